@@ -1,0 +1,48 @@
+"""Every refusal of this system, one class per decision the caller can take.
+
+An error's text is read by a person or a model that must correct itself from it: it names the argument or the state,
+the rule, and what to call next. It never carries SQL, a parameter value of a statement, or a stack trace.
+"""
+
+
+class SalesAutomationError(Exception):
+    """Base of every error that a client may read as it is."""
+
+
+class InvalidInput(SalesAutomationError):
+    """An argument breaks a rule that its schema cannot express. Correct the argument and call again."""
+
+
+class NotFound(SalesAutomationError):
+    """No such row. Look the id up and call again."""
+
+    def __init__(self, noun: str, identity: object, *, hint: str) -> None:
+        super().__init__(f"No {noun} {identity}. {hint}")
+
+
+class InvalidTransition(SalesAutomationError):
+    """The row's state does not allow the command. Call one of those that it allows."""
+
+    def __init__(self, noun: str, state: str, command: str, allowed: tuple[str, ...]) -> None:
+        able = ", ".join(allowed) if allowed else "nothing: this state is final"
+        super().__init__(f"A {state} {noun} can't be changed by {command}. Allowed from {state}: {able}.")
+
+
+class Refused(SalesAutomationError):
+    """A rule of the campaign forbids it. The text says which, and what would lift it."""
+
+
+class Conflict(SalesAutomationError):
+    """Another row or call already holds what this one wants. Use the other, or choose another name or key."""
+
+
+class LeaseLost(SalesAutomationError):
+    """The lease token is not the current one. The work belongs to somebody else now: claim again."""
+
+
+class StoreUnavailable(SalesAutomationError):
+    """The database or the local store can't be used now. The text says why and what an operator can do."""
+
+
+class Busy(StoreUnavailable):
+    """No connection or lock came free in time, after the bounded retries. Nothing was done: call again later."""

@@ -1,0 +1,146 @@
+"""Event types, and what each does: to the action it is about, and to the enrollment.
+
+The funnel rule: what happened later implies what came before, so that webhooks that arrive out of order can neither
+break `delivered <= sent` nor be lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from db.domain.metrics import Milestone, Total
+from db.domain.states import Channel, EnrollmentCommand, StopReason
+
+
+class EventType(StrEnum):
+    SENT = "sent"
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    REPLIED = "replied"
+    AUTO_REPLIED = "auto_replied"
+    BOUNCED = "bounced"
+    REJECTED = "rejected"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    FAILED = "failed"
+    MACHINE_OPENED = "machine_opened"
+    MACHINE_CLICKED = "machine_clicked"
+    PROFILE_VISITED = "profile_visited"
+    CONNECTION_SENT = "connection_sent"
+    CONNECTION_ACCEPTED = "connection_accepted"
+    CONNECTION_REJECTED = "connection_rejected"
+    MESSAGE_SENT = "message_sent"
+    MESSAGE_REPLIED = "message_replied"
+    VOICE_MESSAGE_SENT = "voice_message_sent"
+
+
+class BounceType(StrEnum):
+    HARD = "hard"
+    SOFT = "soft"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How an event ends an enrollment."""
+
+    command: EnrollmentCommand
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one event type does. An event without a milestone is kept, and drives nothing in the funnel."""
+
+    channel: Channel
+    milestone: Milestone | None = None
+    total: Total | None = None
+    stop: Stop | None = None
+
+
+IMPLIES: Mapping[Milestone, tuple[Milestone, ...]] = MappingProxyType(
+    {
+        Milestone.SENT: (),
+        Milestone.DELIVERED: (Milestone.SENT,),
+        Milestone.OPENED: (Milestone.DELIVERED, Milestone.SENT),
+        Milestone.CLICKED: (Milestone.OPENED, Milestone.DELIVERED, Milestone.SENT),
+        Milestone.REPLIED: (Milestone.DELIVERED, Milestone.SENT),
+        Milestone.BOUNCED: (Milestone.SENT,),
+        # Somebody can unsubscribe on a page or by telephone, so it proves the send, and not its delivery.
+        Milestone.UNSUBSCRIBED: (Milestone.SENT,),
+        Milestone.COMPLAINED: (Milestone.DELIVERED, Milestone.SENT),
+        Milestone.ACCEPTED: (Milestone.SENT,),
+        Milestone.FAILED: (),
+    }
+)
+
+_REPLY = Stop(EnrollmentCommand.COMPLETE, StopReason.REPLIED)
+_UNSUBSCRIBE = Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.UNSUBSCRIBED)
+_COMPLAINT = Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.COMPLAINED)
+_HARD_BOUNCE = Stop(EnrollmentCommand.BOUNCE, StopReason.BOUNCED)
+
+EFFECTS: Mapping[EventType, Effect] = MappingProxyType(
+    {
+        EventType.SENT: Effect(Channel.EMAIL, Milestone.SENT),
+        EventType.DELIVERED: Effect(Channel.EMAIL, Milestone.DELIVERED),
+        EventType.DEFERRED: Effect(Channel.EMAIL, Milestone.SENT),
+        EventType.OPENED: Effect(Channel.EMAIL, Milestone.OPENED, Total.TOTAL_OPENS),
+        EventType.CLICKED: Effect(Channel.EMAIL, Milestone.CLICKED, Total.TOTAL_CLICKS),
+        EventType.REPLIED: Effect(Channel.EMAIL, Milestone.REPLIED, stop=_REPLY),
+        EventType.AUTO_REPLIED: Effect(Channel.EMAIL, Milestone.DELIVERED),
+        EventType.BOUNCED: Effect(Channel.EMAIL, Milestone.BOUNCED, stop=_HARD_BOUNCE),
+        EventType.REJECTED: Effect(Channel.EMAIL, Milestone.FAILED),
+        EventType.COMPLAINED: Effect(Channel.EMAIL, Milestone.COMPLAINED, stop=_COMPLAINT),
+        EventType.UNSUBSCRIBED: Effect(Channel.EMAIL, Milestone.UNSUBSCRIBED, stop=_UNSUBSCRIBE),
+        EventType.FAILED: Effect(Channel.EMAIL, Milestone.FAILED),
+        EventType.MACHINE_OPENED: Effect(Channel.EMAIL),
+        EventType.MACHINE_CLICKED: Effect(Channel.EMAIL),
+        EventType.PROFILE_VISITED: Effect(Channel.LINKEDIN, Milestone.SENT),
+        EventType.CONNECTION_SENT: Effect(Channel.LINKEDIN, Milestone.SENT),
+        EventType.CONNECTION_ACCEPTED: Effect(Channel.LINKEDIN, Milestone.ACCEPTED),
+        EventType.CONNECTION_REJECTED: Effect(Channel.LINKEDIN),
+        EventType.MESSAGE_SENT: Effect(Channel.LINKEDIN, Milestone.SENT),
+        EventType.MESSAGE_REPLIED: Effect(Channel.LINKEDIN, Milestone.REPLIED, stop=_REPLY),
+        EventType.VOICE_MESSAGE_SENT: Effect(Channel.LINKEDIN, Milestone.SENT),
+    }
+)
+
+
+@dataclass(slots=True)
+class NewEvent:
+    """An event as it arrives, before it is known whose it is. Exactly one way to find the enrollment is set:
+    enrollment_id, provider_message_id, or campaign_id with email."""
+
+    event_type: EventType
+    channel: Channel
+    occurred_at: datetime
+    enrollment_id: UUID | None = None
+    provider_message_id: str | None = None
+    campaign_id: UUID | None = None
+    email: str | None = None
+    step_number: int | None = None
+    provider: str | None = None
+    provider_event_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def stop(self) -> Stop | None:
+        """How this event ends its enrollment. A soft bounce ends nothing; a bounce that does not say is hard,
+        since writing again to a dead address costs the sender's reputation."""
+        if self.event_type is EventType.BOUNCED and self.metadata.get("bounce_type") == BounceType.SOFT:
+            return None
+        return EFFECTS[self.event_type].stop
+
+
+class EventVerdict(StrEnum):
+    """What became of one event of a call."""
+
+    RECORDED = "recorded"
+    DUPLICATE = "duplicate"
+    ORPHANED = "orphaned"
+    INVALID = "invalid"

@@ -1,0 +1,29 @@
+"""The limits of every field, written once: schemas refuse by them, and the database's CHECKs are made of them."""
+
+NAME_MAX = 200
+DESCRIPTION_MAX = 5_000
+SUBJECT_MAX = 255
+BODY_MIN = 10
+BODY_MAX = 50_000
+DELAY_HOURS_MAX = 720
+STEP_NUMBER_MAX = 1_000
+VARIANT_MAX = 20
+LINKEDIN_MESSAGE_MAX = 1_500
+CONNECTION_MESSAGE_MAX = 300
+
+EMAIL_MAX = 320
+LINKEDIN_URL_MAX = 300
+PERSON_NAME_MAX = 200
+COMPANY_MAX = 300
+TIMEZONE_MAX = 64
+EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+$"
+LINKEDIN_URL_PATTERN = r"^https://www\.linkedin\.com/(in|company|pub|sales)/[^\s?#]+$"
+
+PROVIDER_MAX = 100
+PROVIDER_ID_MAX = 500
+JSON_MAX_BYTES = 64 * 1024
+
+BATCH_MAX = 10_000
+PAGE_MAX = 500
+PAGE_DEFAULT = 50
+IDEMPOTENCY_KEY_MAX = 200

@@ -1,0 +1,170 @@
+"""The vocabularies and the state machines. The value of a member is the stored text and the wire text.
+
+Each machine is one immutable table (state, command) -> state; what is not in the table is refused.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from db.domain.errors import InvalidTransition
+
+
+class TemplateType(StrEnum):
+    EMAIL = "email"
+    LINKEDIN = "linkedin"
+    MULTI_CHANNEL = "multi_channel"
+
+
+class PathType(StrEnum):
+    STRUCTURED = "structured"
+    DYNAMIC_AI = "dynamic_ai"
+
+
+class Channel(StrEnum):
+    EMAIL = "email"
+    LINKEDIN = "linkedin"
+
+
+class LinkedInStepType(StrEnum):
+    PROFILE_VISIT = "profile_visit"
+    CONNECTION_REQUEST = "connection_request"
+    MESSAGE = "message"
+    VOICE_MESSAGE = "voice_message"
+
+
+class CampaignStatus(StrEnum):
+    DRAFT = "draft"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class CampaignCommand(StrEnum):
+    START = "start_campaign"
+    PAUSE = "pause_campaign"
+    COMPLETE = "complete_campaign"
+    FAIL = "fail"
+
+
+CAMPAIGN_TRANSITIONS: Mapping[tuple[CampaignStatus, CampaignCommand], CampaignStatus] = MappingProxyType(
+    {
+        (CampaignStatus.DRAFT, CampaignCommand.START): CampaignStatus.ACTIVE,
+        (CampaignStatus.DRAFT, CampaignCommand.FAIL): CampaignStatus.FAILED,
+        (CampaignStatus.ACTIVE, CampaignCommand.PAUSE): CampaignStatus.PAUSED,
+        (CampaignStatus.ACTIVE, CampaignCommand.COMPLETE): CampaignStatus.COMPLETED,
+        (CampaignStatus.ACTIVE, CampaignCommand.FAIL): CampaignStatus.FAILED,
+        (CampaignStatus.PAUSED, CampaignCommand.START): CampaignStatus.ACTIVE,
+        (CampaignStatus.PAUSED, CampaignCommand.COMPLETE): CampaignStatus.COMPLETED,
+        (CampaignStatus.PAUSED, CampaignCommand.FAIL): CampaignStatus.FAILED,
+    }
+)
+
+
+class EnrollmentStatus(StrEnum):
+    ENROLLED = "enrolled"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+
+
+class EnrollmentCommand(StrEnum):
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ADVANCE = "advance"
+    COMPLETE = "complete"
+    BOUNCE = "bounce"
+    UNSUBSCRIBE = "unsubscribe"
+
+
+class EnrollmentAction(StrEnum):
+    """What a person can do to one enrollment; the values are commands."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    ADVANCE = "advance"
+    UNSUBSCRIBE = "unsubscribe"
+    COMPLETE = "complete"
+
+
+class EnrollVerdict(StrEnum):
+    """What became of one person of an enrolment."""
+
+    ENROLLED = "enrolled"
+    ALREADY_ENROLLED = "already_enrolled"
+    SUPPRESSED = "suppressed"
+    INVALID = "invalid"
+
+
+_OPEN = (EnrollmentStatus.ENROLLED, EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED)
+
+ENROLLMENT_TRANSITIONS: Mapping[tuple[EnrollmentStatus, EnrollmentCommand], EnrollmentStatus] = MappingProxyType(
+    {
+        (EnrollmentStatus.ENROLLED, EnrollmentCommand.START): EnrollmentStatus.ACTIVE,
+        (EnrollmentStatus.ENROLLED, EnrollmentCommand.PAUSE): EnrollmentStatus.PAUSED,
+        (EnrollmentStatus.ACTIVE, EnrollmentCommand.PAUSE): EnrollmentStatus.PAUSED,
+        (EnrollmentStatus.PAUSED, EnrollmentCommand.RESUME): EnrollmentStatus.ACTIVE,
+        **{(state, EnrollmentCommand.ADVANCE): state for state in _OPEN},
+        **{(state, EnrollmentCommand.COMPLETE): EnrollmentStatus.COMPLETED for state in _OPEN},
+        **{(state, EnrollmentCommand.BOUNCE): EnrollmentStatus.BOUNCED for state in _OPEN},
+        # An unsubscribe wins over every other state, in whatever order events arrive, and repeating it changes nothing.
+        **{(state, EnrollmentCommand.UNSUBSCRIBE): EnrollmentStatus.UNSUBSCRIBED for state in EnrollmentStatus},
+    }
+)
+
+
+class StopReason(StrEnum):
+    """Why an enrollment takes no further step."""
+
+    FINISHED = "finished"
+    REPLIED = "replied"
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLAINED = "complained"
+    BOUNCED = "bounced"
+    SUPPRESSED = "suppressed"
+    CAMPAIGN_COMPLETED = "campaign_completed"
+    MANUAL = "manual"
+
+
+class SuppressionReason(StrEnum):
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    MANUAL = "manual"
+
+
+class ActionStatus(StrEnum):
+    CLAIMED = "claimed"
+    SENT = "sent"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class OrphanStatus(StrEnum):
+    WAITING = "waiting"
+    EXPIRED = "expired"
+
+
+def move_campaign(state: CampaignStatus, command: CampaignCommand) -> CampaignStatus:
+    """The campaign's state after `command`; InvalidTransition names what is allowed instead."""
+    after = CAMPAIGN_TRANSITIONS.get((state, command))
+    if after is None:
+        raise InvalidTransition("campaign", state, command, _allowed(CAMPAIGN_TRANSITIONS, state))
+    return after
+
+
+def move_enrollment(state: EnrollmentStatus, command: EnrollmentCommand) -> EnrollmentStatus:
+    """The enrollment's state after `command`; InvalidTransition names what is allowed instead."""
+    after = ENROLLMENT_TRANSITIONS.get((state, command))
+    if after is None:
+        raise InvalidTransition("enrollment", state, command, _allowed(ENROLLMENT_TRANSITIONS, state))
+    return after
+
+
+def _allowed(table: Mapping[Any, StrEnum], state: StrEnum) -> tuple[str, ...]:
+    return tuple(str(command) for at, command in table if at == state)

@@ -1,0 +1,39 @@
+"""Cursors: the last id of a page, signed together with the filters it belongs to."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import blake2b
+from hmac import compare_digest
+from typing import Final
+
+from db.domain.errors import InvalidInput
+
+_SIGNATURE_BYTES: Final = 16
+
+
+class Cursors:
+    """`key` is the store's own secret, so that a cursor is good for every process on the same store."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def write(self, last_id: int, scope: str) -> str:
+        packed = last_id.to_bytes(8, "big")
+        return urlsafe_b64encode(packed + self._sign(packed, scope)).decode()
+
+    def read(self, cursor: str, scope: str) -> int:
+        """The last id of the page before, or InvalidInput for a cursor that this store did not write for `scope`."""
+        try:
+            raw = urlsafe_b64decode(cursor.encode("ascii"))
+        except (binascii.Error, UnicodeEncodeError, AttributeError):
+            raw = b""
+        packed, signature = raw[:8], raw[8:]
+        if not compare_digest(signature, self._sign(packed, scope)):
+            raise InvalidInput(
+                "cursor is not one that this list returned for these filters. Pass next_cursor as it was, with the "
+                "same filters, or leave it out to start at the first page."
+            )
+        return int.from_bytes(packed, "big")
+
+    def _sign(self, packed: bytes, scope: str) -> bytes:
+        return blake2b(packed + scope.encode(), key=self._key, digest_size=_SIGNATURE_BYTES).digest()

@@ -1,0 +1,142 @@
+"""What the tools need of a store of jobs and of a cache, whatever it is built on.
+
+A store is right when it passes the conformance suite. Every call that needs the time takes `now`, aware and in UTC: no
+store reads a clock. All raise the errors of db.domain.errors: InvalidInput names the argument and the rule,
+StoreUnavailable says what an operator can do.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple, Protocol
+
+from db.domain.jobs import ClaimedJob, Heartbeat, Job, JobDetail, JobPage, JobPriority, JobStats
+
+MAX_VALUE_BYTES: Final = 1_048_576
+MAX_NAMESPACE_CHARACTERS: Final = 64
+MAX_KEY_CHARACTERS: Final = 512
+MAX_TTL_SECONDS: Final = 31_536_000
+DEFAULT_CACHE_BYTES: Final = 67_108_864
+
+
+class JobStore(Protocol):
+    """A queue in which a job has at most one live lease, whatever the number of processes.
+
+    A lease that runs out puts its job back by itself: every call below works on the queue as it is at `now`. After
+    `max_attempts` claims that did not complete it, a job is failed, and `get` tells what happened in each.
+    """
+
+    def create(
+        self,
+        *,
+        type: str,
+        parameters: Mapping[str, object],
+        priority: str = JobPriority.NORMAL,
+        run_at: datetime | None = None,
+        max_attempts: int = 5,
+        dedupe_key: str | None = None,
+        now: datetime,
+    ) -> Job:
+        """A new pending job; or the pending or processing one with the same `dedupe_key`, marked as `existing`.
+
+        `parameters` are at most 1 MiB of JSON. `run_at` is aware, and at most ten years ahead.
+        """
+        ...
+
+    def get(self, job_id: str, *, now: datetime) -> JobDetail:
+        """The job with its parameters, result and history; NotFound."""
+        ...
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        type: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        full: bool = False,
+        now: datetime,
+    ) -> JobPage:
+        """Newest first, 1..1000 a page. `full` gives JobDetail, and ends a page early rather than read over 4 MiB."""
+        ...
+
+    def claim(
+        self, *, types: Collection[str] | None = None, worker_id: str, lease_seconds: int = 60, now: datetime
+    ) -> ClaimedJob | None:
+        """The job whose turn it is, leased for 1..86,400 s: high before normal before low, then by when it fell due."""
+        ...
+
+    def heartbeat(self, job_id: str, lease_token: str, *, progress: object = None, now: datetime) -> Heartbeat:
+        """Begin the lease anew from `now`; LeaseLost. `progress`, at most 16 KiB of JSON, outlives the attempt."""
+        ...
+
+    def complete(self, job_id: str, lease_token: str, *, result: object = None, now: datetime) -> None:
+        """Done; `result` is at most 1 MiB of JSON. LeaseLost changes nothing."""
+        ...
+
+    def fail(self, job_id: str, lease_token: str, error: str, *, retry: bool = True, now: datetime) -> Job:
+        """Back to the queue after a back-off, or failed when `retry` is false or no attempt is left; LeaseLost.
+
+        A job that was to be cancelled is cancelled.
+        """
+        ...
+
+    def cancel(self, job_id: str, *, now: datetime) -> Job:
+        """A pending job at once; the holder of a processing one is told at its next heartbeat."""
+        ...
+
+    def retry(self, job_id: str, *, now: datetime) -> Job:
+        """A failed job is pending again, with all its attempts before it and its history kept; Conflict."""
+        ...
+
+    def update(self, job_id: str, changes: Mapping[str, object], *, now: datetime) -> Job:
+        """Change priority, run_at or max_attempts of a pending job; any other name is refused."""
+        ...
+
+    def stats(self, *, now: datetime) -> JobStats: ...
+
+    def prune(self, older_than: timedelta, *, now: datetime) -> int:
+        """Delete the jobs that finished longer ago; how many."""
+        ...
+
+
+class CacheEntry(NamedTuple):
+    """A hit. `value` is None with a warning when what is stored can't be read. A tuple, since every hit makes one."""
+
+    value: object
+    expires_at: datetime
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStats:
+    """`expired` entries are still stored and never returned. `hit_rate` is hits / gets, None before the first get."""
+
+    entries: int
+    bytes: int
+    max_bytes: int
+    expired: int
+    hits: int
+    misses: int
+    hit_rate: float | None
+    evictions: int
+
+
+class CacheStore(Protocol):
+    """Namespaced JSON values that expire, in a bounded space from which the least recently used leave first."""
+
+    def get(self, namespace: str, key: str, *, now: datetime) -> CacheEntry | None: ...
+
+    def set(self, namespace: str, key: str, value: object, *, ttl_seconds: int, now: datetime) -> datetime:
+        """When it expires. `value` is at most 1 MiB of JSON, `ttl_seconds` 1..31,536,000."""
+        ...
+
+    def delete(self, namespace: str, key: str | None = None) -> int:
+        """One entry, or without `key` the whole namespace; how many were there."""
+        ...
+
+    def stats(self, *, now: datetime) -> CacheStats: ...
+
+    def sweep(self, *, now: datetime) -> int:
+        """Delete what has expired; how many."""
+        ...

@@ -1,0 +1,45 @@
+"""Where a job stands in the queue's one index; schema.py tells the whole layout."""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from db.domain.errors import InvalidInput
+from db.domain.jobs import JobPriority, JobType
+from db.local.values import word
+
+_TIME_BITS: Final = 56
+_SCHEDULED: Final = 32
+
+# Stored in every slot: a new type takes the next free number, and none ever changes.
+_LANES: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        JobType.IMPORT: 4,
+        JobType.ENRICHMENT: 8,
+        JobType.DISCOVERY: 12,
+        JobType.OUTREACH: 16,
+        JobType.CRM_SYNC: 20,
+    }
+)
+RANKS: Final[Mapping[JobPriority, int]] = MappingProxyType(
+    {JobPriority.HIGH: 0, JobPriority.NORMAL: 1, JobPriority.LOW: 2}
+)
+PRIORITIES: Final[Mapping[int, JobPriority]] = MappingProxyType({rank: priority for priority, rank in RANKS.items()})
+SCHEDULED_LANES: Final = tuple(_SCHEDULED + rank for rank in RANKS.values())
+ALL_LANES: Final[tuple[int | None, ...]] = tuple(lane << _TIME_BITS for lane in _LANES.values())
+
+
+def slot_of(job_type: str, rank: int, run_at: int, now: int) -> int:
+    """A pending job's slot. Times are microseconds since 1970, below 2 ** 56 (the year 4253)."""
+    lane = _LANES[job_type] + rank if run_at <= now else _SCHEDULED + rank
+    return lane << _TIME_BITS | run_at
+
+
+def lanes_of(types: Collection[str] | None) -> tuple[int | None, ...]:
+    """Where the lanes of each wanted type start, and None in the place of each other type."""
+    if types is None:
+        return ALL_LANES
+    if not types:
+        raise InvalidInput("types is empty: name at least one type, or leave it out to claim any.")
+    wanted = {word(JobType, "types", name) for name in types}
+    return tuple(lane << _TIME_BITS if name in wanted else None for name, lane in _LANES.items())

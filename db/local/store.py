@@ -1,0 +1,56 @@
+"""The local store: a directory with the job queue and the cache, each in a SQLite file of its own."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from db.local.cache import SqliteCache
+from db.local.connection import LocalFile, Synchronous
+from db.local.jobs import SqliteJobs
+from db.local.protocol import DEFAULT_CACHE_BYTES
+from db.local.schema import CACHE, JOBS
+
+WAIT_SECONDS: Final = 10.0
+
+
+class LocalStore:
+    """`jobs` and `cache` for every thread of this process; several processes may share the directory."""
+
+    def __init__(self, jobs: LocalFile, cache: LocalFile, *, cache_bytes: int) -> None:
+        self._files = (jobs, cache)
+        self.jobs = SqliteJobs(jobs)
+        self.cache = SqliteCache(cache, max_bytes=cache_bytes)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        synchronous: Synchronous = "NORMAL",
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> Self:
+        """Open `directory`'s store, made private to this user if it is new; StoreUnavailable says why it can't be.
+
+        With NORMAL a crash of the machine may lose the last moments but damages nothing; with FULL it loses nothing. A
+        crash of the process loses nothing with either. A write waits up to `wait_seconds` for its turn, then is Busy.
+        """
+        jobs = LocalFile(directory, JOBS, synchronous=synchronous, wait_seconds=wait_seconds)
+        try:
+            cache = LocalFile(directory, CACHE, synchronous=synchronous, wait_seconds=wait_seconds)
+        except BaseException:
+            jobs.close()
+            raise
+        return cls(jobs, cache, cache_bytes=cache_bytes)
+
+    def close(self) -> None:
+        """Finish the writes in progress and close the files. A call that comes later gets StoreUnavailable."""
+        self.cache.close()
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

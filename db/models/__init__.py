@@ -1,0 +1,27 @@
+"""Every model, so that importing the package fills `Base.metadata`."""
+
+from db.models.base import Base
+from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
+from db.models.contacts import Contact, Suppression
+from db.models.events import CampaignEvent, OrphanedEvent
+from db.models.idempotency import IdempotencyKey
+from db.models.metrics import CampaignMetrics, EnrollmentTotal
+from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
+
+__all__ = [
+    "Base",
+    "CampaignAction",
+    "CampaignEnrollment",
+    "CampaignEvent",
+    "CampaignInstance",
+    "CampaignMetrics",
+    "CampaignTemplate",
+    "Contact",
+    "EmailSequence",
+    "EnrollmentTotal",
+    "IdempotencyKey",
+    "LinkedInSequence",
+    "OrphanedEvent",
+    "Suppression",
+    "TemplateStep",
+]

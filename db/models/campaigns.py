@@ -1,0 +1,147 @@
+"""Campaigns, their enrollments and actions. Keys start with instance_id, so that the tables can be sharded by it."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.domain import rules
+from db.domain.metrics import MILESTONES
+from db.domain.states import ActionStatus, CampaignStatus, Channel, EnrollmentStatus, StopReason
+from db.models.base import Base, Mutable, is_object, json_object, length, one_of, primary_key, within
+
+
+class CampaignInstance(Mutable, Base):
+    __tablename__ = "campaign_instances"
+    __table_args__ = (
+        one_of("status", CampaignStatus),
+        length("name", 1, rules.NAME_MAX),
+        is_object("settings"),
+        is_object("provider_config"),
+        CheckConstraint("status NOT IN ('active', 'paused', 'completed') OR started_at IS NOT NULL", name="started_at"),
+        CheckConstraint("status <> 'draft' OR started_at IS NULL", name="draft_not_started"),
+        CheckConstraint("(status = 'paused') = (paused_at IS NOT NULL)", name="paused_at"),
+        CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
+    )
+
+    id: Mapped[UUID] = primary_key()
+    template_id: Mapped[UUID] = mapped_column(ForeignKey("campaign_templates.id", ondelete="RESTRICT"), index=True)
+    name: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="draft", default="draft")
+    settings: Mapped[dict[str, Any]] = json_object()
+    provider_config: Mapped[dict[str, Any]] = json_object()
+    started_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+
+
+class CampaignEnrollment(Mutable, Base):
+    __tablename__ = "campaign_enrollments"
+    __table_args__ = (
+        one_of("status", EnrollmentStatus),
+        one_of("stop_reason", StopReason),
+        within("current_step", 0, rules.STEP_NUMBER_MAX),
+        length("a_b_variant", 1, rules.VARIANT_MAX),
+        is_object("metadata"),
+        CheckConstraint(
+            "(status IN ('completed', 'unsubscribed', 'bounced')) = (stop_reason IS NOT NULL)",
+            name="stop_reason_when_ended",
+        ),
+        CheckConstraint(
+            "next_action_at IS NULL OR status IN ('enrolled', 'active', 'paused')", name="no_next_action_when_ended"
+        ),
+        # The person first: it finds a person's enrollments in every campaign as well, and no index but the primary key
+        # starts with instance_id. For a campaign newer than the statistics the planner expects one row, and would take
+        # any such index for as good as the right one.
+        UniqueConstraint("contact_id", "instance_id"),
+    )
+
+    instance_id: Mapped[UUID] = mapped_column(ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = primary_key()
+    contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="RESTRICT"))
+    status: Mapped[str]
+    current_step: Mapped[int] = mapped_column(server_default="0", default=0)
+    next_action_at: Mapped[datetime | None]
+    a_b_variant: Mapped[str | None]
+    stop_reason: Mapped[str | None]
+    # `metadata` is taken by the declarative base
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
+
+    @property
+    def campaign_id(self) -> UUID:
+        """The name that clients know instance_id by."""
+        return self.instance_id
+
+
+# An enrollment is addressed by its id alone in the tools; the primary key starts with the campaign.
+Index("ix_campaign_enrollments_id", CampaignEnrollment.id)
+# The worker's index: what falls due next, of what can move at all.
+Index(
+    "ix_campaign_enrollments_due",
+    CampaignEnrollment.next_action_at,
+    postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),
+)
+
+
+class CampaignAction(Mutable, Base):
+    __tablename__ = "campaign_actions"
+    __table_args__ = (
+        one_of("status", ActionStatus),
+        one_of("channel", Channel),
+        within("step_number", 1, rules.STEP_NUMBER_MAX),
+        length("a_b_variant", 1, rules.VARIANT_MAX),
+        length("provider", 1, rules.PROVIDER_MAX),
+        length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
+        CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
+        CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease"),
+        CheckConstraint("opened_at IS NULL OR delivered_at IS NOT NULL", name="opened_was_delivered"),
+        CheckConstraint("delivered_at IS NULL OR sent_at IS NOT NULL", name="delivered_was_sent"),
+        CheckConstraint("open_count >= 0 AND click_count >= 0", name="counts"),
+        ForeignKeyConstraint(
+            ["instance_id", "enrollment_id"],
+            ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
+            ondelete="CASCADE",
+        ),
+        UniqueConstraint("enrollment_id", "step_number", "instance_id"),
+        # Opens and clicks update rows in place; room on the page keeps those updates off the indexes.
+        {"postgresql_with": {"fillfactor": "85"}},
+    )
+
+    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = primary_key()
+    enrollment_id: Mapped[UUID]
+    step_number: Mapped[int]
+    channel: Mapped[str]
+    a_b_variant: Mapped[str | None]
+    status: Mapped[str]
+    lease_token: Mapped[UUID | None]
+    lease_until: Mapped[datetime | None]
+    provider: Mapped[str | None]
+    provider_message_id: Mapped[str | None]
+    error: Mapped[str | None]
+    sent_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    opened_at: Mapped[datetime | None]
+    clicked_at: Mapped[datetime | None]
+    replied_at: Mapped[datetime | None]
+    bounced_at: Mapped[datetime | None]
+    unsubscribed_at: Mapped[datetime | None]
+    complained_at: Mapped[datetime | None]
+    accepted_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    open_count: Mapped[int] = mapped_column(server_default="0", default=0)
+    click_count: Mapped[int] = mapped_column(server_default="0", default=0)
+
+
+# A provider's message id finds its action without knowing the campaign.
+Index(
+    "ix_campaign_actions_provider_message_id",
+    CampaignAction.provider_message_id,
+    postgresql_where=CampaignAction.provider_message_id.is_not(None),
+)
+
+# The columns of the milestones, in the order of MILESTONES.
+MILESTONE_COLUMNS: tuple[str, ...] = tuple(f"{milestone}_at" for milestone in MILESTONES)

@@ -1,0 +1,73 @@
+"""People, and the addresses that must not be written to."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, func
+from sqlalchemy.orm import Mapped
+
+from db.domain import rules
+from db.domain.states import SuppressionReason
+from db.models.base import Base, Created, Mutable, is_object, json_object, length, one_of, primary_key
+
+
+class Contact(Mutable, Base):
+    __tablename__ = "contacts"
+    __table_args__ = (
+        CheckConstraint(f"email ~ '{rules.EMAIL_PATTERN}'", name="email_shape"),
+        CheckConstraint("email = lower(email)", name="email_lower"),
+        CheckConstraint(f"linkedin_url ~ '{rules.LINKEDIN_URL_PATTERN}'", name="linkedin_url_shape"),
+        CheckConstraint(
+            "email IS NOT NULL OR linkedin_url IS NOT NULL OR erased_at IS NOT NULL", name="email_or_linkedin_url"
+        ),
+        length("email", 3, rules.EMAIL_MAX),
+        length("linkedin_url", 1, rules.LINKEDIN_URL_MAX),
+        length("first_name", 0, rules.PERSON_NAME_MAX),
+        length("last_name", 0, rules.PERSON_NAME_MAX),
+        length("company", 0, rules.COMPANY_MAX),
+        length("title", 0, rules.COMPANY_MAX),
+        length("timezone", 1, rules.TIMEZONE_MAX),
+        is_object("attributes"),
+    )
+
+    id: Mapped[UUID] = primary_key()
+    email: Mapped[str | None]
+    linkedin_url: Mapped[str | None]
+    first_name: Mapped[str | None]
+    last_name: Mapped[str | None]
+    company: Mapped[str | None]
+    title: Mapped[str | None]
+    timezone: Mapped[str | None]
+    attributes: Mapped[dict[str, Any]] = json_object()
+    erased_at: Mapped[datetime | None]
+
+
+Index("uq_contacts_lower_email", func.lower(Contact.email), unique=True)
+Index("uq_contacts_linkedin_url", Contact.linkedin_url, unique=True)
+
+
+class Suppression(Created, Base):
+    __tablename__ = "suppressions"
+    __table_args__ = (
+        CheckConstraint("num_nonnulls(email, domain, linkedin_url) = 1", name="one_target"),
+        CheckConstraint("email = lower(email)", name="email_lower"),
+        CheckConstraint("domain = lower(domain)", name="domain_lower"),
+        length("email", 3, rules.EMAIL_MAX),
+        length("domain", 1, rules.EMAIL_MAX),
+        length("linkedin_url", 1, rules.LINKEDIN_URL_MAX),
+        length("source", 0, rules.PROVIDER_ID_MAX),
+        one_of("reason", SuppressionReason),
+    )
+
+    id: Mapped[UUID] = primary_key()
+    email: Mapped[str | None]
+    domain: Mapped[str | None]
+    linkedin_url: Mapped[str | None]
+    reason: Mapped[str]
+    source: Mapped[str | None]
+    expires_at: Mapped[datetime | None]
+
+
+for _column in (Suppression.email, Suppression.domain, Suppression.linkedin_url):
+    Index(f"uq_suppressions_{_column.key}", _column, unique=True, postgresql_where=_column.is_not(None))

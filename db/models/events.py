@@ -1,0 +1,124 @@
+"""What happened: events of known enrollments, and the quarantine of those that arrived before theirs."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.domain import rules
+from db.domain.events import EventType
+from db.domain.states import Channel, OrphanStatus
+from db.models.base import Base, Created, is_object, length, one_of, primary_key, within
+
+
+def _details() -> Any:
+    # `metadata` is taken by the declarative base
+    return mapped_column("metadata", JSONB, server_default="{}")
+
+
+class CampaignEvent(Created, Base):
+    __tablename__ = "campaign_events"
+    __table_args__ = (
+        one_of("event_type", EventType),
+        one_of("channel", Channel),
+        within("step_number", 1, rules.STEP_NUMBER_MAX),
+        length("provider", 1, rules.PROVIDER_MAX),
+        length("provider_event_id", 1, rules.PROVIDER_ID_MAX),
+        is_object("metadata"),
+        ForeignKeyConstraint(
+            ["instance_id", "enrollment_id"],
+            ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = primary_key()
+    enrollment_id: Mapped[UUID]
+    event_type: Mapped[str]
+    channel: Mapped[str]
+    step_number: Mapped[int | None]
+    occurred_at: Mapped[datetime]
+    provider: Mapped[str | None]
+    provider_event_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]] = _details()
+
+
+# One event of a provider counts once. An event without a provider still has one identity, hence NULLS NOT DISTINCT.
+Index(
+    "uq_campaign_events_provider_event",
+    CampaignEvent.instance_id,
+    CampaignEvent.provider,
+    CampaignEvent.provider_event_id,
+    unique=True,
+    postgresql_where=CampaignEvent.provider_event_id.is_not(None),
+    postgresql_nulls_not_distinct=True,
+)
+Index(
+    "ix_campaign_events_type_occurred",
+    CampaignEvent.instance_id,
+    CampaignEvent.event_type,
+    CampaignEvent.occurred_at,
+)
+Index(
+    "ix_campaign_events_enrollment_occurred",
+    CampaignEvent.instance_id,
+    CampaignEvent.enrollment_id,
+    CampaignEvent.occurred_at,
+)
+
+
+class OrphanedEvent(Created, Base):
+    __tablename__ = "orphaned_events"
+    __table_args__ = (
+        one_of("status", OrphanStatus),
+        one_of("event_type", EventType),
+        one_of("channel", Channel),
+        length("reason", 1, 500),
+        length("provider", 1, rules.PROVIDER_MAX),
+        length("provider_event_id", 1, rules.PROVIDER_ID_MAX),
+        is_object("metadata"),
+        CheckConstraint(
+            "enrollment_id IS NOT NULL OR provider_message_id IS NOT NULL"
+            " OR (campaign_id IS NOT NULL AND email IS NOT NULL)",
+            name="reference",
+        ),
+    )
+
+    id: Mapped[UUID] = primary_key()
+    status: Mapped[str] = mapped_column(server_default="waiting", default="waiting")
+    reason: Mapped[str]
+    event_type: Mapped[str]
+    channel: Mapped[str]
+    occurred_at: Mapped[datetime]
+    enrollment_id: Mapped[UUID | None]
+    provider_message_id: Mapped[str | None]
+    campaign_id: Mapped[UUID | None]
+    email: Mapped[str | None]
+    step_number: Mapped[int | None]
+    provider: Mapped[str | None]
+    provider_event_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]] = _details()
+
+
+Index(
+    "uq_orphaned_events_provider_event",
+    OrphanedEvent.provider,
+    OrphanedEvent.provider_event_id,
+    unique=True,
+    postgresql_where=OrphanedEvent.provider_event_id.is_not(None),
+    postgresql_nulls_not_distinct=True,
+)
+for _name, _columns in (
+    ("enrollment_id", (OrphanedEvent.enrollment_id,)),
+    ("provider_message_id", (OrphanedEvent.provider_message_id,)),
+    ("campaign_email", (OrphanedEvent.campaign_id, OrphanedEvent.email)),
+):
+    Index(
+        f"ix_orphaned_events_{_name}",
+        *_columns,
+        postgresql_where=(OrphanedEvent.status == "waiting") & _columns[0].is_not(None),
+    )

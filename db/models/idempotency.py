@@ -1,0 +1,19 @@
+"""Answers already given to a write, so that a repeated call gets the same one."""
+
+from typing import Any
+
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.domain import rules
+from db.models.base import Base, Created, is_object, length
+
+
+class IdempotencyKey(Created, Base):
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (length("key", 1, rules.IDEMPOTENCY_KEY_MAX), is_object("response"))
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    tool: Mapped[str]
+    request_hash: Mapped[str]
+    response: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

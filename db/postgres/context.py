@@ -1,0 +1,24 @@
+"""The transaction that the running code is in, so that nested calls join it and every log line can name it."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One open transaction: `id` stands in every log line and error that concerns it."""
+
+    id: str
+    description: str
+    session: Session
+
+
+current: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
+
+
+def transaction_id() -> str | None:
+    """The id of the transaction that the caller is in, or None."""
+    transaction = current.get()
+    return transaction.id if transaction else None

@@ -1,0 +1,128 @@
+"""Transactions. `Database.transaction` is the only place that commits."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import Self, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from db.domain.errors import StoreUnavailable
+from db.postgres import failures
+from db.postgres.config import DatabaseConfig
+from db.postgres.context import Transaction, current
+from db.postgres.engine import open_engine
+from db.postgres.start import wait_until_ready
+
+logger = logging.getLogger("db.postgres")
+
+Answer = TypeVar("Answer")
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 1.0
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The connection was lost while the commit was under way, so the work may or may not be done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database went away during the commit, so this call may or may not have been done. "
+            "Look before you repeat it, or repeat it with the idempotency_key it had."
+        )
+
+
+class Database:
+    """The pool and its transactions. One a process; safe for many threads."""
+
+    def __init__(self, config: DatabaseConfig) -> None:
+        self.config = config
+        self.engine: Engine = open_engine(config)
+        self._read_only = self.engine.execution_options(postgresql_readonly=True)
+
+    @classmethod
+    def open(cls, config: DatabaseConfig) -> Self:
+        """A database that has answered, and is new enough. StoreUnavailable after `config.start_attempts` tries."""
+        database = cls(config)
+        try:
+            wait_until_ready(database.engine, attempts=config.start_attempts)
+        except StoreUnavailable:
+            database.close()
+            raise
+        return database
+
+    def close(self) -> None:
+        """Close every connection. A later call would open them anew."""
+        self.engine.dispose()
+
+    @contextmanager
+    def transaction(self, description: str, *, read_only: bool = False) -> Generator[Session]:
+        """A session that commits at the end of the block, and rolls back on any error.
+
+        Inside another transaction of the same thread it is a savepoint of that one.
+        """
+        outer = current.get()
+        if outer is not None:
+            with outer.session.begin_nested():
+                yield outer.session
+            return
+        with Session(self._read_only if read_only else self.engine, expire_on_commit=False) as session:
+            transaction = Transaction(token_hex(6), description, session)
+            token = current.set(transaction)
+            try:
+                yield session
+                session.flush()  # so that what fails after this line can only be the commit itself
+                _commit(transaction)
+            except BaseException as error:
+                facts = {"transaction": transaction.id, "description": description, "error": type(error).__name__}
+                logger.info("rolled back", extra=facts)
+                raise
+            finally:
+                current.reset(token)
+
+    def run(self, description: str, work: Callable[[Session], Answer], *, read_only: bool = False) -> Answer:
+        """`work` in a transaction, repeated with jitter on deadlock, serialisation failure and a connection lost before
+        the commit. Raises Busy or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
+        """
+        for attempt in range(1, self.config.max_attempts + 1):
+            try:
+                with self.transaction(description, read_only=read_only) as session:
+                    return work(session)
+            except (DBAPIError, PoolTimeout) as error:
+                last = attempt == self.config.max_attempts or current.get() is not None
+                if isinstance(error, DBAPIError) and failures.is_retryable(error) and not last:
+                    _pause(description, attempt, error)
+                    continue
+                shown = failures.meaning(error)
+                if shown is None:
+                    raise
+                logger.warning("gave up", extra={"description": description, "attempt": attempt, "error": _kind(error)})
+                raise shown from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _commit(transaction: Transaction) -> None:
+    try:
+        transaction.session.commit()
+    except DBAPIError as error:
+        if failures.is_lost_connection(error):
+            logger.exception("commit lost", extra={"transaction": transaction.id})
+            raise OutcomeUnknown from error
+        raise
+
+
+def _pause(description: str, attempt: int, error: DBAPIError) -> None:
+    seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
+    facts = {"description": description, "attempt": attempt, "error": _kind(error), "seconds": round(seconds, 3)}
+    logger.warning("retrying", extra=facts)
+    time.sleep(seconds)
+
+
+def _kind(error: DBAPIError | PoolTimeout) -> str:
+    return type(error.orig).__name__ if isinstance(error, DBAPIError) else type(error).__name__

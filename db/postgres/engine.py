@@ -1,0 +1,55 @@
+"""The engine: one pool a process, and the limits that every session carries into the database."""
+
+from typing import Any
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from db.domain.errors import StoreUnavailable
+from db.postgres import monitor
+from db.postgres.config import DatabaseConfig
+from db.postgres.json import loads, to_text
+
+
+def open_engine(config: DatabaseConfig) -> Engine:
+    """An engine for `config`. It connects at the first use, not here; StoreUnavailable when the URL can't be read."""
+    try:
+        url = make_url(config.url)
+    except ArgumentError:
+        # The cause repeats the URL, and the URL may hold a password.
+        raise StoreUnavailable("DATABASE_URL is not a URL. Write postgresql://USER@HOST:5432/NAME.") from None
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise StoreUnavailable("DATABASE_URL must start with postgresql://.")
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=config.pool_size,
+        max_overflow=config.max_overflow,
+        pool_timeout=config.pool_timeout,
+        pool_pre_ping=True,
+        # The most recently used connection is warm; the others may reach their idle timeout and close.
+        pool_use_lifo=True,
+        json_serializer=to_text,
+        json_deserializer=loads,
+        hide_parameters=True,
+        connect_args=_connect_args(config),
+    )
+    monitor.watch_slow_queries(engine, config.slow_query)
+    monitor.watch_pool(engine, config.pool_size + config.max_overflow)
+    return engine
+
+
+def _connect_args(config: DatabaseConfig) -> dict[str, Any]:
+    limits = {
+        "statement_timeout": config.statement_timeout,
+        "idle_in_transaction_session_timeout": config.idle_in_transaction_timeout,
+        "lock_timeout": config.lock_timeout,
+    }
+    options = [f"-c {name}={round(seconds * 1000)}" for name, seconds in limits.items()]
+    ssl = {"sslmode": config.sslmode, "sslrootcert": config.sslrootcert}
+    return {
+        "connect_timeout": config.connect_timeout,
+        "application_name": "sales-automation-mcp",
+        "options": " ".join([*options, "-c timezone=UTC"]),
+        **{name: value for name, value in ssl.items() if value},
+    }

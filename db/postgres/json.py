@@ -1,0 +1,29 @@
+"""JSON as it goes into and comes out of jsonb: orjson, since a batch of thousands of rows travels as one parameter."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+
+def to_text(value: object) -> str:
+    """Value -> JSON text. UUIDs become strings, aware datetimes RFC 3339."""
+    return orjson.dumps(value).decode()
+
+
+def canonical(value: object) -> bytes:
+    """Value -> JSON bytes, the same for equal values in whatever order their keys stand."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+loads = orjson.loads
+"""jsonb text -> value."""
+
+
+def rows_parameter(rows: Sequence[Any]) -> dict[str, str]:
+    """The parameter of a statement that reads its rows with `jsonb_to_recordset(CAST(:rows AS jsonb))`.
+
+    A list of rows as one JSON text costs a tenth of the client's time that arrays of values cost, and one statement
+    serves any number of rows.
+    """
+    return {"rows": to_text(rows)}

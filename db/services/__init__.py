@@ -1,0 +1,42 @@
+"""Set-based operations on the database, one module per noun. Each takes a `session`, commits nothing, and raises.
+
+The modules are imported when they are first used, not before: a server answers `initialize` without SQLAlchemy.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as Session
+
+    from db.services import (
+        campaigns as campaigns,
+    )
+    from db.services import (
+        contacts as contacts,
+    )
+    from db.services import (
+        enrollments as enrollments,
+    )
+    from db.services import (
+        events as events,
+    )
+    from db.services import (
+        idempotency as idempotency,
+    )
+    from db.services import (
+        metrics as metrics,
+    )
+    from db.services import (
+        suppressions as suppressions,
+    )
+    from db.services import (
+        templates as templates,
+    )
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return import_module(f"{__name__}.{name}")

@@ -1,0 +1,196 @@
+"""Campaigns: made of a template, started, paused, completed."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import TextClause, select, text
+from sqlalchemy.orm import Session
+
+from db.domain.errors import NotFound, Refused
+from db.domain.scheduling import Step, due_at, next_step, variants
+from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
+from db.models import CampaignInstance, CampaignTemplate
+from db.postgres.json import rows_parameter
+from db.services import counters, steps
+from db.services.paging import Page, page
+
+# Enough to make round trips cheap, and few enough to stay far from statement_timeout.
+_CHUNK = 20_000
+
+
+def create(
+    session: Session, *, name: str, template_id: UUID, settings: dict[str, Any], provider_config: dict[str, Any]
+) -> CampaignInstance:
+    """A draft. Refused for a template that is archived or has no active step."""
+    template = session.get(CampaignTemplate, template_id, with_for_update={"read": True})
+    if template is None:
+        raise NotFound("template", template_id, hint="list_templates shows those that exist.")
+    if not template.is_active:
+        raise Refused("This template is archived. Choose another with list_templates, or create_template.")
+    campaign = CampaignInstance(
+        name=name,
+        template_id=template_id,
+        settings=settings,
+        provider_config=provider_config,
+        status=CampaignStatus.DRAFT,
+    )
+    session.add(campaign)
+    session.flush()  # the steps are read through the campaign
+    if not _steps(session, campaign.id):
+        raise Refused("This template has no active step. Add steps with update_template, then create the campaign.")
+    return campaign
+
+
+def get(session: Session, *, campaign_id: UUID) -> CampaignInstance:
+    """One campaign. NotFound if there is none."""
+    campaign = session.get(CampaignInstance, campaign_id)
+    if campaign is None:
+        raise _not_found(campaign_id)
+    return campaign
+
+
+def list_(
+    session: Session, *, status: CampaignStatus | None, template_id: UUID | None, limit: int, cursor: str | None
+) -> Page[CampaignInstance]:
+    """Campaigns, newest first."""
+    statement = select(CampaignInstance)
+    if status is not None:
+        statement = statement.where(CampaignInstance.status == status)
+    if template_id is not None:
+        statement = statement.where(CampaignInstance.template_id == template_id)
+    return page(session, statement, by=[CampaignInstance.id], limit=limit, cursor=cursor, listing="campaigns")
+
+
+def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any]) -> CampaignInstance:
+    """Change `fields` (name, settings, provider_config) as long as the campaign has not ended."""
+    campaign = _lock(session, campaign_id)
+    if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
+        raise Refused(
+            f"This campaign is {campaign.status} and can't be changed. Create a new one with create_campaign."
+        )
+    for name, value in fields.items():
+        setattr(campaign, name, value)
+    session.flush()  # updated_at is the database's
+    return campaign
+
+
+def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
+    """Start a draft or resume a paused campaign. Who is enrolled becomes active; the first step falls due."""
+    campaign = _lock(session, campaign_id)
+    campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.START)
+    if campaign.started_at is None:
+        campaign.started_at = now
+    campaign.paused_at = None
+    session.flush()  # the enrollments are moved by a statement of their own
+    _activate(session, campaign_id, _steps(session, campaign_id), now)
+    return campaign
+
+
+def pause(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
+    """Stop handing out actions. Nothing that is scheduled shifts."""
+    campaign = _lock(session, campaign_id)
+    campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.PAUSE)
+    campaign.paused_at = now
+    session.flush()  # updated_at is the database's
+    return campaign
+
+
+def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
+    """End a campaign for good, and with it every enrollment that has not ended."""
+    campaign = _lock(session, campaign_id)
+    campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.COMPLETE)
+    campaign.paused_at = None
+    campaign.completed_at = now
+    session.flush()  # the enrollments are moved by a statement of their own
+    for status in (EnrollmentStatus.ENROLLED, EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED):
+        moved = _in_chunks(session, _END, {"campaign": campaign_id, "from": status})
+        changes = {(campaign_id, status): -moved, (campaign_id, EnrollmentStatus.COMPLETED): moved}
+        counters.add_statuses(session, changes)
+    return campaign
+
+
+def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInstance:
+    """The campaign, kept from starting or ending while people are enrolled. Refused when it has ended."""
+    campaign = session.get(CampaignInstance, campaign_id, with_for_update={"read": True}, populate_existing=True)
+    if campaign is None:
+        raise _not_found(campaign_id)
+    if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
+        raise Refused(f"This campaign is {campaign.status} and takes nobody in. Create a new one with create_campaign.")
+    return campaign
+
+
+def _lock(session: Session, campaign_id: UUID) -> CampaignInstance:
+    campaign = session.get(CampaignInstance, campaign_id, with_for_update={"key_share": True}, populate_existing=True)
+    if campaign is None:
+        raise _not_found(campaign_id)
+    return campaign
+
+
+def _not_found(campaign_id: UUID) -> NotFound:
+    return NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
+
+
+def _steps(session: Session, campaign_id: UUID) -> list[Step]:
+    return steps.of_campaigns(session, instance_ids=[campaign_id])[campaign_id]
+
+
+# By key from chunk to chunk, so that no chunk reads again what the ones before it have moved.
+_PICKED = """
+    picked AS MATERIALIZED (
+        SELECT id FROM campaign_enrollments
+        WHERE instance_id = :campaign AND status = :from AND id > :after
+        ORDER BY id LIMIT :chunk FOR NO KEY UPDATE
+    )
+"""
+_LAST = "SELECT (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)"
+_DUE = """
+    coalesce(
+        (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, due timestamptz)
+         WHERE f.variant = e.a_b_variant),
+        CAST(:due AS timestamptz))
+"""
+_ACTIVATE = text(f"""
+    WITH {_PICKED}, moved AS (
+        UPDATE campaign_enrollments e
+        SET status = 'active', next_action_at = coalesce(e.next_action_at, {_DUE}), updated_at = now()
+        WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
+    ) {_LAST}
+""")
+_END = text(f"""
+    WITH {_PICKED}, moved AS (
+        UPDATE campaign_enrollments e
+        SET status = 'completed', stop_reason = 'campaign_completed', next_action_at = NULL, updated_at = now()
+        WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
+    ) {_LAST}
+""")
+# Who was paused, or paused and resumed, before the first start has no moment yet.
+_SCHEDULE_HELD = text(f"""
+    UPDATE campaign_enrollments e SET next_action_at = {_DUE}, updated_at = now()
+    WHERE e.instance_id = :campaign AND e.status IN ('active', 'paused') AND e.next_action_at IS NULL
+""")
+
+
+def _activate(session: Session, campaign_id: UUID, sequence: list[Step], now: datetime) -> None:
+    dues = [{"variant": variant, "due": _first_due(sequence, variant, now)} for variant in variants(sequence)]
+    values = {**rows_parameter(dues), "due": _first_due(sequence, None, now), "campaign": campaign_id}
+    session.execute(_SCHEDULE_HELD, values)
+    moved = _in_chunks(session, _ACTIVATE, {**values, "from": EnrollmentStatus.ENROLLED})
+    changes = {(campaign_id, EnrollmentStatus.ENROLLED): -moved, (campaign_id, EnrollmentStatus.ACTIVE): moved}
+    counters.add_statuses(session, changes)
+
+
+def _first_due(sequence: list[Step], variant: str | None, now: datetime) -> datetime:
+    step = next_step(sequence, 0, variant)
+    return due_at(now, step) if step else now
+
+
+def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) -> int:
+    """Run `statement` over chunks of enrollments in key order; how many it moved."""
+    total, after = 0, UUID(int=0)
+    while True:
+        moved, last = session.execute(statement, {**values, "after": after, "chunk": _CHUNK}).one().tuple()
+        total += moved
+        if moved < _CHUNK:
+            return total
+        after = last

@@ -1,0 +1,113 @@
+"""The state of enrollments, read under lock and written back. Every change of a status passes through `save`, which is
+why campaign_enrollment_totals can be trusted."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.funnel import Enrollment
+from db.domain.states import EnrollmentStatus, StopReason
+from db.postgres.json import rows_parameter
+from db.services import counters
+
+
+class Key(NamedTuple):
+    """An enrollment, by its whole primary key."""
+
+    instance_id: UUID
+    enrollment_id: UUID
+
+
+Snapshot = Mapping[Key, Enrollment]
+
+COLUMNS = "e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason"
+
+
+def from_row(columns: Sequence[Any]) -> Enrollment:
+    """The enrollment of a row of COLUMNS."""
+    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason = columns
+    return Enrollment(
+        instance_id,
+        id_,
+        contact_id,
+        EnrollmentStatus(status),
+        current_step,
+        next_action_at,
+        variant,
+        StopReason(reason) if reason else None,
+    )
+
+
+def snapshot(enrollments: Iterable[Enrollment]) -> Snapshot:
+    """Copies, to tell later what has changed."""
+    return {Key(each.instance_id, each.id): replace(each) for each in enrollments}
+
+
+_OPEN_OF_CONTACTS = text(f"""
+    SELECT {COLUMNS} FROM campaign_enrollments e
+    WHERE e.contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+      AND e.status IN ('enrolled', 'active', 'paused')
+    ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
+""")
+_WITH_OPEN_OF_CONTACT = text(f"""
+    SELECT {COLUMNS} FROM campaign_enrollments e
+    WHERE e.contact_id = :contact AND (e.id = :id OR e.status IN ('enrolled', 'active', 'paused'))
+    ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
+""")
+_ONE = text(f"SELECT {COLUMNS} FROM campaign_enrollments e WHERE e.id = :id FOR NO KEY UPDATE OF e")
+
+
+def lock_open_of_contacts(session: Session, *, contact_ids: Iterable[UUID]) -> list[Enrollment]:
+    """The enrollments of these people that have not ended, in every campaign, locked."""
+    return [from_row(row) for row in session.execute(_OPEN_OF_CONTACTS, rows_parameter(list(contact_ids))).tuples()]
+
+
+def lock_with_open_of_contact(session: Session, *, enrollment_id: UUID, contact_id: UUID) -> list[Enrollment]:
+    """The enrollment, whatever its state, and the person's others that have not ended, locked."""
+    values = {"id": enrollment_id, "contact": contact_id}
+    return [from_row(row) for row in session.execute(_WITH_OPEN_OF_CONTACT, values).tuples()]
+
+
+def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
+    """One enrollment, locked; None if there is none of that id."""
+    row = session.execute(_ONE, {"id": enrollment_id}).tuples().one_or_none()
+    return from_row(row) if row else None
+
+
+_WRITE = text("""
+    UPDATE campaign_enrollments e
+    SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
+        stop_reason = n.stop_reason, updated_at = now()
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(
+        instance_id uuid, id uuid, status text, current_step int, next_action_at timestamptz, stop_reason text)
+    WHERE e.instance_id = n.instance_id AND e.id = n.id
+""")
+
+
+def save(session: Session, *, before: Snapshot, after: Iterable[Enrollment]) -> None:
+    """Write the enrollments that differ from `before` (the caller holds them locked), and their totals by status."""
+    changed = [each for each in after if each != before[Key(each.instance_id, each.id)]]
+    if not changed:
+        return
+    session.execute(_WRITE, rows_parameter([_values(each) for each in changed]))
+    moves: Counter[tuple[UUID, EnrollmentStatus]] = Counter()
+    for each in changed:
+        moves[each.instance_id, before[Key(each.instance_id, each.id)].status] -= 1
+        moves[each.instance_id, each.status] += 1
+    counters.add_statuses(session, moves)
+
+
+def _values(enrollment: Enrollment) -> dict[str, Any]:
+    return {
+        "instance_id": enrollment.instance_id,
+        "id": enrollment.id,
+        "status": enrollment.status,
+        "current_step": enrollment.current_step,
+        "next_action_at": enrollment.next_action_at,
+        "stop_reason": enrollment.stop_reason,
+    }

@@ -1,0 +1,272 @@
+"""Who is in which campaign, and how far."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactRef
+from db.domain.errors import NotFound, Refused
+from db.domain.events import Stop
+from db.domain.funnel import Enrollment
+from db.domain.ids import new_ids
+from db.domain.scheduling import Step, assign_variant, due_at, next_step, variants
+from db.domain.states import (
+    ActionStatus,
+    CampaignStatus,
+    EnrollmentAction,
+    EnrollmentCommand,
+    EnrollmentStatus,
+    EnrollVerdict,
+    StopReason,
+    SuppressionReason,
+    move_enrollment,
+)
+from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact
+from db.postgres.json import rows_parameter
+from db.services import campaigns, contacts, counters, enrollment_state, orphans, steps, suppressions
+from db.services.paging import Page, page
+
+
+@dataclass(slots=True)
+class Enrolled:
+    """The answer for one person. `reason` says why somebody was not taken in."""
+
+    verdict: EnrollVerdict
+    enrollment_id: UUID | None = None
+    contact_id: UUID | None = None
+    reason: str | None = None
+
+
+def enroll(
+    session: Session, *, campaign_id: UUID, people: Mapping[int, ContactRef], start_at: datetime | None, now: datetime
+) -> dict[int, Enrolled]:
+    """Enroll people (any number -> who), in a constant number of statements. Nobody is enrolled twice.
+
+    `start_at` is the moment from which the first step's delay counts; without it the start of the campaign.
+    """
+    campaign = campaigns.lock_for_enrollment(session, campaign_id=campaign_id)
+    found, answers = _identify(session, people)
+    # Locked against a suppression under way, which either sees the enrollment or is seen by the next statement.
+    _lock_contacts(session, found.values())
+    refused = suppressions.of_contacts(session, contact_ids=list(set(found.values())), now=now)
+    welcome = {row: contact_id for row, contact_id in found.items() if contact_id not in refused}
+    for row, contact_id in found.items():
+        if contact_id in refused:
+            reason = f"suppressed: {refused[contact_id]}"
+            answers[row] = Enrolled(EnrollVerdict.SUPPRESSED, contact_id=contact_id, reason=reason)
+    sequence = steps.of_campaigns(session, instance_ids=[campaign_id])[campaign_id]
+    is_running = campaign.status != CampaignStatus.DRAFT
+    first = start_at or (now if is_running else None)
+    status = EnrollmentStatus.ACTIVE if is_running else EnrollmentStatus.ENROLLED
+    inserted = _insert(session, campaign_id, set(welcome.values()), sequence, status, first)
+    answers |= _answers(session, campaign_id, welcome, inserted)
+    if inserted:
+        counters.add_statuses(session, {(campaign_id, status): len(inserted)})
+        orphans.match_campaign(session, instance_id=campaign_id)
+    return answers
+
+
+def _identify(session: Session, people: Mapping[int, ContactRef]) -> tuple[dict[int, UUID], dict[int, Enrolled]]:
+    """(row -> contact, made if need be; answers for rows that are nobody)."""
+    found: dict[int, UUID] = {}
+    answers: dict[int, Enrolled] = {}
+    by_id = {row: ref.contact_id for row, ref in people.items() if ref.contact_id is not None}
+    known = contacts.existing(session, contact_ids=list(set(by_id.values())))
+    for row, contact_id in by_id.items():
+        if contact_id in known:
+            found[row] = contact_id
+        else:
+            answers[row] = Enrolled(
+                EnrollVerdict.INVALID, reason=f"no contact {contact_id}: look it up with find_contacts"
+            )
+    by_address = {row: ref.fields for row, ref in people.items() if ref.contact_id is None}
+    for row, contact in contacts.find_or_create(session, people=by_address, overwrite=False).items():
+        if contact.contact_id is None:
+            answers[row] = Enrolled(
+                EnrollVerdict.INVALID, reason="email and linkedin_url belong to two contacts: give one"
+            )
+        else:
+            found[row] = contact.contact_id
+    return found, answers
+
+
+_LOCK_CONTACTS = text("""
+    SELECT count(*) FROM (
+        SELECT 1 FROM contacts
+        WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        ORDER BY id FOR KEY SHARE
+    ) locked
+""")
+
+
+def _lock_contacts(session: Session, contact_ids: Iterable[UUID]) -> None:
+    session.execute(_LOCK_CONTACTS, rows_parameter(list(set(contact_ids))))
+
+
+_INSERT = text("""
+    INSERT INTO campaign_enrollments (instance_id, id, contact_id, status, next_action_at, a_b_variant)
+    SELECT :campaign, id, contact_id, :status, next_action_at, a_b_variant
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(
+        id uuid, contact_id uuid, next_action_at timestamptz, a_b_variant text)
+    ORDER BY contact_id
+    ON CONFLICT (instance_id, contact_id) DO NOTHING
+    RETURNING contact_id, id
+""")
+
+
+def _insert(
+    session: Session,
+    campaign_id: UUID,
+    contact_ids: Collection[UUID],
+    sequence: Sequence[Step],
+    status: EnrollmentStatus,
+    first: datetime | None,
+) -> dict[UUID, UUID]:
+    """contact -> enrollment, of those who were not enrolled before."""
+    if not contact_ids:
+        return {}
+    names = variants(sequence)
+    opening = {variant: next_step(sequence, 0, variant) for variant in (None, *names)}
+    rows: list[dict[str, Any]] = []
+    for id_, contact_id in zip(new_ids(len(contact_ids)), contact_ids, strict=True):
+        variant = assign_variant(names, campaign_id, contact_id)
+        step = opening[variant]
+        due = due_at(first, step) if first and step else first
+        rows.append({"id": id_, "contact_id": contact_id, "next_action_at": due, "a_b_variant": variant})
+    values = {**rows_parameter(rows), "campaign": campaign_id, "status": status}
+    return dict(row.tuple() for row in session.execute(_INSERT, values))
+
+
+_EXISTING = text("""
+    SELECT contact_id, id FROM campaign_enrollments
+    WHERE instance_id = :campaign
+      AND contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+""")
+
+
+def _answers(
+    session: Session, campaign_id: UUID, welcome: Mapping[int, UUID], inserted: Mapping[UUID, UUID]
+) -> dict[int, Enrolled]:
+    others = list({contact_id for contact_id in welcome.values() if contact_id not in inserted})
+    before: dict[UUID, UUID] = {}
+    if others:
+        values = {**rows_parameter(others), "campaign": campaign_id}
+        before = dict(row.tuple() for row in session.execute(_EXISTING, values))
+    answers: dict[int, Enrolled] = {}
+    fresh = dict(inserted)
+    for row, contact_id in welcome.items():
+        if contact_id in fresh:
+            answers[row] = Enrolled(EnrollVerdict.ENROLLED, fresh.pop(contact_id), contact_id)
+        else:
+            known = inserted.get(contact_id) or before[contact_id]
+            answers[row] = Enrolled(EnrollVerdict.ALREADY_ENROLLED, known, contact_id)
+    return answers
+
+
+def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, now: datetime) -> None:
+    """Pause, resume, advance past the next step, unsubscribe or complete. InvalidTransition where it is not allowed."""
+    if action is EnrollmentAction.UNSUBSCRIBE:
+        _unsubscribe(session, enrollment_id)
+        return
+    enrollment = enrollment_state.lock_one(session, enrollment_id=enrollment_id)
+    if enrollment is None:
+        raise _not_found(enrollment_id)
+    before = enrollment_state.snapshot([enrollment])
+    command = EnrollmentCommand(action)
+    after = move_enrollment(enrollment.status, command)
+    if action is EnrollmentAction.COMPLETE:
+        enrollment.stop(Stop(command, StopReason.MANUAL))
+    elif action is EnrollmentAction.ADVANCE:
+        _advance(session, enrollment, now)
+    else:
+        enrollment.status = after
+    enrollment_state.save(session, before=before, after=[enrollment])
+
+
+def _unsubscribe(session: Session, enrollment_id: UUID) -> None:
+    """The person's wish, taken by hand: no further step in any campaign, and none in those to come."""
+    statement = select(CampaignEnrollment.contact_id).where(CampaignEnrollment.id == enrollment_id)
+    contact_id = session.scalars(statement).one_or_none()
+    if contact_id is None:
+        raise _not_found(enrollment_id)
+    session.execute(select(Contact.id).where(Contact.id == contact_id).with_for_update())
+    enrollments = enrollment_state.lock_with_open_of_contact(
+        session, enrollment_id=enrollment_id, contact_id=contact_id
+    )
+    before = enrollment_state.snapshot(enrollments)
+    for each in enrollments:
+        reason = StopReason.UNSUBSCRIBED if each.id == enrollment_id else StopReason.SUPPRESSED
+        each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, reason))
+    suppressions.add_for_contacts(session, reasons={contact_id: SuppressionReason.UNSUBSCRIBED}, source="manual")
+    enrollment_state.save(session, before=before, after=enrollments)
+
+
+def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
+    """Skip the step that comes next. It is noted as skipped, so that nobody sends it later."""
+    sequence = steps.of_campaigns(session, instance_ids=[enrollment.instance_id])[enrollment.instance_id]
+    skipped = next_step(sequence, enrollment.current_step, enrollment.a_b_variant)
+    if skipped is None:
+        raise Refused("No step is left to advance past. Call update_enrollment with action complete to end it.")
+    action = CampaignAction(
+        instance_id=enrollment.instance_id,
+        enrollment_id=enrollment.id,
+        step_number=skipped.step_number,
+        channel=skipped.channel,
+        a_b_variant=skipped.a_b_variant,
+        status=ActionStatus.SKIPPED,
+    )
+    session.add(action)
+    enrollment.pass_step(skipped.step_number, now, sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentDetails:
+    """An enrollment with the person, and (oldest first) what was done and its latest events."""
+
+    enrollment: CampaignEnrollment
+    contact: Contact
+    actions: Sequence[CampaignAction] = ()
+    events: Sequence[CampaignEvent] = ()
+
+
+_EVENTS_SHOWN = 20
+
+
+def get(session: Session, *, enrollment_id: UUID) -> EnrollmentDetails:
+    """One enrollment with its actions and its latest events. NotFound if there is none."""
+    statement = select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)
+    enrollment = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+    if enrollment is None:
+        raise _not_found(enrollment_id)
+    contact = session.get_one(Contact, enrollment.contact_id)
+    of_enrollment = {"instance_id": enrollment.instance_id, "enrollment_id": enrollment.id}
+    actions = session.scalars(
+        select(CampaignAction).filter_by(**of_enrollment).order_by(CampaignAction.step_number)
+    ).all()
+    latest = select(CampaignEvent).filter_by(**of_enrollment).order_by(CampaignEvent.occurred_at.desc())
+    events = session.scalars(latest.limit(_EVENTS_SHOWN)).all()
+    return EnrollmentDetails(enrollment, contact, actions, events[::-1])
+
+
+def list_(
+    session: Session, *, campaign_id: UUID, status: EnrollmentStatus | None, limit: int, cursor: str | None
+) -> Page[EnrollmentDetails]:
+    """The enrollments of a campaign with their people, newest first."""
+    campaigns.get(session, campaign_id=campaign_id)
+    statement = select(CampaignEnrollment).where(CampaignEnrollment.instance_id == campaign_id)
+    if status is not None:
+        statement = statement.where(CampaignEnrollment.status == status)
+    found = page(session, statement, by=[CampaignEnrollment.id], limit=limit, cursor=cursor, listing="enrollments")
+    wanted = [enrollment.contact_id for enrollment in found.rows]
+    people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(wanted)))}
+    rows = [EnrollmentDetails(enrollment, people[enrollment.contact_id]) for enrollment in found.rows]
+    return Page(rows, found.next_cursor)
+
+
+def _not_found(enrollment_id: UUID) -> NotFound:
+    return NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")

@@ -1,0 +1,54 @@
+"""Events: recorded in batches, listed, and put aside while their enrollment is unknown."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.domain.events import EventType, NewEvent
+from db.models import CampaignEvent
+from db.services import campaigns, orphans
+from db.services.paging import Page, page
+from db.services.recording import Outcome, record
+
+
+def record_events(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
+    """Record events and all that they imply; one outcome each, in order.
+
+    Exact whatever the order, the repetitions and the number of processes: an event of a provider counts once, and
+    an event that nobody is enrolled for yet waits in orphaned_events and is matched later.
+    """
+    result = record(session, events=events)
+    lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
+    parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
+    orphans.match_messages(session, message_ids=result.new_message_ids)
+    return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
+
+
+def list_(
+    session: Session,
+    *,
+    campaign_id: UUID,
+    enrollment_id: UUID | None,
+    event_type: EventType | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[CampaignEvent]:
+    """Events of a campaign, latest first: as they happened where a filter has an index for it, else as they came in."""
+    campaigns.get(session, campaign_id=campaign_id)
+    statement = select(CampaignEvent).where(CampaignEvent.instance_id == campaign_id)
+    if enrollment_id is not None:
+        statement = statement.where(CampaignEvent.enrollment_id == enrollment_id)
+    if event_type is not None:
+        statement = statement.where(CampaignEvent.event_type == event_type)
+    if since is not None:
+        statement = statement.where(CampaignEvent.occurred_at >= since)
+    if until is not None:
+        statement = statement.where(CampaignEvent.occurred_at < until)
+    is_indexed = enrollment_id is not None or event_type is not None
+    by = [CampaignEvent.occurred_at, CampaignEvent.id] if is_indexed else [CampaignEvent.id]
+    return page(session, statement, by=by, limit=limit, cursor=cursor, listing="events")

@@ -1,0 +1,39 @@
+"""Answers to writes, kept under the caller's key in the transaction of the write itself."""
+
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.domain.errors import Conflict
+from db.models import IdempotencyKey
+from db.postgres.json import canonical
+
+
+def fingerprint(arguments: dict[str, Any]) -> str:
+    """The same text for the same arguments, in whatever order they were given."""
+    return sha256(canonical(arguments)).hexdigest()
+
+
+def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:
+    """The answer given under `key`, or None after taking the key for this transaction.
+
+    A call with the same key that is under way is waited for. Conflict where the key was used for something else.
+    """
+    taken = insert(IdempotencyKey).values(key=key, tool=tool, request_hash=request_hash).on_conflict_do_nothing()
+    if session.scalar(taken.returning(IdempotencyKey.key)) is not None:
+        return None
+    earlier = session.scalars(select(IdempotencyKey).where(IdempotencyKey.key == key)).one()
+    if (earlier.tool, earlier.request_hash) != (tool, request_hash):
+        raise Conflict(
+            f"idempotency_key was used for another call of {earlier.tool}, with other arguments. "
+            "Use a new key for a new call."
+        )
+    return earlier.response
+
+
+def keep(session: Session, *, key: str, response: dict[str, Any]) -> None:
+    """Keep the answer with the key that this transaction took."""
+    session.execute(update(IdempotencyKey).where(IdempotencyKey.key == key).values(response=response))

@@ -1,0 +1,130 @@
+"""Find the enrollments that events are about, and lock them: people who are stopped first, then all in key order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.events import NewEvent
+from db.domain.funnel import Enrollment
+from db.domain.states import StopReason
+from db.postgres.json import rows_parameter
+from db.services.enrollment_state import COLUMNS, Key, from_row
+
+
+@dataclass(slots=True)
+class Locked:
+    """The enrollments that a batch may change. Each stands once, however many events are about it."""
+
+    enrollments: dict[Key, Enrollment] = field(default_factory=dict[Key, Enrollment])
+    of_event: dict[int, tuple[Enrollment, int | None]] = field(default_factory=dict[int, tuple[Enrollment, int | None]])
+    """index of the event -> (its enrollment, the step that its message id belongs to)"""
+
+    def of_contact(self, contact_id: UUID) -> Iterable[Enrollment]:
+        return (each for each in self.enrollments.values() if each.contact_id == contact_id)
+
+
+# Our own id is surest, then the provider's message id, then the person within the campaign. The look-ups are lateral
+# with a limit, so that each is a probe of an index even where the planner thinks a table is small enough to scan.
+_FOUND = """
+    WITH given AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
+            event int, enrollment_id uuid, provider text, message_id text, campaign_id uuid, email text, stops bool)
+    ), found AS MATERIALIZED (
+        SELECT g.event, 1 AS rank, e.instance_id, e.id, NULL::int AS step_number, g.stops
+        FROM given g CROSS JOIN LATERAL (
+            SELECT instance_id, id FROM campaign_enrollments WHERE id = g.enrollment_id LIMIT 1
+        ) e
+        UNION ALL
+        SELECT g.event, 2, a.instance_id, a.enrollment_id, a.step_number, g.stops
+        FROM given g CROSS JOIN LATERAL (
+            SELECT instance_id, enrollment_id, step_number FROM campaign_actions
+            WHERE provider_message_id = g.message_id
+              AND (g.provider IS NULL OR provider IS NULL OR provider = g.provider)
+            ORDER BY id DESC LIMIT 1
+        ) a
+        UNION ALL
+        SELECT g.event, 3, e.instance_id, e.id, NULL, g.stops
+        FROM given g
+        CROSS JOIN LATERAL (SELECT id FROM contacts WHERE lower(email) = g.email LIMIT 1) c
+        CROSS JOIN LATERAL (
+            SELECT instance_id, id FROM campaign_enrollments
+            WHERE contact_id = c.id AND instance_id = g.campaign_id LIMIT 1
+        ) e
+    )
+"""
+
+_LOCK_CONTACTS = text(f"""
+    {_FOUND}
+    SELECT c.id FROM contacts c
+    WHERE c.id IN (SELECT e.contact_id FROM found JOIN campaign_enrollments e USING (instance_id, id) WHERE found.stops)
+    ORDER BY c.id FOR UPDATE
+""")
+
+_LOCKED = f"""
+    SELECT f.event, f.rank, f.step_number, {COLUMNS}
+    FROM (SELECT * FROM {{found}} ORDER BY instance_id, id) f
+    CROSS JOIN LATERAL (
+        SELECT * FROM campaign_enrollments WHERE instance_id = f.instance_id AND id = f.id FOR NO KEY UPDATE
+    ) e
+"""
+
+_LOCK = text(_FOUND + _LOCKED.format(found="found"))
+
+_LOCK_WITH_PEOPLE = text(f"""
+    {_FOUND}, people AS MATERIALIZED (
+        SELECT event, rank, step_number, instance_id, id FROM found
+        UNION ALL
+        SELECT NULL, NULL, NULL, other.instance_id, other.id
+        FROM found f JOIN campaign_enrollments e USING (instance_id, id)
+        JOIN campaign_enrollments other ON other.contact_id = e.contact_id
+        WHERE f.stops AND other.status IN ('enrolled', 'active', 'paused')
+    ) {_LOCKED.format(found="people")}
+""")
+
+
+def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
+    """The enrollments of `events`, locked until the transaction ends. An event that fits none is not in `of_event`."""
+    parameter = rows_parameter([_reference(index, event) for index, event in enumerate(events)])
+    if any(suppresses(event) for event in events):
+        # First, so that nobody enrolls the person in yet another campaign meanwhile.
+        session.execute(_LOCK_CONTACTS, parameter)
+        rows = session.execute(_LOCK_WITH_PEOPLE, parameter)
+    else:
+        rows = session.execute(_LOCK, parameter)
+    locked = Locked()
+    ranks: dict[int, int] = {}
+    for event, rank, step_number, *columns in rows.tuples():
+        enrollment = _enrollment(locked, columns)
+        if event is not None and rank < ranks.get(event, 4):
+            ranks[event] = rank
+            locked.of_event[event] = (enrollment, step_number)
+    return locked
+
+
+def suppresses(event: NewEvent) -> bool:
+    """Whether the event ends every enrollment of the person: an unsubscribe, a complaint, a hard bounce."""
+    stop = event.stop
+    return stop is not None and stop.reason is not StopReason.REPLIED
+
+
+def _reference(index: int, event: NewEvent) -> dict[str, Any]:
+    return {
+        "event": index,
+        "enrollment_id": event.enrollment_id,
+        "provider": event.provider,
+        "message_id": event.provider_message_id,
+        "campaign_id": event.campaign_id,
+        "email": event.email,
+        "stops": suppresses(event),
+    }
+
+
+def _enrollment(locked: Locked, columns: Sequence[Any]) -> Enrollment:
+    key = Key(columns[0], columns[1])
+    if key not in locked.enrollments:
+        locked.enrollments[key] = from_row(columns)
+    return locked.enrollments[key]

@@ -1,0 +1,117 @@
+"""The quarantine: events that arrived before their enrollment, and how they find it later."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, cast, delete, exists, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+from db.domain.events import EventType, EventVerdict, NewEvent
+from db.domain.ids import new_ids
+from db.domain.states import Channel, OrphanStatus
+from db.models import CampaignEnrollment, Contact, OrphanedEvent
+from db.postgres.json import rows_parameter, to_text
+from db.services.recording import Outcome, record
+
+_PARK = text("""
+    INSERT INTO orphaned_events (id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
+                                 campaign_id, email, step_number, provider, provider_event_id, metadata)
+    SELECT id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
+           campaign_id, email, step_number, provider, provider_event_id, metadata
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o(
+        id uuid, reason text, event_type text, channel text, occurred_at timestamptz, enrollment_id uuid,
+        provider_message_id text, campaign_id uuid, email text, step_number int, provider text,
+        provider_event_id text, metadata jsonb)
+    ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
+    RETURNING id
+""")
+
+
+def park(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
+    """Keep events of unknown enrollments until they match. One that is kept already is a duplicate."""
+    if not events:
+        return []
+    ids = new_ids(len(events))
+    reasons = [_reason(event) for event in events]
+    values = [
+        {"id": id_, "reason": reason, **_fields(event)} for id_, reason, event in zip(ids, reasons, events, strict=True)
+    ]
+    kept = set(session.execute(_PARK, rows_parameter(values)).scalars())
+    return [
+        Outcome(EventVerdict.ORPHANED, reason=reason) if id_ in kept else Outcome(EventVerdict.DUPLICATE)
+        for id_, reason in zip(ids, reasons, strict=True)
+    ]
+
+
+def match_campaign(session: Session, *, instance_id: UUID) -> int:
+    """Record what waits for people of this campaign who are enrolled by now. Returns how many were recorded."""
+    enrolled = (
+        select(CampaignEnrollment.id)
+        .join(Contact, Contact.id == CampaignEnrollment.contact_id)
+        .where(
+            CampaignEnrollment.instance_id == OrphanedEvent.campaign_id,
+            func.lower(Contact.email) == OrphanedEvent.email,
+        )
+    )
+    return _match(session, (OrphanedEvent.campaign_id == instance_id) & exists(enrolled))
+
+
+def match_messages(session: Session, *, message_ids: Iterable[str]) -> int:
+    """Record what waits for the actions that have just got these message ids. Returns how many were recorded."""
+    wanted = list(message_ids)
+    return _match(session, _about_messages(wanted)) if wanted else 0
+
+
+def _match(session: Session, condition: ColumnElement[bool]) -> int:
+    """Each event recorded can reveal further message ids, so this goes on until nothing more fits."""
+    recorded = 0
+    while True:
+        statement = select(OrphanedEvent).where(OrphanedEvent.status == OrphanStatus.WAITING, condition)
+        waiting = session.scalars(statement.order_by(OrphanedEvent.id).with_for_update()).all()
+        if not waiting:
+            return recorded
+        result = record(session, events=[_event(orphan) for orphan in waiting])
+        verdicts = [outcome.verdict if outcome else None for outcome in result.outcomes]
+        # An event that is refused now, say for its step, stays for a person to look at.
+        done = {EventVerdict.RECORDED, EventVerdict.DUPLICATE}
+        settled = [orphan.id for orphan, verdict in zip(waiting, verdicts, strict=True) if verdict in done]
+        session.execute(delete(OrphanedEvent).where(OrphanedEvent.id.in_(settled)))
+        recorded += verdicts.count(EventVerdict.RECORDED)
+        if not result.new_message_ids:
+            return recorded
+        condition = _about_messages(list(result.new_message_ids))
+
+
+def _about_messages(message_ids: list[str]) -> ColumnElement[bool]:
+    given = func.jsonb_array_elements_text(cast(cast(to_text(message_ids), Text), JSONB))
+    return OrphanedEvent.provider_message_id.in_(select(given))
+
+
+def _reason(event: NewEvent) -> str:
+    if event.enrollment_id is not None:
+        return f"no enrollment {event.enrollment_id} yet"
+    if event.provider_message_id is not None:
+        return "no action with this provider_message_id yet"
+    return f"nobody with this email is enrolled in campaign {event.campaign_id} yet"
+
+
+def _fields(event: NewEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in NewEvent.__slots__}
+
+
+def _event(orphan: OrphanedEvent) -> NewEvent:
+    return NewEvent(
+        event_type=EventType(orphan.event_type),
+        channel=Channel(orphan.channel),
+        occurred_at=orphan.occurred_at,
+        enrollment_id=orphan.enrollment_id,
+        provider_message_id=orphan.provider_message_id,
+        campaign_id=orphan.campaign_id,
+        email=orphan.email,
+        step_number=orphan.step_number,
+        provider=orphan.provider,
+        provider_event_id=orphan.provider_event_id,
+        metadata=orphan.details,
+    )

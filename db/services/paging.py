@@ -1,0 +1,76 @@
+"""Keyset pages: a cursor names the last row seen, so a page costs the same at any depth and misses nothing."""
+
+import binascii
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.domain.errors import InvalidInput
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """`next_cursor` is None on the last page."""
+
+    rows: Sequence[Row]
+    next_cursor: str | None
+
+
+def page(
+    session: Session,
+    statement: Select[Row],
+    *,
+    by: Sequence[InstrumentedAttribute[Any]],
+    limit: int,
+    cursor: str | None,
+    listing: str,
+) -> Page[Row]:
+    """The next `limit` rows of `statement`, newest first by the columns `by` (UUIDs and moments).
+
+    `listing` names the list, so that the cursor of one list is refused by another.
+    """
+    if cursor is not None:
+        statement = statement.where(tuple_(*by) < tuple_(*_decode(cursor, listing, len(by))))
+    statement = statement.order_by(*(column.desc() for column in by)).limit(limit + 1)
+    rows: Sequence[Row] = session.scalars(statement).all()
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]
+    return Page(rows[:limit], _encode(listing, [getattr(last, column.key) for column in by]))
+
+
+def _encode(listing: str, values: Sequence[UUID | datetime]) -> str:
+    plain = json.dumps([value.isoformat() if isinstance(value, datetime) else str(value) for value in values]).encode()
+    return urlsafe_b64encode(_seal(listing, plain) + plain).decode().rstrip("=")
+
+
+def _decode(cursor: str, listing: str, count: int) -> list[UUID | datetime]:
+    refusal = InvalidInput("cursor is not one that this list gave. Pass next_cursor unchanged, or leave cursor out.")
+    try:
+        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except (binascii.Error, ValueError):
+        raise refusal from None
+    seal, plain = raw[:4], raw[4:]
+    if seal != _seal(listing, plain):
+        raise refusal
+    values = [datetime.fromisoformat(value) if "T" in value else UUID(value) for value in json.loads(plain)]
+    if len(values) != count:
+        raise InvalidInput(
+            "cursor belongs to this list with other filters. Pass the same filters, or leave cursor out."
+        )
+    return values
+
+
+def _seal(listing: str, plain: bytes) -> bytes:
+    """A checksum, not a secret: it finds cursors that were cut, mixed up or made up."""
+    return blake2b(plain, digest_size=4, person=listing.encode()[:16]).digest()

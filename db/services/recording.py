@@ -1,0 +1,300 @@
+"""How a batch of events enters the database: a constant number of statements, whatever its size.
+
+1. lock the enrollments that the events are about (and, where an event stops a person, all of that person's),
+2. read the actions concerned, and the campaign's steps where a send may become known,
+3. insert the events, which drops those that were recorded before,
+4. decide in memory what the rest means (db.domain.funnel): under the locks, nobody else changes these rows,
+5. write actions, enrollments, suppressions and counters.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.attribution import step_of
+from db.domain.errors import InvalidInput
+from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop
+from db.domain.funnel import Action, CounterKey, Deltas, Enrollment, contribution
+from db.domain.ids import new_id, new_ids
+from db.domain.metrics import MILESTONES, Milestone
+from db.domain.scheduling import Step, step_for
+from db.domain.states import Channel, EnrollmentStatus, StopReason, SuppressionReason
+from db.postgres.json import rows_parameter
+from db.services import counters, enrollment_state, steps, suppressions
+from db.services.enrollment_state import Key
+from db.services.locking import Locked, lock_enrollments, suppresses
+
+_TIMES = tuple(f"{milestone}_at" for milestone in MILESTONES)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one event. `reason` says why it was refused."""
+
+    verdict: EventVerdict
+    event_id: UUID | None = None
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class _Row:
+    """An event whose enrollment is known and locked."""
+
+    index: int
+    id: UUID
+    event: NewEvent
+    enrollment: Enrollment
+    hint: int | None
+    step_number: int | None = None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.enrollment.instance_id, self.enrollment.id)
+
+
+@dataclass(slots=True)
+class Batch:
+    """The state of one call: what is locked and read, and what has to be written."""
+
+    locked: Locked
+    rows: list[_Row]
+    actions: dict[Key, dict[int, Action]] = field(default_factory=lambda: defaultdict(dict))
+    steps: dict[UUID, list[Step]] = field(default_factory=lambda: defaultdict(list))
+    touched: dict[UUID, Action] = field(default_factory=dict[UUID, Action])
+    deltas: Deltas = field(default_factory=Deltas)
+    suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
+    new_message_ids: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One outcome per event by index, None where no enrollment was found; and the message ids now known for the first
+    time, for which events may have been waiting."""
+
+    outcomes: list[Outcome | None]
+    new_message_ids: set[str]
+
+
+def record(session: Session, *, events: Sequence[NewEvent]) -> Recorded:
+    """Record `events` and all that they imply. Events of unknown enrollments are left to the caller."""
+    outcomes: list[Outcome | None] = [None] * len(events)
+    batch = _lock(session, events)
+    before = enrollment_state.snapshot(batch.locked.enrollments.values())
+    _read(session, batch)
+    _attribute(batch, outcomes)
+    inserted = _insert_events(session, batch.rows)
+    for row in batch.rows:
+        if row.id in inserted:
+            _apply(batch, row)
+            outcomes[row.index] = Outcome(EventVerdict.RECORDED, row.id)
+        else:
+            outcomes[row.index] = Outcome(EventVerdict.DUPLICATE)
+    _write(session, batch, before)
+    return Recorded(outcomes, batch.new_message_ids)
+
+
+def _lock(session: Session, events: Sequence[NewEvent]) -> Batch:
+    locked = lock_enrollments(session, events=events)
+    ids = new_ids(len(events))
+    rows = [
+        _Row(index, ids[index], event, *locked.of_event[index])
+        for index, event in enumerate(events)
+        if index in locked.of_event
+    ]
+    # In the order in which things happened, since an earlier stop wins over a later one.
+    rows.sort(key=lambda row: (row.event.occurred_at, row.index))
+    return Batch(locked, rows)
+
+
+_READ_ACTIONS = text(f"""
+    SELECT a.id, a.instance_id, a.enrollment_id, a.step_number, a.channel, a.a_b_variant, a.provider,
+           a.provider_message_id, a.open_count, a.click_count, {", ".join(f"a.{time}" for time in _TIMES)}
+    FROM (
+        SELECT DISTINCT enrollment_id, step_number
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(enrollment_id uuid, step_number int)
+    ) w CROSS JOIN LATERAL (
+        SELECT * FROM campaign_actions
+        WHERE enrollment_id = w.enrollment_id AND (w.step_number IS NULL OR step_number = w.step_number)
+        OFFSET 0
+    ) a
+""")
+
+
+def _read(session: Session, batch: Batch) -> None:
+    """The actions that the rows name, or all of an enrollment where a row names none; and the steps if need be."""
+    wanted = [
+        {"enrollment_id": row.enrollment.id, "step_number": row.event.step_number or row.hint} for row in batch.rows
+    ]
+    if not wanted:
+        return
+    for row in session.execute(_READ_ACTIONS, rows_parameter(wanted)).tuples():
+        id_, instance_id, enrollment_id, step_number, channel, variant, provider, message_id, opens, clicks, *times = (
+            row
+        )
+        key = Key(instance_id, enrollment_id)
+        batch.actions[key][step_number] = Action(
+            id_, *key, step_number, Channel(channel), variant, provider, message_id, times, opens, clicks
+        )
+    unknown = {row.key.instance_id for row in batch.rows if _may_reveal_a_send(batch, row)}
+    if unknown:
+        batch.steps.update(steps.of_campaigns(session, instance_ids=unknown))
+
+
+def _may_reveal_a_send(batch: Batch, row: _Row) -> bool:
+    number = row.event.step_number or row.hint
+    action = batch.actions[row.key].get(number) if number is not None else None
+    return action is None or action.sent_at is None or row.event.occurred_at < action.sent_at
+
+
+def _attribute(batch: Batch, outcomes: list[Outcome | None]) -> None:
+    """Give each row its step; rows whose step does not exist are refused, one by one."""
+    valid: list[_Row] = []
+    for row in batch.rows:
+        try:
+            row.step_number = step_of(
+                row.event, row.enrollment, batch.actions[row.key].values(), batch.steps[row.key.instance_id], row.hint
+            )
+        except InvalidInput as refusal:
+            outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=str(refusal))
+        else:
+            valid.append(row)
+    batch.rows = valid
+
+
+_INSERT_EVENTS = text("""
+    INSERT INTO campaign_events (instance_id, id, enrollment_id, event_type, channel, step_number, occurred_at,
+                                 provider, provider_event_id, metadata)
+    SELECT instance_id, id, enrollment_id, event_type, channel, step_number, occurred_at,
+           provider, provider_event_id, metadata
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(
+        instance_id uuid, id uuid, enrollment_id uuid, event_type text, channel text, step_number int,
+        occurred_at timestamptz, provider text, provider_event_id text, metadata jsonb)
+    ON CONFLICT (instance_id, provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
+    RETURNING id
+""")
+
+
+def _insert_events(session: Session, rows: Sequence[_Row]) -> set[UUID]:
+    """The ids of the events that were new. The unique index is the judge, within the batch as between processes."""
+    if not rows:
+        return set()
+    values = [
+        {
+            "instance_id": row.enrollment.instance_id,
+            "id": row.id,
+            "enrollment_id": row.enrollment.id,
+            "event_type": row.event.event_type,
+            "channel": row.event.channel,
+            "step_number": row.step_number,
+            "occurred_at": row.event.occurred_at,
+            "provider": row.event.provider,
+            "provider_event_id": row.event.provider_event_id,
+            "metadata": row.event.metadata,
+        }
+        for row in rows
+    ]
+    return set(session.execute(_INSERT_EVENTS, rows_parameter(values)).scalars())
+
+
+def _apply(batch: Batch, row: _Row) -> None:
+    """What one new event means for its action, its enrollment, and the person's other enrollments."""
+    effect = EFFECTS[row.event.event_type]
+    if row.step_number is not None and effect.milestone is not None:
+        action = _touch(batch, row, row.step_number)
+        known = action.sent_at
+        action.apply(effect, row.event.occurred_at)
+        _bind_message(batch, action, row.event)
+        if action.sent_at != known:
+            row.enrollment.advance(action, batch.steps[row.key.instance_id])
+    elif effect.milestone is Milestone.UNSUBSCRIBED and row.enrollment.status is not EnrollmentStatus.UNSUBSCRIBED:
+        batch.deltas.add_one(_key_without_step(row), effect.milestone)
+    if row.event.stop is not None:
+        _stop(batch, row, row.event.stop)
+
+
+def _touch(batch: Batch, row: _Row, step_number: int) -> Action:
+    """The action of that step, made if nothing was known of it; its counters so far are taken off once."""
+    of_enrollment = batch.actions[row.key]
+    action = of_enrollment.get(step_number)
+    if action is None:
+        step = step_for(batch.steps[row.key.instance_id], step_number, row.enrollment.a_b_variant)
+        variant = step.a_b_variant if step else None
+        action = Action(new_id(), *row.key, step_number, row.event.channel, variant)
+        of_enrollment[step_number] = action
+    if action.id not in batch.touched:
+        batch.touched[action.id] = action
+        batch.deltas.add(contribution(action), -1)
+    return action
+
+
+def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:
+    if action.provider_message_id is None and event.provider_message_id is not None:
+        action.provider_message_id = event.provider_message_id
+        action.provider = action.provider or event.provider
+        batch.new_message_ids.add(event.provider_message_id)
+
+
+def _key_without_step(row: _Row) -> CounterKey:
+    variant = row.enrollment.a_b_variant or ""
+    return CounterKey(row.key.instance_id, 0, row.event.channel, variant, row.event.occurred_at.date())
+
+
+def _stop(batch: Batch, row: _Row, stop: Stop) -> None:
+    row.enrollment.stop(stop)
+    if suppresses(row.event):
+        contact_id = row.enrollment.contact_id
+        batch.suppressed.setdefault(contact_id, SuppressionReason(stop.reason))
+        for other in batch.locked.of_contact(contact_id):
+            if other.is_open:
+                other.stop(Stop(stop.command, StopReason.SUPPRESSED))
+
+
+def _write(session: Session, batch: Batch, before: enrollment_state.Snapshot) -> None:
+    _write_actions(session, batch.touched.values())
+    for action in batch.touched.values():
+        batch.deltas.add(contribution(action))
+    suppressions.add_for_contacts(session, reasons=batch.suppressed, source="event")
+    counters.add_metrics(session, batch.deltas)
+    enrollment_state.save(session, before=before, after=batch.locked.enrollments.values())
+
+
+_ACTION_VALUES = ("provider", "provider_message_id", "status", "open_count", "click_count", *_TIMES)
+_WRITE_ACTIONS = text(f"""
+    INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant,
+                                  {", ".join(_ACTION_VALUES)})
+    SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, {", ".join(_ACTION_VALUES)}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
+        instance_id uuid, id uuid, enrollment_id uuid, step_number int, channel text, a_b_variant text,
+        provider text, provider_message_id text, status text, open_count int, click_count int,
+        {", ".join(f"{time} timestamptz" for time in _TIMES)})
+    ON CONFLICT (instance_id, enrollment_id, step_number) DO UPDATE
+    SET {", ".join(f"{name} = excluded.{name}" for name in _ACTION_VALUES)}, updated_at = now()
+""")
+
+
+def _write_actions(session: Session, actions: Iterable[Action]) -> None:
+    values = [_action_values(action) for action in actions]
+    if values:
+        session.execute(_WRITE_ACTIONS, rows_parameter(values))
+
+
+def _action_values(action: Action) -> dict[str, Any]:
+    return {
+        "instance_id": action.instance_id,
+        "id": action.id,
+        "enrollment_id": action.enrollment_id,
+        "step_number": action.step_number,
+        "channel": action.channel,
+        "a_b_variant": action.a_b_variant,
+        "provider": action.provider,
+        "provider_message_id": action.provider_message_id,
+        "status": action.status,
+        "open_count": action.open_count,
+        "click_count": action.click_count,
+        **{name: time for name, time in zip(_TIMES, action.times, strict=True) if time is not None},
+    }

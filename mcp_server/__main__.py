@@ -1,0 +1,144 @@
+"""The command line. Without a command it serves stdio, which is how MCP clients start it."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import typer
+from pydantic import ValidationError
+
+from db.domain.errors import SalesAutomationError
+from mcp_server import logs
+from mcp_server.app import App
+from mcp_server.settings import Settings
+
+cli = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Transport(StrEnum):
+    STDIO = "stdio"
+    SSE = "sse"
+    STREAMABLE_HTTP = "streamable-http"
+
+
+@cli.callback(invoke_without_command=True)
+def default(context: typer.Context) -> None:
+    """MCP server for sales outreach: campaigns, contacts, events and metrics on a real PostgreSQL."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@cli.command()
+def serve(
+    transport: Annotated[Transport, typer.Option(help="How clients connect.")] = Transport.STDIO,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    toolsets: Annotated[str | None, typer.Option(help="Comma-separated toolsets to offer.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that writes.")] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Bring an external database to this schema first.")
+    ] = False,
+    home: Annotated[Path | None, typer.Option(help="Directory of the embedded database and the local store.")] = None,
+) -> None:
+    """Serve MCP. Both HTTP transports answer at once: Streamable HTTP at /mcp, SSE at /sse."""
+    settings = _settings(toolsets=toolsets, read_only=read_only or None, migrate=migrate or None, home=home)
+    logs.configure(settings.log_level)
+    if transport is Transport.STDIO:
+        _serve_stdio(settings)
+    else:
+        _serve_http(settings, host, port)
+
+
+@cli.command()
+def migrate(home: Annotated[Path | None, typer.Option(help="Directory of the embedded database.")] = None) -> None:
+    """Bring the database (DATABASE_URL, or the embedded one) to this version's schema."""
+    settings = _settings(home=home, migrate=True)
+    logs.configure(settings.log_level)
+    app = App(settings)
+    try:
+        app.database()
+    except SalesAutomationError as error:
+        raise typer.Exit(1) from error  # its text stands on stderr already
+    finally:
+        app.close()
+    typer.echo("The database is up to date.")
+
+
+@cli.command()
+def demo(
+    contacts: Annotated[int, typer.Option(help="How many contacts of the bundled file to use.", min=100)] = 600,
+) -> None:
+    """Run a campaign from start to finish on a database of its own, and leave nothing behind. Takes under a minute."""
+    from mcp_server.demo.run import run_demo  # noqa: PLC0415  the server needs none of it
+
+    raise typer.Exit(anyio.run(run_demo, contacts))
+
+
+def _settings(**arguments: Any) -> Settings:  # noqa: ANN401  any setting
+    try:
+        return Settings(**{name: value for name, value in arguments.items() if value is not None})
+    except ValidationError as error:
+        from mcp_server.schemas.base import explain  # noqa: PLC0415  needed for this message alone
+
+        raise _fail("; ".join(explain(error))) from None
+
+
+def _serve_stdio(settings: Settings) -> None:
+    app = App(settings)
+    try:
+        server = _build(app)
+        anyio.run(server.run_stdio_async)
+    finally:
+        app.close()
+    if app.failure is not None:
+        raise typer.Exit(1)
+
+
+def _serve_http(settings: Settings, host: str, port: int) -> None:
+    from mcp_server.http.serve import serve_http  # noqa: PLC0415  stdio needs none of it
+
+    try:
+        token = settings.bearer_token()
+    except OSError as error:
+        raise _fail(f"The token file can't be read: {error.strerror}.") from None
+    if host not in LOOPBACK and token is None:
+        raise _fail(
+            f"Listening on {host} needs a token: set SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, "
+            "or listen on 127.0.0.1."
+        )
+    app = App(settings)
+    try:
+        server = _build(app)
+        app.database()
+        serve_http(server, app, host=host, port=port, token=token)
+    except SalesAutomationError as error:
+        raise typer.Exit(1) from error  # its text stands on stderr already
+    finally:
+        app.close()
+
+
+def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only to serve
+    from mcp_server.server import build_server  # noqa: PLC0415  `--help` needs none of it
+
+    try:
+        return build_server(app)
+    except ValueError as error:
+        raise _fail(str(error)) from None
+
+
+def _fail(reason: str) -> typer.Exit:
+    sys.stderr.write(f"sales-automation-mcp: {reason}\n")
+    return typer.Exit(2)
+
+
+def main() -> None:
+    """Entry of the console script."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The composition root: one process, one database, one clock."""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from db.domain.errors import StoreUnavailable
+from db.embedded import EmbeddedPostgres
+from db.postgres.config import DatabaseConfig
+from mcp_server.settings import Settings
+
+if TYPE_CHECKING:
+    from db.postgres.database import Database
+
+logger = logging.getLogger(__name__)
+
+# The first start of the embedded database makes a cluster, which takes seconds on a slow disk.
+_PATIENCE = 90.0
+
+
+def _system_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class App:
+    """What the tools work with. Start it once a process, and close it at the end.
+
+    The database comes up on a thread of its own, so that a client is answered at once; the first call that needs the
+    database waits for it, and gets the reason when it can't be had.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = _system_clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._embedded: EmbeddedPostgres | None = None
+        self._database: Database | None = None
+        self._failure: StoreUnavailable | None = None
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to open the database in the background. Calling it again while it is under way does nothing."""
+        with self._lock:
+            if self._database is not None or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._done.clear()
+            self._thread = threading.Thread(target=self._open, name="database-start", daemon=True)
+            self._thread.start()
+
+    def database(self) -> "Database":
+        """The database, once it is up. StoreUnavailable with the reason; the next call tries anew."""
+        if self._database is not None:
+            return self._database
+        self.start()
+        if not self._done.wait(_PATIENCE):
+            raise StoreUnavailable("The database is still starting. Call again in a minute.")
+        if self._database is None:
+            raise self._failure or StoreUnavailable("The database is being closed.")
+        return self._database
+
+    @property
+    def failure(self) -> StoreUnavailable | None:
+        """Why there is no database, when the last attempt failed."""
+        return self._failure
+
+    def close(self) -> None:
+        """Close the pool and leave the embedded database, which stops when nobody uses it any more."""
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        if self._embedded is not None:
+            self._embedded.stop()
+            self._embedded = None
+
+    def _open(self) -> None:
+        try:
+            self._database = self._connect()
+            self._failure = None
+        except StoreUnavailable as failure:
+            self._failure = failure
+            sys.stderr.write(f"sales-automation-mcp: {failure}\n")
+        finally:
+            self._done.set()
+
+    def _connect(self) -> "Database":
+        # Imported here: they take longer to import than a client should wait for its first answer.
+        from db.postgres.database import Database  # noqa: PLC0415
+        from migrations.runner import ensure_current  # noqa: PLC0415
+
+        url = self.settings.database_url
+        if url is None:
+            self._embedded = self._embedded or EmbeddedPostgres(self.settings.home)
+            database = Database.open(self._config(self._embedded.start()))
+        else:
+            database = Database.open(self._config(url.get_secret_value()))
+        try:
+            ensure_current(database.engine, upgrade=url is None or self.settings.migrate)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _config(self, url: str) -> DatabaseConfig:
+        settings = self.settings
+        rootcert = settings.database_sslrootcert
+        return DatabaseConfig(
+            url=url,
+            pool_size=settings.pool_size,
+            max_overflow=settings.pool_overflow,
+            pool_timeout=settings.pool_timeout,
+            statement_timeout=settings.statement_timeout,
+            lock_timeout=settings.lock_timeout,
+            slow_query=settings.slow_query_seconds,
+            start_attempts=settings.start_attempts,
+            sslmode=settings.database_sslmode,
+            sslrootcert=str(rootcert) if rootcert else None,
+        )

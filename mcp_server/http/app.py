@@ -1,0 +1,66 @@
+"""One ASGI app for every HTTP client: Streamable HTTP at /mcp, SSE at /sse with /messages/, and health."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from db.domain.errors import StoreUnavailable
+from mcp_server.app import App
+from mcp_server.http.auth import BearerAuth
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def build_http_app(server: MCPServer[Any], app: App, *, host: str, token: str | None) -> Starlette:
+    """The HTTP face of `server`. `token` is asked for on every path but /healthz and /readyz; None asks for none."""
+    security = _security(host, app.settings.allowed_hosts)
+    streamable = server.streamable_http_app(transport_security=security, host=host, json_response=True)
+    sse = server.sse_app(transport_security=security, host=host)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with server.session_manager.run():
+            yield
+
+    async def healthz(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> JSONResponse:
+        try:
+            await run_in_threadpool(app.database)
+        except StoreUnavailable:
+            return JSONResponse({"status": "unavailable"}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    return Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), *streamable.routes, *sse.routes],
+        middleware=[Middleware(BearerAuth, token=token)] if token else [],
+        lifespan=lifespan,
+    )
+
+
+def _security(host: str, allowed_hosts: Sequence[str]) -> TransportSecuritySettings:
+    """Which Host and Origin headers are taken: the names of this machine, the bound address, and those of the settings.
+
+    On a wildcard address any name may be the right one, so it is checked only where the settings say which; such a
+    server never runs without a token.
+    """
+    if host in ("0.0.0.0", "::") and not allowed_hosts:  # noqa: S104  a comparison, not a bind
+        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    names = ["127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *allowed_hosts]
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[entry for name in names for entry in (name, f"{name}:*")],
+        allowed_origins=[
+            f"{scheme}://{entry}" for scheme in ("http", "https") for name in names for entry in (name, f"{name}:*")
+        ],
+    )

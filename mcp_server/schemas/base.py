@@ -1,0 +1,143 @@
+"""The shapes that all nouns share: strict input, lean output, texts and JSON that a database can hold."""
+
+import re
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic.types import JsonValue
+from pydantic_core import PydanticCustomError, to_json
+
+from db.domain import rules
+
+# PostgreSQL stores neither NUL nor half of a surrogate pair.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """The text itself, or an error where the database could not hold it."""
+    if _UNSTORABLE.search(text):
+        raise PydanticCustomError("unstorable", "Text holds a NUL or an unpaired surrogate. Remove the character")
+    return text
+
+
+def _json_object(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(to_json(value, inf_nan_mode="constants"))
+    except (ValueError, RecursionError) as error:
+        raise PydanticCustomError("json", "Object holds text that is not Unicode, or is nested too deep") from error
+    if size > rules.JSON_MAX_BYTES:
+        raise PydanticCustomError("json_size", "Object takes {size} bytes as JSON; at most {most}", _sizes(size))
+    _check_json(value, 0)
+    return value
+
+
+def _sizes(size: int) -> dict[str, int]:
+    return {"size": size, "most": rules.JSON_MAX_BYTES}
+
+
+def _check_json(value: object, depth: int) -> None:
+    if depth > 50:
+        raise PydanticCustomError("json_depth", "Object is nested deeper than 50 levels")
+    if isinstance(value, str):
+        storable(value)
+    elif isinstance(value, float) and not isfinite(value):
+        raise PydanticCustomError("json_number", "Object holds NaN or Infinity, which JSON has no word for")
+    elif isinstance(value, dict):
+        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]  values of a JSON object
+            _check_json(key, depth + 1)
+            _check_json(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]  as above
+    elif isinstance(value, list):
+        for item in value:  # pyright: ignore[reportUnknownVariableType]  as above
+            _check_json(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]  as above
+
+
+Line = Annotated[str, AfterValidator(storable)]
+"""Any text that can be stored."""
+
+JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
+"""A JSON object of at most 64 KiB."""
+
+Moment = AwareDatetime
+"""A moment with its zone, such as 2026-11-02T09:00:00+01:00."""
+
+Name = Annotated[Line, Field(min_length=1, max_length=rules.NAME_MAX)]
+Cursor = Annotated[
+    Line | None, Field(max_length=300, description="next_cursor of the page before; leave out for the first page.")
+]
+Limit = Annotated[int, Field(ge=1, le=rules.PAGE_MAX, description="Rows a page.")]
+
+
+Detail = Annotated[Literal["concise", "full"], Field(description="full adds the fields that a list leaves out.")]
+Search = Annotated[Line | None, Field(min_length=2, max_length=200)]
+
+
+def given(**fields: object) -> dict[str, Any]:
+    """The fields that a call names: None is "leave it as it is"."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+class Given(BaseModel):
+    """Base of what clients send: nothing unknown, and no value repeated in an error."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+Value = TypeVar("Value")
+Maybe = Annotated[Value | None, Field(exclude_if=_is_none)]
+"""A field of an answer that is left out while it has no value."""
+
+
+class Answer(BaseModel):
+    """Base of what clients get."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Rejected:
+    """A row that does not fit its shape, so that the other rows of the call can be taken."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, error: ValidationError) -> None:
+        self.reason = "; ".join(explain(error))
+
+
+def explain(error: ValidationError) -> list[str]:
+    """What is wrong, a line each: the field and the rule, never the value."""
+    return [_line(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors(include_url=False)]
+
+
+def _line(field: str, rule: str) -> str:
+    rule = rule.removeprefix("Value error, ")
+    return f"{field}: {rule}" if field else rule
+
+
+def _reject(value: Any, validate: Callable[[Any], Any]) -> Any:  # noqa: ANN401  any row, of any shape
+    try:
+        return validate(value)
+    except ValidationError as error:
+        return Rejected(error)
+
+
+Shape = TypeVar("Shape")
+
+Row = Annotated[Shape, WrapValidator(_reject)]
+"""One row of many: a Shape, or a Rejected that says why it is none. Read them with `sort_out`."""
+
+
+def sort_out(rows: Sequence[Shape]) -> tuple[dict[int, Shape], dict[int, str]]:
+    """(rows that fit, reasons why the others don't), both by their index in the call."""
+    fitting: dict[int, Shape] = {}
+    rejected: dict[int, str] = {}
+    for index, row in enumerate(cast("Sequence[Shape | Rejected]", rows)):
+        if isinstance(row, Rejected):
+            rejected[index] = row.reason
+        else:
+            fitting[index] = row
+    return fitting, rejected

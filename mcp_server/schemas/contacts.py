@@ -1,0 +1,155 @@
+"""People and suppressions."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from db.domain import rules
+from db.domain.contacts import ContactFields, ContactRef, normalise_linkedin_url
+from db.domain.errors import InvalidInput
+from db.domain.states import SuppressionReason
+from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe
+from mcp_server.schemas.campaigns import TimeZone
+
+
+def _email(text: str) -> str:
+    # Imported at the first address: a server starts without it.
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
+
+    try:
+        # Reserved names such as .test are somebody's test data, and whether mail arrives is the provider's to say.
+        valid = validate_email(text.strip(), check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise PydanticCustomError("email", "{reason}", {"reason": f"not an email address: {error}"}) from None
+    return valid.normalized.lower()
+
+
+def _linkedin_url(text: str) -> str:
+    try:
+        return normalise_linkedin_url(text)
+    except InvalidInput as error:
+        raise PydanticCustomError("linkedin_url", "{reason}", {"reason": str(error)}) from None
+
+
+Email = Annotated[Line, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_email)]
+LinkedInUrl = Annotated[Line, Field(min_length=5, max_length=2_000), AfterValidator(_linkedin_url)]
+
+
+def _domain(text: str) -> str:
+    name = text.strip().lower().removeprefix("@").rstrip(".")
+    labels = name.split(".")
+    if len(labels) < 2 or not all(label and len(label) <= 63 and " " not in label for label in labels) or "@" in name:
+        raise PydanticCustomError("domain", "not a domain; write one such as example.com")
+    return name
+
+
+Domain = Annotated[Line, Field(min_length=3, max_length=255), AfterValidator(_domain)]
+PersonName = Annotated[Line, Field(max_length=rules.PERSON_NAME_MAX)]
+CompanyName = Annotated[Line, Field(max_length=rules.COMPANY_MAX)]
+
+
+class ContactIn(Given):
+    """A person, known by email, linkedin_url or both."""
+
+    email: Email | None = None
+    linkedin_url: LinkedInUrl | None = None
+    first_name: PersonName | None = None
+    last_name: PersonName | None = None
+    company: CompanyName | None = None
+    title: CompanyName | None = None
+    timezone: TimeZone | None = None
+    attributes: JsonObject = {}
+
+    @model_validator(mode="after")
+    def _has_address(self) -> Self:
+        if self.email is None and self.linkedin_url is None:
+            raise ValueError("give email or linkedin_url")
+        return self
+
+    def to_fields(self) -> ContactFields:
+        return ContactFields(**{name: getattr(self, name) for name in ContactFields.__slots__})
+
+
+class EnrollIn(Given):
+    """Somebody to enroll: contact_id of a contact that exists, or the person's own fields."""
+
+    contact_id: UUID | None = None
+    email: Email | None = None
+    linkedin_url: LinkedInUrl | None = None
+    first_name: PersonName | None = None
+    last_name: PersonName | None = None
+    company: CompanyName | None = None
+    title: CompanyName | None = None
+    timezone: TimeZone | None = None
+    attributes: JsonObject = {}
+
+    @model_validator(mode="after")
+    def _is_somebody(self) -> Self:
+        if self.contact_id is None and self.email is None and self.linkedin_url is None:
+            raise ValueError("give contact_id, email or linkedin_url")
+        return self
+
+    def to_ref(self) -> ContactRef:
+        fields = ContactFields(**{name: getattr(self, name) for name in ContactFields.__slots__})
+        return ContactRef(self.contact_id, fields)
+
+
+class ContactOut(Answer):
+    id: UUID
+    email: Maybe[str] = None
+    linkedin_url: Maybe[str] = None
+    first_name: Maybe[str] = None
+    last_name: Maybe[str] = None
+    company: Maybe[str] = None
+    title: Maybe[str] = None
+    timezone: Maybe[str] = None
+    attributes: Maybe[dict[str, Any]] = None
+
+    @classmethod
+    def of(cls, row: object, detail: str) -> Self:
+        contact = cls.model_validate(row)
+        if detail == "concise":
+            contact.timezone = contact.attributes = None
+        return contact
+
+
+class ContactList(Answer):
+    contacts: list[ContactOut]
+    next_cursor: Maybe[str] = None
+
+
+class UpsertRow(Answer):
+    index: int
+    status: Annotated[str, Field(description="created, updated or invalid")]
+    contact_id: Maybe[UUID] = None
+    reason: Maybe[str] = None
+
+
+class UpsertAnswer(Answer):
+    created: int
+    updated: int
+    invalid: int
+    results: list[UpsertRow]
+
+
+class SuppressionOut(Answer):
+    id: UUID
+    email: Maybe[str] = None
+    domain: Maybe[str] = None
+    linkedin_url: Maybe[str] = None
+    reason: SuppressionReason
+    source: Maybe[str] = None
+    created_at: datetime
+
+
+class SuppressAnswer(Answer):
+    suppression: SuppressionOut
+    stopped_enrollments: int
+
+
+class SuppressionList(Answer):
+    suppressions: list[SuppressionOut]
+    next_cursor: Maybe[str] = None

@@ -1,0 +1,132 @@
+"""Enrollments, and what was done for them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from db.domain.states import ActionStatus, Channel, EnrollmentStatus, StopReason
+from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.schemas.contacts import ContactOut
+from mcp_server.schemas.events import EventOut
+
+if TYPE_CHECKING:
+    from db.models import CampaignEnrollment, CampaignEvent, Contact
+
+
+class EnrollRow(Answer):
+    index: int
+    status: str
+    enrollment_id: Maybe[UUID] = None
+    contact_id: Maybe[UUID] = None
+    reason: Maybe[str] = None
+
+
+class EnrollAnswer(Answer):
+    """One row of `results` for each contact of the call: enrolled, already_enrolled, suppressed or invalid."""
+
+    enrolled: int
+    already_enrolled: int
+    suppressed: int
+    invalid: int
+    results: list[EnrollRow]
+
+
+class ActionOut(Answer):
+    """One step for one person: the first moment of each thing that happened to it."""
+
+    id: UUID
+    step_number: int
+    channel: Channel
+    status: ActionStatus
+    a_b_variant: Maybe[str] = None
+    provider: Maybe[str] = None
+    provider_message_id: Maybe[str] = None
+    error: Maybe[str] = None
+    sent_at: Maybe[datetime] = None
+    delivered_at: Maybe[datetime] = None
+    opened_at: Maybe[datetime] = None
+    clicked_at: Maybe[datetime] = None
+    replied_at: Maybe[datetime] = None
+    bounced_at: Maybe[datetime] = None
+    unsubscribed_at: Maybe[datetime] = None
+    complained_at: Maybe[datetime] = None
+    accepted_at: Maybe[datetime] = None
+    failed_at: Maybe[datetime] = None
+    open_count: int
+    click_count: int
+
+
+class EnrollmentOut(Answer):
+    id: UUID
+    campaign_id: UUID
+    contact_id: UUID
+    status: EnrollmentStatus
+    current_step: int
+    next_action_at: Maybe[datetime] = None
+    a_b_variant: Maybe[str] = None
+    stop_reason: Maybe[StopReason] = None
+    created_at: datetime
+    updated_at: datetime
+
+
+class EnrollmentDetail(EnrollmentOut):
+    """An enrollment with the person, its actions, and its latest events (oldest first)."""
+
+    contact: ContactOut
+    actions: list[ActionOut]
+    events: list[EventOut]
+
+    @classmethod
+    def of(
+        cls,
+        enrollment: "CampaignEnrollment",
+        contact: "Contact",
+        actions: Sequence[object],
+        events: Sequence["CampaignEvent"],
+    ) -> Self:
+        return cls(
+            **EnrollmentOut.model_validate(enrollment).model_dump(),
+            contact=ContactOut.model_validate(contact),
+            actions=[ActionOut.model_validate(action) for action in actions],
+            events=[EventOut.of(event, "full") for event in events],
+        )
+
+
+class EnrollmentLine(Answer):
+    """An enrollment in a list."""
+
+    id: UUID
+    contact_id: UUID
+    name: Maybe[str] = None
+    email: Maybe[str] = None
+    status: EnrollmentStatus
+    current_step: int
+    next_action_at: Maybe[datetime] = None
+    stop_reason: Maybe[StopReason] = None
+    a_b_variant: Maybe[str] = None
+    contact: Maybe[ContactOut] = None
+
+    @classmethod
+    def of(cls, enrollment: "CampaignEnrollment", contact: "Contact", detail: str) -> Self:
+        return cls(
+            id=enrollment.id,
+            contact_id=enrollment.contact_id,
+            name=" ".join(filter(None, (contact.first_name, contact.last_name))) or None,
+            email=contact.email,
+            status=EnrollmentStatus(enrollment.status),
+            current_step=enrollment.current_step,
+            next_action_at=enrollment.next_action_at,
+            stop_reason=StopReason(enrollment.stop_reason) if enrollment.stop_reason else None,
+            a_b_variant=enrollment.a_b_variant,
+            contact=ContactOut.of(contact, detail) if detail == "full" else None,
+        )
+
+
+class EnrollmentAnswer(Answer):
+    enrollment: EnrollmentDetail
+
+
+class EnrollmentList(Answer):
+    enrollments: list[EnrollmentLine]
+    next_cursor: Maybe[str] = None

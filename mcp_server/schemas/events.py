@@ -1,0 +1,116 @@
+"""Events."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, model_validator
+
+from db.domain import rules
+from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
+from db.domain.states import Channel
+from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Moment
+from mcp_server.schemas.templates import StepNumber
+
+if TYPE_CHECKING:
+    from db.models import CampaignEvent
+
+
+def _lower(text: str) -> str:
+    return text.strip().lower()
+
+
+class EventIn(Given):
+    """What happened to one person: named by enrollment_id, by provider_message_id, or by campaign_id and email."""
+
+    event_type: EventType
+    channel: Channel
+    occurred_at: Annotated[Moment | None, Field(description="Now, if left out. With a zone.")] = None
+    enrollment_id: UUID | None = None
+    provider_message_id: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX)] = None
+    campaign_id: UUID | None = None
+    email: Annotated[Line, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_lower)] | None = None
+    step_number: StepNumber | None = None
+    provider: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_MAX)] = None
+    provider_event_id: Annotated[
+        Line | None,
+        Field(
+            min_length=1, max_length=rules.PROVIDER_ID_MAX, description="The provider's id: the same id counts once."
+        ),
+    ] = None
+    metadata: Annotated[JsonObject, Field(description="Such as bounce_type hard or soft for a bounced event.")] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.enrollment_id is None and self.provider_message_id is None and not (self.campaign_id and self.email):
+            raise ValueError("give enrollment_id, provider_message_id, or campaign_id with email")
+        expected = EFFECTS[self.event_type].channel
+        if self.channel != expected:
+            raise ValueError(f"{self.event_type} is a {expected} event: channel must be {expected}")
+        if self.event_type is EventType.BOUNCED and self.metadata.get("bounce_type", "hard") not in tuple(BounceType):
+            raise ValueError("metadata.bounce_type must be hard or soft")
+        return self
+
+    def to_event(self, now: datetime) -> NewEvent:
+        return NewEvent(
+            event_type=self.event_type,
+            channel=self.channel,
+            occurred_at=self.occurred_at or now,
+            enrollment_id=self.enrollment_id,
+            provider_message_id=self.provider_message_id,
+            campaign_id=self.campaign_id,
+            email=self.email,
+            step_number=self.step_number,
+            provider=self.provider,
+            provider_event_id=self.provider_event_id,
+            metadata=self.metadata,
+        )
+
+
+class RecordRow(Answer):
+    index: int
+    status: EventVerdict
+    event_id: Maybe[UUID] = None
+    reason: Maybe[str] = None
+
+
+class RecordAnswer(Answer):
+    """One row of `results` for each event of the call: recorded, duplicate, orphaned or invalid."""
+
+    recorded: int
+    duplicates: int
+    orphaned: int
+    invalid: int
+    results: list[RecordRow]
+
+
+class EventOut(Answer):
+    id: UUID
+    event_type: EventType
+    channel: Channel
+    occurred_at: datetime
+    enrollment_id: UUID
+    step_number: Maybe[int] = None
+    provider: Maybe[str] = None
+    provider_event_id: Maybe[str] = None
+    metadata: Maybe[dict[str, Any]] = None
+
+    @classmethod
+    def of(cls, row: "CampaignEvent", detail: str) -> Self:
+        is_full = detail == "full"
+        return cls(
+            id=row.id,
+            event_type=EventType(row.event_type),
+            channel=Channel(row.channel),
+            occurred_at=row.occurred_at,
+            enrollment_id=row.enrollment_id,
+            step_number=row.step_number,
+            provider=row.provider if is_full else None,
+            provider_event_id=row.provider_event_id if is_full else None,
+            metadata=row.details if is_full else None,
+        )
+
+
+class EventList(Answer):
+    events: list[EventOut]
+    next_cursor: Maybe[str] = None

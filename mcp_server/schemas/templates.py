@@ -1,0 +1,127 @@
+"""Templates and their steps."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from db.domain import rules
+from db.domain.states import LinkedInStepType, PathType, TemplateType
+from db.domain.templates import EmailStep, LinkedInStep
+from mcp_server.schemas.base import Answer, Given, Line, Maybe
+
+StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX)]
+DelayHours = Annotated[
+    int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="Hours after the step before (or after the start).")
+]
+
+
+class EmailStepIn(Given):
+    step_number: StepNumber
+    subject: Annotated[Line, Field(min_length=1, max_length=rules.SUBJECT_MAX)]
+    body: Annotated[Line, Field(min_length=rules.BODY_MIN, max_length=rules.BODY_MAX)]
+    delay_hours: DelayHours = 0
+    a_b_variant: Annotated[
+        Line | None,
+        Field(
+            min_length=1,
+            max_length=rules.VARIANT_MAX,
+            description="Name of the variant, such as A; people are split evenly.",
+        ),
+    ] = None
+    is_active: bool = True
+
+    def to_step(self) -> EmailStep:
+        return EmailStep(**self.model_dump())
+
+
+class LinkedInStepIn(Given):
+    step_number: StepNumber
+    type: LinkedInStepType
+    message: Annotated[
+        Line | None,
+        Field(
+            min_length=1,
+            max_length=rules.LINKEDIN_MESSAGE_MAX,
+            description=f"Needed for messages; a connection_request takes {rules.CONNECTION_MESSAGE_MAX} at most.",
+        ),
+    ] = None
+    delay_hours: DelayHours = 0
+    is_active: bool = True
+
+    @model_validator(mode="after")
+    def _message_fits_type(self) -> Self:
+        if self.message is None and self.type in (LinkedInStepType.MESSAGE, LinkedInStepType.VOICE_MESSAGE):
+            raise ValueError(f"message is required for a {self.type}")
+        longest = rules.CONNECTION_MESSAGE_MAX
+        if self.type is LinkedInStepType.CONNECTION_REQUEST and self.message and len(self.message) > longest:
+            raise ValueError(f"message of a connection_request has at most {longest} characters")
+        return self
+
+    def to_step(self) -> LinkedInStep:
+        return LinkedInStep(**self.model_dump())
+
+
+class EmailStepOut(Answer):
+    step_number: int
+    subject: str
+    body: Maybe[str] = None
+    delay_hours: int
+    a_b_variant: Maybe[str] = None
+    is_active: bool
+
+
+class LinkedInStepOut(Answer):
+    step_number: int
+    type: LinkedInStepType
+    message: Maybe[str] = None
+    delay_hours: int
+    is_active: bool
+
+
+class TemplateOut(Answer):
+    id: UUID
+    name: str
+    description: Maybe[str] = None
+    type: TemplateType
+    path_type: PathType
+    is_active: bool
+    settings: dict[str, Any]
+    email_steps: list[EmailStepOut]
+    linkedin_steps: list[LinkedInStepOut]
+    created_at: datetime
+    updated_at: datetime
+
+
+class TemplateLine(Answer):
+    """A template in a list."""
+
+    id: UUID
+    name: str
+    type: TemplateType
+    is_active: bool
+    step_count: int
+    template: Maybe[TemplateOut] = None
+
+    @classmethod
+    def of(cls, row: object, detail: str) -> Self:
+        template = TemplateOut.model_validate(row)
+        numbers = {step.step_number for step in (*template.email_steps, *template.linkedin_steps) if step.is_active}
+        return cls(
+            id=template.id,
+            name=template.name,
+            type=template.type,
+            is_active=template.is_active,
+            step_count=len(numbers),
+            template=template if detail == "full" else None,
+        )
+
+
+class TemplateAnswer(Answer):
+    template: TemplateOut
+
+
+class TemplateList(Answer):
+    templates: list[TemplateLine]
+    next_cursor: Maybe[str] = None

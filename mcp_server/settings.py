@@ -1,0 +1,62 @@
+"""Settings: the only reader of the environment. Every variable is named here, and nothing secret has a default."""
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    return user_data_path() / ".sales-automation"
+
+
+class Settings(BaseSettings):
+    """Read from SALES_AUTOMATION_* (and DATABASE_URL). Arguments of the command line win over the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SALES_AUTOMATION_", extra="ignore", hide_input_in_errors=True, validate_by_name=True
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "SALES_AUTOMATION_DATABASE_URL"),
+        description="PostgreSQL 15 or later: postgresql://USER:PASSWORD@HOST:5432/NAME. Unset: the embedded one runs.",
+    )
+    home: Path = Field(
+        default_factory=_default_home, description="Directory of the embedded database and of the local store."
+    )
+    migrate: bool = Field(default=False, description="Bring an external database to this version's schema at start.")
+    database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+        default=None, description="TLS of the connection to the database, as libpq's sslmode."
+    )
+    database_sslrootcert: Path | None = Field(
+        default=None, description="Certificate authority for verify-ca and verify-full."
+    )
+    pool_size: int = Field(default=5, ge=1, le=200, description="Connections that are kept open.")
+    pool_overflow: int = Field(default=10, ge=0, le=200, description="Connections beyond pool_size under load.")
+    pool_timeout: float = Field(default=10, gt=0, le=300, description="Seconds to wait for a connection.")
+    statement_timeout: float = Field(default=10, gt=0, le=3600, description="Seconds before a statement is stopped.")
+    lock_timeout: float = Field(default=5, gt=0, le=3600, description="Seconds to wait for a row lock.")
+    slow_query_seconds: float = Field(default=1, ge=0, description="Statements that take as long are logged.")
+    start_attempts: int = Field(default=5, ge=1, le=100, description="Tries to reach the database at start.")
+    toolsets: str = Field(default="all", description="Comma-separated toolsets to offer, or all.")
+    read_only: bool = Field(default=False, description="Offer no tool that writes, and open read-only transactions.")
+    token: SecretStr | None = Field(default=None, description="Bearer token that HTTP clients must send.")
+    token_file: Path | None = Field(default=None, description="File with the bearer token on its first line.")
+    allowed_hosts: list[str] = Field(
+        default=[], description='Further Host headers to accept over HTTP, as a JSON list, such as ["mcp.example.com"].'
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="WARNING", description="Least severity that is logged on stderr."
+    )
+
+    def bearer_token(self) -> str | None:
+        """The token from the setting or its file; None where neither is set. OSError when the file can't be read."""
+        if self.token is not None:
+            return self.token.get_secret_value().strip() or None
+        if self.token_file is None:
+            return None
+        lines = self.token_file.expanduser().read_text("utf-8").splitlines()
+        return lines[0].strip() or None if lines else None

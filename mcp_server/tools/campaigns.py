@@ -1,0 +1,201 @@
+"""Templates and campaigns."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from db import services
+from db.domain.rules import DESCRIPTION_MAX, PAGE_DEFAULT
+from db.domain.states import CampaignStatus, PathType, TemplateType
+from mcp_server.schemas.base import Cursor, Detail, JsonObject, Limit, Line, Name, given
+from mcp_server.schemas.campaigns import CampaignAnswer, CampaignLine, CampaignList, CampaignOut, CampaignSettings
+from mcp_server.schemas.templates import (
+    EmailStepIn,
+    LinkedInStepIn,
+    TemplateAnswer,
+    TemplateLine,
+    TemplateList,
+    TemplateOut,
+)
+from mcp_server.toolset import Call, Toolset
+
+campaigns = Toolset("campaigns", "templates of email and LinkedIn steps, and the campaigns made of them")
+
+Description = Annotated[Line | None, Field(max_length=DESCRIPTION_MAX)]
+EmailSteps = Annotated[list[EmailStepIn], Field(max_length=500)]
+LinkedInSteps = Annotated[list[LinkedInStepIn], Field(max_length=500)]
+
+
+@campaigns.write("Create a template")
+def create_template(
+    call: Call,
+    name: Name,
+    type: TemplateType,
+    path_type: PathType = PathType.STRUCTURED,
+    description: Description = None,
+    settings: JsonObject | None = None,
+    email_steps: EmailSteps | None = None,
+    linkedin_steps: LinkedInSteps | None = None,
+) -> TemplateAnswer:
+    """Create a template with all its steps, or nothing. It sends nothing by itself.
+
+    Steps are done in the order of step_number, from 1; each number belongs to one channel. Several emails with one
+    step_number and different a_b_variant are an A/B test. Example: email_steps=[{"step_number": 1, "subject": "Hello",
+    "body": "Hi {{ first_name }}, ..."}]. Next: create_campaign.
+    """
+    template = services.templates.create(
+        call.session,
+        name=name,
+        type=type,
+        path_type=path_type,
+        description=description,
+        settings=settings or {},
+        email_steps=[step.to_step() for step in email_steps or ()],
+        linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
+    )
+    return TemplateAnswer(template=TemplateOut.model_validate(template))
+
+
+@campaigns.read("Get a template")
+def get_template(call: Call, template_id: UUID) -> TemplateAnswer:
+    """Show one template with all its steps."""
+    template = services.templates.get(call.session, template_id=template_id)
+    return TemplateAnswer(template=TemplateOut.model_validate(template))
+
+
+@campaigns.read("List templates")
+def list_templates(
+    call: Call,
+    type: TemplateType | None = None,
+    include_archived: bool = False,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+    detail: Detail = "concise",
+) -> TemplateList:
+    """List templates, newest first. detail=full adds the steps. Next: get_template or create_campaign."""
+    page = services.templates.list_(
+        call.session, type=type, include_archived=include_archived, limit=limit, cursor=cursor
+    )
+    lines = [TemplateLine.of(template, detail) for template in page.rows]
+    return TemplateList(templates=lines, next_cursor=page.next_cursor)
+
+
+@campaigns.write("Change a template", idempotent=True)
+def update_template(
+    call: Call,
+    template_id: UUID,
+    name: Name | None = None,
+    description: Description = None,
+    settings: JsonObject | None = None,
+    email_steps: EmailSteps | None = None,
+    linkedin_steps: LinkedInSteps | None = None,
+) -> TemplateAnswer:
+    """Change a template's fields, and add or replace steps by step_number (and a_b_variant).
+
+    What is left out stays as it is; a step is taken out of use with is_active=false. Running campaigns follow the
+    change. Refused where a new step would come before one that somebody has done.
+    """
+    template = services.templates.update(
+        call.session,
+        template_id=template_id,
+        fields=given(name=name, description=description, settings=settings),
+        email_steps=[step.to_step() for step in email_steps or ()],
+        linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
+    )
+    return TemplateAnswer(template=TemplateOut.model_validate(template))
+
+
+@campaigns.write("Archive a template", idempotent=True)
+def archive_template(call: Call, template_id: UUID) -> TemplateAnswer:
+    """Take a template out of use. Its campaigns go on; no new campaign can be made of it. Nothing is deleted."""
+    template = services.templates.archive(call.session, template_id=template_id)
+    return TemplateAnswer(template=TemplateOut.model_validate(template))
+
+
+@campaigns.write("Create a campaign")
+def create_campaign(
+    call: Call,
+    name: Name,
+    template_id: UUID,
+    settings: CampaignSettings | None = None,
+    provider_config: JsonObject | None = None,
+) -> CampaignAnswer:
+    """Create a draft campaign from a template. Nothing is sent until it is started.
+
+    provider_config is kept for whoever sends; put no secrets in it. Next: enroll_contacts, then start_campaign.
+    """
+    campaign = services.campaigns.create(
+        call.session,
+        name=name,
+        template_id=template_id,
+        settings=_settings(settings) or {},
+        provider_config=provider_config or {},
+    )
+    return _answer(campaign)
+
+
+@campaigns.read("Get a campaign")
+def get_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
+    """Show one campaign. For its numbers call get_metrics, for its people list_enrollments."""
+    return _answer(services.campaigns.get(call.session, campaign_id=campaign_id))
+
+
+@campaigns.read("List campaigns")
+def list_campaigns(
+    call: Call,
+    status: CampaignStatus | None = None,
+    template_id: UUID | None = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+    detail: Detail = "concise",
+) -> CampaignList:
+    """List campaigns, newest first. Next: get_campaign or get_metrics."""
+    page = services.campaigns.list_(call.session, status=status, template_id=template_id, limit=limit, cursor=cursor)
+    lines = [CampaignLine.of(campaign, detail) for campaign in page.rows]
+    return CampaignList(campaigns=lines, next_cursor=page.next_cursor)
+
+
+@campaigns.write("Change a campaign", idempotent=True)
+def update_campaign(
+    call: Call,
+    campaign_id: UUID,
+    name: Name | None = None,
+    settings: CampaignSettings | None = None,
+    provider_config: JsonObject | None = None,
+) -> CampaignAnswer:
+    """Change name, settings or provider_config of a campaign that has not ended. Each is replaced as a whole.
+
+    The state is changed by start_campaign, pause_campaign and complete_campaign.
+    """
+    fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
+    return _answer(services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields))
+
+
+@campaigns.write("Start or resume a campaign")
+def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
+    """Start a draft, or resume a paused campaign: its enrollments become active and their steps fall due.
+
+    Next: work off what falls due and report it with record_event, and follow it with get_metrics.
+    """
+    return _answer(services.campaigns.start(call.session, campaign_id=campaign_id, now=call.now))
+
+
+@campaigns.write("Pause a campaign")
+def pause_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
+    """Hand out no further step of an active campaign. Events are still recorded. Next: start_campaign resumes it."""
+    return _answer(services.campaigns.pause(call.session, campaign_id=campaign_id, now=call.now))
+
+
+@campaigns.write("Complete a campaign", destructive=True)
+def complete_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
+    """End a campaign for good, and every enrollment in it that has not ended. Can't be undone; pause_campaign can."""
+    return _answer(services.campaigns.complete(call.session, campaign_id=campaign_id, now=call.now))
+
+
+def _answer(campaign: object) -> CampaignAnswer:
+    return CampaignAnswer(campaign=CampaignOut.model_validate(campaign))
+
+
+def _settings(settings: CampaignSettings | None) -> dict[str, Any] | None:
+    return None if settings is None else settings.model_dump(mode="json", exclude_none=True)

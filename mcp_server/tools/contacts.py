@@ -1,0 +1,207 @@
+"""People: who they are, which campaigns they are in, and whom not to write to."""
+
+from collections import Counter
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from db import services
+from db.domain.errors import InvalidInput
+from db.domain.rules import BATCH_MAX, EMAIL_MAX, PAGE_DEFAULT, PROVIDER_ID_MAX
+from db.domain.states import EnrollmentAction, EnrollmentStatus, EnrollVerdict, SuppressionReason
+from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, Row, Search, sort_out
+from mcp_server.schemas.contacts import (
+    CompanyName,
+    ContactIn,
+    ContactList,
+    ContactOut,
+    Domain,
+    Email,
+    EnrollIn,
+    LinkedInUrl,
+    SuppressAnswer,
+    SuppressionList,
+    SuppressionOut,
+    UpsertAnswer,
+    UpsertRow,
+)
+from mcp_server.schemas.enrollments import (
+    EnrollAnswer,
+    EnrollmentAnswer,
+    EnrollmentDetail,
+    EnrollmentLine,
+    EnrollmentList,
+    EnrollRow,
+)
+from mcp_server.toolset import Call, Toolset
+
+contacts = Toolset("contacts", "people, their enrollments in campaigns, and the addresses not to write to")
+
+
+@contacts.write("Enroll contacts", idempotent=True)
+def enroll_contacts(
+    call: Call,
+    campaign_id: UUID,
+    contacts: Annotated[list[Row[EnrollIn]], Field(min_length=1, max_length=BATCH_MAX)],
+    start_at: Moment | None = None,
+    all_or_nothing: bool = False,
+) -> EnrollAnswer:
+    """Enroll 1 to 10,000 people in a campaign; people who are not known yet become contacts.
+
+    Each row is answered: enrolled, already_enrolled, suppressed or invalid (with the reason); the others are taken
+    in all the same, unless all_or_nothing is set. start_at delays the first step. Enrolling sends nothing; in a draft
+    the first step falls due when the campaign starts. Next: start_campaign, or list_enrollments.
+    """
+    people, rejected = sort_out(contacts)
+    enrolled = services.enrollments.enroll(
+        call.session,
+        campaign_id=campaign_id,
+        people={index: person.to_ref() for index, person in people.items()},
+        start_at=start_at,
+        now=call.now,
+    )
+    rows = [EnrollRow(index=index, status=EnrollVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
+    rows += [
+        EnrollRow(
+            index=index,
+            status=one.verdict,
+            enrollment_id=one.enrollment_id,
+            contact_id=one.contact_id,
+            reason=one.reason,
+        )
+        for index, one in enrolled.items()
+    ]
+    rows.sort(key=lambda row: row.index)
+    if all_or_nothing:
+        _refuse_any_invalid(rows)
+    count = Counter(row.status for row in rows)
+    return EnrollAnswer(
+        enrolled=count[EnrollVerdict.ENROLLED],
+        already_enrolled=count[EnrollVerdict.ALREADY_ENROLLED],
+        suppressed=count[EnrollVerdict.SUPPRESSED],
+        invalid=count[EnrollVerdict.INVALID],
+        results=rows,
+    )
+
+
+def _refuse_any_invalid(rows: list[EnrollRow]) -> None:
+    invalid = [row for row in rows if row.status == EnrollVerdict.INVALID]
+    if invalid:
+        first = f"contacts.{invalid[0].index}: {invalid[0].reason}"
+        raise InvalidInput(
+            f"{len(invalid)} of {len(rows)} contacts are invalid and all_or_nothing is set, so nobody was enrolled. "
+            f"First: {first}. Correct them, or leave all_or_nothing out."
+        )
+
+
+@contacts.read("List enrollments")
+def list_enrollments(
+    call: Call,
+    campaign_id: UUID,
+    status: EnrollmentStatus | None = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+    detail: Detail = "concise",
+) -> EnrollmentList:
+    """List who is enrolled in a campaign and how far, newest first. Next: get_enrollment for one person's history."""
+    page = services.enrollments.list_(call.session, campaign_id=campaign_id, status=status, limit=limit, cursor=cursor)
+    lines = [EnrollmentLine.of(one.enrollment, one.contact, detail) for one in page.rows]
+    return EnrollmentList(enrollments=lines, next_cursor=page.next_cursor)
+
+
+@contacts.read("Get an enrollment")
+def get_enrollment(call: Call, enrollment_id: UUID) -> EnrollmentAnswer:
+    """Show one enrollment: the person, each step done, and the latest events."""
+    return _answer(call, enrollment_id)
+
+
+@contacts.write("Change an enrollment")
+def update_enrollment(call: Call, enrollment_id: UUID, action: EnrollmentAction) -> EnrollmentAnswer:
+    """Change one enrollment: pause, resume, advance (skip the next step), unsubscribe, or complete.
+
+    unsubscribe also suppresses the person and stops all their other enrollments; it can't be undone.
+    """
+    services.enrollments.update(call.session, enrollment_id=enrollment_id, action=action, now=call.now)
+    return _answer(call, enrollment_id)
+
+
+def _answer(call: Call, enrollment_id: UUID) -> EnrollmentAnswer:
+    details = services.enrollments.get(call.session, enrollment_id=enrollment_id)
+    return EnrollmentAnswer(
+        enrollment=EnrollmentDetail.of(details.enrollment, details.contact, details.actions, details.events)
+    )
+
+
+@contacts.read("Find contacts")
+def find_contacts(
+    call: Call,
+    search: Search = None,
+    email: Email | None = None,
+    company: CompanyName | None = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+    detail: Detail = "concise",
+) -> ContactList:
+    """Find people by exact email, by company, or by a part of name, email, company or title; newest first."""
+    page = services.contacts.find(call.session, search=search, email=email, company=company, limit=limit, cursor=cursor)
+    return ContactList(contacts=[ContactOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
+
+
+@contacts.write("Create or change contacts", idempotent=True)
+def upsert_contacts(
+    call: Call, contacts: Annotated[list[Row[ContactIn]], Field(min_length=1, max_length=BATCH_MAX)]
+) -> UpsertAnswer:
+    """Create or change 1 to 10,000 people, found by email or linkedin_url. Fields left out stay; attributes merge.
+
+    Enrolls nobody: next is enroll_contacts with the contact_id.
+    """
+    people, rejected = sort_out(contacts)
+    fields = {index: person.to_fields() for index, person in people.items()}
+    rows = [UpsertRow(index=index, status="invalid", reason=reason) for index, reason in rejected.items()]
+    for index, found in services.contacts.find_or_create(call.session, people=fields, overwrite=True).items():
+        if found.contact_id is None:
+            clash = "email and linkedin_url belong to two contacts: give one"
+            rows.append(UpsertRow(index=index, status="invalid", reason=clash))
+        else:
+            rows.append(
+                UpsertRow(index=index, status="created" if found.is_new else "updated", contact_id=found.contact_id)
+            )
+    rows.sort(key=lambda row: row.index)
+    count = Counter(row.status for row in rows)
+    return UpsertAnswer(created=count["created"], updated=count["updated"], invalid=count["invalid"], results=rows)
+
+
+@contacts.write("Suppress an address", idempotent=True)
+def suppress(
+    call: Call,
+    email: Email | None = None,
+    domain: Domain | None = None,
+    linkedin_url: LinkedInUrl | None = None,
+    reason: SuppressionReason = SuppressionReason.MANUAL,
+    source: Annotated[Line | None, Field(max_length=PROVIDER_ID_MAX, description="Who or what asked for it.")] = None,
+) -> SuppressAnswer:
+    """Never write to an email address, a whole domain, or a LinkedIn profile again: give exactly one.
+
+    Running enrollments of whom it belongs to are stopped in every campaign, and can't be enrolled again.
+    """
+    if sum(address is not None for address in (email, domain, linkedin_url)) != 1:
+        raise InvalidInput("Give exactly one of email, domain and linkedin_url; call once for each address.")
+    row, stopped = services.suppressions.suppress(
+        call.session, email=email, domain=domain, linkedin_url=linkedin_url, reason=reason, source=source
+    )
+    return SuppressAnswer(suppression=SuppressionOut.model_validate(row), stopped_enrollments=stopped)
+
+
+@contacts.read("List suppressions")
+def list_suppressions(
+    call: Call,
+    reason: SuppressionReason | None = None,
+    search: Annotated[Line | None, Field(min_length=1, max_length=EMAIL_MAX)] = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+) -> SuppressionList:
+    """List the addresses that are not written to, newest first, or those that contain `search`."""
+    page = services.suppressions.list_(call.session, reason=reason, search=search, limit=limit, cursor=cursor)
+    shown = [SuppressionOut.model_validate(row) for row in page.rows]
+    return SuppressionList(suppressions=shown, next_cursor=page.next_cursor)

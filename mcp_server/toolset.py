@@ -1,0 +1,179 @@
+"""How a function becomes a tool: one call is one transaction, one answer, one refusal that says what to do next."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+from pydantic_core import to_json, to_jsonable_python
+
+from db import services
+from db.domain.errors import SalesAutomationError
+from db.domain.rules import IDEMPOTENCY_KEY_MAX
+from mcp_server.app import App
+from mcp_server.schemas.base import Answer, Line
+
+if TYPE_CHECKING:
+    from db.services import Session
+
+# The SDK drops unknown arguments in silence and repeats values in its errors. A model that misspells an argument must
+# hear of it, and what it sent may be somebody's address.
+ArgModelBase.model_config.update(extra="forbid", hide_input_in_errors=True)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result", bound=Answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a tool works with besides its arguments: the open transaction, and the moment of the call."""
+
+    session: "Session"
+    now: datetime
+
+
+IdempotencyKey = Annotated[
+    Line | None,
+    Field(
+        min_length=1,
+        max_length=IDEMPOTENCY_KEY_MAX,
+        description="Any text of your choice. A repeated call with the same key and arguments gets the first answer.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function with what clients are told about it. `function` takes a Call and the tool's own arguments."""
+
+    function: Callable[..., Answer]
+    title: str
+    read_only: bool
+    destructive: bool
+    idempotent: bool
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def annotations(self) -> ToolAnnotations:
+        return ToolAnnotations(
+            title=self.title,
+            read_only_hint=self.read_only,
+            destructive_hint=self.destructive,
+            idempotent_hint=self.idempotent,
+            # Nothing leaves this system: providers and people are written to by whoever claims the actions.
+            open_world_hint=False,
+        )
+
+
+class Toolset:
+    """Tools of one noun, registered together. `summary` is one sentence for the server's instructions."""
+
+    def __init__(self, name: str, summary: str) -> None:
+        self.name = name
+        self.summary = summary
+        self.tools: list[Tool] = []
+
+    def read(
+        self, title: str
+    ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
+        """Declare a tool that changes nothing; it runs in a read-only transaction."""
+        return self._declare(title, read_only=True, destructive=False, idempotent=True)
+
+    def write(
+        self, title: str, *, destructive: bool = False, idempotent: bool = False
+    ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
+        """Declare a tool that changes something; it takes an idempotency_key. `destructive`: it can't be undone;
+        `idempotent`: the same call twice has the effect of one."""
+        return self._declare(title, read_only=False, destructive=destructive, idempotent=idempotent)
+
+    def _declare(
+        self, title: str, *, read_only: bool, destructive: bool, idempotent: bool
+    ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
+        def declare(
+            function: Callable[Concatenate[Call, Arguments], Result],
+        ) -> Callable[Concatenate[Call, Arguments], Result]:
+            self.tools.append(Tool(function, title, read_only, destructive, idempotent))
+            return function
+
+        return declare
+
+    def register(self, server: MCPServer[Any], app: App, *, read_only: bool) -> None:
+        """Offer the tools on `server`; those that write only if `read_only` is off."""
+        for tool in self.tools:
+            if tool.read_only or not read_only:
+                description = inspect.cleandoc(tool.function.__doc__ or "")
+                server.add_tool(
+                    _handler(tool, app),
+                    name=tool.name,
+                    title=tool.title,
+                    description=description,
+                    annotations=tool.annotations(),
+                )
+
+
+def select(toolsets: Iterable[Toolset], names: str) -> list[Toolset]:
+    """The toolsets of a comma-separated list, or of "all". ValueError names what there is."""
+    known = {toolset.name: toolset for toolset in toolsets}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted or wanted == ["all"]:
+        return list(known.values())
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(f"No toolset {', '.join(unknown)}. There are: {', '.join(known)}, or all.")
+    return [toolset for name, toolset in known.items() if name in wanted]
+
+
+def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
+    """The function that the SDK calls: it has the tool's signature, less the Call, and plus the idempotency key."""
+
+    def handle(**arguments: Any) -> CallToolResult:  # noqa: ANN401  checked by the SDK against the signature
+        key: str | None = arguments.pop("idempotency_key", None)
+        now = app.clock()
+
+        def work(session: "Session") -> dict[str, Any]:
+            return _perform(tool, Call(session, now), arguments, key)
+
+        try:
+            return _result(app.database().run(tool.name, work, read_only=tool.read_only))
+        except SalesAutomationError as refusal:
+            raise ToolError(str(refusal)) from refusal
+
+    signature = inspect.signature(tool.function)
+    parameters = list(signature.parameters.values())[1:]
+    if not tool.read_only:
+        key = inspect.Parameter(
+            "idempotency_key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=IdempotencyKey
+        )
+        parameters.append(key)
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    returns = Annotated[CallToolResult, signature.return_annotation]
+    handle.__signature__ = inspect.Signature(keyword_only, return_annotation=returns)  # type: ignore[attr-defined]
+    handle.__name__ = tool.name
+    return handle
+
+
+def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:
+    """The answer as the client sees it: a new one, or the one that was given under `key` before."""
+    if key is not None:
+        request = services.idempotency.fingerprint(to_jsonable_python(arguments))
+        earlier = services.idempotency.replay(call.session, key=key, tool=tool.name, request_hash=request)
+        if earlier is not None:
+            return earlier
+    answer = tool.function(call, **arguments).model_dump(mode="json")
+    if key is not None:
+        services.idempotency.keep(call.session, key=key, response=answer)
+    return answer
+
+
+def _result(answer: dict[str, Any]) -> CallToolResult:
+    # Compact: the SDK's own text copy is indented, which costs a reader a third more tokens.
+    text = TextContent(type="text", text=to_json(answer).decode())
+    return CallToolResult(content=[text], structured_content=answer)

@@ -1,0 +1,67 @@
+"""A real PostgreSQL for every test: the embedded one, started once, with the schema of the migrations."""
+
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import text
+
+from db.embedded import EmbeddedPostgres
+from db.models import Base
+from db.postgres.config import DatabaseConfig
+from db.postgres.database import Database
+from migrations.runner import migrate
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[str]:
+    """The URL of a running, empty PostgreSQL."""
+    with tempfile.TemporaryDirectory(prefix="sales-test-") as home:
+        server = EmbeddedPostgres(Path(home))
+        url = server.start()
+        yield url
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: str) -> Generator[Database]:
+    database = Database.open(DatabaseConfig(url=postgres))
+    migrate(database.engine)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(migrated: Database) -> Database:
+    """The migrated database, with no row in any table."""
+    with migrated.transaction("empty") as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
+    return migrated
+
+
+@pytest.fixture
+def database_url(database: Database, postgres: str) -> str:
+    """The URL of `database`, for other processes."""
+    return postgres
+
+
+@pytest.fixture
+def fresh_database(postgres: str, request: pytest.FixtureRequest) -> Generator[str]:
+    """The URL of a database of its own, empty and not migrated."""
+    name = f"fresh_{abs(hash(request.node.nodeid)):x}"
+    admin = Database(DatabaseConfig(url=postgres))
+    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield postgres.replace("/sales?", f"/{quote(name)}?")
+    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    admin.close()

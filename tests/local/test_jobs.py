@@ -1,0 +1,123 @@
+"""The job queue in SQLite: the contract, and what only this store can break."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from db.domain.jobs import JOB_TRANSITIONS, LIVE, UPDATABLE, JobCommand, JobStatus, JobType, backoff
+from db.local import job_statements as sql
+from db.local.protocol import JobStore
+from db.local.schema import JOBS
+from db.local.slots import ALL_LANES, slot_of
+from db.local.store import LocalStore
+
+from .conformance import JobStoreContract
+from .conformance.scene import HOUR, NOW, SECOND, make, take
+
+
+class TestSqliteJobs(JobStoreContract):
+    @pytest.fixture
+    def jobs(self, store: LocalStore) -> JobStore:  # pyright: ignore[reportIncompatibleMethodOverride] - pytest gives the argument
+        return store.jobs
+
+
+def raw(directory: Path) -> sqlite3.Connection:
+    """The file as another program sees it."""
+    return sqlite3.connect(directory / JOBS.file_name, isolation_level=None)
+
+
+@pytest.mark.parametrize("broken", ["'{\"a\": '", "''", "CAST(x'ff00fe' AS TEXT)", "'NaN'"])
+def test_broken_json_in_a_row_gives_null_and_a_warning(store: LocalStore, directory: Path, broken: str) -> None:
+    make(store.jobs)
+    held = take(store.jobs)
+    make(store.jobs)
+    store.jobs.heartbeat(held.id, held.lease_token, progress=1, now=NOW)
+    store.jobs.complete(held.id, held.lease_token, result=1, now=NOW)
+    connection = raw(directory)
+    connection.execute(f"UPDATE jobs SET progress = {broken} WHERE id = 1")
+    connection.execute(f"UPDATE job_parameters SET parameters = {broken} WHERE job_id = 1")
+    connection.execute(f"UPDATE job_results SET result = {broken} WHERE job_id = 1")
+    connection.close()
+    job = store.jobs.get("job_1", now=NOW)
+    assert (job.progress, job.parameters, job.result) == (None, None, None)
+    assert [warning.split()[0] for warning in job.warnings] == ["progress", "parameters", "result"]
+    assert store.jobs.list(full=True, now=NOW).jobs[1] == job
+    assert len(store.jobs.list(now=NOW).jobs) == 2
+
+
+def test_a_job_whose_parameters_are_broken_can_be_claimed_and_failed(store: LocalStore, directory: Path) -> None:
+    make(store.jobs)
+    connection = raw(directory)
+    connection.execute("UPDATE job_parameters SET parameters = '{'")
+    connection.close()
+    held = take(store.jobs)
+    assert held.parameters is None
+    assert held.warnings == ("parameters is null here: what is stored is not valid JSON.",)
+    assert store.jobs.fail(held.id, held.lease_token, "unreadable", retry=False, now=NOW).status is JobStatus.FAILED
+
+
+def test_neither_a_claim_nor_a_look_for_expired_leases_reads_through_the_table(
+    store: LocalStore, directory: Path
+) -> None:
+    connection = raw(directory)
+    for statement, count in ((sql.CLAIM, 11), (sql.MUST_SETTLE, 1), (sql.EXPIRED_EXISTS, 1), (sql.DUE, 3)):
+        plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statement, (1,) * count)]
+        assert any("jobs_queue" in step for step in plan)
+        assert not [step for step in plan if step.startswith("SCAN jobs")]
+    connection.close()
+
+
+def test_every_type_has_its_own_lanes_and_the_claim_looks_into_all_of_them() -> None:
+    assert len(ALL_LANES) == len(JobType) == len(set(ALL_LANES)) == sql.CLAIM.count("UNION ALL") + 1
+    slots = [
+        slot_of(kind, rank, time, 10**15) for kind in JobType for rank in range(3) for time in (10**15, 10**15 + 1)
+    ]
+    assert len(set(slots)) == len(JobType) * 3 + 3
+    assert max(slots) < 2**63
+
+
+def test_the_whitelist_and_the_statements_name_the_same_columns() -> None:
+    assert set(sql.SET) == UPDATABLE
+
+
+def test_the_file_itself_refuses_a_job_in_an_impossible_state(store: LocalStore, directory: Path) -> None:
+    make(store.jobs)
+    connection = raw(directory)
+    for change in ("status = 'processing'", "status = 'done'", "slot = NULL", "status = 'completed'", "type = 'x'"):
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute(f"UPDATE jobs SET {change}")
+    connection.close()
+
+
+def test_pruning_leaves_no_payload_behind(store: LocalStore, directory: Path) -> None:
+    make(store.jobs)
+    held = take(store.jobs)
+    store.jobs.fail(held.id, held.lease_token, "once", now=NOW)
+    held = take(store.jobs, now=NOW + HOUR)
+    store.jobs.complete(held.id, held.lease_token, result=1, now=NOW + HOUR)
+    make(store.jobs)
+    assert store.jobs.prune(SECOND, now=NOW + 2 * HOUR) == 1
+    connection = raw(directory)
+    for table in ("job_results", "job_attempts"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    assert connection.execute("SELECT job_id FROM job_parameters").fetchall() == [(2,)]
+    connection.close()
+
+
+def test_another_process_accepts_the_cursors_of_this_one(store: LocalStore, directory: Path) -> None:
+    for _ in range(2):
+        make(store.jobs)
+    with LocalStore.open(directory) as other:
+        assert len(other.jobs.list(cursor=store.jobs.list(limit=1, now=NOW).next_cursor, now=NOW).jobs) == 1
+
+
+def test_the_back_off_doubles_up_to_an_hour_and_spreads() -> None:
+    assert [backoff(n, 1).total_seconds() for n in (1, 2, 3, 11, 12, 100)] == [2, 4, 8, 2048, 3600, 3600]
+    assert [backoff(n, 0).total_seconds() for n in (1, 12)] == [1, 1800]
+
+
+def test_the_transitions_are_immutable_and_a_finished_job_moves_only_by_a_retry() -> None:
+    with pytest.raises(TypeError):
+        JOB_TRANSITIONS[JobStatus.COMPLETED, JobCommand.RETRY] = (JobStatus.PENDING,)  # pyright: ignore[reportIndexIssue] - the point
+    assert [key for key in JOB_TRANSITIONS if key[0] not in LIVE] == [(JobStatus.FAILED, JobCommand.RETRY)]
