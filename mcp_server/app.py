@@ -5,15 +5,19 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from db.domain.errors import StoreUnavailable
+from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
 from db.embedded import EmbeddedPostgres
 from db.postgres.config import DatabaseConfig
 from mcp_server.settings import Settings
 
 if TYPE_CHECKING:
+    from db.local.store import LocalStore
     from db.postgres.database import Database
+    from db.services import Session
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class App:
         self.clock = clock
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None
+        self._local: LocalStore | None = None
         self._failure: StoreUnavailable | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()
@@ -62,6 +67,28 @@ class App:
             raise self._failure or StoreUnavailable("The database is being closed.")
         return self._database
 
+    def run(self, description: str, work: "Callable[[Session], Result]", *, read_only: bool = False) -> Result:
+        """`work` in one transaction (see Database.run). An embedded database that is gone is brought back once."""
+        database = self.database()
+        try:
+            return database.run(description, work, read_only=read_only)
+        except (Busy, OutcomeUnknown):
+            raise
+        except StoreUnavailable:
+            if self._embedded is None:
+                raise
+            self._embedded.start()
+            return database.run(description, work, read_only=read_only)
+
+    def local(self) -> "LocalStore":
+        """The store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""
+        with self._lock:
+            if self._local is None:
+                from db.local.store import LocalStore  # noqa: PLC0415  a server that is never asked needs none
+
+                self._local = LocalStore.open(self.settings.home, synchronous=self.settings.local_synchronous)
+            return self._local
+
     @property
     def failure(self) -> StoreUnavailable | None:
         """Why there is no database, when the last attempt failed."""
@@ -71,6 +98,9 @@ class App:
         """Close the pool and leave the embedded database, which stops when nobody uses it any more."""
         if self._thread is not None:
             self._thread.join(_PATIENCE)
+        if self._local is not None:
+            self._local.close()
+            self._local = None
         if self._database is not None:
             self._database.close()
             self._database = None

@@ -28,7 +28,8 @@ def build_server(app: App) -> MCPServer[App]:
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
-        app.start()
+        if any(not toolset.is_local for toolset in chosen):
+            app.start()
         yield app
 
     server: MCPServer[Any] = MCPServer(

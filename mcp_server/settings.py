@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(default=5, gt=0, le=3600, description="Seconds to wait for a row lock.")
     slow_query_seconds: float = Field(default=1, ge=0, description="Statements that take as long are logged.")
     start_attempts: int = Field(default=5, ge=1, le=100, description="Tries to reach the database at start.")
+    local_synchronous: Literal["NORMAL", "FULL"] = Field(
+        default="NORMAL", description="FULL: jobs and cache survive a power cut to the last write, at a cost in speed."
+    )
     toolsets: str = Field(default="all", description="Comma-separated toolsets to offer, or all.")
     read_only: bool = Field(default=False, description="Offer no tool that writes, and open read-only transactions.")
     token: SecretStr | None = Field(default=None, description="Bearer token that HTTP clients must send.")

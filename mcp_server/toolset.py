@@ -20,6 +20,7 @@ from mcp_server.app import App
 from mcp_server.schemas.base import Answer, Line
 
 if TYPE_CHECKING:
+    from db.local.protocol import CacheStore, JobStore
     from db.services import Session
 
 # The SDK drops unknown arguments in silence and repeats values in its errors. A model that misspells an argument must
@@ -32,10 +33,27 @@ Result = TypeVar("Result", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a tool works with besides its arguments: the open transaction, and the moment of the call."""
+    """What a tool works with besides its arguments: the open transaction or the local store, and the moment."""
 
-    session: "Session"
+    app: App
     now: datetime
+    transaction: "Session | None"
+
+    @property
+    def session(self) -> "Session":
+        """The transaction of this call. Tools of a local toolset have none."""
+        assert self.transaction is not None, "a local toolset has no transaction"
+        return self.transaction
+
+    @property
+    def jobs(self) -> "JobStore":
+        """The job queue of the local store."""
+        return self.app.local().jobs
+
+    @property
+    def cache(self) -> "CacheStore":
+        """The cache of the local store."""
+        return self.app.local().cache
 
 
 IdempotencyKey = Annotated[
@@ -57,6 +75,7 @@ class Tool:
     read_only: bool
     destructive: bool
     idempotent: bool
+    is_local: bool
 
     @property
     def name(self) -> str:
@@ -74,11 +93,15 @@ class Tool:
 
 
 class Toolset:
-    """Tools of one noun, registered together. `summary` is one sentence for the server's instructions."""
+    """Tools of one noun, registered together. `summary` is one sentence for the server's instructions.
 
-    def __init__(self, name: str, summary: str) -> None:
+    Those of a `is_local` toolset work on the local store, and need no database unless a call has an idempotency_key.
+    """
+
+    def __init__(self, name: str, summary: str, *, is_local: bool = False) -> None:
         self.name = name
         self.summary = summary
+        self.is_local = is_local
         self.tools: list[Tool] = []
 
     def read(
@@ -100,7 +123,7 @@ class Toolset:
         def declare(
             function: Callable[Concatenate[Call, Arguments], Result],
         ) -> Callable[Concatenate[Call, Arguments], Result]:
-            self.tools.append(Tool(function, title, read_only, destructive, idempotent))
+            self.tools.append(Tool(function, title, read_only, destructive, idempotent, self.is_local))
             return function
 
         return declare
@@ -139,10 +162,12 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
         now = app.clock()
 
         def work(session: "Session") -> dict[str, Any]:
-            return _perform(tool, Call(session, now), arguments, key)
+            return _perform(tool, Call(app, now, session), arguments, key)
 
         try:
-            return _result(app.database().run(tool.name, work, read_only=tool.read_only))
+            if tool.is_local and key is None:
+                return _result(tool.function(Call(app, now, None), **arguments).model_dump(mode="json"))
+            return _result(app.run(tool.name, work, read_only=tool.read_only))
         except SalesAutomationError as refusal:
             raise ToolError(str(refusal)) from refusal
 

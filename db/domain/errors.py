@@ -46,3 +46,13 @@ class StoreUnavailable(SalesAutomationError):
 
 class Busy(StoreUnavailable):
     """No connection or lock came free in time, after the bounded retries. Nothing was done: call again later."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The connection was lost while the commit was under way, so the work may or may not be done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database went away during the commit, so this call may or may not have been done. "
+            "Look before you repeat it, or repeat it with the idempotency_key it had."
+        )

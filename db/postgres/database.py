@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from db.domain.errors import StoreUnavailable
+from db.domain.errors import OutcomeUnknown, StoreUnavailable
 from db.postgres import failures
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import Transaction, current
@@ -26,16 +26,6 @@ Answer = TypeVar("Answer")
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
-
-
-class OutcomeUnknown(StoreUnavailable):
-    """The connection was lost while the commit was under way, so the work may or may not be done."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The database went away during the commit, so this call may or may not have been done. "
-            "Look before you repeat it, or repeat it with the idempotency_key it had."
-        )
 
 
 class Database:

@@ -189,7 +189,7 @@ def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) 
     """Run `statement` over chunks of enrollments in key order; how many it moved."""
     total, after = 0, UUID(int=0)
     while True:
-        moved, last = session.execute(statement, {**values, "after": after, "chunk": _CHUNK}).one().tuple()
+        moved, last = session.execute(statement, {**values, "after": after, "chunk": _CHUNK}).one()
         total += moved
         if moved < _CHUNK:
             return total

@@ -81,7 +81,7 @@ def find_or_create(session: Session, *, people: Mapping[int, ContactFields], ove
     found = {value["row"]: Found(value["id"], is_new=True) for value in given if value["id"] in created}
     known: list[dict[str, Any]] = []
     by_row = {value["row"]: value for value in others}
-    for row, by_email, by_profile in session.execute(_FIND, rows_parameter(others)).tuples():
+    for row, by_email, by_profile in session.execute(_FIND, rows_parameter(others)):
         clash = by_email is not None and by_profile is not None and by_email != by_profile
         contact_id = None if clash else by_email or by_profile
         found[row] = Found(contact_id, is_new=False)

@@ -47,7 +47,7 @@ class _CounterTable:
     def add(self, session: Session, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        found = set(session.execute(self._add, rows_parameter(rows)).tuples())
+        found = set(session.execute(self._add, rows_parameter(rows)))
         missing = [row for row in rows if tuple(row[name] for name in self._key) not in found]
         if missing:
             session.execute(self._create, rows_parameter(missing))

@@ -139,7 +139,7 @@ def _insert(
         due = due_at(first, step) if first and step else first
         rows.append({"id": id_, "contact_id": contact_id, "next_action_at": due, "a_b_variant": variant})
     values = {**rows_parameter(rows), "campaign": campaign_id, "status": status}
-    return dict(row.tuple() for row in session.execute(_INSERT, values))
+    return dict(tuple(row) for row in session.execute(_INSERT, values))
 
 
 _EXISTING = text("""
@@ -156,7 +156,7 @@ def _answers(
     before: dict[UUID, UUID] = {}
     if others:
         values = {**rows_parameter(others), "campaign": campaign_id}
-        before = dict(row.tuple() for row in session.execute(_EXISTING, values))
+        before = dict(tuple(row) for row in session.execute(_EXISTING, values))
     answers: dict[int, Enrolled] = {}
     fresh = dict(inserted)
     for row, contact_id in welcome.items():

@@ -69,5 +69,5 @@ def _statuses(session: Session, campaign_id: UUID) -> dict[EnrollmentStatus, int
     rows = session.execute(
         select(EnrollmentTotal.status, EnrollmentTotal.total).where(EnrollmentTotal.instance_id == campaign_id)
     )
-    counted = dict(row.tuple() for row in rows)
+    counted = {row.status: row.total for row in rows}
     return {status: counted.get(status, 0) for status in EnrollmentStatus}

@@ -132,7 +132,7 @@ def _read(session: Session, batch: Batch) -> None:
     ]
     if not wanted:
         return
-    for row in session.execute(_READ_ACTIONS, rows_parameter(wanted)).tuples():
+    for row in session.execute(_READ_ACTIONS, rows_parameter(wanted)):
         id_, instance_id, enrollment_id, step_number, channel, variant, provider, message_id, opens, clicks, *times = (
             row
         )

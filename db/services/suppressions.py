@@ -109,7 +109,7 @@ _SUPPRESSED = text("""
 
 def of_contacts(session: Session, *, contact_ids: Sequence[UUID], now: datetime) -> dict[UUID, SuppressionReason]:
     """Which of these contacts must not be written to, and why."""
-    rows = session.execute(_SUPPRESSED, {**rows_parameter(list(contact_ids)), "now": now}).tuples()
+    rows = session.execute(_SUPPRESSED, {**rows_parameter(list(contact_ids)), "now": now})
     return {contact_id: SuppressionReason(reason) for contact_id, reason in rows}
 
 

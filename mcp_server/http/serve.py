@@ -25,6 +25,8 @@ def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token:
         timeout_graceful_shutdown=_SECONDS_TO_FINISH,
     )
     listener = config.bind_socket()
+    # From here on clients are not refused: they wait in the backlog until the app has started.
+    listener.listen(config.backlog)
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
     sys.stderr.write(f"sales-automation-mcp: listening on http://{shown}:{address[1]} (/mcp, /sse)\n")

@@ -22,7 +22,7 @@ def storable(text: str) -> str:
     return text
 
 
-def _json_object(value: dict[str, Any]) -> dict[str, Any]:
+def _json_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     try:
         size = len(to_json(value, inf_nan_mode="constants"))
     except (ValueError, RecursionError) as error:
@@ -37,7 +37,7 @@ def _sizes(size: int) -> dict[str, int]:
     return {"size": size, "most": rules.JSON_MAX_BYTES}
 
 
-def _check_json(value: object, depth: int) -> None:
+def _check_json(value: JsonValue, depth: int) -> None:
     if depth > 50:
         raise PydanticCustomError("json_depth", "Object is nested deeper than 50 levels")
     if isinstance(value, str):
@@ -45,12 +45,12 @@ def _check_json(value: object, depth: int) -> None:
     elif isinstance(value, float) and not isfinite(value):
         raise PydanticCustomError("json_number", "Object holds NaN or Infinity, which JSON has no word for")
     elif isinstance(value, dict):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]  values of a JSON object
+        for key, item in value.items():
             _check_json(key, depth + 1)
-            _check_json(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]  as above
+            _check_json(item, depth + 1)
     elif isinstance(value, list):
-        for item in value:  # pyright: ignore[reportUnknownVariableType]  as above
-            _check_json(item, depth + 1)  # pyright: ignore[reportUnknownArgumentType]  as above
+        for item in value:
+            _check_json(item, depth + 1)
 
 
 Line = Annotated[str, AfterValidator(storable)]

@@ -1,0 +1,152 @@
+"""Jobs and cache entries."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from db.domain.jobs import (
+    MAX_ATTEMPTS,
+    MAX_LEASE_SECONDS,
+    MAX_NAME_CHARACTERS,
+    MIN_ATTEMPTS,
+    MIN_LEASE_SECONDS,
+    AttemptOutcome,
+    JobPriority,
+    JobStatus,
+    JobType,
+)
+from mcp_server.schemas.base import Answer, Line, Maybe
+
+JobId = Annotated[Line, Field(min_length=1, max_length=40, description="Such as job_17.")]
+LeaseToken = Annotated[Line, Field(min_length=1, max_length=100, description="As claim_job gave it.")]
+LeaseSeconds = Annotated[int, Field(ge=MIN_LEASE_SECONDS, le=MAX_LEASE_SECONDS)]
+MaxAttempts = Annotated[int, Field(ge=MIN_ATTEMPTS, le=MAX_ATTEMPTS)]
+WorkerId = Annotated[
+    Line, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, description="Your own name, the same in each call.")
+]
+DedupeKey = Annotated[
+    Line | None,
+    Field(
+        min_length=1, max_length=MAX_NAME_CHARACTERS, description="While a job with this key lives, it is the answer."
+    ),
+]
+JobLimit = Annotated[int, Field(ge=1, le=1000, description="Rows a page.")]
+
+
+class AttemptOut(Answer):
+    number: int
+    worker_id: str
+    outcome: AttemptOutcome
+    error: Maybe[str] = None
+    started_at: datetime
+    ended_at: datetime
+
+
+class JobLine(Answer):
+    id: str
+    type: JobType
+    priority: JobPriority
+    status: JobStatus
+    attempts: int
+    max_attempts: int
+    run_at: datetime
+    dedupe_key: Maybe[str] = None
+    worker_id: Maybe[str] = None
+    lease_until: Maybe[datetime] = None
+    cancel_requested: bool
+    progress: Maybe[JsonValue] = None
+    error: Maybe[str] = None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: Maybe[datetime] = None
+    warnings: list[str] = []
+
+
+class CreatedJob(JobLine):
+    existing: Annotated[bool, Field(description="A live job with the same dedupe_key was there already.")]
+
+
+class JobOut(JobLine):
+    """A job with its payload, and its attempts that did not complete it."""
+
+    parameters: JsonValue
+    result: Maybe[JsonValue] = None
+    history: list[AttemptOut]
+
+
+class ClaimedJobOut(Answer):
+    id: str
+    type: JobType
+    priority: JobPriority
+    attempts: int
+    max_attempts: int
+    parameters: JsonValue
+    progress: Maybe[JsonValue] = None
+    error: Maybe[str] = None
+    created_at: datetime
+    lease_token: str
+    lease_until: datetime
+    warnings: list[str] = []
+
+
+class CreateJobAnswer(Answer):
+    job: CreatedJob
+
+
+class JobAnswer(Answer):
+    job: JobOut
+
+
+class ClaimAnswer(Answer):
+    job: Annotated[ClaimedJobOut | None, Field(description="null when nothing is due.")]
+
+
+class HeartbeatAnswer(Answer):
+    lease_until: datetime
+    cancel_requested: Annotated[bool, Field(description="Stop, and call fail_job: the job is then cancelled.")]
+
+
+class JobList(Answer):
+    jobs: list[JobLine | JobOut]
+    next_cursor: Maybe[str] = None
+
+
+class JobStatsOut(Answer):
+    total: int
+    by_status: dict[JobStatus, int]
+    by_type: dict[JobType, dict[JobStatus, int]]
+    ready: Annotated[int, Field(description="Pending jobs that may be claimed now.")]
+    scheduled: Annotated[int, Field(description="Pending jobs for later.")]
+    oldest_ready_at: Maybe[datetime] = None
+    next_run_at: Maybe[datetime] = None
+
+
+class JobStatsAnswer(Answer):
+    stats: JobStatsOut
+
+
+class CacheGetAnswer(Answer):
+    hit: bool
+    value: JsonValue
+    expires_at: Maybe[datetime] = None
+    warnings: list[str] = []
+
+
+class CacheSetAnswer(Answer):
+    expires_at: datetime
+
+
+class CacheDeleteAnswer(Answer):
+    deleted: int
+
+
+class CacheStatsAnswer(Answer):
+    entries: int
+    bytes: int
+    max_bytes: int
+    expired: int
+    hits: int
+    misses: int
+    hit_rate: Annotated[float | None, Field(description="hits / gets; null before the first get.")]
+    evictions: int

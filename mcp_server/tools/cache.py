@@ -1,0 +1,48 @@
+"""A cache that agent loops share."""
+
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from db.local.protocol import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TTL_SECONDS
+from mcp_server.schemas.base import Line
+from mcp_server.schemas.jobs import CacheDeleteAnswer, CacheGetAnswer, CacheSetAnswer, CacheStatsAnswer
+from mcp_server.toolset import Call, Toolset
+
+cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
+
+Namespace = Annotated[Line, Field(min_length=1, max_length=MAX_NAMESPACE_CHARACTERS)]
+Key = Annotated[Line, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]
+
+
+@cache.read("Get from the cache")
+def cache_get(call: Call, namespace: Namespace, key: Key) -> CacheGetAnswer:
+    """Get a value that was cached and has not expired; hit=false if there is none."""
+    entry = call.cache.get(namespace, key, now=call.now)
+    if entry is None:
+        return CacheGetAnswer(hit=False, value=None)
+    return CacheGetAnswer.model_validate({"hit": True, **entry._asdict()})
+
+
+@cache.write("Put into the cache", idempotent=True)
+def cache_set(
+    call: Call,
+    namespace: Namespace,
+    key: Key,
+    value: JsonValue,
+    ttl_seconds: Annotated[int, Field(ge=1, le=MAX_TTL_SECONDS)] = 3600,
+) -> CacheSetAnswer:
+    """Cache a value (at most 1 MiB of JSON) for ttl_seconds. It may leave earlier when the cache is full."""
+    return CacheSetAnswer(expires_at=call.cache.set(namespace, key, value, ttl_seconds=ttl_seconds, now=call.now))
+
+
+@cache.write("Delete from the cache", destructive=True, idempotent=True)
+def cache_delete(call: Call, namespace: Namespace, key: Key | None = None) -> CacheDeleteAnswer:
+    """Delete one cached value, or without key all of a namespace."""
+    return CacheDeleteAnswer(deleted=call.cache.delete(namespace, key))
+
+
+@cache.read("Count the cache")
+def cache_stats(call: Call) -> CacheStatsAnswer:
+    """Show how full the cache is, and how often it was hit."""
+    return CacheStatsAnswer.model_validate(call.cache.stats(now=call.now))

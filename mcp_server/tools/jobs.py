@@ -1,0 +1,149 @@
+"""The job queue that agent loops share."""
+
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from db.domain.jobs import MAX_ERROR_CHARACTERS, JobPriority, JobStatus, JobType
+from mcp_server.schemas.base import Cursor, Detail, Line, Moment
+from mcp_server.schemas.jobs import (
+    ClaimAnswer,
+    ClaimedJobOut,
+    CreatedJob,
+    CreateJobAnswer,
+    DedupeKey,
+    HeartbeatAnswer,
+    JobAnswer,
+    JobId,
+    JobLimit,
+    JobLine,
+    JobList,
+    JobOut,
+    JobStatsAnswer,
+    JobStatsOut,
+    LeaseSeconds,
+    LeaseToken,
+    MaxAttempts,
+    WorkerId,
+)
+from mcp_server.toolset import Call, Toolset
+
+jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
+
+ErrorText = Annotated[Line, Field(min_length=1, max_length=MAX_ERROR_CHARACTERS)]
+
+
+@jobs.write("Create a job")
+def create_job(
+    call: Call,
+    type: JobType,
+    parameters: dict[str, JsonValue],
+    priority: JobPriority = JobPriority.NORMAL,
+    run_at: Moment | None = None,
+    max_attempts: MaxAttempts = 5,
+    dedupe_key: DedupeKey = None,
+) -> CreateJobAnswer:
+    """Put a job into the queue, now or for run_at. parameters are at most 1 MiB of JSON. Whoever claims it does it.
+
+    With a dedupe_key, a pending or processing job of the same key is the answer instead (existing=true). Next:
+    claim_job, or get_job to follow it.
+    """
+    job = call.jobs.create(
+        type=type,
+        parameters=parameters,
+        priority=priority,
+        run_at=run_at,
+        max_attempts=max_attempts,
+        dedupe_key=dedupe_key,
+        now=call.now,
+    )
+    return CreateJobAnswer(job=CreatedJob.model_validate(job))
+
+
+@jobs.read("Get a job")
+def get_job(call: Call, job_id: JobId) -> JobAnswer:
+    """Show a job: its state, parameters, progress, result, and the attempts that did not complete it."""
+    return _detail(call, job_id)
+
+
+@jobs.read("List jobs")
+def list_jobs(
+    call: Call,
+    status: JobStatus | None = None,
+    type: JobType | None = None,
+    limit: JobLimit = 50,
+    cursor: Cursor = None,
+    detail: Detail = "concise",
+) -> JobList:
+    """List jobs, newest first. detail=full adds parameters, result and history. For counts call get_job_stats."""
+    is_full = detail == "full"
+    page = call.jobs.list(status=status, type=type, limit=limit, cursor=cursor, full=is_full, now=call.now)
+    shape = JobOut if is_full else JobLine
+    return JobList(jobs=[shape.model_validate(job) for job in page.jobs], next_cursor=page.next_cursor)
+
+
+@jobs.write("Claim a job")
+def claim_job(
+    call: Call,
+    worker_id: WorkerId,
+    types: Annotated[list[JobType] | None, Field(min_length=1, max_length=len(JobType))] = None,
+    lease_seconds: LeaseSeconds = 60,
+) -> ClaimAnswer:
+    """Take the job whose turn it is: high before normal before low, then the one due longest; null when none is due.
+
+    It is yours until lease_until; call heartbeat_job before that to keep it, and then complete_job or fail_job with
+    the lease_token. A lease that runs out puts the job back.
+    """
+    job = call.jobs.claim(types=types, worker_id=worker_id, lease_seconds=lease_seconds, now=call.now)
+    return ClaimAnswer(job=None if job is None else ClaimedJobOut.model_validate(job))
+
+
+@jobs.write("Keep a job", idempotent=True)
+def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: JsonValue = None) -> HeartbeatAnswer:
+    """Begin the lease of your job anew, and note its progress (at most 16 KiB of JSON).
+
+    cancel_requested=true asks you to stop and call fail_job. A lost lease is refused: the job is somebody else's now.
+    """
+    beat = call.jobs.heartbeat(job_id, lease_token, progress=progress, now=call.now)
+    return HeartbeatAnswer.model_validate(beat)
+
+
+@jobs.write("Complete a job")
+def complete_job(call: Call, job_id: JobId, lease_token: LeaseToken, result: JsonValue = None) -> JobAnswer:
+    """Report your job done; result is at most 1 MiB of JSON. A lost lease is refused and changes nothing."""
+    call.jobs.complete(job_id, lease_token, result=result, now=call.now)
+    return _detail(call, job_id)
+
+
+@jobs.write("Fail a job")
+def fail_job(call: Call, job_id: JobId, lease_token: LeaseToken, error: ErrorText, retry: bool = True) -> JobAnswer:
+    """Report that your job did not work out: it comes back after a pause, up to its max_attempts; then it is failed.
+
+    retry=false fails it at once, for an error that no repetition will cure.
+    """
+    call.jobs.fail(job_id, lease_token, error, retry=retry, now=call.now)
+    return _detail(call, job_id)
+
+
+@jobs.write("Cancel a job", destructive=True, idempotent=True)
+def cancel_job(call: Call, job_id: JobId) -> JobAnswer:
+    """Cancel a pending job at once. The holder of a processing one is told at its next heartbeat."""
+    call.jobs.cancel(job_id, now=call.now)
+    return _detail(call, job_id)
+
+
+@jobs.write("Retry a failed job")
+def retry_job(call: Call, job_id: JobId) -> JobAnswer:
+    """Put a failed job back into the queue with all its attempts before it. Its history is kept."""
+    call.jobs.retry(job_id, now=call.now)
+    return _detail(call, job_id)
+
+
+@jobs.read("Count jobs")
+def get_job_stats(call: Call) -> JobStatsAnswer:
+    """Count the jobs by status and type, how many are ready or scheduled, and since when the oldest waits."""
+    return JobStatsAnswer(stats=JobStatsOut.model_validate(call.jobs.stats(now=call.now)))
+
+
+def _detail(call: Call, job_id: str) -> JobAnswer:
+    return JobAnswer(job=JobOut.model_validate(call.jobs.get(job_id, now=call.now)))

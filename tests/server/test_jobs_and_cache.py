@@ -1,0 +1,101 @@
+"""The queue and the cache as agents see them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.client import Client
+
+from mcp_server.app import App
+from mcp_server.server import build_server
+from mcp_server.settings import Settings
+from tests.server.conftest import NOW, call, refusal
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_job_is_claimed_kept_and_completed_by_its_holder(client: Client) -> None:
+    created = await call(client, "create_job", type="outreach", parameters={"a": [1, None]}, priority="high")
+    claimed = (await call(client, "claim_job", worker_id="w1"))["job"]
+    assert claimed["id"] == created["job"]["id"]
+    assert claimed["parameters"] == {"a": [1, None]}
+    assert (await call(client, "claim_job", worker_id="w2"))["job"] is None
+    lease = {"job_id": claimed["id"], "lease_token": claimed["lease_token"]}
+    beat = await call(client, "heartbeat_job", **lease, progress={"done": 1})
+    assert beat["cancel_requested"] is False
+    done = await call(client, "complete_job", **lease, result={"sent": 3})
+    assert done["job"]["status"] == "completed"
+    assert done["job"]["result"] == {"sent": 3}
+    assert "lease" in await refusal(client, "complete_job", **lease)
+    stats = (await call(client, "get_job_stats"))["stats"]
+    assert stats["by_status"]["completed"] == 1
+
+
+async def test_a_failed_job_keeps_its_history_and_can_be_retried(client: Client) -> None:
+    await call(client, "create_job", type="enrichment", parameters={}, max_attempts=1)
+    claimed = (await call(client, "claim_job", worker_id="w1", types=["enrichment"]))["job"]
+    lease = {"job_id": claimed["id"], "lease_token": claimed["lease_token"]}
+    failed = await call(client, "fail_job", **lease, error="no answer")
+    assert failed["job"]["status"] == "failed"
+    assert [attempt["error"] for attempt in failed["job"]["history"]] == ["no answer"]
+    assert (await call(client, "retry_job", job_id=claimed["id"]))["job"]["status"] == "pending"
+    assert (await call(client, "cancel_job", job_id=claimed["id"]))["job"]["status"] == "cancelled"
+    listed = await call(client, "list_jobs", status="cancelled", detail="full")
+    assert [job["id"] for job in listed["jobs"]] == [claimed["id"]]
+
+
+async def test_a_key_replays_the_answer_of_a_local_write(client: Client) -> None:
+    first = await call(client, "create_job", type="import", parameters={}, idempotency_key="j1")
+    again = await call(client, "create_job", type="import", parameters={}, idempotency_key="j1")
+    assert again == first
+    assert (await call(client, "get_job_stats"))["stats"]["total"] == 1
+
+
+async def test_a_value_is_cached_until_it_is_deleted(client: Client) -> None:
+    assert await call(client, "cache_get", namespace="n", key="k") == {"hit": False, "value": None, "warnings": []}
+    await call(client, "cache_set", namespace="n", key="k", value={"x": 1.5})
+    assert (await call(client, "cache_get", namespace="n", key="k"))["value"] == {"x": 1.5}
+    stats = await call(client, "cache_stats")
+    assert (stats["hits"], stats["misses"], stats["hit_rate"]) == (1, 1, 0.5)
+    assert (await call(client, "cache_delete", namespace="n"))["deleted"] == 1
+    assert (await call(client, "cache_get", namespace="n", key="k"))["hit"] is False
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("create_job", {"type": "fax", "parameters": {}}, "type"),
+    ("create_job", {"type": "import", "parameters": {}, "priority": "urgent"}, "priority"),
+    ("create_job", {"type": "import", "parameters": {"x": "y" * 2_097_152}}, "parameters"),
+    ("create_job", {"type": "import", "parameters": {}, "run_at": "2026-11-02T09:00:00"}, "run_at"),
+    ("list_jobs", {"status": "lost"}, "status"),
+    ("list_jobs", {"limit": 0}, "limit"),
+    ("list_jobs", {"limit": 10**9}, "limit"),
+    ("list_jobs", {"cursor": "made-up"}, "cursor"),
+    ("claim_job", {"worker_id": "w", "lease_seconds": 0}, "lease_seconds"),
+    ("claim_job", {"worker_id": "w", "lease_seconds": 31_536_000}, "lease_seconds"),
+    ("get_job", {"job_id": "job_999"}, "job_999"),
+    ("cache_set", {"namespace": "n", "key": "k", "value": "v" * 2_097_152}, "value"),
+    ("cache_set", {"namespace": "n", "key": "k", "value": 1, "ttl_seconds": 0}, "ttl_seconds"),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "named"), BAD)
+async def test_bad_arguments_are_refused_by_name(
+    client: Client, tool: str, arguments: dict[str, Any], named: str
+) -> None:
+    assert named in await refusal(client, tool, **arguments)
+
+
+async def test_jobs_need_no_database(tmp_path: Path) -> None:
+    app = App(Settings(home=tmp_path, toolsets="jobs"), clock=lambda: NOW)
+    async with Client(build_server(app)) as client:
+        await call(client, "create_job", type="import", parameters={})
+    app.close()
+    assert (tmp_path / "postgres").exists() is False
+
+
+async def test_two_servers_share_one_queue(make_app: Callable[..., App]) -> None:
+    async with Client(build_server(make_app())) as one, Client(build_server(make_app())) as two:
+        created = await call(one, "create_job", type="import", parameters={})
+        claimed = await call(two, "claim_job", worker_id="w")
+        assert claimed["job"]["id"] == created["job"]["id"]

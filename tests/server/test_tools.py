@@ -1,0 +1,305 @@
+"""What clients see: the tools, their answers, and their refusals."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import pytest
+from mcp.client import Client
+
+from mcp_server.app import App
+from mcp_server.server import build_server
+from mcp_server.tools import TOOLSETS
+from tests.server.conftest import call, new_campaign, refusal
+
+pytestmark = pytest.mark.anyio
+
+CAMPAIGNS = {
+    "create_template", "get_template", "list_templates", "update_template", "archive_template",
+    "create_campaign", "get_campaign", "list_campaigns", "update_campaign", "start_campaign", "pause_campaign",
+    "complete_campaign",
+}  # fmt: skip
+CONTACTS = {
+    "enroll_contacts", "list_enrollments", "get_enrollment", "update_enrollment", "find_contacts", "upsert_contacts",
+    "suppress", "list_suppressions",
+}  # fmt: skip
+EVENTS = {"record_event", "record_events", "list_events"}
+WRITES = {tool.name for toolset in TOOLSETS for tool in toolset.tools if not tool.read_only}
+
+
+async def test_every_tool_is_offered_with_title_hints_schemas_and_description(client: Client) -> None:
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(tools) >= CAMPAIGNS | CONTACTS | EVENTS | {"get_metrics"}
+    for tool in tools.values():
+        assert tool.title
+        assert tool.description
+        assert len(tool.description) > 30
+        assert tool.output_schema is not None
+        assert tool.input_schema["additionalProperties"] is False
+        hints = tool.annotations
+        assert hints is not None
+        flags = (hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint)
+        assert all(flag is not None for flag in flags)
+        assert ("idempotency_key" in tool.input_schema["properties"]) is (tool.name in WRITES)
+        assert hints.read_only_hint is (tool.name not in WRITES)
+
+
+async def test_a_campaign_runs_from_template_to_metrics(client: Client) -> None:
+    scene = await new_campaign(client, people=3, start=True)
+    first, second, third = scene["enrollment_ids"]
+    events: list[dict[str, Any]] = [
+        {"event_type": "sent", "channel": "email", "enrollment_id": each, "step_number": 1} for each in (first, second)
+    ]
+    events.append({"event_type": "clicked", "channel": "email", "enrollment_id": first, "provider_event_id": "x1"})
+    recorded = await call(client, "record_events", events=[*events, events[-1]])
+    assert (recorded["recorded"], recorded["duplicates"]) == (3, 1)
+    await call(client, "record_event", event={"event_type": "unsubscribed", "channel": "email", "enrollment_id": third})
+    metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"], group_by="step")
+    assert metrics["enrolled"] == 3
+    assert metrics["enrollment_status"]["unsubscribed"] == 1
+    expected = {"sent": 2, "delivered": 1, "opened": 1, "clicked": 1, "replied": 0, "bounced": 0, "unsubscribed": 1}
+    assert {name: metrics["totals"][name] for name in expected} == expected
+    assert metrics["rates"]["delivery_rate"] == 0.5
+    assert metrics["rates"]["click_through_rate"] == 1
+    assert [group["key"] for group in metrics["groups"]] == ["0", "1"]
+
+
+async def test_rates_without_a_denominator_are_null(client: Client) -> None:
+    scene = await new_campaign(client)
+    metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"])
+    assert set(metrics["rates"].values()) == {None}
+    assert metrics["groups"] == []
+
+
+async def test_rows_of_a_batch_are_judged_one_by_one(client: Client) -> None:
+    scene = await new_campaign(client)
+    contacts: list[Any] = [
+        {"email": "ann@example.com", "first_name": "Änn"},
+        {"email": "ANN@example.com"},
+        {"email": "no address"},
+        {"first_name": "Nobody"},
+        {"email": "eve@example.com", "nickname": "E"},
+        {"email": "nul@example.com", "company": "A\x00B"},
+        "text",
+        {"contact_id": str(uuid4())},
+    ]
+    answer = await call(client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts)
+    assert [row["status"] for row in answer["results"]] == ["enrolled", "already_enrolled", *["invalid"] * 6]
+    reasons = {row["index"]: row.get("reason") for row in answer["results"]}
+    assert "email" in reasons[2]
+    assert "give contact_id, email or linkedin_url" in reasons[3]
+    assert "nickname" in reasons[4]
+    assert "company" in reasons[5]
+    assert "find_contacts" in reasons[7]
+
+
+async def test_all_or_nothing_enrolls_nobody_when_a_row_is_invalid(client: Client) -> None:
+    scene = await new_campaign(client)
+    contacts = [{"email": "ann@example.com"}, {"email": "no address"}]
+    text = await refusal(
+        client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts, all_or_nothing=True
+    )
+    assert "contacts.1" in text
+    listed = await call(client, "list_enrollments", campaign_id=scene["campaign_id"])
+    assert listed["enrollments"] == []
+    assert (await call(client, "find_contacts", email="ann@example.com"))["contacts"] == []
+
+
+BAD_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
+    ("create_template", {"name": "T", "type": "fax"}, "type"),
+    ("create_template", {"name": "", "type": "email"}, "name"),
+    ("create_template", {"name": "x" * 201, "type": "email"}, "200"),
+    ("create_template", {"name": 7, "type": "email"}, "name"),
+    ("create_template", {"name": "a\x00b", "type": "email"}, "NUL"),
+    ("create_template", {"name": "T", "type": "email", "colour": "red"}, "colour"),
+    ("create_template", {"name": "T", "type": "email", "settings": {"a": "b\x00"}}, "settings"),
+    ("create_template", {"name": "T", "type": "email", "settings": {"a": "b" * 70_000}}, "settings"),
+    (
+        "create_template",
+        {"name": "T", "type": "email", "email_steps": [{"step_number": 1, "subject": "s" * 256, "body": "b" * 10}]},
+        "255",
+    ),
+    (
+        "create_template",
+        {"name": "T", "type": "email", "email_steps": [{"step_number": 1, "subject": "s", "body": "short"}]},
+        "body",
+    ),
+    (
+        "create_template",
+        {"name": "T", "type": "email", "email_steps": [{"step_number": 0, "subject": "s", "body": "b" * 10}]},
+        "step_number",
+    ),
+    (
+        "create_template",
+        {"name": "T", "type": "linkedin", "email_steps": [{"step_number": 1, "subject": "s", "body": "b" * 10}]},
+        "email_steps",
+    ),
+    (
+        "create_template",
+        {"name": "T", "type": "linkedin", "linkedin_steps": [{"step_number": 1, "type": "message"}]},
+        "message is required",
+    ),
+    (
+        "create_template",
+        {
+            "name": "T",
+            "type": "linkedin",
+            "linkedin_steps": [{"step_number": 1, "type": "connection_request", "message": "m" * 301}],
+        },
+        "300",
+    ),
+    ("get_template", {"template_id": "7"}, "template_id"),
+    ("get_template", {"template_id": str(uuid4())}, "list_templates"),
+    ("create_campaign", {"name": "C", "template_id": str(uuid4())}, "list_templates"),
+    ("start_campaign", {"campaign_id": str(uuid4())}, "list_campaigns"),
+    ("get_metrics", {"campaign_id": str(uuid4())}, "list_campaigns"),
+    ("get_metrics", {"campaign_id": str(uuid4()), "group_by": "hour"}, "group_by"),
+    ("get_enrollment", {"enrollment_id": str(uuid4())}, "list_enrollments"),
+    ("list_events", {"campaign_id": str(uuid4()), "since": "2026-11-02T09:00:00"}, "since"),
+    ("enroll_contacts", {"campaign_id": str(uuid4()), "contacts": []}, "contacts"),
+    (
+        "enroll_contacts",
+        {"campaign_id": str(uuid4()), "contacts": [{"email": "a@example.com"}], "start_at": "2026-11-02T09:00:00"},
+        "start_at",
+    ),
+    (
+        "record_event",
+        {"event": {"event_type": "opened", "channel": "linkedin", "enrollment_id": str(uuid4())}},
+        "channel must be email",
+    ),
+    ("record_event", {"event": {"event_type": "opened", "channel": "email"}}, "give enrollment_id"),
+    (
+        "record_event",
+        {
+            "event": {
+                "event_type": "opened",
+                "channel": "email",
+                "enrollment_id": str(uuid4()),
+                "occurred_at": "2026-11-02T09:00:00",
+            }
+        },
+        "occurred_at",
+    ),
+    ("list_campaigns", {"limit": 0}, "limit"),
+    ("list_campaigns", {"limit": 10**9}, "limit"),
+    ("list_campaigns", {"cursor": "made-up"}, "cursor"),
+    ("suppress", {}, "exactly one"),
+    ("suppress", {"domain": "not a domain"}, "domain"),
+    ("create_template", {"name": "T", "type": "email", "idempotency_key": ""}, "idempotency_key"),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "named"), BAD_ARGUMENTS)
+async def test_bad_arguments_are_refused_by_name(
+    client: Client, tool: str, arguments: dict[str, Any], named: str
+) -> None:
+    text = await refusal(client, tool, **arguments)
+    assert named in text
+    for leak in ("SELECT", "INSERT", "Traceback", "psycopg", "sqlalchemy", "input_value", "https://"):
+        assert leak not in text
+
+
+@pytest.mark.parametrize("tool", ["record_events", "enroll_contacts"])
+async def test_ten_thousand_and_one_rows_are_refused(client: Client, tool: str) -> None:
+    rows = "events" if tool == "record_events" else "contacts"
+    more = {} if tool == "record_events" else {"campaign_id": str(uuid4())}
+    text = await refusal(client, tool, **{rows: [{}] * 10_001}, **more)
+    assert rows in text
+    assert "10000" in text
+
+
+async def test_a_nul_in_any_text_argument_is_refused(client: Client) -> None:
+    """Walks every tool, so that a new text argument is covered from its first day."""
+    for tool in (await client.list_tools()).tools:
+        for name, schema in tool.input_schema["properties"].items():
+            kinds = [schema, *schema.get("anyOf", [])]
+            if any(kind.get("type") == "string" and "format" not in kind for kind in kinds):
+                text = await refusal(client, tool.name, **{name: "abc\x00def"})
+                assert name in text, (tool.name, name)
+
+
+async def test_the_same_key_replays_the_first_answer_and_refuses_other_arguments(client: Client) -> None:
+    first = await call(client, "create_template", name="One", type="email", idempotency_key="k1")
+    again = await call(client, "create_template", type="email", name="One", idempotency_key="k1")
+    assert again == first
+    assert len((await call(client, "list_templates"))["templates"]) == 1
+    text = await refusal(client, "create_template", name="Two", type="email", idempotency_key="k1")
+    assert "idempotency_key" in text
+
+
+async def test_a_refused_call_does_not_use_its_key_up(client: Client) -> None:
+    missing = str(uuid4())
+    await refusal(client, "create_campaign", name="C", template_id=missing, idempotency_key="k2")
+    await call(client, "create_template", name="T", type="email", idempotency_key="k2")
+
+
+async def test_calls_with_one_key_at_once_act_once(client: Client) -> None:
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(lambda: call(client, "create_template", name="T", type="email", idempotency_key="k3"))
+    assert len((await call(client, "list_templates"))["templates"]) == 1
+
+
+async def test_pages_follow_the_cursor_to_the_end(client: Client) -> None:
+    scene = await new_campaign(client, people=7)
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await call(client, "list_enrollments", campaign_id=scene["campaign_id"], limit=3, cursor=cursor)
+        seen += [row["id"] for row in page["enrollments"]]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(scene["enrollment_ids"])
+    assert len(seen) == 7
+
+
+async def test_states_refuse_what_they_do_not_allow_and_say_what_they_do(client: Client) -> None:
+    scene = await new_campaign(client)
+    text = await refusal(client, "pause_campaign", campaign_id=scene["campaign_id"])
+    assert "draft" in text
+    assert "start_campaign" in text
+    await call(client, "start_campaign", campaign_id=scene["campaign_id"])
+    await call(client, "pause_campaign", campaign_id=scene["campaign_id"])
+    await call(client, "start_campaign", campaign_id=scene["campaign_id"])
+    await call(client, "complete_campaign", campaign_id=scene["campaign_id"])
+    text = await refusal(
+        client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=[{"email": "a@example.com"}]
+    )
+    assert "completed" in text
+
+
+async def test_archived_and_empty_templates_make_no_campaign(client: Client) -> None:
+    empty = await call(client, "create_template", name="Empty", type="email")
+    text = await refusal(client, "create_campaign", name="C", template_id=empty["template"]["id"])
+    assert "no active step" in text
+    scene = await new_campaign(client)
+    await call(client, "archive_template", template_id=scene["template_id"])
+    text = await refusal(client, "create_campaign", name="C", template_id=scene["template_id"])
+    assert "archived" in text
+
+
+async def test_a_suppressed_domain_keeps_its_people_out_and_stops_them(client: Client) -> None:
+    scene = await new_campaign(client, people=2, start=True)
+    answer = await call(client, "suppress", domain="Example.com", source="a letter")
+    assert answer["stopped_enrollments"] == 2
+    contacts = [{"email": "new@example.com"}]
+    enrolled = await call(client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts)
+    assert enrolled["suppressed"] == 1
+    listed = await call(client, "list_suppressions", search="example")
+    assert [row["domain"] for row in listed["suppressions"]] == ["example.com"]
+
+
+async def test_read_only_offers_no_write_and_choosing_toolsets_leaves_others_out(
+    make_app: Callable[..., App],
+) -> None:
+    async with Client(build_server(make_app(read_only=True))) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert "get_metrics" in names
+        assert not names & WRITES
+    async with Client(build_server(make_app(toolsets="metrics, events"))) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert names == EVENTS | {"get_metrics"}
+    with pytest.raises(ValueError, match="No toolset fax"):
+        build_server(make_app(toolsets="fax"))

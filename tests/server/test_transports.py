@@ -1,0 +1,188 @@
+"""The server as clients start it: real processes on stdio, SSE and Streamable HTTP, in both protocol eras."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpx2 as httpx
+import pytest
+from mcp.client import Client
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.server.conftest import call, new_campaign, refusal
+
+pytestmark = pytest.mark.anyio
+
+COMMAND = [sys.executable, "-m", "mcp_server"]
+ERAS = ["auto", "legacy"]
+TOKEN = "a-token-made-for-this-test"
+
+
+def environment(database_url: str, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SALES_AUTOMATION_")}
+    return {**kept, "DATABASE_URL": database_url, **more}
+
+
+@contextmanager
+def http_server(database_url: str, *arguments: str, **more: str) -> Generator[str]:
+    """The base URL of a server on a free port, stopped at the end."""
+    command = [*COMMAND, "serve", "--transport", "streamable-http", "--port", "0", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url, **more), text=True)
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "listening on" in line)
+        yield line.split("listening on ")[1].split(" ")[0]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+async def flow(client: Client) -> None:
+    scene = await new_campaign(client, people=1, start=True)
+    event = {"event_type": "opened", "channel": "email", "enrollment_id": scene["enrollment_ids"][0]}
+    assert (await call(client, "record_event", event=event))["recorded"] == 1
+    assert (await call(client, "get_metrics", campaign_id=scene["campaign_id"]))["totals"]["opened"] == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_stdio_serves(database_url: str, era: str) -> None:
+    parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=environment(database_url))
+    async with Client(stdio_client(parameters), mode=era) as client:
+        await flow(client)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_streamable_http_and_sse_serve_from_one_app(database_url: str, era: str) -> None:
+    with http_server(database_url) as base:
+        async with Client(f"{base}/mcp", mode=era) as client:
+            await flow(client)
+        async with Client(sse_client(f"{base}/sse"), mode=era) as client:
+            await flow_again(client)
+
+
+def test_health_and_readiness_answer_without_a_token(database_url: str) -> None:
+    with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
+        assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"{base}/readyz").json() == {"status": "ready"}
+
+
+async def flow_again(client: Client) -> None:
+    campaigns = await call(client, "list_campaigns")
+    metrics = await call(client, "get_metrics", campaign_id=campaigns["campaigns"][0]["id"])
+    assert metrics["totals"]["opened"] == 1
+
+
+def test_a_token_is_asked_for_on_every_transport(database_url: str) -> None:
+    with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
+        for path in ("/mcp", "/sse", "/messages/"):
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
+                answer = httpx.post(f"{base}{path}", headers=headers, json={})
+                assert answer.status_code == 401, path
+                assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_the_holder_of_the_token_is_served(database_url: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
+        async with (
+            httpx.AsyncClient(headers=headers) as http,
+            Client(streamable_http_client(f"{base}/mcp", http_client=http)) as client,
+        ):
+            await call(client, "list_campaigns")
+        async with Client(sse_client(f"{base}/sse", headers=headers)) as client:
+            await call(client, "list_campaigns")
+
+
+def test_a_foreign_host_or_origin_is_refused(database_url: str) -> None:
+    with http_server(database_url) as base:
+        accept = {"Accept": "application/json, text/event-stream"}
+        ping: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        for headers in ({"Host": "evil.example.com"}, {"Origin": "http://evil.example.com"}):
+            answer = httpx.post(f"{base}/mcp", headers={**accept, **headers}, json=ping)
+            assert answer.status_code in (403, 421)
+
+
+def test_another_address_needs_a_token(database_url: str) -> None:
+    result = run("serve", "--transport", "sse", "--host", "0.0.0.0", env=environment(database_url))
+    assert result.returncode == 2
+    assert "SALES_AUTOMATION_TOKEN" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_token_file_serves_as_well_and_a_missing_one_is_named(database_url: str, tmp_path: Any) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    with http_server(database_url, SALES_AUTOMATION_TOKEN_FILE=str(path)) as base:
+        assert httpx.get(f"{base}/sse").status_code == 401
+    missing = environment(database_url, SALES_AUTOMATION_TOKEN_FILE=str(tmp_path / "none"))
+    result = run("serve", "--transport", "sse", "--port", "0", env=missing)
+    assert result.returncode == 2
+    assert "token file" in result.stderr
+
+
+def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def unreachable(**more: str) -> dict[str, str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"postgresql://somebody:a-secret-password@127.0.0.1:{port}/nothing"
+    return environment(url, SALES_AUTOMATION_START_ATTEMPTS="2", **more)
+
+
+async def test_over_stdio_an_unreachable_database_is_a_tool_error_and_then_a_failure() -> None:
+    process = await anyio.open_process(COMMAND, env=unreachable(), stderr=subprocess.PIPE)
+    try:
+        parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=unreachable())
+        async with Client(stdio_client(parameters)) as client:
+            text = await refusal(client, "list_campaigns")
+            assert "does not answer after 2 tries" in text
+            assert "DATABASE_URL" in text
+            assert "a-secret-password" not in text
+        assert process.stdin is not None
+        await process.stdin.aclose()
+        assert process.stderr is not None
+        said = b"".join([chunk async for chunk in process.stderr]).decode()
+        assert await process.wait() == 1
+        assert said.count("\n") == 1
+        assert "does not answer" in said
+        assert "a-secret-password" not in said
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.aclose()
+
+
+def test_over_http_an_unreachable_database_ends_the_start_with_one_line() -> None:
+    result = run("serve", "--transport", "streamable-http", "--port", "0", env=unreachable())
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "does not answer after 2 tries" in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_external_database_is_migrated_only_when_told(fresh_database: str) -> None:
+    refused = run("serve", "--transport", "sse", "--port", "0", env=environment(fresh_database))
+    assert refused.returncode == 1
+    assert "sales-automation-mcp migrate" in refused.stderr
+    migrated = run("migrate", env=environment(fresh_database))
+    assert migrated.returncode == 0, migrated.stderr
+    with http_server(fresh_database) as base:
+        assert httpx.get(f"{base}/readyz").status_code == 200
+
+
+def test_wrong_settings_are_named_without_their_value() -> None:
+    env = environment("postgresql://somebody:a-secret-password@127.0.0.1/x", SALES_AUTOMATION_POOL_SIZE="many")
+    result = run("serve", "--transport", "sse", env=env)
+    assert result.returncode == 2
+    assert "pool_size" in result.stderr.lower()
+    assert "a-secret-password" not in result.stderr
