@@ -145,6 +145,14 @@ class ActionStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class ActionOutcome(StrEnum):
+    """How the holder of a claimed action reports it; each is the status that the action then has."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
 class OrphanStatus(StrEnum):
     WAITING = "waiting"
     EXPIRED = "expired"

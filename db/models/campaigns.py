@@ -136,6 +136,8 @@ class CampaignAction(Mutable, Base):
     click_count: Mapped[int] = mapped_column(server_default="0", default=0)
 
 
+# An action is reported by its id alone.
+Index("ix_campaign_actions_id", CampaignAction.id)
 # A provider's message id finds its action without knowing the campaign.
 Index(
     "ix_campaign_actions_provider_message_id",

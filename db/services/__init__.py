@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session as Session
 
     from db.services import (
+        actions as actions,
+    )
+    from db.services import (
         campaigns as campaigns,
     )
     from db.services import (

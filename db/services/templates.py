@@ -19,6 +19,7 @@ from db.models import (
     LinkedInSequence,
     TemplateStep,
 )
+from db.services import rendering
 from db.services.paging import Page, page
 
 
@@ -139,6 +140,11 @@ def _check_steps(type: TemplateType, email: Sequence[EmailStep], linkedin: Seque
             f"step_number {min(shared)} is in email_steps and in linkedin_steps. One number belongs to one channel."
         )
     _check_variants(email)
+    for step in email:
+        rendering.check(step.subject, f"subject of step {step.step_number}")
+        rendering.check(step.body, f"body of step {step.step_number}")
+    for message in linkedin:
+        rendering.check(message.message or "", f"message of step {message.step_number}")
 
 
 def _unique(keys: Iterable[tuple[int, str | None]], argument: str) -> None:

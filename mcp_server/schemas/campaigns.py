@@ -28,7 +28,17 @@ class CampaignSettings(Given):
     """How a campaign sends."""
 
     timezone: TimeZone | None = None
-    daily_limit: Annotated[int, Field(ge=1, le=1_000_000, description="Steps a day at most.")] | None = None
+    daily_limit: (
+        Annotated[
+            int,
+            Field(
+                ge=1,
+                le=1_000_000,
+                description="Steps a day at most. Kept for whoever sends; claim_due_actions does not count yet.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class CampaignOut(Answer):

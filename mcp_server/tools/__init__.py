@@ -1,5 +1,6 @@
 """The tools, one module per noun. A new noun is a module and a line here."""
 
+from mcp_server.tools.actions import actions
 from mcp_server.tools.cache import cache
 from mcp_server.tools.campaigns import campaigns
 from mcp_server.tools.contacts import contacts
@@ -8,4 +9,4 @@ from mcp_server.tools.jobs import jobs
 from mcp_server.tools.metrics import metrics
 from mcp_server.toolset import Toolset
 
-TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, events, metrics, jobs, cache)
+TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache)

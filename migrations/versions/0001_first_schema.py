@@ -524,6 +524,7 @@ def upgrade() -> None:
         ),
         postgresql_with={"fillfactor": "85"},
     )
+    op.create_index("ix_campaign_actions_id", "campaign_actions", ["id"], unique=False)
     op.create_index(
         "ix_campaign_actions_provider_message_id",
         "campaign_actions",
@@ -607,6 +608,7 @@ def downgrade() -> None:
         table_name="campaign_actions",
         postgresql_where=sa.text("provider_message_id IS NOT NULL"),
     )
+    op.drop_index("ix_campaign_actions_id", table_name="campaign_actions")
     op.drop_table("campaign_actions")
     op.drop_table("linkedin_sequences")
     op.drop_table("email_sequences")

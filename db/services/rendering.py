@@ -1,0 +1,54 @@
+"""The texts of steps, filled in for one person. Liquid, strict: a variable without a value stops the text, and never
+leaves a hole in it; limits stop templates that loop or grow without end."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from liquid import BoundTemplate, Environment, StrictDefaultUndefined
+from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+
+from db.domain.errors import InvalidInput
+from db.domain.rules import BODY_MAX
+
+
+class MissingVariable(InvalidInput):
+    """The person has no value for a variable of the text. Give one, or write {{ name | default: "..." }}."""
+
+
+class _Environment(Environment):
+    loop_iteration_limit = 1_000
+    output_stream_limit = 4 * BODY_MAX
+    context_depth_limit = 20
+    local_namespace_limit = 100_000
+
+
+_ENVIRONMENT = _Environment(undefined=StrictDefaultUndefined)
+
+
+def check(text: str, where: str) -> None:
+    """InvalidInput, naming `where`, if `text` is no Liquid template or uses a filter or tag that does not exist."""
+    try:
+        template = _parse(text)
+        unknown = sorted(set(template.analyze().filters) - set(_ENVIRONMENT.filters))
+    except LiquidError as error:
+        raise InvalidInput(f"{where} is not a valid Liquid template: {error.args[0]}.") from None
+    if unknown:
+        raise InvalidInput(f"{where} uses the filter {unknown[0]}, which does not exist.")
+
+
+def render(text: str, variables: Mapping[str, Any], where: str) -> str:
+    """`text` with `variables` filled in. MissingVariable or InvalidInput name `where` and what is wrong."""
+    try:
+        return _parse(text).render(**variables)
+    except UndefinedError as error:
+        raise MissingVariable(f"missing_variable: {where}: {error.args[0]}") from None
+    except ResourceLimitError as error:
+        raise InvalidInput(f"{where} is too large or loops too long: {error.args[0]}") from None
+    except LiquidError as error:
+        raise InvalidInput(f"{where} can't be rendered: {error.args[0]}") from None
+
+
+@lru_cache(maxsize=512)
+def _parse(text: str) -> BoundTemplate:
+    return _ENVIRONMENT.from_string(text)

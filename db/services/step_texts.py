@@ -1,0 +1,79 @@
+"""The texts of campaigns' steps, and their rendering for one person."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.domain.funnel import Enrollment
+from db.domain.scheduling import Step, next_step
+from db.domain.states import Channel
+from db.models import CampaignInstance, Contact, EmailSequence, LinkedInSequence
+from db.services import rendering, steps
+
+STEP_TYPE_OF_EMAIL = "email"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is sent: `step_type` is email, or the type of the LinkedIn step; a step may have no text at all."""
+
+    step_type: str
+    subject: str | None
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The active steps of some campaigns with their texts."""
+
+    campaigns: dict[UUID, CampaignInstance]
+    sequences: dict[UUID, list[Step]]
+    emails: dict[tuple[UUID, int, str | None], EmailSequence]
+    linkedin: dict[tuple[UUID, int], LinkedInSequence]
+
+    @classmethod
+    def of_campaigns(cls, session: Session, instance_ids: Collection[UUID]) -> Self:
+        campaigns = {
+            campaign.id: campaign
+            for campaign in session.scalars(select(CampaignInstance).where(CampaignInstance.id.in_(instance_ids)))
+        }
+        templates = {campaign.template_id for campaign in campaigns.values()}
+        emails = session.scalars(select(EmailSequence).where(EmailSequence.template_id.in_(templates)))
+        linkedin = session.scalars(select(LinkedInSequence).where(LinkedInSequence.template_id.in_(templates)))
+        return cls(
+            campaigns,
+            steps.of_campaigns(session, instance_ids=instance_ids),
+            {(each.template_id, each.step_number, each.a_b_variant): each for each in emails},
+            {(each.template_id, each.step_number): each for each in linkedin},
+        )
+
+    def next_step(self, enrollment: Enrollment) -> Step | None:
+        """The step that comes next for this enrollment, or None."""
+        sequence = self.sequences[enrollment.instance_id]
+        return next_step(sequence, enrollment.current_step, enrollment.a_b_variant)
+
+    def render(self, instance_id: UUID, step: Step, contact: Contact) -> Text:
+        """The step for one person. MissingVariable or InvalidInput say why it can't be sent as it is."""
+        campaign = self.campaigns[instance_id]
+        known = variables(contact, campaign)
+        where = f"step {step.step_number}"
+        if step.channel is Channel.EMAIL:
+            email = self.emails[campaign.template_id, step.step_number, step.a_b_variant]
+            subject = rendering.render(email.subject, known, f"subject of {where}")
+            return Text(STEP_TYPE_OF_EMAIL, subject, rendering.render(email.body, known, f"body of {where}"))
+        linkedin = self.linkedin[campaign.template_id, step.step_number]
+        message = linkedin.message and rendering.render(linkedin.message, known, f"message of {where}")
+        return Text(linkedin.type, None, message)
+
+
+_PERSONAL = ("email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone")
+
+
+def variables(contact: Contact, campaign: CampaignInstance) -> dict[str, Any]:
+    """What a text may use: the person's fields, `attributes`, and `campaign.name`. An empty field counts as missing."""
+    personal = {name: value for name in _PERSONAL if (value := getattr(contact, name))}
+    return {**personal, "attributes": contact.attributes, "campaign": {"name": campaign.name}}

@@ -1,0 +1,71 @@
+"""Due steps as an agent works them off."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from db.domain.states import Channel
+from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.schemas.contacts import ContactOut
+from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
+
+if TYPE_CHECKING:
+    from db.services.actions import DueAction
+
+
+class DueActionOut(Answer):
+    action_id: UUID
+    lease_token: UUID
+    lease_until: datetime
+    campaign_id: UUID
+    enrollment_id: UUID
+    contact: ContactOut
+    channel: Channel
+    step_number: int
+    step_type: Annotated[str, Field(description="email, or the type of the LinkedIn step.")]
+    a_b_variant: Maybe[str] = None
+    subject: Maybe[str] = None
+    body: Maybe[str] = None
+
+    @classmethod
+    def of(cls, due: "DueAction") -> Self:
+        assert due.action_id is not None, "a claimed action has been written"
+        return cls(
+            action_id=due.action_id,
+            lease_token=due.lease_token,
+            lease_until=due.lease_until,
+            campaign_id=due.enrollment.instance_id,
+            enrollment_id=due.enrollment.id,
+            contact=ContactOut.model_validate(due.contact),
+            channel=due.step.channel,
+            step_number=due.step.step_number,
+            step_type=due.text.step_type,
+            a_b_variant=due.step.a_b_variant,
+            subject=due.text.subject,
+            body=due.text.body,
+        )
+
+
+class ClaimDueAnswer(Answer):
+    actions: list[DueActionOut]
+    next_due_at: Annotated[Maybe[datetime], Field(description="When the next step falls due, if none is due now.")] = (
+        None
+    )
+
+
+class CompleteActionAnswer(Answer):
+    action: ActionOut
+    enrollment: EnrollmentOut
+
+
+class PreviewAnswer(Answer):
+    """A step as it would be sent to one person, or why it can't be."""
+
+    channel: Channel
+    step_number: int
+    step_type: str
+    a_b_variant: Maybe[str] = None
+    subject: Maybe[str] = None
+    body: Maybe[str] = None

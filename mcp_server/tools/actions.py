@@ -1,0 +1,88 @@
+"""The agent's loop: claim what is due, do it, report it."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from db import services
+from db.domain.rules import DESCRIPTION_MAX, PROVIDER_ID_MAX, PROVIDER_MAX
+from db.domain.states import ActionOutcome, Channel
+from mcp_server.schemas.actions import ClaimDueAnswer, CompleteActionAnswer, DueActionOut, PreviewAnswer
+from mcp_server.schemas.base import Line
+from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
+from mcp_server.toolset import Call, Toolset
+
+actions = Toolset("actions", "the steps that fall due, handed out under a lease")
+
+
+@actions.write("Claim due actions")
+def claim_due_actions(
+    call: Call,
+    campaign_id: UUID | None = None,
+    channel: Channel | None = None,
+    limit: Annotated[int, Field(ge=1, le=500)] = 10,
+    lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300,
+) -> ClaimDueAnswer:
+    """Take steps that are due in active campaigns, rendered for their person, the one due longest first.
+
+    Each is yours until lease_until: send it, then call complete_action with its lease_token. Nobody else gets it
+    meanwhile; a lease that runs out makes it due again. People who are suppressed are stopped, and a step whose text
+    lacks a variable pauses its enrollment with the reason. With nothing due, next_due_at says when to come back.
+    """
+    claim = services.actions.claim(
+        call.session,
+        campaign_id=campaign_id,
+        channel=channel,
+        limit=limit,
+        lease_seconds=lease_seconds,
+        now=call.now,
+    )
+    return ClaimDueAnswer(actions=[DueActionOut.of(due) for due in claim.actions], next_due_at=claim.next_due_at)
+
+
+@actions.write("Complete an action", idempotent=True)
+def complete_action(
+    call: Call,
+    action_id: UUID,
+    lease_token: UUID,
+    outcome: ActionOutcome,
+    provider: Annotated[Line | None, Field(min_length=1, max_length=PROVIDER_MAX)] = None,
+    provider_message_id: Annotated[
+        Line | None,
+        Field(min_length=1, max_length=PROVIDER_ID_MAX, description="Ties the provider's later events to this step."),
+    ] = None,
+    error: Annotated[Line | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None,
+) -> CompleteActionAnswer:
+    """Report a claimed step: sent (the next step is scheduled), skipped (passed over), or failed (nothing was sent).
+
+    A failed step pauses its enrollment: update_enrollment resume brings the step again, advance passes it over. The
+    same report twice is answered and not repeated. A lost lease is refused.
+    """
+    action, enrollment = services.actions.complete(
+        call.session,
+        action_id=action_id,
+        lease_token=lease_token,
+        outcome=outcome,
+        provider=provider,
+        provider_message_id=provider_message_id,
+        error=error,
+        now=call.now,
+    )
+    return CompleteActionAnswer(
+        action=ActionOut.model_validate(action), enrollment=EnrollmentOut.model_validate(enrollment)
+    )
+
+
+@actions.read("Preview an action")
+def preview_action(call: Call, enrollment_id: UUID, step_number: int | None = None) -> PreviewAnswer:
+    """Show a step as it would be sent to the person of an enrollment: the next one, or step_number. Changes nothing."""
+    step, text = services.actions.preview(call.session, enrollment_id=enrollment_id, step_number=step_number)
+    return PreviewAnswer(
+        channel=step.channel,
+        step_number=step.step_number,
+        step_type=text.step_type,
+        a_b_variant=step.a_b_variant,
+        subject=text.subject,
+        body=text.body,
+    )

@@ -1,0 +1,191 @@
+"""Models and migrations are one schema, and the way to it can be walked in both directions and by many at once."""
+
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+import migrations
+from db.domain.errors import StoreUnavailable
+from db.models import Base
+from db.postgres.config import DatabaseConfig
+from db.postgres.database import Database
+from migrations.runner import current_revision, ensure_current, migrate
+
+# What PostgreSQL itself makes of a schema, in its own words.
+CATALOG = {
+    "columns": """
+        SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name, is_generated
+        FROM information_schema.columns WHERE table_schema = 'public'
+    """,
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), condeferrable, convalidated
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    """,
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
+    "relations": """
+        SELECT relname, relkind, relpersistence, reloptions::text FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace
+    """,
+    "triggers": "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal",
+    "routines": "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    "types": "SELECT typname, typtype FROM pg_type WHERE typnamespace = 'public'::regnamespace",
+}
+Catalog = dict[str, set[tuple[object, ...]]]
+
+
+# One server that starts: it waits for the end of its input, so that all of them start at the same instant.
+MIGRATE = """
+import sys
+import alembic.command
+from db.postgres.config import DatabaseConfig
+from db.postgres.database import Database
+from migrations.runner import ensure_current
+database = Database.open(DatabaseConfig(url=sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.read()
+ensure_current(database.engine, upgrade=True)
+database.close()
+"""
+
+
+def catalog(connection: Connection) -> Catalog:
+    """Everything in the schema but Alembic's own table."""
+    return {
+        part: {tuple(row) for row in connection.execute(text(query)) if "alembic_version" not in str(row)}
+        for part, query in CATALOG.items()
+    }
+
+
+def catalog_of(database: Database) -> Catalog:
+    with database.engine.connect() as connection:
+        return catalog(connection)
+
+
+def differences(one: Catalog, other: Catalog) -> list[tuple[object, ...]]:
+    return [row for part in one for row in one[part] ^ other[part]]
+
+
+@pytest.fixture
+def fresh(fresh_database: str) -> Generator[Database]:
+    database = Database.open(DatabaseConfig(url=fresh_database))
+    yield database
+    database.close()
+
+
+def test_the_models_make_the_schema_that_the_migrations_make(migrated: Database, fresh: Database) -> None:
+    Base.metadata.create_all(fresh.engine)
+    of_models = catalog_of(fresh)
+    assert differences(of_models, catalog_of(migrated)) == []
+    assert len(of_models["views"]) == 1
+    assert {row[0] for row in of_models["columns"]} >= set(Base.metadata.tables)
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        "CREATE UNIQUE INDEX unknown_to_the_model ON campaign_instances (name)",
+        "DROP INDEX ix_campaign_enrollments_due",
+        "ALTER TABLE contacts DROP CONSTRAINT ck_contacts_email_lower",
+        "ALTER TABLE email_sequences ALTER delay_hours SET DEFAULT 1",
+        "ALTER TABLE email_sequences ALTER subject DROP NOT NULL",
+        "ALTER TABLE campaign_actions RESET (fillfactor)",
+        "DROP VIEW campaign_totals",
+    ],
+)
+def test_a_schema_that_has_drifted_is_noticed(migrated: Database, drift: str) -> None:
+    with migrated.engine.connect() as connection:
+        before = catalog(connection)
+        connection.execute(text(drift))
+        after = catalog(connection)
+        connection.rollback()
+    assert differences(before, after)
+
+
+def test_autogenerate_has_nothing_to_add(migrated: Database) -> None:
+    with migrated.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
+
+
+def test_upgrade_downgrade_upgrade_is_clean_and_leaves_nothing_behind(fresh: Database) -> None:
+    empty = catalog_of(fresh)
+    migrate(fresh.engine)
+    first = catalog_of(fresh)
+    migrate(fresh.engine, "base")
+    assert differences(catalog_of(fresh), empty) == []
+    with fresh.engine.connect() as connection:
+        assert current_revision(connection) is None
+    migrate(fresh.engine)
+    assert differences(catalog_of(fresh), first) == []
+    assert len(first["relations"]) > 40
+
+
+def test_migrating_again_changes_nothing(migrated: Database) -> None:
+    before = catalog_of(migrated)
+    migrate(migrated.engine)
+    assert catalog_of(migrated) == before
+    ensure_current(migrated.engine, upgrade=False)
+
+
+def test_four_processes_migrate_at_once(fresh_database: str, fresh: Database) -> None:
+    root = Path(migrations.__file__).parent.parent
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", MIGRATE, fresh_database],
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.close()
+        child.stdin = None
+    said = [child.communicate(timeout=60)[0] for child in children]
+    assert said == [""] * 4
+    assert [child.returncode for child in children] == [0] * 4
+    ensure_current(fresh.engine, upgrade=False)
+
+
+def test_a_migrated_connection_is_not_handed_on_with_its_settings(migrated: Database) -> None:
+    migrate(migrated.engine)
+    with migrated.engine.connect() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "10s"
+        assert connection.scalar(text("SHOW lock_timeout")) == "5s"
+        held = connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"))
+    assert held == 0
+
+
+def test_the_program_and_the_history_agree_on_the_head() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+def test_an_empty_database_says_what_to_run(fresh: Database) -> None:
+    with pytest.raises(StoreUnavailable, match=r"empty.*0001.*Run `sales-automation-mcp migrate`"):
+        ensure_current(fresh.engine, upgrade=False)
+    assert differences(catalog_of(fresh), {part: set() for part in CATALOG}) == []
+
+
+def test_a_database_of_another_version_says_what_to_run(fresh: Database) -> None:
+    with fresh.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num text)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0000')"))
+    with pytest.raises(StoreUnavailable, match=r"revision 0000.*Run `sales-automation-mcp migrate`"):
+        ensure_current(fresh.engine, upgrade=False)

@@ -1,0 +1,183 @@
+"""The agent's loop: due steps are claimed, done and completed once."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import pytest
+from mcp.client import Client
+
+from mcp_server.app import App
+from mcp_server.server import build_server
+from tests.server.conftest import NOW, call, refusal
+
+pytestmark = pytest.mark.anyio
+
+EMAILS = [
+    {
+        "step_number": 1,
+        "subject": "Hello {{ first_name }}",
+        "body": "Dear {{ first_name }}, of {{ company | default: 'you' }}",
+    },
+    {"step_number": 3, "subject": "Once more", "body": "Are you there, {{ first_name }}?", "delay_hours": 24},
+]
+LINKEDIN = [{"step_number": 2, "type": "connection_request", "message": "Hi {{ first_name }}", "delay_hours": 24}]
+
+
+async def scene(client: Client, *names: str | None) -> dict[str, Any]:
+    template = await call(
+        client, "create_template", name="T", type="multi_channel", email_steps=EMAILS, linkedin_steps=LINKEDIN
+    )
+    campaign = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
+    campaign_id = campaign["campaign"]["id"]
+    await call(client, "start_campaign", campaign_id=campaign_id)
+    contacts = [{"email": f"p{i}@example.com", "first_name": name} for i, name in enumerate(names)]
+    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    return {"campaign_id": campaign_id, "enrollments": [row["enrollment_id"] for row in enrolled["results"]]}
+
+
+async def test_a_step_is_rendered_sent_once_and_followed_by_the_next(client: Client) -> None:
+    where = await scene(client, "Zoë")
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert (due["step_number"], due["step_type"], due["channel"]) == (1, "email", "email")
+    assert due["subject"] == "Hello Zoë"
+    assert due["body"] == "Dear Zoë, of you"
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+    report = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "sent"}
+    done = await call(client, "complete_action", **report, provider="mail", provider_message_id="m-1")
+    assert done["action"]["status"] == "sent"
+    assert done["enrollment"]["current_step"] == 1
+    assert datetime.fromisoformat(done["enrollment"]["next_action_at"]) == NOW + timedelta(hours=24)
+    again = await call(client, "complete_action", **report, provider="mail", provider_message_id="m-1")
+    assert again == done
+    opened = {"event_type": "opened", "channel": "email", "provider_message_id": "m-1"}
+    assert (await call(client, "record_event", event=opened))["recorded"] == 1
+    metrics = await call(client, "get_metrics", campaign_id=where["campaign_id"])
+    assert (metrics["totals"]["sent"], metrics["totals"]["opened"]) == (1, 1)
+    waiting = await call(client, "claim_due_actions", campaign_id=where["campaign_id"])
+    assert datetime.fromisoformat(waiting["next_due_at"]) == NOW + timedelta(hours=24)
+
+
+async def test_a_lease_that_runs_out_is_claimed_again_and_the_late_report_is_refused(
+    make_app: Callable[..., App],
+) -> None:
+    moment = NOW
+    app = make_app()
+    app.clock = lambda: moment
+    async with Client(build_server(app)) as client:
+        await scene(client, "Ann")
+        (first,) = (await call(client, "claim_due_actions", lease_seconds=60))["actions"]
+        moment = NOW + timedelta(seconds=59)
+        assert (await call(client, "claim_due_actions"))["actions"] == []
+        moment = NOW + timedelta(seconds=60)
+        (second,) = (await call(client, "claim_due_actions"))["actions"]
+        assert second["action_id"] == first["action_id"]
+        late = {"action_id": first["action_id"], "lease_token": first["lease_token"], "outcome": "sent"}
+        assert "lease_token" in await refusal(client, "complete_action", **late)
+        current = {**late, "lease_token": second["lease_token"]}
+        assert (await call(client, "complete_action", **current))["action"]["status"] == "sent"
+        assert "before" in await refusal(client, "complete_action", **{**current, "outcome": "failed"})
+
+
+async def test_a_missing_variable_sends_nothing_and_says_so(client: Client) -> None:
+    where = await scene(client, None, "Ann")
+    claimed = (await call(client, "claim_due_actions"))["actions"]
+    assert [due["contact"]["first_name"] for due in claimed] == ["Ann"]
+    held = (await call(client, "get_enrollment", enrollment_id=where["enrollments"][0]))["enrollment"]
+    assert held["status"] == "paused"
+    assert "missing_variable" in held["actions"][0]["error"]
+    assert "first_name" in await refusal(client, "preview_action", enrollment_id=where["enrollments"][0])
+    await call(client, "upsert_contacts", contacts=[{"email": "p0@example.com", "first_name": "Bo"}])
+    await call(client, "update_enrollment", enrollment_id=where["enrollments"][0], action="resume")
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert due["subject"] == "Hello Bo"
+
+
+async def test_nobody_is_claimed_who_was_suppressed_or_paused_or_whose_campaign_is(client: Client) -> None:
+    where = await scene(client, "Ann", "Bo", "Cy")
+    await call(client, "suppress", email="p0@example.com")
+    await call(client, "update_enrollment", enrollment_id=where["enrollments"][1], action="pause")
+    claimed = (await call(client, "claim_due_actions"))["actions"]
+    assert [due["contact"]["first_name"] for due in claimed] == ["Cy"]
+    await call(client, "pause_campaign", campaign_id=where["campaign_id"])
+    assert "paused" in await refusal(client, "claim_due_actions", campaign_id=where["campaign_id"])
+
+
+async def test_skipped_passes_the_step_and_failed_waits_for_a_decision(client: Client) -> None:
+    await scene(client, "Ann", "Bo")
+    one, two = (await call(client, "claim_due_actions"))["actions"]
+    skipped = await call(
+        client, "complete_action", action_id=one["action_id"], lease_token=one["lease_token"], outcome="skipped"
+    )
+    assert skipped["enrollment"]["current_step"] == 1
+    failed = await call(
+        client, "complete_action",
+        action_id=two["action_id"], lease_token=two["lease_token"], outcome="failed", error="mailbox full",
+    )  # fmt: skip
+    assert failed["action"]["error"] == "mailbox full"
+    assert failed["enrollment"]["status"] == "paused"
+    await call(client, "update_enrollment", enrollment_id=failed["enrollment"]["id"], action="resume")
+    (again,) = (await call(client, "claim_due_actions"))["actions"]
+    assert again["action_id"] == two["action_id"]
+
+
+async def test_claimers_at_once_share_the_work_without_overlap(client: Client) -> None:
+    await scene(client, *(f"P{i}" for i in range(20)))
+    claimed: list[str] = []
+
+    async def work() -> None:
+        while batch := (await call(client, "claim_due_actions", limit=3))["actions"]:
+            claimed.extend(due["action_id"] for due in batch)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(work)
+    assert len(claimed) == len(set(claimed)) == 20
+
+
+async def test_a_channel_is_claimed_alone(client: Client) -> None:
+    await scene(client, "Ann")
+    assert (await call(client, "claim_due_actions", channel="linkedin"))["actions"] == []
+    assert len((await call(client, "claim_due_actions", channel="email"))["actions"]) == 1
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("claim_due_actions", {"lease_seconds": 31_536_000}, "lease_seconds"),
+    ("claim_due_actions", {"limit": 0}, "limit"),
+    ("claim_due_actions", {"campaign_id": str(uuid4())}, "list_campaigns"),
+    (
+        "complete_action",
+        {"action_id": str(uuid4()), "lease_token": str(uuid4()), "outcome": "sent"},
+        "claim_due_actions",
+    ),
+    ("preview_action", {"enrollment_id": str(uuid4())}, "list_enrollments"),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "named"), BAD)
+async def test_bad_arguments_are_refused_by_name(
+    client: Client, tool: str, arguments: dict[str, Any], named: str
+) -> None:
+    assert named in await refusal(client, tool, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [("{% if %} never ends", "body of step 1"), ("{{ first_name | nofilter }}", "nofilter")],
+)
+async def test_a_template_that_can_never_be_rendered_is_refused(client: Client, body: str, named: str) -> None:
+    steps = [{"step_number": 1, "subject": "Hi", "body": body}]
+    assert named in await refusal(client, "create_template", name="T", type="email", email_steps=steps)
+
+
+async def test_a_text_that_loops_or_grows_without_end_pauses_its_enrollment(client: Client) -> None:
+    body = "{% for i in (1..1000000) %}{{ first_name }}{% endfor %}"
+    steps = [{"step_number": 1, "subject": "Hi", "body": body}]
+    template = await call(client, "create_template", name="T", type="email", email_steps=steps)
+    campaign = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
+    await call(client, "start_campaign", campaign_id=campaign["campaign"]["id"])
+    contacts = [{"email": "a@example.com", "first_name": "A"}]
+    await call(client, "enroll_contacts", campaign_id=campaign["campaign"]["id"], contacts=contacts)
+    assert (await call(client, "claim_due_actions"))["actions"] == []
