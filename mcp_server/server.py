@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from mcp.server import MCPServer
 
@@ -14,7 +13,8 @@ from mcp_server.toolset import Toolset, select
 _INSTRUCTIONS = """\
 System of record for sales outreach: a campaign is made of a template of email and LinkedIn steps, people are enrolled \
 in it, and what happens to each step is recorded as events and counted.
-Usual order: create_template, create_campaign, enroll_contacts, start_campaign, record_event(s), get_metrics.
+Usual order: create_template, create_campaign, enroll_contacts, start_campaign; then claim_due_actions and \
+complete_action in a loop, record_event(s) for what providers report, and get_metrics.
 An error says what was wrong and what to call next. Writes take an idempotency_key, so that they can be repeated safely.
 Toolsets that are on: {toolsets}."""
 
@@ -32,17 +32,15 @@ def build_server(app: App) -> MCPServer[App]:
             app.start()
         yield app
 
-    server: MCPServer[Any] = MCPServer(
+    return MCPServer(
         name="sales-automation-mcp",
         title="Sales Automation",
         version=__version__,
         instructions=_instructions(chosen, read_only=app.settings.read_only),
         lifespan=lifespan,
+        tools=[tool for toolset in chosen for tool in toolset.offer(app, read_only=app.settings.read_only)],
         log_level=app.settings.log_level,
     )
-    for toolset in chosen:
-        toolset.register(server, app, read_only=app.settings.read_only)
-    return server
 
 
 def _instructions(toolsets: Sequence[Toolset], *, read_only: bool) -> str:

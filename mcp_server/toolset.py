@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
-from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool as OfferedTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
@@ -18,6 +18,7 @@ from db.domain.errors import SalesAutomationError
 from db.domain.rules import IDEMPOTENCY_KEY_MAX
 from mcp_server.app import App
 from mcp_server.schemas.base import Answer, Line
+from mcp_server.schemas.lean import lean
 
 if TYPE_CHECKING:
     from db.local.protocol import CacheStore, JobStore
@@ -128,18 +129,9 @@ class Toolset:
 
         return declare
 
-    def register(self, server: MCPServer[Any], app: App, *, read_only: bool) -> None:
-        """Offer the tools on `server`; those that write only if `read_only` is off."""
-        for tool in self.tools:
-            if tool.read_only or not read_only:
-                description = inspect.cleandoc(tool.function.__doc__ or "")
-                server.add_tool(
-                    _handler(tool, app),
-                    name=tool.name,
-                    title=tool.title,
-                    description=description,
-                    annotations=tool.annotations(),
-                )
+    def offer(self, app: App, *, read_only: bool) -> list[OfferedTool]:
+        """The tools as the SDK wants them; those that write only if `read_only` is off."""
+        return [_offer(tool, app) for tool in self.tools if tool.read_only or not read_only]
 
 
 def select(toolsets: Iterable[Toolset], names: str) -> list[Toolset]:
@@ -152,6 +144,19 @@ def select(toolsets: Iterable[Toolset], names: str) -> list[Toolset]:
     if unknown:
         raise ValueError(f"No toolset {', '.join(unknown)}. There are: {', '.join(known)}, or all.")
     return [toolset for name, toolset in known.items() if name in wanted]
+
+
+def _offer(tool: Tool, app: App) -> OfferedTool:
+    offered = OfferedTool.from_function(
+        _handler(tool, app),
+        name=tool.name,
+        title=tool.title,
+        description=inspect.cleandoc(tool.function.__doc__ or ""),
+        annotations=tool.annotations(),
+    )
+    offered.parameters = lean(offered.parameters)
+    offered.fn_metadata.output_schema = lean(offered.fn_metadata.output_schema or {})
+    return offered
 
 
 def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:

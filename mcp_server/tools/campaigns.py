@@ -176,7 +176,7 @@ def update_campaign(
 def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """Start a draft, or resume a paused campaign: its enrollments become active and their steps fall due.
 
-    Next: work off what falls due and report it with record_event, and follow it with get_metrics.
+    Next: claim_due_actions and complete_action in a loop, and get_metrics to follow it.
     """
     return _answer(services.campaigns.start(call.session, campaign_id=campaign_id, now=call.now))
 
