@@ -1,0 +1,78 @@
+"""The demo ends well on good numbers, badly on wrong ones, and leaves nothing behind."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from copy import deepcopy
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mcp_server.demo.run import DemoFailed, check_metrics, looks_like_an_address
+from mcp_server.demo.stream import Expected
+
+
+def test_the_demo_runs_a_campaign_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "80"}
+    command = [sys.executable, "-m", "mcp_server", "demo"]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "variant A" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 120
+    pasted = json.loads(result.stdout[result.stdout.index("{\n") :])
+    assert "command" in pasted["mcpServers"]["sales-automation"]
+    assert list(tmp_path.glob("sales-automation-demo-*")) == []
+    left = [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(process.info["cmdline"])]
+    assert left == []
+
+
+def report(key: str) -> dict[str, Any]:
+    counters = {"sent": 2, "delivered": 2, "opened": 1, "clicked": 0, "replied": 0, "bounced": 0, "unsubscribed": 0}
+    totals = {**counters, "accepted": 0}
+    return {
+        "totals": totals,
+        "groups": [{"key": key, "totals": totals}],
+        "enrolled": 2,
+        "enrollment_status": {"completed": 2, "active": 0},
+    }
+
+
+EXPECTED = Expected(
+    by_step=Counter({("1", "sent"): 2, ("1", "delivered"): 2, ("1", "opened"): 1}),
+    by_variant=Counter({("A", "sent"): 2, ("A", "delivered"): 2, ("A", "opened"): 1}),
+    statuses=Counter({"completed": 2}),
+)
+
+
+def test_right_numbers_pass() -> None:
+    check_metrics(report("1"), report("A"), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    "path", [("totals", "opened"), ("enrollment_status", "active"), ("groups", 0, "totals", "sent")]
+)
+def test_a_wrong_number_fails(path: tuple[Any, ...]) -> None:
+    tampered = deepcopy(report("1"))
+    place: Any = tampered
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] += 1
+    with pytest.raises(DemoFailed):
+        check_metrics(tampered, report("A"), EXPECTED)
+
+
+def test_the_bundled_contacts_are_as_mixed_as_real_ones() -> None:
+    text = resources.files("mcp_server.demo").joinpath("contacts.csv").read_text("utf-8")
+    emails = [line.split(",")[0] for line in text.splitlines()[1:]]
+    assert len(emails) >= 500
+    good = [email.lower() for email in emails if looks_like_an_address(email)]
+    assert 3 <= len(emails) - len(good) <= 10
+    assert len(set(good)) < len(good)
+    assert not text.isascii()
+    assert {email.split("@")[1] for email in good} == {"example.com", "example.org", "example.net"}
