@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from db.domain.errors import OutcomeUnknown, StoreUnavailable
 from db.postgres import failures
 from db.postgres.config import DatabaseConfig
-from db.postgres.context import Transaction, current
+from db.postgres.context import Transaction, current, transaction_id
 from db.postgres.engine import open_engine
 from db.postgres.start import wait_until_ready
 
@@ -81,18 +81,20 @@ class Database:
         the commit. Raises Busy or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
         """
         for attempt in range(1, self.config.max_attempts + 1):
+            facts: dict[str, object] = {"description": description, "attempt": attempt}
             try:
                 with self.transaction(description, read_only=read_only) as session:
+                    facts["transaction"] = transaction_id()
                     return work(session)
             except (DBAPIError, PoolTimeout) as error:
                 last = attempt == self.config.max_attempts or current.get() is not None
                 if isinstance(error, DBAPIError) and failures.is_retryable(error) and not last:
-                    _pause(description, attempt, error)
+                    _pause(attempt, {**facts, "error": _kind(error)})
                     continue
                 shown = failures.meaning(error)
                 if shown is None:
                     raise
-                logger.warning("gave up", extra={"description": description, "attempt": attempt, "error": _kind(error)})
+                logger.warning("gave up", extra={**facts, "error": _kind(error)})
                 raise shown from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -107,10 +109,9 @@ def _commit(transaction: Transaction) -> None:
         raise
 
 
-def _pause(description: str, attempt: int, error: DBAPIError) -> None:
+def _pause(attempt: int, facts: dict[str, object]) -> None:
     seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
-    facts = {"description": description, "attempt": attempt, "error": _kind(error), "seconds": round(seconds, 3)}
-    logger.warning("retrying", extra=facts)
+    logger.warning("retrying", extra={**facts, "seconds": round(seconds, 3)})
     time.sleep(seconds)
 
 

@@ -16,8 +16,8 @@ def open_engine(config: DatabaseConfig) -> Engine:
     """An engine for `config`. It connects at the first use, not here; StoreUnavailable when the URL can't be read."""
     try:
         url = make_url(config.url)
-    except ArgumentError:
-        # The cause repeats the URL, and the URL may hold a password.
+    except (ArgumentError, ValueError):
+        # The cause repeats the URL, or the part of it that stands where the port should; either may hold a password.
         raise StoreUnavailable("DATABASE_URL is not a URL. Write postgresql://USER@HOST:5432/NAME.") from None
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise StoreUnavailable("DATABASE_URL must start with postgresql://.")

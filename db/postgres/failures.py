@@ -16,6 +16,9 @@ _MEANINGS: dict[type[pg.Error], SalesAutomationError] = {
     pg.QueryCanceled: Busy(
         "The database took too long and was stopped. Nothing was done: ask for less, or call again."
     ),
+    pg.IdleInTransactionSessionTimeout: Busy(
+        "The work in between took too long, and the database ended it. Nothing was done: call again in a moment."
+    ),
     pg.TooManyConnections: Busy("The database has no connection left. Nothing was done: call again in a moment."),
     pg.ReadOnlySqlTransaction: Refused("This server is read-only. Nothing was done."),
     pg.UntranslatableCharacter: InvalidInput("A text holds a character that can't be stored, such as NUL. Remove it."),

@@ -5,7 +5,7 @@ import time
 from threading import Lock
 
 from sqlalchemy import Engine, event
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.pool import QueuePool
 
 from db.postgres.context import transaction_id
@@ -16,10 +16,14 @@ POOL_WARNING_INTERVAL = 60.0
 
 
 def watch_slow_queries(engine: Engine, threshold: float) -> None:
-    """Log every statement that takes `threshold` seconds or longer."""
+    """Log every statement that takes `threshold` seconds or longer, whether it ends well or is stopped."""
 
     def started(conn: Connection, *_: object) -> None:
         conn.info["started"] = time.perf_counter()
+
+    def failed(context: ExceptionContext) -> None:
+        if context.connection is not None and context.statement is not None and "started" in context.connection.info:
+            finished(context.connection, None, context.statement)
 
     def finished(conn: Connection, _cursor: object, statement: str, *_: object) -> None:
         seconds = time.perf_counter() - conn.info["started"]
@@ -29,6 +33,7 @@ def watch_slow_queries(engine: Engine, threshold: float) -> None:
 
     event.listen(engine, "before_cursor_execute", started)
     event.listen(engine, "after_cursor_execute", finished)
+    event.listen(engine, "handle_error", failed)
 
 
 class PoolWatch:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from threading import Barrier, Thread
 from typing import Any
 
@@ -35,7 +36,7 @@ def items(fresh_database: str) -> Generator[Open]:
     opened: list[Database] = []
 
     def open_(**options: Any) -> Database:
-        opened.append(Database(DatabaseConfig(**{"url": fresh_database, **options})))
+        opened.append(Database(replace(DatabaseConfig(url=fresh_database), **options)))
         return opened[-1]
 
     with open_().engine.begin() as connection:
@@ -63,7 +64,7 @@ def bump(session: Session, number: int) -> None:
 
 def values(database: Database) -> dict[int, int]:
     with database.engine.connect() as connection:
-        return {id_: value for id_, value in connection.execute(text("SELECT id, value FROM item"))}
+        return {row.id: row.value for row in connection.execute(text("SELECT id, value FROM item"))}
 
 
 def terminate(database: Database, pid: int | None) -> None:
@@ -86,10 +87,15 @@ def test_a_transaction_is_kept_at_its_end(items: Open) -> None:
 def test_an_error_rolls_everything_back_and_is_logged_under_the_id(items: Open, records: Records) -> None:
     database = items()
     ids: list[str | None] = []
-    with pytest.raises(LookupError), database.transaction("add two") as session:
-        add(session, 3)
-        ids.append(transaction_id())
-        raise LookupError
+
+    def work() -> None:
+        with database.transaction("add two") as session:
+            add(session, 3)
+            ids.append(transaction_id())
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        work()
     assert values(database) == {1: 0, 2: 0}
     (line,) = records("rolled back")
     assert (line["transaction"], line["description"], line["error"]) == (ids[0], "add two", "LookupError")
@@ -105,13 +111,19 @@ def test_every_transaction_has_an_id_of_its_own(items: Open) -> None:
 
 def test_an_inner_failure_keeps_the_outer_work(items: Open) -> None:
     database = items()
-    with database.transaction("outer") as session:
-        add(session, 3)
-        outer = transaction_id()
-        with pytest.raises(IntegrityError), database.transaction("inner") as inner:
-            assert transaction_id() == outer
+    ids: list[str | None] = []
+
+    def fail() -> None:
+        with database.transaction("inner") as inner:
+            ids.append(transaction_id())
             add(inner, 4)
             add(inner, 1)
+
+    with database.transaction("outer") as session:
+        add(session, 3)
+        with pytest.raises(IntegrityError):
+            fail()
+        assert ids == [transaction_id()]
         with database.transaction("another") as inner:
             add(inner, 5)
     assert sorted(values(database)) == [1, 2, 3, 5]
@@ -119,10 +131,15 @@ def test_an_inner_failure_keeps_the_outer_work(items: Open) -> None:
 
 def test_an_outer_failure_takes_the_inner_work_along(items: Open) -> None:
     database = items()
-    with pytest.raises(LookupError), database.transaction("outer"):
-        with database.transaction("inner") as inner:
-            add(inner, 3)
-        raise LookupError
+
+    def work() -> None:
+        with database.transaction("outer"):
+            with database.transaction("inner") as inner:
+                add(inner, 3)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        work()
     assert values(database) == {1: 0, 2: 0}
 
 

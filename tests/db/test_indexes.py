@@ -1,0 +1,218 @@
+"""Reports and lists find their rows by an index: none of them reads a table that grows from end to end."""
+
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, event, text
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactFields, ContactRef
+from db.domain.events import EventType, NewEvent
+from db.domain.metrics import GroupBy
+from db.domain.states import CampaignStatus, Channel, EnrollmentStatus, PathType, SuppressionReason, TemplateType
+from db.domain.templates import EmailStep
+from db.postgres.database import Database
+from db.services import campaigns, contacts, enrollments, events, metrics, suppressions, templates
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+BIG = (
+    "campaign_events",
+    "campaign_enrollments",
+    "campaign_actions",
+    "campaign_metrics",
+    "campaign_enrollment_totals",
+    "contacts",
+    "orphaned_events",
+    "suppressions",
+)
+Statement = tuple[str, Any]
+# What a call does with the campaign and the enrollment of the scene.
+Work = Callable[[Session, UUID, UUID], object]
+
+
+def person(session: Session, campaign_id: UUID, name: str) -> UUID:
+    ref = ContactRef(None, ContactFields(email=f"{name}@example.com"))
+    answer = enrollments.enroll(session, campaign_id=campaign_id, people={0: ref}, start_at=None, now=NOW)[0]
+    assert answer.enrollment_id is not None
+    return answer.enrollment_id
+
+
+def campaign(session: Session) -> UUID:
+    template = templates.create(
+        session,
+        name="Welcome",
+        type=TemplateType.EMAIL,
+        path_type=PathType.STRUCTURED,
+        description=None,
+        settings={},
+        email_steps=[EmailStep(1, "Hello", "Nice to meet you."), EmailStep(2, "Again", "Still there, I hope.", 24)],
+        linkedin_steps=[],
+    )
+    made = campaigns.create(session, name="Spring", template_id=template.id, settings={}, provider_config={})
+    campaigns.start(session, campaign_id=made.id, now=NOW)
+    return made.id
+
+
+@contextmanager
+def watched(connection: Connection) -> Generator[list[Statement]]:
+    """The statements that run on the connection meanwhile."""
+    seen: list[Statement] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    yield seen
+    event.remove(connection, "before_cursor_execute", note)
+
+
+def plans(database: Database, work: Work) -> str:
+    """The plans of all that `work` runs, made as for tables too large to be read from end to end."""
+    with database.transaction("explain") as session:
+        campaign_id = campaign(session)
+        enrollment_id = person(session, campaign_id, "ada")
+        connection = session.connection()
+        with watched(connection) as seen:
+            work(session, campaign_id, enrollment_id)
+        assert seen
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        found = [
+            connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+            for statement, parameters in seen
+            if statement.lstrip().startswith(("SELECT", "WITH", "INSERT", "UPDATE"))
+        ]
+    return "\n".join(line for plan in found for line in plan)
+
+
+def scanned_from_end_to_end(plan: str) -> list[str]:
+    return [table for table in re.findall(r"Seq Scan on (\w+)", plan) if table in BIG]
+
+
+def list_events(
+    *, of_enrollment: bool = False, event_type: EventType | None = None, since: datetime | None = None
+) -> Work:
+    return lambda session, campaign_id, enrollment_id: events.list_(
+        session,
+        campaign_id=campaign_id,
+        enrollment_id=enrollment_id if of_enrollment else None,
+        event_type=event_type,
+        since=since,
+        until=None,
+        limit=50,
+        cursor=None,
+    )
+
+
+def report(group_by: GroupBy, since: date | None = None) -> Work:
+    return lambda session, campaign_id, _enrollment: metrics.report(
+        session, campaign_id=campaign_id, group_by=group_by, since=since, until=since
+    )
+
+
+def list_enrollments(status: EnrollmentStatus | None) -> Work:
+    return lambda session, campaign_id, _enrollment: enrollments.list_(
+        session, campaign_id=campaign_id, status=status, limit=50, cursor=None
+    )
+
+
+def find(**filters: str) -> Work:
+    given: dict[str, Any] = {"search": None, "email": None, "company": None, **filters}
+    return lambda session, _campaign, _enrollment: contacts.find(session, limit=50, cursor=None, **given)
+
+
+def record(session: Session, _campaign_id: UUID, enrollment_id: UUID) -> object:
+    return events.record_events(
+        session, events=[NewEvent(EventType.OPENED, Channel.EMAIL, NOW, enrollment_id, provider_event_id="1")]
+    )
+
+
+def orphan(session: Session, campaign_id: UUID, _enrollment_id: UUID) -> object:
+    lost = NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="later", provider_event_id="1")
+    events.record_events(session, events=[lost])
+    return person(session, campaign_id, "ben")
+
+
+METRICS_KEY = r"pk_campaign_metrics.*\n\s*Index Cond: \(\(?instance_id ="
+LISTS: dict[str, tuple[Work, str]] = {
+    "metrics": (report(GroupBy.TOTAL), METRICS_KEY),
+    "metrics by day": (report(GroupBy.DAY, NOW.date()), METRICS_KEY),
+    "status totals": (report(GroupBy.STEP), r"pk_campaign_enrollment_totals.*\n\s*Index Cond: \(instance_id ="),
+    "events": (
+        list_events(),
+        r"x_campaign_events\w*.*\n\s*Index Cond: \(instance_id =|pk_campaign_events.*\n\s*Index Cond: \(instance_id =",
+    ),
+    "events of a type": (list_events(event_type=EventType.OPENED), r"ix_campaign_events_type_occurred"),
+    "events of a time": (
+        list_events(event_type=EventType.OPENED, since=NOW),
+        r"ix_campaign_events_type_occurred.*\n\s*Index Cond: .*occurred_at >=",
+    ),
+    "events of an enrollment": (list_events(of_enrollment=True), r"ix_campaign_events_enrollment_occurred"),
+    "enrollments": (list_enrollments(None), r"campaign_enrollments.*\n\s*Index Cond: \(instance_id ="),
+    "enrollments of a status": (list_enrollments(EnrollmentStatus.ACTIVE), r"campaign_enrollments.*\n\s*Index Cond"),
+    "one enrollment": (
+        lambda session, _campaign, enrollment_id: enrollments.get(session, enrollment_id=enrollment_id),
+        r"ix_campaign_enrollments_id",
+    ),
+    "contacts": (find(search="ada"), r"pk_contacts"),
+    "a contact": (find(email="ada@example.com"), r"uq_contacts_lower_email"),
+    "campaigns": (
+        lambda session, _campaign, _enrollment: campaigns.list_(
+            session, status=CampaignStatus.ACTIVE, template_id=None, limit=50, cursor=None
+        ),
+        r"pk_campaign_instances",
+    ),
+    "suppressions": (
+        lambda session, _campaign, _enrollment: suppressions.list_(
+            session, reason=None, search=None, limit=50, cursor=None
+        ),
+        r"pk_suppressions",
+    ),
+    "a suppression": (
+        lambda session, _campaign, _enrollment: suppressions.suppress(
+            session, email="ada@example.com", reason=SuppressionReason.MANUAL, source=None
+        ),
+        r"uq_contacts_lower_email",
+    ),
+    "recording": (record, r"ix_campaign_enrollments_id"),
+    "parking and enrolling": (orphan, r"ix_campaign_actions_provider_message_id"),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_it_reads_by_an_index(database: Database, name: str) -> None:
+    work, index = LISTS[name]
+    plan = plans(database, work)
+    assert scanned_from_end_to_end(plan) == []
+    assert re.search(index, plan), plan
+
+
+def test_a_table_without_the_index_would_be_noticed(database: Database) -> None:
+    plan = plans(
+        database,
+        lambda session, _campaign, _enrollment: session.execute(
+            text("SELECT count(*) FROM contacts WHERE title = 'x'")
+        ),
+    )
+    assert scanned_from_end_to_end(plan) == ["contacts"]
+
+
+def test_what_falls_due_next_is_read_in_order_from_an_index_of_its_own(database: Database) -> None:
+    due = text("""
+        SELECT id FROM campaign_enrollments
+        WHERE status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= now()
+        ORDER BY next_action_at LIMIT 10
+    """)
+    plan = plans(database, lambda session, _campaign, _enrollment: session.execute(due))
+    assert "Index Scan using ix_campaign_enrollments_due" in plan
+    assert "Sort" not in plan
+
+
+def test_a_report_never_looks_at_events_or_enrollments(database: Database) -> None:
+    plan = "".join(plans(database, report(group_by)) for group_by in GroupBy)
+    assert "campaign_metrics" in plan
+    assert not re.search(r"on (campaign_events|campaign_enrollments|campaign_actions)\b", plan)

@@ -1,0 +1,125 @@
+"""An event that comes before its enrollment waits, is counted by nothing, and is recorded as soon as it has a place."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactFields, ContactRef
+from db.domain.events import EventType, EventVerdict, NewEvent
+from db.domain.metrics import GroupBy
+from db.domain.states import Channel, EnrollmentStatus, PathType, TemplateType
+from db.domain.templates import EmailStep
+from db.models import CampaignEvent, OrphanedEvent
+from db.postgres.database import Database
+from db.services import campaigns, enrollments, events, metrics, templates
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+ADA = "ada@example.com"
+
+
+def campaign(session: Session) -> UUID:
+    step = EmailStep(1, "Hello", "Nice to meet you.")
+    template = templates.create(
+        session,
+        name="Welcome",
+        type=TemplateType.EMAIL,
+        path_type=PathType.STRUCTURED,
+        description=None,
+        settings={},
+        email_steps=[step, EmailStep(2, "Again", "Still there, I hope.", 24)],
+        linkedin_steps=[],
+    )
+    made = campaigns.create(session, name="Spring", template_id=template.id, settings={}, provider_config={})
+    campaigns.start(session, campaign_id=made.id, now=NOW)
+    return made.id
+
+
+def enroll(session: Session, campaign_id: UUID) -> UUID:
+    ref = ContactRef(None, ContactFields(email=ADA))
+    answer = enrollments.enroll(session, campaign_id=campaign_id, people={0: ref}, start_at=None, now=NOW)[0]
+    assert answer.enrollment_id is not None
+    return answer.enrollment_id
+
+
+def record(session: Session, *given: NewEvent) -> list[EventVerdict]:
+    return [outcome.verdict for outcome in events.record_events(session, events=given)]
+
+
+def of_person(type_: EventType, campaign_id: UUID, event_id: str) -> NewEvent:
+    return NewEvent(
+        type_, Channel.EMAIL, NOW, campaign_id=campaign_id, email=ADA, step_number=1, provider_event_id=event_id
+    )
+
+
+def of_message(type_: EventType, event_id: str) -> NewEvent:
+    return NewEvent(type_, Channel.EMAIL, NOW, provider_message_id="message-1", provider_event_id=event_id)
+
+
+def kept(session: Session) -> tuple[int, int]:
+    """(events recorded, events that wait)"""
+    recorded = session.scalar(select(func.count()).select_from(CampaignEvent)) or 0
+    return recorded, session.scalar(select(func.count()).select_from(OrphanedEvent)) or 0
+
+
+def totals(session: Session, campaign_id: UUID) -> dict[str, int]:
+    report = metrics.report(session, campaign_id=campaign_id, group_by=GroupBy.TOTAL, since=None, until=None)
+    return {name: count for name, count in report.total.totals.items() if count}
+
+
+def test_an_event_of_somebody_unknown_waits_and_is_counted_when_they_are_enrolled(database: Database) -> None:
+    with database.transaction("orphan") as session:
+        campaign_id = campaign(session)
+        opened = of_person(EventType.OPENED, campaign_id, "1")
+        assert record(session, opened) == [EventVerdict.ORPHANED]
+        assert record(session, opened) == [EventVerdict.DUPLICATE]
+        assert kept(session) == (0, 1)
+        assert totals(session, campaign_id) == {}
+        enroll(session, campaign_id)
+        assert kept(session) == (1, 0)
+        assert totals(session, campaign_id) == {"sent": 1, "delivered": 1, "opened": 1, "total_opens": 1}
+        assert record(session, opened) == [EventVerdict.DUPLICATE]
+        assert kept(session) == (1, 0)
+
+
+def test_an_event_of_an_unknown_message_waits_for_the_message(database: Database) -> None:
+    with database.transaction("orphan") as session:
+        campaign_id = campaign(session)
+        enrollment_id = enroll(session, campaign_id)
+        assert record(session, of_message(EventType.CLICKED, "1")) == [EventVerdict.ORPHANED]
+        sent = NewEvent(EventType.SENT, Channel.EMAIL, NOW, enrollment_id, "message-1", provider_event_id="2")
+        assert record(session, sent) == [EventVerdict.RECORDED]
+        assert kept(session) == (2, 0)
+        assert totals(session, campaign_id)["clicked"] == 1
+
+
+def test_an_event_that_waits_can_reveal_the_message_of_another(database: Database) -> None:
+    with database.transaction("orphan") as session:
+        campaign_id = campaign(session)
+        first = of_person(EventType.SENT, campaign_id, "1")
+        first.provider_message_id = "message-1"
+        assert record(session, of_message(EventType.OPENED, "2"), first) == [EventVerdict.ORPHANED] * 2
+        enroll(session, campaign_id)
+        assert kept(session) == (2, 0)
+        assert totals(session, campaign_id)["opened"] == 1
+
+
+def test_an_unsubscribe_that_came_too_early_is_not_lost(database: Database) -> None:
+    with database.transaction("orphan") as session:
+        campaign_id = campaign(session)
+        assert record(session, of_person(EventType.UNSUBSCRIBED, campaign_id, "1")) == [EventVerdict.ORPHANED]
+        enrollment_id = enroll(session, campaign_id)
+        found = enrollments.get(session, enrollment_id=enrollment_id).enrollment
+        assert (found.status, found.next_action_at) == (EnrollmentStatus.UNSUBSCRIBED, None)
+
+
+def test_an_event_waits_for_its_own_campaign_and_no_other(database: Database) -> None:
+    with database.transaction("orphan") as session:
+        one, other = campaign(session), campaign(session)
+        record(session, of_person(EventType.OPENED, one, "1"))
+        enroll(session, other)
+        assert kept(session) == (0, 1)
+        assert totals(session, other) == {}
+        enroll(session, one)
+        assert kept(session) == (1, 0)
