@@ -1,6 +1,8 @@
 """The command line. Without a command it serves stdio, which is how MCP clients start it."""
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,9 +45,16 @@ def serve(
         bool, typer.Option("--migrate", help="Bring an external database to this schema first.")
     ] = False,
     home: Annotated[Path | None, typer.Option(help="Directory of the embedded database and the local store.")] = None,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave import jobs to other processes.")] = False,
 ) -> None:
     """Serve MCP. Both HTTP transports answer at once: Streamable HTTP at /mcp, SSE at /sse."""
-    settings = _settings(toolsets=toolsets, read_only=read_only or None, migrate=migrate or None, home=home)
+    settings = _settings(
+        toolsets=toolsets,
+        read_only=read_only or None,
+        migrate=migrate or None,
+        home=home,
+        worker=False if no_worker else None,
+    )
     logs.configure(settings.log_level)
     if transport is Transport.STDIO:
         _serve_stdio(settings)
@@ -91,7 +100,8 @@ def _serve_stdio(settings: Settings) -> None:
     app = App(settings)
     try:
         server = _build(app)
-        anyio.run(server.run_stdio_async)
+        with _worker(app):
+            anyio.run(server.run_stdio_async)
     finally:
         app.close()
     if app.failure is not None:
@@ -114,11 +124,28 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
     try:
         server = _build(app)
         app.database()
-        serve_http(server, app, host=host, port=port, token=token)
+        with _worker(app):
+            serve_http(server, app, host=host, port=port, token=token)
     except SalesAutomationError as error:
         raise typer.Exit(1) from error  # its text stands on stderr already
     finally:
         app.close()
+
+
+@contextmanager
+def _worker(app: App) -> Generator[None]:
+    """The built-in worker, while the server runs; none where it is off, or where nothing may be written."""
+    if not app.settings.worker or app.settings.read_only:
+        yield
+        return
+    from mcp_server.worker import Worker  # noqa: PLC0415  `--help` needs none of it
+
+    worker = Worker(app)
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.stop()
 
 
 def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only to serve

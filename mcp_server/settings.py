@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         default="NORMAL", description="FULL: jobs and cache survive a power cut to the last write, at a cost in speed."
     )
     toolsets: str = Field(default="all", description="Comma-separated toolsets to offer, or all.")
+    worker: bool = Field(default=True, description="Do import jobs in this process.")
+    import_directories: list[Path] = Field(
+        default=[],
+        description="Directories that import jobs may read files from, as a JSON list. Empty: files are refused.",
+    )
     read_only: bool = Field(default=False, description="Offer no tool that writes, and open read-only transactions.")
     token: SecretStr | None = Field(default=None, description="Bearer token that HTTP clients must send.")
     token_file: Path | None = Field(default=None, description="File with the bearer token on its first line.")

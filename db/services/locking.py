@@ -1,6 +1,7 @@
 """Find the enrollments that events are about, and lock them: people who are stopped first, then all in key order."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -22,9 +23,7 @@ class Locked:
     enrollments: dict[Key, Enrollment] = field(default_factory=dict[Key, Enrollment])
     of_event: dict[int, tuple[Enrollment, int | None]] = field(default_factory=dict[int, tuple[Enrollment, int | None]])
     """index of the event -> (its enrollment, the step that its message id belongs to)"""
-
-    def of_contact(self, contact_id: UUID) -> Iterable[Enrollment]:
-        return (each for each in self.enrollments.values() if each.contact_id == contact_id)
+    of_contact: dict[UUID, list[Enrollment]] = field(default_factory=lambda: defaultdict(list))
 
 
 # Our own id is surest, then the provider's message id, then the person within the campaign. The look-ups are lateral
@@ -126,5 +125,7 @@ def _reference(index: int, event: NewEvent) -> dict[str, Any]:
 def _enrollment(locked: Locked, columns: Sequence[Any]) -> Enrollment:
     key = Key(columns[0], columns[1])
     if key not in locked.enrollments:
-        locked.enrollments[key] = from_row(columns)
+        enrollment = from_row(columns)
+        locked.enrollments[key] = enrollment
+        locked.of_contact[enrollment.contact_id].append(enrollment)
     return locked.enrollments[key]

@@ -249,7 +249,7 @@ def _stop(batch: Batch, row: _Row, stop: Stop) -> None:
     if suppresses(row.event):
         contact_id = row.enrollment.contact_id
         batch.suppressed.setdefault(contact_id, SuppressionReason(stop.reason))
-        for other in batch.locked.of_contact(contact_id):
+        for other in batch.locked.of_contact[contact_id]:
             if other.is_open:
                 other.stop(Stop(stop.command, StopReason.SUPPRESSED))
 

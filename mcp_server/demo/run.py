@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from mcp_server.demo.stream import COUNTERS, Event, Expected, Person, Stream, di
 
 _BATCH = 500
 _SECOND_WAVE = 60
+_SECONDS_TO_STOP = 20
 _SEED = 20_261_102
 
 EMAIL_STEPS = [
@@ -60,11 +62,15 @@ class DemoFailed(Exception):
 async def run_demo(contacts: int) -> int:
     """Run the demo with the first `contacts` rows of the bundled file; the exit code."""
     console = Console()
-    try:
-        with _home() as home:
-            async with Client(stdio_client(_server(home))) as client:
+    failure: DemoFailed | None = None
+    with _home() as home:
+        async with Client(stdio_client(_server(home))) as client:
+            try:
                 await _Demo(client, console).play(_rows()[:contacts])
-    except DemoFailed as failure:
+            except DemoFailed as error:
+                # Kept for after the client has closed, which would wrap it.
+                failure = error
+    if failure is not None:
         console.print(f"FAILED: {failure}", style="bold red", highlight=False)
         return 1
     console.print("Every number is what the stream of events implies.", style="green")
@@ -81,7 +87,11 @@ def _home() -> Generator[Path]:
     try:
         yield home
     finally:
-        shutil.rmtree(home)
+        # A server that is slow to end is ended by its client, and its PostgreSQL stops a moment later.
+        deadline = time.monotonic() + _SECONDS_TO_STOP
+        while (home / "postgres" / "postmaster.pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _server(home: Path) -> StdioServerParameters:
@@ -142,6 +152,7 @@ class _Demo:
             person.variant = variants[joined[email]]
         check("recorded", self._recorded["recorded"], early_start)
         check("orphaned", self._recorded["orphaned"], len(stream.events) - early_start)
+        check("invalid", self._recorded["invalid"], 0)
         check("duplicates", self._recorded["duplicates"], len(events) - len(stream.events))
         await self._report(campaign_id, stream.expected())
 

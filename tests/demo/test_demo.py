@@ -32,6 +32,21 @@ def test_the_demo_runs_a_campaign_and_leaves_nothing_behind(tmp_path: Path) -> N
     assert left == []
 
 
+def test_a_disagreement_ends_in_one_line_and_a_failure(tmp_path: Path) -> None:
+    """The demo's own counting is made to expect one event more, which the server can't have seen."""
+    script = (
+        "import sys, anyio; from mcp_server.demo import run; plain = run.check\n"
+        "def check(what, answered, counted): plain(what, answered, counted + (what == 'recorded'))\n"
+        "run.check = check; sys.exit(anyio.run(run.run_demo, 200))"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "FAILED: recorded" in result.stdout
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.glob("sales-automation-demo-*")) == []
+
+
 def report(key: str) -> dict[str, Any]:
     counters = {"sent": 2, "delivered": 2, "opened": 1, "clicked": 0, "replied": 0, "bounced": 0, "unsubscribed": 0}
     totals = {**counters, "accepted": 0}

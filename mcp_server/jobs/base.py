@@ -1,0 +1,21 @@
+"""What a handler of a built-in job works with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from db.domain.jobs import ClaimedJob
+from mcp_server.app import App
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed job. `beat(progress)` keeps its lease; it raises when the job must be left: let it pass."""
+
+    app: App
+    job: ClaimedJob
+    beat: Callable[[Mapping[str, object]], None]
+
+
+Handler = Callable[[Work], dict[str, Any]]
+"""Does the job and returns its result. StoreUnavailable is tried again; any other refusal fails the job for good."""

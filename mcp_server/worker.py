@@ -1,0 +1,96 @@
+"""Does the built-in jobs of the queue, one at a time, on a thread of its own."""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from db.domain.errors import LeaseLost, SalesAutomationError, StoreUnavailable
+from db.domain.jobs import ClaimedJob
+from mcp_server.app import App
+from mcp_server.jobs import HANDLERS
+from mcp_server.jobs.base import Work
+
+LEASE_SECONDS: Final = 120
+POLL_SECONDS: Final = 1.0
+_PATIENCE: Final = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class _LeaveError(Exception):
+    """The job must be left between two steps. `retry`: the server stops, and another may go on."""
+
+    def __init__(self, reason: str, *, retry: bool) -> None:
+        super().__init__(reason)
+        self.retry = retry
+
+
+class Worker:
+    """Start it once a process and stop it before the app is closed. It needs no database until there is a job."""
+
+    def __init__(self, app: App, *, lease_seconds: int = LEASE_SECONDS, poll_seconds: float = POLL_SECONDS) -> None:
+        self._app = app
+        self._lease_seconds = lease_seconds
+        self._poll_seconds = poll_seconds
+        self._name = f"built-in {socket.gethostname()} {os.getpid()}"
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the step under way; its job goes back to the queue."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                is_idle = not self._turn()
+            except Exception as error:  # noqa: BLE001  nothing may end the loop, and the text may hold personal data
+                logger.error("The worker could not work on the queue: %s", type(error).__name__)  # noqa: TRY400  see above
+                is_idle = True
+            if is_idle:
+                self._stopping.wait(self._poll_seconds)
+
+    def _turn(self) -> bool:
+        """Do the next job. False where there is none."""
+        jobs = self._app.local().jobs
+        job = jobs.claim(
+            types=list(HANDLERS), worker_id=self._name, lease_seconds=self._lease_seconds, now=self._app.clock()
+        )
+        if job is None:
+            return False
+        try:
+            result = HANDLERS[job.type](Work(self._app, job, lambda progress: self._beat(job, progress)))
+            jobs.complete(job.id, job.lease_token, result=result, now=self._app.clock())
+        except LeaseLost:
+            logger.info("Job %s belongs to another worker now", job.id)
+        except _LeaveError as left:
+            self._fail(job, str(left), retry=left.retry)
+        except StoreUnavailable as error:
+            self._fail(job, str(error), retry=True)
+        except SalesAutomationError as error:
+            self._fail(job, str(error), retry=False)
+        except Exception as error:  # noqa: BLE001  one job must not stop the others
+            logger.error("Job %s failed: %s", job.id, type(error).__name__)  # noqa: TRY400  a trace may hold personal data
+            self._fail(job, f"Internal error: {type(error).__name__}.", retry=True)
+        return True
+
+    def _beat(self, job: ClaimedJob, progress: Mapping[str, object]) -> None:
+        beat = self._app.local().jobs.heartbeat(job.id, job.lease_token, progress=progress, now=self._app.clock())
+        if beat.cancel_requested:
+            raise _LeaveError("Cancelled on request.", retry=False)
+        if self._stopping.is_set():
+            raise _LeaveError("The server stopped; the job goes on with the next.", retry=True)
+
+    def _fail(self, job: ClaimedJob, reason: str, *, retry: bool) -> None:
+        try:
+            self._app.local().jobs.fail(job.id, job.lease_token, reason, retry=retry, now=self._app.clock())
+        except LeaseLost:
+            logger.info("Job %s belongs to another worker now", job.id)

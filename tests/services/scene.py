@@ -1,0 +1,123 @@
+"""Campaigns to record events in, and recounts to hold the counters against."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactFields, ContactRef
+from db.domain.events import EFFECTS, EventType, NewEvent
+from db.domain.metrics import COUNTERS, MILESTONES
+from db.domain.states import LinkedInStepType, PathType, TemplateType
+from db.domain.templates import EmailStep, LinkedInStep
+from db.postgres.database import Database
+from db.services import campaigns, enrollments, events, templates
+from db.services.recording import Outcome
+
+NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An active campaign of three steps (email A/B, LinkedIn after 24 h, email after 48 h) with people in it."""
+
+    campaign_id: UUID
+    enrollments: list[UUID]
+
+
+def new_scene(database: Database, people: int, *, start: bool = True, domain: str = "example.com") -> Scene:
+    def make(session: Session) -> UUID:
+        template = templates.create(
+            session,
+            name="T",
+            type=TemplateType.MULTI_CHANNEL,
+            path_type=PathType.STRUCTURED,
+            description=None,
+            settings={},
+            email_steps=[
+                EmailStep(1, "One", "The first of all", a_b_variant="A"),
+                EmailStep(1, "Uno", "The first of all", a_b_variant="B"),
+                EmailStep(3, "Three", "The last of all", delay_hours=48),
+            ],
+            linkedin_steps=[LinkedInStep(2, LinkedInStepType.CONNECTION_REQUEST, "Hello", delay_hours=24)],
+        )
+        campaign = campaigns.create(session, name="C", template_id=template.id, settings={}, provider_config={})
+        if start:
+            campaigns.start(session, campaign_id=campaign.id, now=NOW)
+        return campaign.id
+
+    campaign_id = database.run("scene", make)
+    return Scene(campaign_id, enroll(database, campaign_id, [f"p{i}@{domain}" for i in range(people)]))
+
+
+def enroll(database: Database, campaign_id: UUID, emails: list[str]) -> list[UUID]:
+    """The enrollments of these people, in order."""
+    if not emails:
+        return []
+    refs = {index: ContactRef(None, ContactFields(email=email)) for index, email in enumerate(emails)}
+    answers = database.run(
+        "enroll",
+        lambda session: enrollments.enroll(session, campaign_id=campaign_id, people=refs, start_at=None, now=NOW),
+    )
+    return [answers[index].enrollment_id or UUID(int=0) for index in range(len(emails))]
+
+
+def event(kind: EventType, enrollment_id: UUID | None, *, hours: float = 0, **more: Any) -> NewEvent:
+    at = NOW + timedelta(hours=hours)
+    return NewEvent(kind, EFFECTS[kind].channel, at, enrollment_id=enrollment_id, **more)
+
+
+def record(database: Database, *given: NewEvent) -> list[Outcome]:
+    return database.run("record", lambda session: events.record_events(session, events=given))
+
+
+def verdicts(database: Database, *given: NewEvent) -> list[str]:
+    return [str(outcome.verdict) for outcome in record(database, *given)]
+
+
+def state(database: Database, enrollment_id: UUID) -> dict[str, Any]:
+    statement = text(
+        "SELECT status, current_step, next_action_at, stop_reason FROM campaign_enrollments WHERE id = :id"
+    )
+    with database.transaction("look") as session:
+        return dict(session.execute(statement, {"id": enrollment_id}).mappings().one())
+
+
+def totals(database: Database, campaign_id: UUID) -> dict[str, int]:
+    sums = ", ".join(f"coalesce(sum({counter}), 0) AS {counter}" for counter in COUNTERS)
+    with database.transaction("look") as session:
+        row = session.execute(text(f"SELECT {sums} FROM campaign_metrics WHERE instance_id = :id"), {"id": campaign_id})
+        return {name: int(count) for name, count in row.mappings().one().items()}
+
+
+def assert_counters_are_exact(database: Database) -> None:
+    """Every counter equals a recount over the actions, and every status total one over the enrollments."""
+    recount = ", ".join(
+        [f"count({milestone}_at)" for milestone in MILESTONES] + ["sum(open_count)::int", "sum(click_count)::int"]
+    )
+    with database.transaction("recount") as session:
+        counted = session.execute(
+            text(f"""
+                SELECT instance_id, step_number, channel, coalesce(a_b_variant, ''),
+                       (coalesce(sent_at, failed_at) AT TIME ZONE 'UTC')::date, {recount}
+                FROM campaign_actions WHERE coalesce(sent_at, failed_at) IS NOT NULL GROUP BY 1, 2, 3, 4, 5
+            """)
+        ).all()
+        kept = session.execute(
+            text(f"""
+                SELECT instance_id, step_number, channel, a_b_variant, cohort_day, {", ".join(COUNTERS)}
+                FROM campaign_metrics WHERE step_number > 0 AND ({" + ".join(COUNTERS)}) > 0
+            """)
+        ).all()
+        assert Counter(map(tuple, counted)) == Counter(map(tuple, kept))
+        statuses = session.execute(
+            text("SELECT instance_id, status, count(*) FROM campaign_enrollments GROUP BY 1, 2")
+        ).all()
+        held = session.execute(
+            text("SELECT instance_id, status, total FROM campaign_enrollment_totals WHERE total > 0")
+        ).all()
+        assert Counter(map(tuple, statuses)) == Counter(map(tuple, held))
