@@ -1,5 +1,6 @@
 """The command line. Without a command it serves stdio, which is how MCP clients start it."""
 
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -164,7 +165,13 @@ def _fail(reason: str) -> typer.Exit:
 
 def main() -> None:
     """Entry of the console script."""
+    # Without a handler the signal would end the process before the database is left and the pool closed.
+    signal.signal(signal.SIGTERM, _leave)
     cli()
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
 
 
 if __name__ == "__main__":

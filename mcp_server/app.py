@@ -86,7 +86,9 @@ class App:
             if self._local is None:
                 from db.local.store import LocalStore  # noqa: PLC0415  a server that is never asked needs none
 
-                self._local = LocalStore.open(self.settings.home, synchronous=self.settings.local_synchronous)
+                self._local = LocalStore.open(
+                    self.settings.home.expanduser(), synchronous=self.settings.local_synchronous
+                )
             return self._local
 
     @property
@@ -115,6 +117,10 @@ class App:
         except StoreUnavailable as failure:
             self._failure = failure
             sys.stderr.write(f"sales-automation-mcp: {failure}\n")
+        except Exception as error:
+            self._failure = StoreUnavailable(f"The database could not be opened: {type(error).__name__}.")
+            sys.stderr.write(f"sales-automation-mcp: {self._failure}\n")
+            logger.info("database start failed", exc_info=True)
         finally:
             self._done.set()
 
@@ -125,7 +131,7 @@ class App:
 
         url = self.settings.database_url
         if url is None:
-            self._embedded = self._embedded or EmbeddedPostgres(self.settings.home)
+            self._embedded = self._embedded or EmbeddedPostgres(self.settings.home.expanduser())
             database = Database.open(self._config(self._embedded.start()))
         else:
             database = Database.open(self._config(url.get_secret_value()))

@@ -16,7 +16,11 @@ class Settings(BaseSettings):
     """Read from SALES_AUTOMATION_* (and DATABASE_URL). Arguments of the command line win over the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SALES_AUTOMATION_", extra="ignore", hide_input_in_errors=True, validate_by_name=True
+        env_prefix="SALES_AUTOMATION_",
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        validate_by_name=True,
     )
 
     database_url: SecretStr | None = Field(

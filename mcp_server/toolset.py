@@ -17,7 +17,7 @@ from db import services
 from db.domain.errors import SalesAutomationError
 from db.domain.rules import IDEMPOTENCY_KEY_MAX
 from mcp_server.app import App
-from mcp_server.schemas.base import Answer, Line
+from mcp_server.schemas.base import Answer, Line, Rejected
 from mcp_server.schemas.lean import lean
 
 if TYPE_CHECKING:
@@ -164,15 +164,18 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
 
     def handle(**arguments: Any) -> CallToolResult:  # noqa: ANN401  checked by the SDK against the signature
         key: str | None = arguments.pop("idempotency_key", None)
-        now = app.clock()
 
         def work(session: "Session") -> dict[str, Any]:
-            return _perform(tool, Call(app, now, session), arguments, key)
+            return _perform(tool, Call(app, app.clock(), session), arguments, key)
 
         try:
-            if tool.is_local and key is None:
-                return _result(tool.function(Call(app, now, None), **arguments).model_dump(mode="json"))
-            return _result(app.run(tool.name, work, read_only=tool.read_only))
+            if not tool.is_local:
+                return _result(app.run(tool.name, work, read_only=tool.read_only))
+            if key is None:
+                return _result(tool.function(Call(app, app.clock(), None), **arguments).model_dump(mode="json"))
+            # Once, without the retries of `run`: what the local store has done is not undone with the transaction.
+            with app.database().transaction(tool.name) as session:
+                return _result(work(session))
         except SalesAutomationError as refusal:
             raise ToolError(str(refusal)) from refusal
 
@@ -193,7 +196,7 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
 def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The answer as the client sees it: a new one, or the one that was given under `key` before."""
     if key is not None:
-        request = services.idempotency.fingerprint(to_jsonable_python(arguments))
+        request = services.idempotency.fingerprint(to_jsonable_python(arguments, fallback=_as_given))
         earlier = services.idempotency.replay(call.session, key=key, tool=tool.name, request_hash=request)
         if earlier is not None:
             return earlier
@@ -201,6 +204,11 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
     if key is not None:
         services.idempotency.keep(call.session, key=key, response=answer)
     return answer
+
+
+def _as_given(value: object) -> object:
+    """A row that was refused, as the client sent it."""
+    return to_jsonable_python(value.given, fallback=str) if isinstance(value, Rejected) else str(value)
 
 
 def _result(answer: dict[str, Any]) -> CallToolResult:

@@ -81,7 +81,7 @@ def contribution(action: Action) -> tuple[CounterKey, list[int]] | None:
         return None
     day = start.astimezone(UTC).date()
     key = CounterKey(action.instance_id, action.step_number, action.channel, action.a_b_variant or "", day)
-    return key, [*(int(time is not None) for time in action.times), action.open_count, action.click_count]
+    return key, [*[time is not None for time in action.times], action.open_count, action.click_count]
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -32,14 +32,14 @@ def open_engine(config: DatabaseConfig) -> Engine:
         json_serializer=to_text,
         json_deserializer=loads,
         hide_parameters=True,
-        connect_args=_connect_args(config),
+        connect_args=_connect_args(config, url),
     )
     monitor.watch_slow_queries(engine, config.slow_query)
     monitor.watch_pool(engine, config.pool_size + config.max_overflow)
     return engine
 
 
-def _connect_args(config: DatabaseConfig) -> dict[str, Any]:
+def _connect_args(config: DatabaseConfig, url: URL) -> dict[str, Any]:
     limits = {
         "statement_timeout": config.statement_timeout,
         "idle_in_transaction_session_timeout": config.idle_in_transaction_timeout,
@@ -50,6 +50,12 @@ def _connect_args(config: DatabaseConfig) -> dict[str, Any]:
     return {
         "connect_timeout": config.connect_timeout,
         "application_name": "sales-automation-mcp",
-        "options": " ".join([*options, "-c timezone=UTC"]),
         **{name: value for name, value in ssl.items() if value},
+        # What the URL asks for stays, and comes after ours where it says something else.
+        **{name: value for name, value in url.query.items() if name in ("connect_timeout", "application_name")},
+        "options": " ".join([*options, "-c timezone=UTC", *_texts(url.query.get("options"))]),
     }
+
+
+def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()

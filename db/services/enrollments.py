@@ -212,15 +212,19 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
     skipped = next_step(sequence, enrollment.current_step, enrollment.a_b_variant)
     if skipped is None:
         raise Refused("No step is left to advance past. Call update_enrollment with action complete to end it.")
-    action = CampaignAction(
-        instance_id=enrollment.instance_id,
-        enrollment_id=enrollment.id,
-        step_number=skipped.step_number,
-        channel=skipped.channel,
-        a_b_variant=skipped.a_b_variant,
-        status=ActionStatus.SKIPPED,
-    )
-    session.add(action)
+    of_step = select(CampaignAction).filter_by(enrollment_id=enrollment.id, step_number=skipped.step_number)
+    action = session.scalars(of_step).one_or_none()
+    if action is None:
+        action = CampaignAction(
+            instance_id=enrollment.instance_id,
+            enrollment_id=enrollment.id,
+            step_number=skipped.step_number,
+            channel=skipped.channel,
+            a_b_variant=skipped.a_b_variant,
+        )
+        session.add(action)
+    # Whoever holds the step loses the lease with it, and is told so when the step is reported.
+    action.status, action.lease_token, action.lease_until = ActionStatus.SKIPPED, None, None
     enrollment.pass_step(skipped.step_number, now, sequence)
 
 

@@ -96,7 +96,7 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
         rows = session.execute(_LOCK, parameter)
     locked = Locked()
     ranks: dict[int, int] = {}
-    for event, rank, step_number, *columns in rows:
+    for event, rank, step_number, *columns in rows.all():
         enrollment = _enrollment(locked, columns)
         if event is not None and rank < ranks.get(event, 4):
             ranks[event] = rank

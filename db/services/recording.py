@@ -10,6 +10,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +64,8 @@ class Batch:
 
     locked: Locked
     rows: list[_Row]
-    actions: dict[Key, dict[int, Action]] = field(default_factory=lambda: defaultdict(dict))
+    actions: dict[UUID, dict[int, Action]] = field(default_factory=lambda: defaultdict(dict))
+    """enrollment -> step number -> action"""
     steps: dict[UUID, list[Step]] = field(default_factory=lambda: defaultdict(list))
     touched: dict[UUID, Action] = field(default_factory=dict[UUID, Action])
     deltas: Deltas = field(default_factory=Deltas)
@@ -132,13 +134,22 @@ def _read(session: Session, batch: Batch) -> None:
     ]
     if not wanted:
         return
-    for row in session.execute(_READ_ACTIONS, rows_parameter(wanted)):
+    for row in session.execute(_READ_ACTIONS, rows_parameter(wanted)).all():
         id_, instance_id, enrollment_id, step_number, channel, variant, provider, message_id, opens, clicks, *times = (
             row
         )
-        key = Key(instance_id, enrollment_id)
-        batch.actions[key][step_number] = Action(
-            id_, *key, step_number, Channel(channel), variant, provider, message_id, times, opens, clicks
+        batch.actions[enrollment_id][step_number] = Action(
+            id_,
+            instance_id,
+            enrollment_id,
+            step_number,
+            Channel(channel),
+            variant,
+            provider,
+            message_id,
+            times,
+            opens,
+            clicks,
         )
     unknown = {row.key.instance_id for row in batch.rows if _may_reveal_a_send(batch, row)}
     if unknown:
@@ -147,7 +158,7 @@ def _read(session: Session, batch: Batch) -> None:
 
 def _may_reveal_a_send(batch: Batch, row: _Row) -> bool:
     number = row.event.step_number or row.hint
-    action = batch.actions[row.key].get(number) if number is not None else None
+    action = batch.actions[row.enrollment.id].get(number) if number is not None else None
     return action is None or action.sent_at is None or row.event.occurred_at < action.sent_at
 
 
@@ -157,7 +168,11 @@ def _attribute(batch: Batch, outcomes: list[Outcome | None]) -> None:
     for row in batch.rows:
         try:
             row.step_number = step_of(
-                row.event, row.enrollment, batch.actions[row.key].values(), batch.steps[row.key.instance_id], row.hint
+                row.event,
+                row.enrollment,
+                batch.actions[row.enrollment.id].values(),
+                batch.steps[row.enrollment.instance_id],
+                row.hint,
             )
         except InvalidInput as refusal:
             outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=str(refusal))
@@ -198,7 +213,7 @@ def _insert_events(session: Session, rows: Sequence[_Row]) -> set[UUID]:
         }
         for row in rows
     ]
-    return set(session.execute(_INSERT_EVENTS, rows_parameter(values)).scalars())
+    return set(session.execute(_INSERT_EVENTS, rows_parameter(values)).scalars().all())
 
 
 def _apply(batch: Batch, row: _Row) -> None:
@@ -210,7 +225,7 @@ def _apply(batch: Batch, row: _Row) -> None:
         action.apply(effect, row.event.occurred_at)
         _bind_message(batch, action, row.event)
         if action.sent_at != known:
-            row.enrollment.advance(action, batch.steps[row.key.instance_id])
+            row.enrollment.advance(action, batch.steps[row.enrollment.instance_id])
     elif effect.milestone is Milestone.UNSUBSCRIBED and row.enrollment.status is not EnrollmentStatus.UNSUBSCRIBED:
         batch.deltas.add_one(_key_without_step(row), effect.milestone)
     if row.event.stop is not None:
@@ -219,10 +234,10 @@ def _apply(batch: Batch, row: _Row) -> None:
 
 def _touch(batch: Batch, row: _Row, step_number: int) -> Action:
     """The action of that step, made if nothing was known of it; its counters so far are taken off once."""
-    of_enrollment = batch.actions[row.key]
+    of_enrollment = batch.actions[row.enrollment.id]
     action = of_enrollment.get(step_number)
     if action is None:
-        step = step_for(batch.steps[row.key.instance_id], step_number, row.enrollment.a_b_variant)
+        step = step_for(batch.steps[row.enrollment.instance_id], step_number, row.enrollment.a_b_variant)
         variant = step.a_b_variant if step else None
         action = Action(new_id(), *row.key, step_number, row.event.channel, variant)
         of_enrollment[step_number] = action
@@ -241,7 +256,7 @@ def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:
 
 def _key_without_step(row: _Row) -> CounterKey:
     variant = row.enrollment.a_b_variant or ""
-    return CounterKey(row.key.instance_id, 0, row.event.channel, variant, row.event.occurred_at.date())
+    return CounterKey(row.key.instance_id, 0, row.event.channel, variant, row.event.occurred_at.astimezone(UTC).date())
 
 
 def _stop(batch: Batch, row: _Row, stop: Stop) -> None:

@@ -17,14 +17,17 @@ from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
 from mcp_server.http.auth import BearerAuth
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# 10,000 rows with their metadata; the SDK's own bound of 4 MiB would cut such a call off.
+_MAX_BODY = 32 * 1024 * 1024
 
 
 def build_http_app(server: MCPServer[Any], app: App, *, host: str, token: str | None) -> Starlette:
     """The HTTP face of `server`. `token` is asked for on every path but /healthz and /readyz; None asks for none."""
     security = _security(host, app.settings.allowed_hosts)
-    streamable = server.streamable_http_app(transport_security=security, host=host, json_response=True)
-    sse = server.sse_app(transport_security=security, host=host)
+    streamable = server.streamable_http_app(
+        transport_security=security, host=host, json_response=True, max_request_body_size=_MAX_BODY
+    )
+    sse = server.sse_app(transport_security=security, host=host, max_request_body_size=_MAX_BODY)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -36,7 +39,7 @@ def build_http_app(server: MCPServer[Any], app: App, *, host: str, token: str | 
 
     async def readyz(_: Request) -> JSONResponse:
         try:
-            await run_in_threadpool(app.database)
+            await run_in_threadpool(app.run, "readiness", lambda session: session.connection(), read_only=True)
         except StoreUnavailable:
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ready"})

@@ -128,7 +128,7 @@ def _enroll(
 ) -> None:
     answers = services.enrollments.enroll(session, campaign_id=campaign_id, people=people, start_at=None, now=now)
     for number, one in answers.items():
-        counts[one.verdict] += 1
+        counts[str(one.verdict)] += 1
         if one.verdict != EnrollVerdict.ENROLLED:
             verdict = {"row": number, "status": str(one.verdict), "contact_id": str(one.contact_id)}
             verdicts.append({**verdict, "reason": one.reason} if one.reason else verdict)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -44,6 +45,8 @@ def _check_json(value: JsonValue, depth: int) -> None:
         storable(value)
     elif isinstance(value, float) and not isfinite(value):
         raise PydanticCustomError("json_number", "Object holds NaN or Infinity, which JSON has no word for")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise PydanticCustomError("json_number", "Object holds a whole number of more than 64 bits. Send it as text")
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_json(key, depth + 1)
@@ -53,14 +56,23 @@ def _check_json(value: JsonValue, depth: int) -> None:
             _check_json(item, depth + 1)
 
 
+_EARLIEST, _LATEST = 1970, 2200
+
 Line = Annotated[str, AfterValidator(storable)]
 """Any text that can be stored."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
 
-Moment = AwareDatetime
-"""A moment with its zone, such as 2026-11-02T09:00:00+01:00."""
+
+def _in_utc(moment: datetime) -> datetime:
+    if not _EARLIEST <= moment.year <= _LATEST:
+        raise PydanticCustomError("moment", "Moment must lie between the years 1970 and 2200")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment with its zone, such as 2026-11-02T09:00:00+01:00; in UTC from here on."""
 
 Name = Annotated[Line, Field(min_length=1, max_length=rules.NAME_MAX)]
 Cursor = Annotated[
@@ -102,9 +114,10 @@ class Answer(BaseModel):
 class Rejected:
     """A row that does not fit its shape, so that the other rows of the call can be taken."""
 
-    __slots__ = ("reason",)
+    __slots__ = ("given", "reason")
 
-    def __init__(self, error: ValidationError) -> None:
+    def __init__(self, given: object, error: ValidationError) -> None:
+        self.given = given
         self.reason = "; ".join(explain(error))
 
 
@@ -122,7 +135,7 @@ def _reject(value: Any, validate: Callable[[Any], Any]) -> Any:  # noqa: ANN401 
     try:
         return validate(value)
     except ValidationError as error:
-        return Rejected(error)
+        return Rejected(value, error)
 
 
 Shape = TypeVar("Shape")

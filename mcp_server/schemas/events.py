@@ -4,20 +4,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from db.domain import rules
 from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
 from db.domain.states import Channel
 from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Moment
+from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.templates import StepNumber
 
 if TYPE_CHECKING:
     from db.models import CampaignEvent
-
-
-def _lower(text: str) -> str:
-    return text.strip().lower()
 
 
 class EventIn(Given):
@@ -29,7 +26,7 @@ class EventIn(Given):
     enrollment_id: UUID | None = None
     provider_message_id: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX)] = None
     campaign_id: UUID | None = None
-    email: Annotated[Line, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_lower)] | None = None
+    email: Email | None = None
     step_number: StepNumber | None = None
     provider: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_MAX)] = None
     provider_event_id: Annotated[

@@ -11,6 +11,7 @@ from db.domain.states import ActionOutcome, Channel
 from mcp_server.schemas.actions import ClaimDueAnswer, CompleteActionAnswer, DueActionOut, PreviewAnswer
 from mcp_server.schemas.base import Line
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
+from mcp_server.schemas.templates import StepNumber
 from mcp_server.toolset import Call, Toolset
 
 actions = Toolset("actions", "the steps that fall due, handed out under a lease")
@@ -75,7 +76,7 @@ def complete_action(
 
 
 @actions.read("Preview an action")
-def preview_action(call: Call, enrollment_id: UUID, step_number: int | None = None) -> PreviewAnswer:
+def preview_action(call: Call, enrollment_id: UUID, step_number: StepNumber | None = None) -> PreviewAnswer:
     """Show a step as it would be sent to the person of an enrollment: the next one, or step_number. Changes nothing."""
     step, text = services.actions.preview(call.session, enrollment_id=enrollment_id, step_number=step_number)
     return PreviewAnswer(

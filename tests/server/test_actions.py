@@ -181,3 +181,13 @@ async def test_a_text_that_loops_or_grows_without_end_pauses_its_enrollment(clie
     contacts = [{"email": "a@example.com", "first_name": "A"}]
     await call(client, "enroll_contacts", campaign_id=campaign["campaign"]["id"], contacts=contacts)
     assert (await call(client, "claim_due_actions"))["actions"] == []
+
+
+async def test_advancing_past_a_claimed_step_takes_it_from_its_holder(client: Client) -> None:
+    where = await scene(client, "Ann")
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    advanced = await call(client, "update_enrollment", enrollment_id=where["enrollments"][0], action="advance")
+    assert advanced["enrollment"]["current_step"] == 1
+    assert advanced["enrollment"]["actions"][0]["status"] == "skipped"
+    late = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "sent"}
+    assert "lease_token" in await refusal(client, "complete_action", **late)

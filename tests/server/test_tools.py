@@ -303,3 +303,30 @@ async def test_read_only_offers_no_write_and_choosing_toolsets_leaves_others_out
         assert names == EVENTS | {"get_metrics"}
     with pytest.raises(ValueError, match="No toolset fax"):
         build_server(make_app(toolsets="fax"))
+
+
+async def test_a_batch_with_a_bad_row_can_be_repeated_under_its_key(client: Client) -> None:
+    scene = await new_campaign(client)
+    contacts = [{"email": "ann@example.com"}, {"email": "no address"}]
+    arguments = {"campaign_id": scene["campaign_id"], "contacts": contacts, "idempotency_key": "k9"}
+    first = await call(client, "enroll_contacts", **arguments)
+    assert await call(client, "enroll_contacts", **arguments) == first
+    other = {**arguments, "contacts": [contacts[0], {"email": "another bad one"}]}
+    assert "idempotency_key" in await refusal(client, "enroll_contacts", **other)
+
+
+@pytest.mark.parametrize("value", [10**30, {"deep": "x\x00"}])
+async def test_json_that_a_database_cannot_hold_is_refused_by_name(client: Client, value: object) -> None:
+    text = await refusal(client, "create_template", name="T", type="email", settings={"a": value})
+    assert "settings" in text
+
+
+async def test_an_event_counts_on_its_day_in_utc_and_odd_years_are_refused(client: Client) -> None:
+    scene = await new_campaign(client, people=1, start=True)
+    event = {"event_type": "sent", "channel": "email", "enrollment_id": scene["enrollment_ids"][0], "step_number": 1}
+    await call(client, "record_event", event={**event, "occurred_at": "2026-11-02T00:30:00+02:00"})
+    await call(client, "record_event", event={**event, "event_type": "opened"})
+    metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"], group_by="day")
+    assert [group["key"] for group in metrics["groups"]] == ["2026-11-01"]
+    text = await refusal(client, "record_event", event={**event, "occurred_at": "0001-01-01T00:00:00+14:00"})
+    assert "occurred_at" in text

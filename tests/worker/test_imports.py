@@ -1,0 +1,149 @@
+"""Import jobs: every row once, whatever happens to the worker on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from db.domain.jobs import JobDetail
+from db.postgres.database import Database
+from mcp_server.app import App
+from mcp_server.settings import Settings
+from mcp_server.worker import Worker
+from tests.services.scene import new_scene
+
+CHILD = """
+import sys, threading
+from pathlib import Path
+from pydantic import SecretStr
+from mcp_server.app import App
+from mcp_server.settings import Settings
+from mcp_server.worker import Worker
+app = App(Settings(database_url=SecretStr(sys.argv[1]), home=Path(sys.argv[2])))
+Worker(app, lease_seconds=2, poll_seconds=0.05).start()
+threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def app(database_url: str, tmp_path: Path) -> Generator[App]:
+    made = App(Settings(database_url=SecretStr(database_url), home=tmp_path))
+    yield made
+    made.close()
+
+
+@contextmanager
+def working(app: App) -> Generator[None]:
+    worker = Worker(app, lease_seconds=2, poll_seconds=0.05)
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+
+
+def create(app: App, **parameters: Any) -> str:
+    return app.local().jobs.create(type="import", parameters=parameters, now=datetime.now(UTC)).id
+
+
+def wait_for(app: App, job_id: str, reached: Callable[[JobDetail], bool]) -> JobDetail:
+    """The job once `reached` holds of it, within 30 s."""
+    deadline = time.monotonic() + 30
+    pause = threading.Event()
+    while not reached(job := app.local().jobs.get(job_id, now=datetime.now(UTC))):
+        assert time.monotonic() < deadline, job
+        pause.wait(0.02)
+    return job
+
+
+def is_over(job: JobDetail) -> bool:
+    return job.status in ("completed", "failed", "cancelled")
+
+
+def result_of(app: App, **parameters: Any) -> dict[str, Any]:
+    job_id = create(app, **parameters)
+    with working(app):
+        job = wait_for(app, job_id, is_over)
+    assert job.status == "completed", job.error
+    return counts_of(job)
+
+
+def counts_of(job: JobDetail) -> dict[str, Any]:
+    assert isinstance(job.result, dict)
+    return cast("dict[str, Any]", job.result)
+
+
+def test_rows_are_taken_in_enrolled_and_judged(app: App, database: Database) -> None:
+    scene = new_scene(database, 0)
+    csv = "email,first_name,plan\nzoe@example.com,Zoë,gold\nbad,Bo,\nZOE@example.com,Zoë,gold\nal@example.com,Al,\n"
+    result = result_of(app, csv=csv, campaign_id=str(scene.campaign_id))
+    assert (result["created"], result["updated"], result["invalid"]) == (2, 1, 1)
+    assert (result["enrolled"], result["already_enrolled"]) == (2, 1)
+    assert {row["row"]: row["status"] for row in result["rows"]} == {2: "invalid", 3: "already_enrolled"}
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT first_name, attributes ->> 'plan' FROM contacts ORDER BY email")).all()
+    assert [tuple(row) for row in rows] == [("Al", None), ("Zoë", "gold")]
+
+
+def test_a_file_is_read_from_an_allowed_directory_alone(app: App, tmp_path: Path) -> None:
+    allowed = tmp_path / "imports"
+    allowed.mkdir()
+    (allowed / "a.csv").write_text("email;company\na@example.com;Ä GmbH\n", "utf-8-sig")
+    job_id = create(app, path=str(allowed / "a.csv"))
+    with working(app):
+        assert wait_for(app, job_id, is_over).status == "failed"
+    app.settings.import_directories = [allowed]
+    assert result_of(app, path=str(allowed / "a.csv"))["created"] == 1
+
+
+def test_an_unknown_campaign_fails_for_good_and_takes_nobody_in(app: App, database: Database) -> None:
+    job_id = create(app, csv="email\na@example.com\n", campaign_id=str(uuid4()))
+    with working(app):
+        job = wait_for(app, job_id, is_over)
+    assert (job.status, len(job.history)) == ("failed", 1)
+    assert "list_campaigns" in str(job.error)
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT count(*) FROM contacts")) == 0
+
+
+def test_an_import_is_cancelled_between_chunks(app: App) -> None:
+    rows = "".join(f"p{i}@example.com\n" for i in range(20_000))
+    job_id = create(app, csv=f"email\n{rows}")
+    with working(app):
+        wait_for(app, job_id, lambda job: job.progress is not None)
+        app.local().jobs.cancel(job_id, now=datetime.now(UTC))
+        assert wait_for(app, job_id, is_over).status == "cancelled"
+
+
+def test_a_killed_import_is_finished_by_another_worker_without_a_double(
+    app: App, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    rows = "".join(f"p{i}@example.com\n" for i in range(15_000))
+    job_id = create(app, csv=f"email\n{rows}")
+    child = subprocess.Popen([sys.executable, "-c", CHILD, database_url, str(tmp_path)], env=dict(os.environ))
+    try:
+        wait_for(app, job_id, lambda job: job.progress is not None)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    with database.transaction("look") as session:
+        assert 0 < (session.scalar(text("SELECT count(*) FROM contacts")) or 0) < 15_000
+    with working(app):
+        job = wait_for(app, job_id, is_over)
+    assert job.status == "completed"
+    result = counts_of(job)
+    assert (result["created"], result["updated"], result["rows_total"]) == (15_000, 0, 15_000)
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT count(*) FROM contacts")) == 15_000
