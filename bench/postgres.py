@@ -1,5 +1,6 @@
 """A PostgreSQL of the benchmark's own, and a campaign with people in it."""
 
+import gc
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ def database() -> Generator[Database]:
     with tempfile.TemporaryDirectory(prefix="sales-bench-") as home, EmbeddedPostgres(Path(home)) as server:
         opened = Database.open(DatabaseConfig(url=server.start(), statement_timeout=600))
         migrate(opened.engine)
+        gc.collect()
+        gc.freeze()  # as the server does once it is up
         yield opened
         opened.close()
 

@@ -31,12 +31,13 @@ def step_of(
     Named by the event, else by its message id, else the latest sent step of its channel, else the one that must have
     been sent. InvalidInput when the campaign has no such step.
     """
-    own = {action.step_number: action for action in actions if action.channel == event.channel}
+    own = [action for action in actions if action.channel == event.channel]
     number = event.step_number or hint
     if number is not None:
-        _check(event.channel, number, own, steps)
+        if all(action.step_number != number for action in own):
+            _check(event.channel, number, steps)
         return number
-    sent = [action.step_number for action in own.values() if action.sent_at is not None]
+    sent = [action.step_number for action in own if action.sent_at is not None]
     if event.event_type not in _SENDS and sent:
         return max(sent)
     if event.event_type not in _SENDS and EFFECTS[event.event_type].milestone in _STEPLESS:
@@ -44,9 +45,7 @@ def step_of(
     return _next_of_channel(event, enrollment, steps)
 
 
-def _check(channel: Channel, number: int, own: dict[int, Action], steps: Sequence[Step]) -> None:
-    if number in own:
-        return
+def _check(channel: Channel, number: int, steps: Sequence[Step]) -> None:
     channels = {step.step_number: step.channel for step in steps}
     if number not in channels:
         known = ", ".join(str(each) for each in sorted(channels)) or "none"

@@ -7,7 +7,7 @@ counters by the difference between the contributions before and after it, whatev
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.domain.events import IMPLIES, Effect, Stop
@@ -36,7 +36,6 @@ class CounterKey(NamedTuple):
 class Action:
     """One step for one enrollment. `times` holds the first moment of each milestone, in the order of MILESTONES."""
 
-    id: UUID
     instance_id: UUID
     enrollment_id: UUID
     step_number: int
@@ -51,6 +50,10 @@ class Action:
     @property
     def sent_at(self) -> datetime | None:
         return self.times[_SENT]
+
+    def state(self) -> tuple[object, ...]:
+        """All that events can change of it, to tell later whether they did."""
+        return (self.provider, self.provider_message_id, self.open_count, self.click_count, *self.times)
 
     @property
     def status(self) -> ActionStatus:
@@ -71,8 +74,12 @@ class Action:
             self.click_count += 1
 
 
-def contribution(action: Action) -> tuple[CounterKey, list[int]] | None:
-    """What the action adds to its counters, in the order of COUNTERS; None while nothing has happened to it.
+Contribution: TypeAlias = tuple[CounterKey, list[int]]
+"""What one action adds to one row of counters, in the order of COUNTERS."""
+
+
+def contribution(action: Action) -> Contribution | None:
+    """What the action adds to its counters; None while nothing has happened to it.
 
     The cohort is the day the step was sent, so an earlier `sent` that arrives late moves the whole action to its day.
     """
@@ -90,13 +97,14 @@ class Deltas:
 
     by_key: dict[CounterKey, list[int]] = field(default_factory=dict[CounterKey, list[int]])
 
-    def add(self, entry: tuple[CounterKey, list[int]] | None, sign: int = 1) -> None:
-        if entry is None:
-            return
-        key, counts = entry
-        sums = self.by_key.setdefault(key, [0] * len(COUNTERS))
-        for index, count in enumerate(counts):
-            sums[index] += sign * count
+    def change(self, before: Contribution | None, after: Contribution | None) -> None:
+        """An action that contributed `before` contributes `after`."""
+        for entry, sign in ((before, -1), (after, 1)):
+            if entry is not None:
+                sums = self.by_key.setdefault(entry[0], [0] * len(COUNTERS))
+                for index, count in enumerate(entry[1]):
+                    if count:
+                        sums[index] += sign * count
 
     def add_one(self, key: CounterKey, counter: str) -> None:
         self.by_key.setdefault(key, [0] * len(COUNTERS))[COUNTERS.index(counter)] += 1

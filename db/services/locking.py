@@ -13,14 +13,14 @@ from db.domain.events import NewEvent
 from db.domain.funnel import Enrollment
 from db.domain.states import StopReason
 from db.postgres.json import rows_parameter
-from db.services.enrollment_state import COLUMNS, Key, from_row
+from db.services.enrollment_state import COLUMNS, from_row
 
 
 @dataclass(slots=True)
 class Locked:
     """The enrollments that a batch may change. Each stands once, however many events are about it."""
 
-    enrollments: dict[Key, Enrollment] = field(default_factory=dict[Key, Enrollment])
+    enrollments: dict[UUID, Enrollment] = field(default_factory=dict[UUID, Enrollment])
     of_event: dict[int, tuple[Enrollment, int | None]] = field(default_factory=dict[int, tuple[Enrollment, int | None]])
     """index of the event -> (its enrollment, the step that its message id belongs to)"""
     of_contact: dict[UUID, list[Enrollment]] = field(default_factory=lambda: defaultdict(list))
@@ -123,9 +123,10 @@ def _reference(index: int, event: NewEvent) -> dict[str, Any]:
 
 
 def _enrollment(locked: Locked, columns: Sequence[Any]) -> Enrollment:
-    key = Key(columns[0], columns[1])
-    if key not in locked.enrollments:
-        enrollment = from_row(columns)
-        locked.enrollments[key] = enrollment
-        locked.of_contact[enrollment.contact_id].append(enrollment)
-    return locked.enrollments[key]
+    known = locked.enrollments.get(columns[1])
+    if known is not None:
+        return known
+    enrollment = from_row(columns)
+    locked.enrollments[enrollment.id] = enrollment
+    locked.of_contact[enrollment.contact_id].append(enrollment)
+    return enrollment

@@ -8,10 +8,10 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from db.domain.attribution import step_of
 from db.domain.errors import InvalidInput
 from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop
-from db.domain.funnel import Action, CounterKey, Deltas, Enrollment, contribution
-from db.domain.ids import new_id, new_ids
+from db.domain.funnel import Action, Contribution, CounterKey, Deltas, Enrollment, contribution
+from db.domain.ids import new_ids
 from db.domain.metrics import MILESTONES, Milestone
 from db.domain.scheduling import Step, step_for
 from db.domain.states import Channel, EnrollmentStatus, StopReason, SuppressionReason
@@ -30,6 +30,7 @@ from db.services import counters, enrollment_state, steps, suppressions
 from db.services.enrollment_state import Key
 from db.services.locking import Locked, lock_enrollments, suppresses
 
+_CHANNELS = {str(channel): channel for channel in Channel}
 _TIMES = tuple(f"{milestone}_at" for milestone in MILESTONES)
 
 
@@ -51,11 +52,22 @@ class _Row:
     event: NewEvent
     enrollment: Enrollment
     hint: int | None
+    actions: dict[int, Action]
+    """step number -> action, of the enrollment; shared by all of its rows"""
     step_number: int | None = None
 
     @property
     def key(self) -> Key:
         return Key(self.enrollment.instance_id, self.enrollment.id)
+
+
+class Touched(NamedTuple):
+    """An action that events were applied to, with what it was before."""
+
+    action: Action
+    state: tuple[object, ...] | None
+    """None for an action that is new"""
+    contribution: Contribution | None
 
 
 @dataclass(slots=True)
@@ -64,10 +76,9 @@ class Batch:
 
     locked: Locked
     rows: list[_Row]
-    actions: dict[UUID, dict[int, Action]] = field(default_factory=lambda: defaultdict(dict))
-    """enrollment -> step number -> action"""
     steps: dict[UUID, list[Step]] = field(default_factory=lambda: defaultdict(list))
-    touched: dict[UUID, Action] = field(default_factory=dict[UUID, Action])
+    touched: dict[tuple[UUID, int], Touched] = field(default_factory=dict[tuple[UUID, int], Touched])
+    """(enrollment, step number) -> what events have changed of its action"""
     deltas: Deltas = field(default_factory=Deltas)
     suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
     new_message_ids: set[str] = field(default_factory=set[str])
@@ -103,8 +114,9 @@ def record(session: Session, *, events: Sequence[NewEvent]) -> Recorded:
 def _lock(session: Session, events: Sequence[NewEvent]) -> Batch:
     locked = lock_enrollments(session, events=events)
     ids = new_ids(len(events))
+    actions: defaultdict[UUID, dict[int, Action]] = defaultdict(dict)
     rows = [
-        _Row(index, ids[index], event, *locked.of_event[index])
+        _Row(index, ids[index], event, *locked.of_event[index], actions[locked.of_event[index][0].id])
         for index, event in enumerate(events)
         if index in locked.of_event
     ]
@@ -114,12 +126,10 @@ def _lock(session: Session, events: Sequence[NewEvent]) -> Batch:
 
 
 _READ_ACTIONS = text(f"""
-    SELECT a.id, a.instance_id, a.enrollment_id, a.step_number, a.channel, a.a_b_variant, a.provider,
-           a.provider_message_id, a.open_count, a.click_count, {", ".join(f"a.{time}" for time in _TIMES)}
-    FROM (
-        SELECT DISTINCT enrollment_id, step_number
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(enrollment_id uuid, step_number int)
-    ) w CROSS JOIN LATERAL (
+    SELECT w.n, a.step_number, a.channel, a.a_b_variant, a.provider, a.provider_message_id, a.open_count, a.click_count,
+           {", ".join(f"a.{time}" for time in _TIMES)}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(n int, enrollment_id uuid, step_number int)
+    CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
         WHERE enrollment_id = w.enrollment_id AND (w.step_number IS NULL OR step_number = w.step_number)
         OFFSET 0
@@ -129,36 +139,30 @@ _READ_ACTIONS = text(f"""
 
 def _read(session: Session, batch: Batch) -> None:
     """The actions that the rows name, or all of an enrollment where a row names none; and the steps if need be."""
-    wanted = [
-        {"enrollment_id": row.enrollment.id, "step_number": row.event.step_number or row.hint} for row in batch.rows
-    ]
+    wanted = {(row.enrollment.id, row.event.step_number or row.hint): row for row in batch.rows}
     if not wanted:
         return
-    for row in session.execute(_READ_ACTIONS, rows_parameter(wanted)).all():
-        id_, instance_id, enrollment_id, step_number, channel, variant, provider, message_id, opens, clicks, *times = (
-            row
-        )
-        batch.actions[enrollment_id][step_number] = Action(
-            id_,
-            instance_id,
-            enrollment_id,
-            step_number,
-            Channel(channel),
-            variant,
-            provider,
-            message_id,
-            times,
-            opens,
-            clicks,
-        )
-    unknown = {row.key.instance_id for row in batch.rows if _may_reveal_a_send(batch, row)}
+    owners = list(wanted.values())
+    given = [{"n": n, "enrollment_id": id_, "step_number": step} for n, (id_, step) in enumerate(wanted)]
+    found = session.execute(_READ_ACTIONS, rows_parameter(given)).all()
+    for row in found:
+        n: int = row.n
+        _add_action(owners[n], row[1:])
+    unknown = {row.key.instance_id for row in batch.rows if _may_reveal_a_send(row)}
     if unknown:
         batch.steps.update(steps.of_campaigns(session, instance_ids=unknown))
 
 
-def _may_reveal_a_send(batch: Batch, row: _Row) -> bool:
+def _add_action(owner: _Row, columns: Sequence[Any]) -> None:
+    step_number, channel, variant, provider, message_id, opens, clicks, *times = columns
+    owner.actions[step_number] = Action(
+        *owner.key, step_number, _CHANNELS[channel], variant, provider, message_id, times, opens, clicks
+    )
+
+
+def _may_reveal_a_send(row: _Row) -> bool:
     number = row.event.step_number or row.hint
-    action = batch.actions[row.enrollment.id].get(number) if number is not None else None
+    action = row.actions.get(number) if number is not None else None
     return action is None or action.sent_at is None or row.event.occurred_at < action.sent_at
 
 
@@ -170,7 +174,7 @@ def _attribute(batch: Batch, outcomes: list[Outcome | None]) -> None:
             row.step_number = step_of(
                 row.event,
                 row.enrollment,
-                batch.actions[row.enrollment.id].values(),
+                row.actions.values(),
                 batch.steps[row.enrollment.instance_id],
                 row.hint,
             )
@@ -233,17 +237,18 @@ def _apply(batch: Batch, row: _Row) -> None:
 
 
 def _touch(batch: Batch, row: _Row, step_number: int) -> Action:
-    """The action of that step, made if nothing was known of it; its counters so far are taken off once."""
-    of_enrollment = batch.actions[row.enrollment.id]
-    action = of_enrollment.get(step_number)
+    """The action of that step, made if nothing was known of it."""
+    key = (row.enrollment.id, step_number)
+    if key in batch.touched:
+        return batch.touched[key].action
+    action = row.actions.get(step_number)
     if action is None:
         step = step_for(batch.steps[row.enrollment.instance_id], step_number, row.enrollment.a_b_variant)
         variant = step.a_b_variant if step else None
-        action = Action(new_id(), *row.key, step_number, row.event.channel, variant)
-        of_enrollment[step_number] = action
-    if action.id not in batch.touched:
-        batch.touched[action.id] = action
-        batch.deltas.add(contribution(action), -1)
+        action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
+        batch.touched[key] = Touched(action, None, None)
+    else:
+        batch.touched[key] = Touched(action, action.state(), contribution(action))
     return action
 
 
@@ -270,9 +275,11 @@ def _stop(batch: Batch, row: _Row, stop: Stop) -> None:
 
 
 def _write(session: Session, batch: Batch, before: enrollment_state.Snapshot) -> None:
-    _write_actions(session, batch.touched.values())
-    for action in batch.touched.values():
-        batch.deltas.add(contribution(action))
+    # Most of what providers report is known already (a delivered after an opened, say): that is written nowhere.
+    changed = [each for each in batch.touched.values() if each.state != each.action.state()]
+    _write_actions(session, [each.action for each in changed])
+    for each in changed:
+        batch.deltas.change(each.contribution, contribution(each.action))
     suppressions.add_for_contacts(session, reasons=batch.suppressed, source="event")
     counters.add_metrics(session, batch.deltas)
     enrollment_state.save(session, before=before, after=batch.locked.enrollments.values())
@@ -292,16 +299,16 @@ _WRITE_ACTIONS = text(f"""
 """)
 
 
-def _write_actions(session: Session, actions: Iterable[Action]) -> None:
-    values = [_action_values(action) for action in actions]
+def _write_actions(session: Session, actions: Sequence[Action]) -> None:
+    values = [_action_values(id_, action) for id_, action in zip(new_ids(len(actions)), actions, strict=True)]
     if values:
         session.execute(_WRITE_ACTIONS, rows_parameter(values))
 
 
-def _action_values(action: Action) -> dict[str, Any]:
+def _action_values(id_: UUID, action: Action) -> dict[str, Any]:
     return {
         "instance_id": action.instance_id,
-        "id": action.id,
+        "id": id_,
         "enrollment_id": action.enrollment_id,
         "step_number": action.step_number,
         "channel": action.channel,

@@ -99,10 +99,10 @@ def counted(events: Sequence[Happened]) -> tuple[dict[int, Action], dict[Counter
     actions: dict[int, Action] = {}
     deltas = Deltas()
     for type_, number, minute in events:
-        action = actions.setdefault(number, Action(UUID(int=number), CAMPAIGN, ENROLLMENT, number, Channel.EMAIL, "A"))
-        deltas.add(contribution(action), -1)
+        action = actions.setdefault(number, Action(CAMPAIGN, ENROLLMENT, number, Channel.EMAIL, "A"))
+        before = contribution(action)
         action.apply(EFFECTS[type_], moment(minute))
-        deltas.add(contribution(action))
+        deltas.change(before, contribution(action))
     return actions, dict(deltas.rows())
 
 
@@ -115,7 +115,7 @@ def test_counters_do_not_depend_on_the_order_of_events(events: list[Happened], c
     assert counted(shuffled) == (actions, counters)
     final = Deltas()
     for action in actions.values():
-        final.add(contribution(action))
+        final.change(None, contribution(action))
     assert counters == dict(final.rows())
 
 
@@ -212,7 +212,7 @@ def test_a_soft_bounce_stops_nothing_and_one_that_does_not_say_is_hard() -> None
 
 
 def sent(number: int, minute: int) -> Action:
-    action = Action(UUID(int=number), CAMPAIGN, ENROLLMENT, number, Channel.EMAIL, "A")
+    action = Action(CAMPAIGN, ENROLLMENT, number, Channel.EMAIL, "A")
     action.apply(EFFECTS[EventType.SENT], moment(minute))
     return action
 
