@@ -4,7 +4,6 @@ Every counter of campaign_metrics is a sum over actions of `contribution(action)
 counters by the difference between the contributions before and after it, whatever the order in which events came.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeAlias
@@ -12,7 +11,7 @@ from uuid import UUID
 
 from db.domain.events import IMPLIES, Effect, Stop
 from db.domain.metrics import COUNTERS, MILESTONES, Milestone, Total
-from db.domain.scheduling import Step, due_at, next_step
+from db.domain.scheduling import Plan, due_at, next_step
 from db.domain.states import ActionStatus, Channel, EnrollmentCommand, EnrollmentStatus, StopReason, move_enrollment
 
 _INDEX = {milestone: index for index, milestone in enumerate(MILESTONES)}
@@ -126,27 +125,29 @@ class Enrollment:
     next_action_at: datetime | None
     a_b_variant: str | None
     stop_reason: StopReason | None = None
+    zone: str | None = None
+    """The person's time zone, where the campaign follows it."""
 
     @property
     def is_open(self) -> bool:
         return self.status not in _TERMINAL
 
-    def advance(self, action: Action, steps: Sequence[Step]) -> None:
+    def advance(self, action: Action, plan: Plan) -> None:
         """Take note that `action` was sent: its step is done, and the next one is due after its delay, or none is left.
 
         A late message about an earlier step moves nothing; one about the current step may correct the moment.
         """
         if action.sent_at is not None and action.step_number >= self.current_step and self.is_open:
-            self.pass_step(action.step_number, action.sent_at, steps)
+            self.pass_step(action.step_number, action.sent_at, plan)
 
-    def pass_step(self, step_number: int, at: datetime, steps: Sequence[Step]) -> None:
+    def pass_step(self, step_number: int, at: datetime, plan: Plan) -> None:
         """The step is behind this enrollment since `at`: the next one is due after its delay, or none is left."""
         self.current_step = step_number
-        upcoming = next_step(steps, step_number, self.a_b_variant)
+        upcoming = next_step(plan.steps, step_number, self.a_b_variant)
         if upcoming is None:
             self._end(EnrollmentCommand.COMPLETE, StopReason.FINISHED)
         else:
-            self.next_action_at = due_at(at, upcoming)
+            self.next_action_at = due_at(at, upcoming, plan.sending, self.zone)
 
     def stop(self, stop: Stop) -> None:
         """End the enrollment. What has ended already changes only by an unsubscribe, which wins over all."""

@@ -20,6 +20,10 @@ EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+$"
 LINKEDIN_URL_PATTERN = r"^https://www\.linkedin\.com/(in|company|pub|sales)/[^\s?#]+$"
 
 PROVIDER_MAX = 100
+SENDER_MAX = 320
+DAILY_LIMIT_MAX = 1_000_000
+MIN_GAP_SECONDS_MAX = 86_400
+HOLIDAYS_MAX = 400
 PROVIDER_ID_MAX = 500
 JSON_MAX_BYTES = 64 * 1024
 

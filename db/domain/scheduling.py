@@ -1,6 +1,7 @@
 """When the next action of an enrollment falls due. Pure functions of the steps and of what was done.
 
-Sending windows, time zones and daily limits enter at `due_at`, the only place that turns a delay into a moment.
+`due_at` is the only place that turns a delay into a moment. Limits are not its business: they depend on what others
+were handed, so they are looked at when a step is claimed.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
 
+from db.domain.sending import ANYTIME, Sending
 from db.domain.states import Channel
 
 
@@ -22,9 +24,20 @@ class Step:
     a_b_variant: str | None = None
 
 
-def due_at(after: datetime, step: Step) -> datetime:
-    """The moment at which `step` falls due, when the step before it was done at `after`."""
-    return after + timedelta(hours=step.delay_hours)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a campaign does: its active steps, and when it may send them."""
+
+    steps: Sequence[Step]
+    sending: Sending = ANYTIME
+
+
+def due_at(after: datetime, step: Step, sending: Sending = ANYTIME, contact_zone: str | None = None) -> datetime:
+    """The moment at which `step` falls due, when the step before it was done at `after`: after its delay, and then
+    as soon as the sending window is open. In a window that never opens it is the end of the delay; no claim takes it.
+    """
+    delayed = after + timedelta(hours=step.delay_hours)
+    return sending.opening(delayed, contact_zone) or delayed
 
 
 def step_for(steps: Sequence[Step], step_number: int, variant: str | None) -> Step | None:

@@ -6,6 +6,7 @@ from db.models.contacts import Contact, Suppression
 from db.models.events import CampaignEvent, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
+from db.models.pacing import CampaignUsage, SenderUsage
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
 
 __all__ = [
@@ -16,12 +17,14 @@ __all__ = [
     "CampaignInstance",
     "CampaignMetrics",
     "CampaignTemplate",
+    "CampaignUsage",
     "Contact",
     "EmailSequence",
     "EnrollmentTotal",
     "IdempotencyKey",
     "LinkedInSequence",
     "OrphanedEvent",
+    "SenderUsage",
     "Suppression",
     "TemplateStep",
 ]

@@ -1,6 +1,6 @@
 """Campaigns, their enrollments and actions. Keys start with instance_id, so that the tables can be sharded by it."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -78,10 +78,13 @@ class CampaignEnrollment(Mutable, Base):
 
 # An enrollment is addressed by its id alone in the tools; the primary key starts with the campaign.
 Index("ix_campaign_enrollments_id", CampaignEnrollment.id)
-# The worker's index: what falls due next, of what can move at all.
+# The worker's index: what falls due next in a campaign, of what can move at all. The campaign first, so that one that
+# is held back, by its window or its limits, costs the others nothing; the id last, so that the queue has one order.
 Index(
     "ix_campaign_enrollments_due",
+    CampaignEnrollment.instance_id,
     CampaignEnrollment.next_action_at,
+    CampaignEnrollment.id,
     postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),
 )
 
@@ -95,6 +98,7 @@ class CampaignAction(Mutable, Base):
         length("a_b_variant", 1, rules.VARIANT_MAX),
         length("provider", 1, rules.PROVIDER_MAX),
         length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
+        length("sender", 1, rules.SENDER_MAX),
         CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease"),
         CheckConstraint("opened_at IS NULL OR delivered_at IS NOT NULL", name="opened_was_delivered"),
@@ -122,6 +126,8 @@ class CampaignAction(Mutable, Base):
     provider: Mapped[str | None]
     provider_message_id: Mapped[str | None]
     error: Mapped[str | None]
+    sender: Mapped[str | None]
+    reserved_on: Mapped[date | None]
     sent_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     opened_at: Mapped[datetime | None]

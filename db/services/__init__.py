@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         campaigns as campaigns,
     )
     from db.services import (
+        claims as claims,
+    )
+    from db.services import (
         contacts as contacts,
     )
     from db.services import (
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     )
     from db.services import (
         events as events,
+    )
+    from db.services import (
+        explaining as explaining,
     )
     from db.services import (
         idempotency as idempotency,

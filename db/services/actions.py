@@ -1,220 +1,27 @@
-"""The agent's loop: steps that fall due are handed out under a lease, and reported done.
+"""Claimed steps are reported done, and any step can be looked at before. db.services.claims hands them out."""
 
-A claim moves the enrollment's next_action_at to the end of the lease. So the worker's index knows of leases without
-looking at actions, and a step whose holder died is due again by itself. The unique key of campaign_actions and the
-lock on the enrollment make a step sent at most once.
-"""
+from datetime import datetime
+from uuid import UUID
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID, uuid4
-
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
-from db.domain.events import EventType, EventVerdict, NewEvent, Stop
+from db.domain.events import EventType, EventVerdict, NewEvent
 from db.domain.funnel import Enrollment
-from db.domain.ids import new_id
 from db.domain.scheduling import Step, next_step, step_for
 from db.domain.states import (
     ActionOutcome,
     ActionStatus,
-    CampaignStatus,
     Channel,
     EnrollmentCommand,
     EnrollmentStatus,
     LinkedInStepType,
-    StopReason,
     move_enrollment,
 )
 from db.models import CampaignAction, CampaignEnrollment, CampaignInstance, Contact, LinkedInSequence
-from db.postgres.json import rows_parameter
-from db.services import enrollment_state, events, steps, suppressions
-from db.services.enrollment_state import Key
+from db.services import enrollment_state, events, pacing, plans
 from db.services.step_texts import Text, Texts
-
-
-@dataclass(frozen=True, slots=True)
-class DueAction:
-    """A step for one person, rendered and leased to whoever claimed it."""
-
-    enrollment: Enrollment
-    contact: Contact
-    step: Step
-    text: Text
-    lease_until: datetime
-    lease_token: UUID = field(default_factory=uuid4)
-    action_id: UUID | None = None
-
-    @property
-    def key(self) -> Key:
-        return Key(self.enrollment.instance_id, self.enrollment.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """A step that can't be handed out as its text stands."""
-
-    enrollment: Enrollment
-    step: Step
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What was handed out, and when the next step falls due if nothing else is due now."""
-
-    actions: list[DueAction]
-    next_due_at: datetime | None
-
-
-_DUE = text(f"""
-    SELECT {enrollment_state.COLUMNS}
-    FROM campaign_enrollments e
-    JOIN campaign_instances i ON i.id = e.instance_id AND i.status = 'active'
-    LEFT JOIN LATERAL (
-        SELECT t.channel FROM template_steps t
-        WHERE t.template_id = i.template_id AND t.step_number > e.current_step
-          AND (EXISTS (SELECT FROM email_sequences s WHERE s.template_id = t.template_id
-                       AND s.step_number = t.step_number AND s.is_active)
-            OR EXISTS (SELECT FROM linkedin_sequences s WHERE s.template_id = t.template_id
-                       AND s.step_number = t.step_number AND s.is_active))
-        ORDER BY t.step_number LIMIT 1
-    ) upcoming ON true
-    WHERE e.status = 'active' AND e.next_action_at IS NOT NULL AND e.next_action_at <= :now
-      AND (CAST(:campaign AS uuid) IS NULL OR e.instance_id = :campaign)
-      AND (CAST(:channel AS text) IS NULL OR upcoming.channel = :channel)
-    ORDER BY e.next_action_at LIMIT :limit
-    FOR NO KEY UPDATE OF e SKIP LOCKED
-""")
-
-_NEXT_DUE = text("""
-    SELECT min(due) FROM (
-        SELECT e.next_action_at AS due FROM campaign_enrollments e
-        JOIN campaign_instances i ON i.id = e.instance_id AND i.status = 'active'
-        WHERE e.status = 'active' AND e.next_action_at IS NOT NULL AND e.next_action_at > :now
-          AND (CAST(:campaign AS uuid) IS NULL OR e.instance_id = :campaign)
-        ORDER BY e.next_action_at LIMIT 1
-    ) soonest
-""")
-
-
-def claim(
-    session: Session,
-    *,
-    campaign_id: UUID | None,
-    channel: Channel | None,
-    limit: int,
-    lease_seconds: int,
-    now: datetime,
-) -> Claim:
-    """Hand out up to `limit` due steps of active campaigns, the one due longest first, for `lease_seconds`.
-
-    Whoever must not be written to is stopped instead, and whoever's text lacks a variable is paused, with the reason
-    in the action's `error`.
-    """
-    if campaign_id is not None:
-        _check_running(session, campaign_id)
-    values = {"campaign": campaign_id, "channel": channel, "limit": limit, "now": now}
-    found = [enrollment_state.from_row(row) for row in session.execute(_DUE, values)]
-    before = enrollment_state.snapshot(found)
-    until = now + timedelta(seconds=lease_seconds)
-    handed, blocked = _prepare(session, found, until, now)
-    ids = _write_claims(session, handed, blocked)
-    enrollment_state.save(session, before=before, after=found)
-    claimed = [replace(due, action_id=ids[due.key]) for due in handed]
-    if claimed:
-        return Claim(claimed, None)
-    return Claim([], session.scalar(_NEXT_DUE, {"campaign": campaign_id, "now": now}))
-
-
-def _check_running(session: Session, campaign_id: UUID) -> None:
-    campaign = session.get(CampaignInstance, campaign_id)
-    if campaign is None:
-        raise NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
-    if campaign.status != CampaignStatus.ACTIVE:
-        raise Refused(f"This campaign is {campaign.status}, so nothing of it is due. start_campaign makes it active.")
-
-
-def _prepare(
-    session: Session, found: Sequence[Enrollment], until: datetime, now: datetime
-) -> tuple[list[DueAction], list[Blocked]]:
-    """What of `found` can be handed out, and what can't for its text; the others are ended."""
-    contact_ids = [each.contact_id for each in found]
-    people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(contact_ids)))}
-    refused = suppressions.of_contacts(session, contact_ids=contact_ids, now=now)
-    texts = Texts.of_campaigns(session, {each.instance_id for each in found})
-    handed: list[DueAction] = []
-    blocked: list[Blocked] = []
-    for each in found:
-        if each.contact_id in refused:
-            each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
-            continue
-        step = texts.next_step(each)
-        if step is None:
-            each.stop(Stop(EnrollmentCommand.COMPLETE, StopReason.FINISHED))
-            continue
-        try:
-            text_ = texts.render(each.instance_id, step, people[each.contact_id])
-        except InvalidInput as error:
-            each.status = move_enrollment(each.status, EnrollmentCommand.PAUSE)
-            blocked.append(Blocked(each, step, str(error)))
-        else:
-            each.next_action_at = until
-            handed.append(DueAction(each, people[each.contact_id], step, text_, until))
-    return handed, blocked
-
-
-_WRITE_CLAIMS = text("""
-    INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
-                                  lease_token, lease_until, error)
-    SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until, error
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
-        instance_id uuid, id uuid, enrollment_id uuid, step_number int, channel text, a_b_variant text, status text,
-        lease_token uuid, lease_until timestamptz, error text)
-    ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
-    SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
-        error = excluded.error, a_b_variant = excluded.a_b_variant, updated_at = now()
-    RETURNING instance_id, enrollment_id, id
-""")
-
-
-def _write_claims(session: Session, handed: Sequence[DueAction], blocked: Sequence[Blocked]) -> dict[Key, UUID]:
-    """enrollment -> its action. A step that was sent is behind its enrollment, so it can't be among these."""
-    rows = [
-        _action_row(due.enrollment, due.step, ActionStatus.CLAIMED, lease=(due.lease_token, due.lease_until))
-        for due in handed
-    ]
-    rows += [_action_row(each.enrollment, each.step, ActionStatus.FAILED, error=each.reason) for each in blocked]
-    if not rows:
-        return {}
-    written = session.execute(_WRITE_CLAIMS, rows_parameter(rows))
-    return {Key(instance_id, enrollment_id): id_ for instance_id, enrollment_id, id_ in written}
-
-
-def _action_row(
-    enrollment: Enrollment,
-    step: Step,
-    status: ActionStatus,
-    *,
-    lease: tuple[UUID | None, datetime | None] = (None, None),
-    error: str | None = None,
-) -> dict[str, Any]:
-    return {
-        "instance_id": enrollment.instance_id,
-        "id": new_id(),
-        "enrollment_id": enrollment.id,
-        "step_number": step.step_number,
-        "channel": step.channel,
-        "a_b_variant": step.a_b_variant,
-        "status": status,
-        "lease_token": lease[0],
-        "lease_until": lease[1],
-        "error": error,
-    }
 
 
 def complete(
@@ -244,12 +51,21 @@ def complete(
         _record(session, enrollment, action, _sent_event_type(session, action), provider, provider_message_id, now)
     elif outcome is ActionOutcome.SKIPPED:
         action.status, action.error = ActionStatus.SKIPPED, error
-        sequence = steps.of_campaigns(session, instance_ids=[enrollment.instance_id])[enrollment.instance_id]
+        plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
+        plans.locate(session, plans={enrollment.instance_id: plan}, enrollments=[enrollment])
         if enrollment.is_open:
-            enrollment.pass_step(action.step_number, now, sequence)
+            enrollment.pass_step(action.step_number, now, plan)
         enrollment_state.save(session, before=before, after=[enrollment])
     else:
         _fail(session, enrollment, action, provider, error, now)
+    if outcome is not ActionOutcome.SENT:
+        pacing.give_back(
+            session,
+            instance_id=action.instance_id,
+            channel=Channel(action.channel),
+            account=action.sender,
+            reserved_on=action.reserved_on,
+        )
     session.flush()  # the rows are read back below
     session.refresh(action)
     return action, _enrollment_row(session, enrollment)
@@ -338,7 +154,7 @@ def preview(session: Session, *, enrollment_id: UUID, step_number: int | None) -
     if row is None:
         raise NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
     texts = Texts.of_campaigns(session, {row.instance_id})
-    sequence = texts.sequences[row.instance_id]
+    sequence = texts.plans[row.instance_id].steps
     if step_number is None:
         step = next_step(sequence, row.current_step, row.a_b_variant)
     else:

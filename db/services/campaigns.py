@@ -8,11 +8,11 @@ from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.errors import NotFound, Refused
-from db.domain.scheduling import Step, due_at, next_step, variants
+from db.domain.scheduling import Plan, due_at, next_step, variants
 from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
 from db.models import CampaignInstance, CampaignTemplate
 from db.postgres.json import rows_parameter
-from db.services import counters, steps
+from db.services import counters, plans
 from db.services.paging import Page, page
 
 # Enough to make round trips cheap, and few enough to stay far from statement_timeout.
@@ -37,7 +37,7 @@ def create(
     )
     session.add(campaign)
     session.flush()  # the steps are read through the campaign
-    if not _steps(session, campaign.id):
+    if not plans.of_campaign(session, instance_id=campaign.id).steps:
         raise Refused("This template has no active step. Add steps with update_template, then create the campaign.")
     return campaign
 
@@ -76,14 +76,20 @@ def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any]) -> Ca
 
 
 def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
-    """Start a draft or resume a paused campaign. Who is enrolled becomes active; the first step falls due."""
+    """Start a draft or resume a paused campaign. Who is enrolled becomes active; the first step falls due.
+
+    Refused where its sending window never opens.
+    """
     campaign = _lock(session, campaign_id)
     campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.START)
     if campaign.started_at is None:
         campaign.started_at = now
     campaign.paused_at = None
     session.flush()  # the enrollments are moved by a statement of their own
-    _activate(session, campaign_id, _steps(session, campaign_id), now)
+    plan = plans.of_campaign(session, instance_id=campaign_id)
+    if plan.sending.opening(now) is None:
+        raise Refused("The sending window of this campaign never opens. Change settings with update_campaign first.")
+    _activate(session, campaign_id, plan, now)
     return campaign
 
 
@@ -131,10 +137,6 @@ def _not_found(campaign_id: UUID) -> NotFound:
     return NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
 
 
-def _steps(session: Session, campaign_id: UUID) -> list[Step]:
-    return steps.of_campaigns(session, instance_ids=[campaign_id])[campaign_id]
-
-
 # By key from chunk to chunk, so that no chunk reads again what the ones before it have moved.
 _PICKED = """
     picked AS MATERIALIZED (
@@ -144,10 +146,12 @@ _PICKED = """
     )
 """
 _LAST = "SELECT (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)"
+# A moment for every variant and time zone that the campaign has, and one for whoever has changed theirs meanwhile.
 _DUE = """
     coalesce(
-        (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, due timestamptz)
-         WHERE f.variant = e.a_b_variant),
+        (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, zone text, due timestamptz)
+         WHERE f.variant IS NOT DISTINCT FROM e.a_b_variant AND f.zone IS NOT DISTINCT FROM (
+             CASE WHEN CAST(:follows AS bool) THEN (SELECT c.timezone FROM contacts c WHERE c.id = e.contact_id) END)),
         CAST(:due AS timestamptz))
 """
 _ACTIVATE = text(f"""
@@ -171,18 +175,31 @@ _SCHEDULE_HELD = text(f"""
 """)
 
 
-def _activate(session: Session, campaign_id: UUID, sequence: list[Step], now: datetime) -> None:
-    dues = [{"variant": variant, "due": _first_due(sequence, variant, now)} for variant in variants(sequence)]
-    values = {**rows_parameter(dues), "due": _first_due(sequence, None, now), "campaign": campaign_id}
+_ZONES = text("""
+    SELECT DISTINCT c.timezone FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
+    WHERE e.instance_id = :campaign
+""")
+
+
+def _activate(session: Session, campaign_id: UUID, plan: Plan, now: datetime) -> None:
+    follows = plan.sending.follows_contact
+    zones = set(session.scalars(_ZONES, {"campaign": campaign_id})) if follows else {None}
+    dues = [
+        {"variant": variant, "zone": zone, "due": _first_due(plan, variant, zone, now)}
+        for variant in (None, *variants(plan.steps))
+        for zone in zones
+    ]
+    fallback = _first_due(plan, None, None, now)
+    values = {**rows_parameter(dues), "due": fallback, "follows": follows, "campaign": campaign_id}
     session.execute(_SCHEDULE_HELD, values)
     moved = _in_chunks(session, _ACTIVATE, {**values, "from": EnrollmentStatus.ENROLLED})
     changes = {(campaign_id, EnrollmentStatus.ENROLLED): -moved, (campaign_id, EnrollmentStatus.ACTIVE): moved}
     counters.add_statuses(session, changes)
 
 
-def _first_due(sequence: list[Step], variant: str | None, now: datetime) -> datetime:
-    step = next_step(sequence, 0, variant)
-    return due_at(now, step) if step else now
+def _first_due(plan: Plan, variant: str | None, zone: str | None, now: datetime) -> datetime:
+    step = next_step(plan.steps, 0, variant)
+    return due_at(now, step, plan.sending, zone) if step else now
 
 
 def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) -> int:

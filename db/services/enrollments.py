@@ -14,7 +14,7 @@ from db.domain.errors import NotFound, Refused
 from db.domain.events import Stop
 from db.domain.funnel import Enrollment
 from db.domain.ids import new_ids
-from db.domain.scheduling import Step, assign_variant, due_at, next_step, variants
+from db.domain.scheduling import Plan, assign_variant, due_at, next_step, variants
 from db.domain.states import (
     ActionStatus,
     CampaignStatus,
@@ -28,7 +28,7 @@ from db.domain.states import (
 )
 from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact
 from db.postgres.json import rows_parameter
-from db.services import campaigns, contacts, counters, enrollment_state, orphans, steps, suppressions
+from db.services import campaigns, contacts, counters, enrollment_state, orphans, plans, suppressions
 from db.services.paging import Page, page
 
 
@@ -59,11 +59,11 @@ def enroll(
         if contact_id in refused:
             reason = f"suppressed: {refused[contact_id]}"
             answers[row] = Enrolled(EnrollVerdict.SUPPRESSED, contact_id=contact_id, reason=reason)
-    sequence = steps.of_campaigns(session, instance_ids=[campaign_id])[campaign_id]
+    plan = plans.of_campaign(session, instance_id=campaign_id)
     is_running = campaign.status != CampaignStatus.DRAFT
     first = start_at or (now if is_running else None)
     status = EnrollmentStatus.ACTIVE if is_running else EnrollmentStatus.ENROLLED
-    inserted = _insert(session, campaign_id, set(welcome.values()), sequence, status, first)
+    inserted = _insert(session, campaign_id, set(welcome.values()), plan, status, first)
     answers |= _answers(session, campaign_id, welcome, inserted)
     if inserted:
         counters.add_statuses(session, {(campaign_id, status): len(inserted)})
@@ -123,20 +123,21 @@ def _insert(
     session: Session,
     campaign_id: UUID,
     contact_ids: Collection[UUID],
-    sequence: Sequence[Step],
+    plan: Plan,
     status: EnrollmentStatus,
     first: datetime | None,
 ) -> dict[UUID, UUID]:
     """contact -> enrollment, of those who were not enrolled before."""
     if not contact_ids:
         return {}
-    names = variants(sequence)
-    opening = {variant: next_step(sequence, 0, variant) for variant in (None, *names)}
+    names = variants(plan.steps)
+    opening = {variant: next_step(plan.steps, 0, variant) for variant in (None, *names)}
+    zones = plans.zones(session, contact_ids=contact_ids) if plan.sending.follows_contact else {}
     rows: list[dict[str, Any]] = []
     for id_, contact_id in zip(new_ids(len(contact_ids)), contact_ids, strict=True):
         variant = assign_variant(names, campaign_id, contact_id)
         step = opening[variant]
-        due = due_at(first, step) if first and step else first
+        due = due_at(first, step, plan.sending, zones.get(contact_id)) if first and step else first
         rows.append({"id": id_, "contact_id": contact_id, "next_action_at": due, "a_b_variant": variant})
     values = {**rows_parameter(rows), "campaign": campaign_id, "status": status}
     return dict(tuple(row) for row in session.execute(_INSERT, values))
@@ -208,8 +209,9 @@ def _unsubscribe(session: Session, enrollment_id: UUID) -> None:
 
 def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
     """Skip the step that comes next. It is noted as skipped, so that nobody sends it later."""
-    sequence = steps.of_campaigns(session, instance_ids=[enrollment.instance_id])[enrollment.instance_id]
-    skipped = next_step(sequence, enrollment.current_step, enrollment.a_b_variant)
+    plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
+    plans.locate(session, plans={enrollment.instance_id: plan}, enrollments=[enrollment])
+    skipped = next_step(plan.steps, enrollment.current_step, enrollment.a_b_variant)
     if skipped is None:
         raise Refused("No step is left to advance past. Call update_enrollment with action complete to end it.")
     of_step = select(CampaignAction).filter_by(enrollment_id=enrollment.id, step_number=skipped.step_number)
@@ -225,7 +227,7 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
         session.add(action)
     # Whoever holds the step loses the lease with it, and is told so when the step is reported.
     action.status, action.lease_token, action.lease_until = ActionStatus.SKIPPED, None, None
-    enrollment.pass_step(skipped.step_number, now, sequence)
+    enrollment.pass_step(skipped.step_number, now, plan)
 
 
 @dataclass(frozen=True, slots=True)

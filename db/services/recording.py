@@ -23,13 +23,14 @@ from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop
 from db.domain.funnel import Action, Contribution, CounterKey, Deltas, Enrollment, contribution
 from db.domain.ids import new_ids
 from db.domain.metrics import MILESTONES, Milestone
-from db.domain.scheduling import Step, step_for
+from db.domain.scheduling import Plan, step_for
 from db.domain.states import Channel, EnrollmentStatus, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
-from db.services import counters, enrollment_state, steps, suppressions
+from db.services import counters, enrollment_state, plans, suppressions
 from db.services.enrollment_state import Key
 from db.services.locking import Locked, lock_enrollments, suppresses
 
+_NO_PLAN = Plan(())
 _CHANNELS = {str(channel): channel for channel in Channel}
 _TIMES = tuple(f"{milestone}_at" for milestone in MILESTONES)
 
@@ -76,7 +77,8 @@ class Batch:
 
     locked: Locked
     rows: list[_Row]
-    steps: dict[UUID, list[Step]] = field(default_factory=lambda: defaultdict(list))
+    plans: dict[UUID, Plan] = field(default_factory=dict[UUID, Plan])
+    """campaign -> its plan, where a send may have become known"""
     touched: dict[tuple[UUID, int], Touched] = field(default_factory=dict[tuple[UUID, int], Touched])
     """(enrollment, step number) -> what events have changed of its action"""
     deltas: Deltas = field(default_factory=Deltas)
@@ -150,7 +152,8 @@ def _read(session: Session, batch: Batch) -> None:
         _add_action(owners[n], row[1:])
     unknown = {row.key.instance_id for row in batch.rows if _may_reveal_a_send(row)}
     if unknown:
-        batch.steps.update(steps.of_campaigns(session, instance_ids=unknown))
+        batch.plans = plans.of_campaigns(session, instance_ids=unknown)
+        plans.locate(session, plans=batch.plans, enrollments=batch.locked.enrollments.values())
 
 
 def _add_action(owner: _Row, columns: Sequence[Any]) -> None:
@@ -175,7 +178,7 @@ def _attribute(batch: Batch, outcomes: list[Outcome | None]) -> None:
                 row.event,
                 row.enrollment,
                 row.actions.values(),
-                batch.steps[row.enrollment.instance_id],
+                batch.plans.get(row.enrollment.instance_id, _NO_PLAN).steps,
                 row.hint,
             )
         except InvalidInput as refusal:
@@ -229,7 +232,7 @@ def _apply(batch: Batch, row: _Row) -> None:
         action.apply(effect, row.event.occurred_at)
         _bind_message(batch, action, row.event)
         if action.sent_at != known:
-            row.enrollment.advance(action, batch.steps[row.enrollment.instance_id])
+            row.enrollment.advance(action, batch.plans[row.enrollment.instance_id])
     elif effect.milestone is Milestone.UNSUBSCRIBED and row.enrollment.status is not EnrollmentStatus.UNSUBSCRIBED:
         batch.deltas.add_one(_key_without_step(row), effect.milestone)
     if row.event.stop is not None:
@@ -243,7 +246,7 @@ def _touch(batch: Batch, row: _Row, step_number: int) -> Action:
         return batch.touched[key].action
     action = row.actions.get(step_number)
     if action is None:
-        step = step_for(batch.steps[row.enrollment.instance_id], step_number, row.enrollment.a_b_variant)
+        step = step_for(batch.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.a_b_variant)
         variant = step.a_b_variant if step else None
         action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
         batch.touched[key] = Touched(action, None, None)

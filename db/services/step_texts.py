@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.domain.funnel import Enrollment
-from db.domain.scheduling import Step, next_step
+from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import Channel
 from db.models import CampaignInstance, Contact, EmailSequence, LinkedInSequence
-from db.services import rendering, steps
+from db.services import plans, rendering
 
 STEP_TYPE_OF_EMAIL = "email"
 
@@ -31,7 +31,7 @@ class Texts:
     """The active steps of some campaigns with their texts."""
 
     campaigns: dict[UUID, CampaignInstance]
-    sequences: dict[UUID, list[Step]]
+    plans: dict[UUID, Plan]
     emails: dict[tuple[UUID, int, str | None], EmailSequence]
     linkedin: dict[tuple[UUID, int], LinkedInSequence]
 
@@ -46,15 +46,15 @@ class Texts:
         linkedin = session.scalars(select(LinkedInSequence).where(LinkedInSequence.template_id.in_(templates)))
         return cls(
             campaigns,
-            steps.of_campaigns(session, instance_ids=instance_ids),
+            plans.of_campaigns(session, instance_ids=instance_ids),
             {(each.template_id, each.step_number, each.a_b_variant): each for each in emails},
             {(each.template_id, each.step_number): each for each in linkedin},
         )
 
     def next_step(self, enrollment: Enrollment) -> Step | None:
         """The step that comes next for this enrollment, or None."""
-        sequence = self.sequences[enrollment.instance_id]
-        return next_step(sequence, enrollment.current_step, enrollment.a_b_variant)
+        steps = self.plans[enrollment.instance_id].steps
+        return next_step(steps, enrollment.current_step, enrollment.a_b_variant)
 
     def render(self, instance_id: UUID, step: Step, contact: Contact) -> Text:
         """The step for one person. MissingVariable or InvalidInput say why it can't be sent as it is."""
@@ -70,10 +70,16 @@ class Texts:
         return Text(linkedin.type, None, message)
 
 
-_PERSONAL = ("email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone")
+PERSONAL = ("email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone")
 
 
 def variables(contact: Contact, campaign: CampaignInstance) -> dict[str, Any]:
-    """What a text may use: the person's fields, `attributes`, and `campaign.name`. An empty field counts as missing."""
-    personal = {name: value for name in _PERSONAL if (value := getattr(contact, name))}
-    return {**personal, "attributes": contact.attributes, "campaign": {"name": campaign.name}}
+    """What a text may use: the person's fields, `attributes`, and `campaign` with the campaign's name and variables.
+    An empty field counts as missing."""
+    personal = {name: value for name in PERSONAL if (value := getattr(contact, name))}
+    return {**personal, "attributes": contact.attributes, "campaign": campaign_variables(campaign)}
+
+
+def campaign_variables(campaign: CampaignInstance) -> dict[str, Any]:
+    """What `campaign` holds in a text: `name`, and the variables of the campaign's settings."""
+    return {**campaign.settings.get("variables", {}), "name": campaign.name}

@@ -6,13 +6,15 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.domain.holds import HoldReason
 from db.domain.states import Channel
 from mcp_server.schemas.base import Answer, Maybe
 from mcp_server.schemas.contacts import ContactOut
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 
 if TYPE_CHECKING:
-    from db.services.actions import DueAction
+    from db.services.claims import DueAction
+    from db.services.explaining import Explanation
 
 
 class DueActionOut(Answer):
@@ -23,6 +25,7 @@ class DueActionOut(Answer):
     enrollment_id: UUID
     contact: ContactOut
     channel: Channel
+    sender: Annotated[Maybe[str], Field(description="The account to send from, where the campaign names one.")] = None
     step_number: int
     step_type: Annotated[str, Field(description="email, or the type of the LinkedIn step.")]
     a_b_variant: Maybe[str] = None
@@ -31,7 +34,6 @@ class DueActionOut(Answer):
 
     @classmethod
     def of(cls, due: "DueAction") -> Self:
-        assert due.action_id is not None, "a claimed action has been written"
         return cls(
             action_id=due.action_id,
             lease_token=due.lease_token,
@@ -40,6 +42,7 @@ class DueActionOut(Answer):
             enrollment_id=due.enrollment.id,
             contact=ContactOut.model_validate(due.contact),
             channel=due.step.channel,
+            sender=due.sender,
             step_number=due.step.step_number,
             step_type=due.text.step_type,
             a_b_variant=due.step.a_b_variant,
@@ -58,6 +61,33 @@ class ClaimDueAnswer(Answer):
 class CompleteActionAnswer(Answer):
     action: ActionOut
     enrollment: EnrollmentOut
+
+
+class HoldOut(Answer):
+    """`until` is when it ends by itself; without one it takes a person."""
+
+    reason: HoldReason
+    detail: str
+    until: Maybe[datetime] = None
+
+
+class ExplainAnswer(Answer):
+    due: Annotated[bool, Field(description="claim_due_actions would hand it out now.")]
+    next_at: Annotated[Maybe[datetime], Field(description="When it can move; left out if that takes a person.")] = None
+    holds: Annotated[list[HoldOut], Field(description="What holds it back, in the order in which it is looked at.")]
+    channel: Maybe[Channel] = None
+    step_number: Annotated[Maybe[int], Field(description="The step that comes next.")] = None
+
+    @classmethod
+    def of(cls, explanation: "Explanation") -> Self:
+        step = explanation.step
+        return cls(
+            due=explanation.is_due,
+            next_at=explanation.next_at,
+            holds=[HoldOut.model_validate(hold) for hold in explanation.holds],
+            channel=step.channel if step else None,
+            step_number=step.step_number if step else None,
+        )
 
 
 class PreviewAnswer(Answer):

@@ -1,7 +1,7 @@
 """Campaigns."""
 
-from datetime import datetime
-from typing import Annotated, Any, Self
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 from zoneinfo import available_timezones
 
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from db.domain import rules
+from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
 from mcp_server.schemas.base import Answer, Given, Line, Maybe
 
@@ -24,21 +25,75 @@ TimeZone = Annotated[
 ]
 
 
-class CampaignSettings(Given):
-    """How a campaign sends."""
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+assert get_args(Weekday) == WEEKDAYS
 
-    timezone: TimeZone | None = None
-    daily_limit: (
-        Annotated[
-            int,
-            Field(
-                ge=1,
-                le=1_000_000,
-                description="Steps a day at most. Kept for whoever sends; claim_due_actions does not count yet.",
-            ),
-        ]
-        | None
-    ) = None
+WallTime = Annotated[
+    str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="HH:MM on the wall clock of the time zone.")
+]
+EndTime = Annotated[
+    str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", description="HH:MM, exclusive; 24:00 is midnight.")
+]
+DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX, description="Steps handed out a day at most.")]
+MinGap = Annotated[
+    int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX, description="Seconds from one step handed out to the next.")
+]
+
+
+class SendingWindow(Given):
+    """When steps are handed out; what falls due outside waits for the next opening."""
+
+    days: Annotated[list[Weekday], Field(max_length=7)] = ["mon", "tue", "wed", "thu", "fri"]
+    start: WallTime
+    end: EndTime
+
+
+class RampUp(Given):
+    """A daily limit that starts low and grows; it holds while it is below daily_limit."""
+
+    start: Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX, description="On the day of start_campaign.")]
+    increase: Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX, description="More on each day after it.")]
+
+
+class Sender(Given):
+    """An account to send from. Campaigns that name the same one share its limits; the tightest holds."""
+
+    account: Annotated[Line, Field(min_length=1, max_length=rules.SENDER_MAX, description="Mailbox or profile.")]
+    daily_limit: DailyLimit | None = None
+    min_gap_seconds: MinGap | None = None
+
+
+class Senders(Given):
+    email: Sender | None = None
+    linkedin: Sender | None = None
+
+
+VariableName = Annotated[Line, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class CampaignSettings(Given):
+    """How a campaign sends. Days are days in its time zone."""
+
+    timezone: Annotated[TimeZone | None, Field(description="IANA name; UTC if left out.")] = None
+    use_contact_timezone: Annotated[
+        bool | None, Field(description="Read the window in each person's time zone, where it is known.")
+    ] = None
+    sending_window: Annotated[SendingWindow | None, Field(description="Any time if left out.")] = None
+    holidays: Annotated[
+        list[date] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days on which nothing is handed out.")
+    ] = None
+    daily_limit: DailyLimit | None = None
+    min_gap_seconds: MinGap | None = None
+    ramp_up: RampUp | None = None
+    senders: Senders | None = None
+    variables: Annotated[
+        dict[VariableName, Line | int | float | bool] | None,
+        Field(max_length=100, description="For the texts: {{ campaign.NAME }}."),
+    ] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept, read by db.domain.sending.of_settings: what is not set is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class CampaignOut(Answer):

@@ -6,9 +6,16 @@ from uuid import UUID
 from pydantic import Field
 
 from db import services
+from db.domain.errors import InvalidInput
 from db.domain.rules import DESCRIPTION_MAX, PROVIDER_ID_MAX, PROVIDER_MAX
 from db.domain.states import ActionOutcome, Channel
-from mcp_server.schemas.actions import ClaimDueAnswer, CompleteActionAnswer, DueActionOut, PreviewAnswer
+from mcp_server.schemas.actions import (
+    ClaimDueAnswer,
+    CompleteActionAnswer,
+    DueActionOut,
+    ExplainAnswer,
+    PreviewAnswer,
+)
 from mcp_server.schemas.base import Line
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber
@@ -31,7 +38,7 @@ def claim_due_actions(
     meanwhile; a lease that runs out makes it due again. People who are suppressed are stopped, and a step whose text
     lacks a variable pauses its enrollment with the reason. With nothing due, next_due_at says when to come back.
     """
-    claim = services.actions.claim(
+    claim = services.claims.claim(
         call.session,
         campaign_id=campaign_id,
         channel=channel,
@@ -87,3 +94,18 @@ def preview_action(call: Call, enrollment_id: UUID, step_number: StepNumber | No
         subject=text.subject,
         body=text.body,
     )
+
+
+@actions.read("Explain what is due")
+def explain_due(call: Call, enrollment_id: UUID | None = None, campaign_id: UUID | None = None) -> ExplainAnswer:
+    """Say whether the next step of an enrollment, or any step of a campaign, can be handed out now; if not, what holds
+    it back and when that ends. Give one of the two. Changes nothing. Next: what the details of the holds name.
+    """
+    if (enrollment_id is None) == (campaign_id is None):
+        raise InvalidInput("Give enrollment_id or campaign_id, and not both.")
+    if enrollment_id is not None:
+        found = services.explaining.enrollment(call.session, enrollment_id=enrollment_id, now=call.now)
+    else:
+        assert campaign_id is not None, "one of the two was given"
+        found = services.explaining.campaign(call.session, campaign_id=campaign_id, now=call.now)
+    return ExplainAnswer.of(found)

@@ -198,4 +198,4 @@ def _answer(campaign: object) -> CampaignAnswer:
 
 
 def _settings(settings: CampaignSettings | None) -> dict[str, Any] | None:
-    return None if settings is None else settings.model_dump(mode="json", exclude_none=True)
+    return None if settings is None else settings.to_json()

@@ -16,6 +16,7 @@ def uuid(number: int) -> str:
 
 
 TEMPLATE, EMAIL_TEMPLATE, CAMPAIGN, ENROLLMENT = uuid(1), uuid(2), uuid(3), uuid(4)
+OTHER_CAMPAIGN = uuid(18)
 ADA, BEN, CLEO = uuid(5), uuid(6), uuid(7)
 PROFILE = "https://www.linkedin.com/in/"
 
@@ -44,6 +45,9 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("suppressions", {"id": uuid(13), "domain": "stop.example.com", "reason": "manual"}),
     ("suppressions", {"id": uuid(14), "linkedin_url": f"{PROFILE}stop", "reason": "manual"}),
     ("campaign_instances", {"id": CAMPAIGN, "template_id": TEMPLATE, "name": "Spring"}),
+    ("campaign_instances", {"id": OTHER_CAMPAIGN, "template_id": TEMPLATE, "name": "Summer"}),
+    ("campaign_usage", {"instance_id": CAMPAIGN, "day": "2026-03-02", "used": 1}),
+    ("sender_usage", {"channel": "email", "account": "sales@example.com", "day": "2026-03-02", "used": 1}),
     (
         "campaign_enrollments",
         {"instance_id": CAMPAIGN, "id": ENROLLMENT, "contact_id": ADA, "status": "enrolled"},
@@ -118,6 +122,8 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "idempotency_keys": {**_STANDING["idempotency_keys"], "key": "key-2"},
     "campaign_metrics": {**_STANDING["campaign_metrics"], "step_number": 2},
     "campaign_enrollment_totals": {"instance_id": CAMPAIGN, "status": "active", "total": 1},
+    "campaign_usage": {**_STANDING["campaign_usage"], "instance_id": OTHER_CAMPAIGN},
+    "sender_usage": {**_STANDING["sender_usage"], "channel": "linkedin"},
 }
 
 
@@ -179,6 +185,7 @@ FORMS = [
     unknown_word("orphaned_events", "channel"),
     unknown_word("campaign_metrics", "channel"),
     unknown_word("campaign_enrollment_totals", "status"),
+    unknown_word("sender_usage", "channel"),
     *too_short_or_long("campaign_templates", "name", 1, rules.NAME_MAX),
     *too_short_or_long("campaign_templates", "description", 0, rules.DESCRIPTION_MAX),
     *too_short_or_long("email_sequences", "subject", 1, rules.SUBJECT_MAX),
@@ -207,6 +214,8 @@ FORMS = [
     *too_short_or_long("campaign_actions", "a_b_variant", 1, rules.VARIANT_MAX),
     *too_short_or_long("campaign_actions", "provider", 1, rules.PROVIDER_MAX),
     *too_short_or_long("campaign_actions", "provider_message_id", 1, rules.PROVIDER_ID_MAX),
+    *too_short_or_long("campaign_actions", "sender", 1, rules.SENDER_MAX),
+    *too_short_or_long("sender_usage", "account", 1, rules.SENDER_MAX),
     *too_short_or_long("campaign_events", "provider", 1, rules.PROVIDER_MAX),
     *too_short_or_long("campaign_events", "provider_event_id", 1, rules.PROVIDER_ID_MAX),
     *too_short_or_long("orphaned_events", "reason", 1, 500),
@@ -276,6 +285,8 @@ RELATIONS = [
     check("campaign_metrics", "clicked_total_clicks", sent=1, delivered=1, opened=1, clicked=1),
     check("campaign_metrics", "not_negative", total_opens=-1),
     check("campaign_enrollment_totals", "total", total=-1),
+    check("campaign_usage", "used", used=-1),
+    check("sender_usage", "used", used=-1),
 ]
 UNIQUE = [
     Case("uq_email_sequences_template_id_step_number_a_b_variant", "email_sequences", {"step_number": 1}),
@@ -310,6 +321,7 @@ REFERENCES = [
     Case("fk_campaign_events_campaign_enrollments", "campaign_events", {"enrollment_id": NOWHERE}),
     Case("fk_campaign_metrics_campaign_instances", "campaign_metrics", {"instance_id": NOWHERE}),
     Case("fk_campaign_enrollment_totals_campaign_instances", "campaign_enrollment_totals", {"instance_id": NOWHERE}),
+    Case("fk_campaign_usage_campaign_instances", "campaign_usage", {"instance_id": NOWHERE}),
 ]
 # No row can break these alone: the key of template_steps holds the same template, and is looked at first.
 IMPLIED = {"fk_email_sequences_campaign_templates", "fk_linkedin_sequences_campaign_templates"}

@@ -16,7 +16,7 @@ from db.domain.errors import InvalidTransition
 from db.domain.events import EFFECTS, IMPLIES, EventType, NewEvent
 from db.domain.funnel import Action, CounterKey, Deltas, Enrollment, contribution
 from db.domain.metrics import COUNTERS, MILESTONES, RATES, Milestone, rates
-from db.domain.scheduling import Step, assign_variant, due_at, next_step, step_for, variants
+from db.domain.scheduling import Plan, Step, assign_variant, due_at, next_step, step_for, variants
 from db.domain.states import (
     CAMPAIGN_TRANSITIONS,
     ENROLLMENT_TRANSITIONS,
@@ -34,6 +34,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CAMPAIGN, ENROLLMENT, PERSON = UUID(int=1), UUID(int=2), UUID(int=3)
 EMAIL = [type_ for type_, effect in EFFECTS.items() if effect.channel is Channel.EMAIL]
 STEPS = [Step(1, Channel.EMAIL, 0), Step(2, Channel.EMAIL, 24), Step(3, Channel.EMAIL, 48)]
+PLAN = Plan(STEPS)
 
 # An event of the email channel: its type, its step, and its minute after noon.
 Happened = tuple[EventType, int, int]
@@ -185,7 +186,7 @@ def test_an_unsubscribe_wins_in_whatever_order(others: list[EventType], place: i
     person = stopped_by(*others[:place], EventType.UNSUBSCRIBED, *others[place:], status=status)
     assert person.status is EnrollmentStatus.UNSUBSCRIBED
     assert person.next_action_at is None
-    person.advance(sent(1, 0), STEPS)
+    person.advance(sent(1, 0), PLAN)
     assert (person.status, person.current_step) == (EnrollmentStatus.UNSUBSCRIBED, 0)
 
 
@@ -219,28 +220,28 @@ def sent(number: int, minute: int) -> Action:
 
 def test_a_send_makes_the_next_step_due_after_its_delay() -> None:
     person = enrollment()
-    person.advance(sent(1, 30), STEPS)
+    person.advance(sent(1, 30), PLAN)
     assert (person.current_step, person.next_action_at) == (1, moment(30) + timedelta(hours=24))
 
 
 def test_the_last_send_finishes_the_enrollment() -> None:
     person = enrollment()
-    person.advance(sent(3, 0), STEPS)
+    person.advance(sent(3, 0), PLAN)
     assert (person.status, person.stop_reason) == (EnrollmentStatus.COMPLETED, StopReason.FINISHED)
     assert person.next_action_at is None
 
 
 def test_a_late_message_of_an_earlier_step_moves_nothing() -> None:
     person = enrollment()
-    person.advance(sent(2, 60), STEPS)
+    person.advance(sent(2, 60), PLAN)
     before = replace(person)
-    person.advance(sent(1, 90), STEPS)
+    person.advance(sent(1, 90), PLAN)
     assert person == before
 
 
 def test_what_has_ended_is_not_advanced() -> None:
     person = stopped_by(EventType.REPLIED)
-    person.advance(sent(2, 0), STEPS)
+    person.advance(sent(2, 0), PLAN)
     assert (person.current_step, person.next_action_at) == (0, None)
 
 

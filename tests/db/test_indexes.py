@@ -14,10 +14,13 @@ from sqlalchemy.orm import Session
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.events import EventType, NewEvent
 from db.domain.metrics import GroupBy
+from db.domain.scheduling import Plan
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus, PathType, SuppressionReason, TemplateType
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import campaigns, contacts, enrollments, events, metrics, suppressions, templates
+from db.services import campaigns, contacts, enrollments, events, metrics, queue, suppressions, templates
+from db.services.pacing import Budget
+from db.services.queue import Lane
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BIG = (
@@ -202,14 +205,13 @@ def test_a_table_without_the_index_would_be_noticed(database: Database) -> None:
 
 
 def test_what_falls_due_next_is_read_in_order_from_an_index_of_its_own(database: Database) -> None:
-    due = text("""
-        SELECT id FROM campaign_enrollments
-        WHERE status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= now()
-        ORDER BY next_action_at LIMIT 10
-    """)
-    plan = plans(database, lambda session, _campaign, _enrollment: session.execute(due))
-    assert "Index Scan using ix_campaign_enrollments_due" in plan
-    assert "Sort" not in plan
+    def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+        lane, budget = Lane(campaign_id, (Channel.EMAIL,)), Budget({campaign_id: Plan(())})
+        return queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
+
+    plan = plans(database, take)
+    # Within a campaign nothing is sorted; what stands in front of each campaign is.
+    assert re.search(r"Limit [^\n]*\n *->  LockRows [^\n]*\n *->  Index Scan using ix_campaign_enrollments_due", plan)
 
 
 def test_a_report_never_looks_at_events_or_enrollments(database: Database) -> None:

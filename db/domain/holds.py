@@ -1,0 +1,132 @@
+"""What holds an action back. One set of rules: claim_due_actions acts on them, and explain_due shows them.
+
+A hold with `until` ends by itself then. One without waits for a person: to resume, to fill in, to start.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from db.domain.funnel import Enrollment
+from db.domain.sending import Limits, Sending, Usage
+from db.domain.states import CampaignStatus, EnrollmentStatus
+
+
+class HoldReason(StrEnum):
+    CAMPAIGN_NOT_STARTED = "campaign_not_started"
+    CAMPAIGN_PAUSED = "campaign_paused"
+    CAMPAIGN_ENDED = "campaign_ended"
+    ENROLLMENT_PAUSED = "enrollment_paused"
+    ENROLLMENT_ENDED = "enrollment_ended"
+    SUPPRESSED = "suppressed"
+    NO_STEP_LEFT = "no_step_left"
+    MISSING_VARIABLE = "missing_variable"
+    INVALID_TEXT = "invalid_text"
+    LEASE_HELD = "lease_held"
+    STEP_DELAY = "step_delay"
+    OUTSIDE_WINDOW = "outside_window"
+    DAILY_LIMIT = "daily_limit"
+    MIN_GAP = "min_gap"
+    SENDER_DAILY_LIMIT = "sender_daily_limit"
+    SENDER_MIN_GAP = "sender_min_gap"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One reason why something is not handed out now. `detail` is a sentence for whoever asks."""
+
+    reason: HoldReason
+    detail: str
+    until: datetime | None = None
+
+
+_STATES = {
+    CampaignStatus.DRAFT: Hold(
+        HoldReason.CAMPAIGN_NOT_STARTED, "The campaign is a draft. start_campaign makes its steps fall due."
+    ),
+    CampaignStatus.PAUSED: Hold(HoldReason.CAMPAIGN_PAUSED, "The campaign is paused. start_campaign resumes it."),
+    CampaignStatus.COMPLETED: Hold(HoldReason.CAMPAIGN_ENDED, "The campaign is completed."),
+    CampaignStatus.FAILED: Hold(HoldReason.CAMPAIGN_ENDED, "The campaign has failed."),
+}
+
+
+def of_campaign(status: CampaignStatus, sending: Sending, now: datetime) -> list[Hold]:
+    """What holds every action of the campaign back. A window that follows the person is left to `of_window`."""
+    holds = [_STATES[status]] if status in _STATES else []
+    if not sending.follows_contact or sending.opening(now) is None:
+        holds += of_window(sending, None, now)
+    return holds
+
+
+def of_window(sending: Sending, contact_zone: str | None, now: datetime) -> list[Hold]:
+    """The closed window, or nothing."""
+    opening = sending.opening(now, contact_zone)
+    if opening == now:
+        return []
+    name = sending.zone_for(contact_zone).key
+    if opening is None:
+        return [Hold(HoldReason.OUTSIDE_WINDOW, "The sending window never opens. Change it with update_campaign.")]
+    return [Hold(HoldReason.OUTSIDE_WINDOW, f"Outside the sending window in {name}.", opening)]
+
+
+@dataclass(slots=True)
+class Places:
+    """How many more may be handed out now (None: any number), and what holds back those for whom there is no place."""
+
+    free: int | None = None
+    hold: Hold | None = None
+
+
+def places(sending: Sending, limits: Limits, usage: Usage, now: datetime, sender: str | None = None) -> Places:
+    """What `limits` (the campaign's, or those of the account `sender`) leave after `usage`."""
+    who = f"The account {sender}" if sender else "The campaign"
+    waiting = _waiting_for_the_gap(limits, usage, now, who, is_sender=sender is not None)
+    if limits.daily is None:
+        return waiting
+    left = max(0, limits.daily - usage.used_on(sending.today(now)))
+    if left and waiting.free is not None:
+        return waiting
+    reason = HoldReason.SENDER_DAILY_LIMIT if sender else HoldReason.DAILY_LIMIT
+    return Places(left, Hold(reason, f"{who} has reached its daily limit of {limits.daily}.", sending.tomorrow(now)))
+
+
+def _waiting_for_the_gap(limits: Limits, usage: Usage, now: datetime, who: str, *, is_sender: bool) -> Places:
+    if limits.gap == timedelta(0):
+        return Places()
+    open_at = now if usage.last_at is None else max(now, usage.last_at + limits.gap)
+    reason = HoldReason.SENDER_MIN_GAP if is_sender else HoldReason.MIN_GAP
+    detail = f"{who} waits {limits.gap.total_seconds():g} s from one send to the next."
+    return (
+        Places(1, Hold(reason, detail, now + limits.gap))
+        if open_at == now
+        else Places(0, Hold(reason, detail, open_at))
+    )
+
+
+def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: datetime) -> list[Hold]:
+    """What holds the enrollment back by its own state; `lease_until` is that of the step that comes next."""
+    if enrollment.status is EnrollmentStatus.PAUSED:
+        return [Hold(HoldReason.ENROLLMENT_PAUSED, "The enrollment is paused. update_enrollment resumes it.")]
+    if not enrollment.is_open:
+        ended = f"The enrollment is {enrollment.status} ({enrollment.stop_reason})."
+        return [Hold(HoldReason.ENROLLMENT_ENDED, ended)]
+    if lease_until is not None and lease_until > now:
+        return [Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", lease_until)]
+    return [] if enrollment.next_action_at is None else not_before(enrollment.next_action_at, now)
+
+
+def not_before(due: datetime, now: datetime) -> list[Hold]:
+    """The delay of a step that falls due at that moment, while it lasts."""
+    return [Hold(HoldReason.STEP_DELAY, "The step is not due yet.", due)] if due > now else []
+
+
+def can_move_at(holds: Sequence[Hold], sending: Sending, contact_zone: str | None, now: datetime) -> datetime | None:
+    """The next moment at which nothing of `holds` stands in the way; None if that needs a person."""
+    if any(hold.until is None for hold in holds):
+        return None
+    return sending.opening(max(_untils(holds), default=now), contact_zone)
+
+
+def _untils(holds: Iterable[Hold]) -> list[datetime]:
+    return [hold.until for hold in holds if hold.until is not None]

@@ -1,0 +1,150 @@
+"""When and how much a campaign sends: its calendar, its limits, and those of the accounts it sends from.
+
+Pure functions of a campaign's settings. A day is a day on the wall calendar of the campaign's time zone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from db.domain.states import Channel
+from db.domain.windows import Calendar, Window, local_day, next_open
+
+ALWAYS_OPEN = Calendar()
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At most `daily` sends a day (None: any number), and `gap` from one to the next."""
+
+    daily: int | None = None
+    gap: timedelta = timedelta(0)
+
+    @property
+    def are_set(self) -> bool:
+        return self.daily is not None or self.gap > timedelta(0)
+
+    def tightened(self, other: "Limits") -> "Limits":
+        """Both at once: the smaller number and the longer gap."""
+        numbers = [each.daily for each in (self, other) if each.daily is not None]
+        return Limits(min(numbers, default=None), max(self.gap, other.gap))
+
+
+@dataclass(frozen=True, slots=True)
+class RampUp:
+    """`start` sends on the first day, `increase` more on each day after it."""
+
+    start: int
+    increase: int
+
+    def limit(self, days_since_start: int) -> int:
+        return self.start + self.increase * max(0, days_since_start)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """An account that a campaign sends from on one channel. Campaigns may share it, and its limits with it."""
+
+    account: str
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was handed out under some limits: how many on `day`, and when the last."""
+
+    day: date | None = None
+    used: int = 0
+    last_at: datetime | None = None
+
+    def used_on(self, day: date) -> int:
+        """Zones differ, so the day may be one that is behind: what counts then is the later day."""
+        return self.used if self.day is not None and day <= self.day else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The rules of one campaign."""
+
+    zone: str = "UTC"
+    calendar: Calendar = ALWAYS_OPEN
+    follows_contact: bool = False
+    """The calendar is read in the time zone of each person, where that is known."""
+    limits: Limits = Limits()
+    ramp_up: RampUp | None = None
+    started_at: datetime | None = None
+    senders: Mapping[Channel, Sender] = field(default_factory=dict[Channel, Sender])
+
+    def zone_for(self, contact_zone: str | None) -> ZoneInfo:
+        """The zone in which the calendar is read for a person."""
+        return zone((contact_zone if self.follows_contact else None) or self.zone)
+
+    def opening(self, moment: datetime, contact_zone: str | None = None) -> datetime | None:
+        """The first moment at or after `moment` at which the person may be written to, in UTC; None for never."""
+        if self.calendar == ALWAYS_OPEN:
+            return moment
+        return next_open(moment, self.calendar, self.zone_for(contact_zone))
+
+    def today(self, now: datetime) -> date:
+        return local_day(now, zone(self.zone))
+
+    def tomorrow(self, now: datetime) -> datetime:
+        """The midnight that ends the day of `now`."""
+        return datetime.combine(self.today(now) + timedelta(days=1), time(), zone(self.zone))
+
+    def limits_on(self, day: date) -> Limits:
+        """The campaign's own limits on that day: the ramp-up holds while it is the smaller number."""
+        if self.ramp_up is None or self.started_at is None:
+            return self.limits
+        days = (day - local_day(self.started_at, zone(self.zone))).days
+        return self.limits.tightened(Limits(self.ramp_up.limit(days)))
+
+    @property
+    def is_limited(self) -> bool:
+        return self.limits.are_set or self.ramp_up is not None
+
+
+ANYTIME = Sending()
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name. What the tools take in is checked; for any other name this is UTC."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def of_settings(settings: Mapping[str, Any], started_at: datetime | None = None) -> Sending:
+    """The rules in a campaign's settings, as mcp_server.schemas.campaigns.CampaignSettings writes them."""
+    window, ramp_up = settings.get("sending_window"), settings.get("ramp_up")
+    return Sending(
+        zone=settings.get("timezone") or "UTC",
+        calendar=Calendar(
+            _window(window) if window else None,
+            frozenset(date.fromisoformat(day) for day in settings.get("holidays", ())),
+        ),
+        follows_contact=settings.get("use_contact_timezone", False),
+        limits=_limits(settings),
+        ramp_up=RampUp(ramp_up["start"], ramp_up["increase"]) if ramp_up else None,
+        started_at=started_at,
+        senders={
+            Channel(channel): Sender(sender["account"], _limits(sender))
+            for channel, sender in settings.get("senders", {}).items()
+        },
+    )
+
+
+def _window(given: Mapping[str, Any]) -> Window:
+    days = frozenset(WEEKDAYS.index(day) for day in given["days"])
+    closes = None if given["end"] == "24:00" else time.fromisoformat(given["end"])
+    return Window(days, time.fromisoformat(given["start"]), closes)
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    return Limits(given.get("daily_limit"), timedelta(seconds=given.get("min_gap_seconds") or 0))

@@ -1,0 +1,221 @@
+"""Due steps are handed out under a lease.
+
+A claim moves the enrollment's next_action_at to the end of the lease. So the worker's index knows of leases without
+looking at actions, and a step whose holder died is due again by itself. The unique key of campaign_actions and the
+lock on the enrollment make a step sent at most once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from db.domain import holds
+from db.domain.errors import NotFound, Refused
+from db.domain.events import Stop
+from db.domain.funnel import Enrollment
+from db.domain.holds import Hold, HoldReason
+from db.domain.ids import new_id
+from db.domain.scheduling import Plan, Step
+from db.domain.states import (
+    ActionStatus,
+    CampaignStatus,
+    Channel,
+    EnrollmentCommand,
+    StopReason,
+    move_enrollment,
+)
+from db.models import CampaignInstance, Contact
+from db.postgres.json import rows_parameter
+from db.services import enrollment_state, pacing, plans, queue
+from db.services.pacing import Budget
+from db.services.queue import Candidate, Lane
+from db.services.step_texts import Text
+
+
+@dataclass(frozen=True, slots=True)
+class DueAction:
+    """A step for one person, rendered and leased to whoever claimed it."""
+
+    action_id: UUID
+    lease_token: UUID
+    lease_until: datetime
+    enrollment: Enrollment
+    contact: Contact
+    step: Step
+    text: Text
+    sender: str | None = None
+    reserved_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What was handed out, and when the next step falls due if nothing else is due now."""
+
+    actions: list[DueAction]
+    next_due_at: datetime | None
+
+
+# Each round settles at least one enrollment for good, so this many without a step to hand out is a queue of people who
+# may not be written to; the caller comes back for the rest.
+_ROUNDS = 20
+
+
+def claim(
+    session: Session,
+    *,
+    campaign_id: UUID | None,
+    channel: Channel | None,
+    limit: int,
+    lease_seconds: int,
+    now: datetime,
+) -> Claim:
+    """Hand out up to `limit` due steps of active campaigns, the one due longest first, for `lease_seconds`.
+
+    Whoever must not be written to is stopped instead, whose window is closed is moved to its opening, and whoever's
+    text lacks a variable is paused, with the reason in the action's `error`.
+    """
+    running = _running(session, campaign_id)
+    held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}
+    every_lane = [lane for id_, plan in running.items() for lane in queue.lanes(id_, plan, channel)]
+    due = queue.earliest(session, lanes=[lane for lane in every_lane if not held[lane.instance_id]])
+    lanes = [lane for lane, moment in due.items() if moment <= now]
+    # Of these alone, so that nobody waits for the limits of a campaign that has nothing to hand out.
+    concerned = {lane.instance_id: running[lane.instance_id] for lane in lanes}
+    budget = pacing.budget(session, plans=concerned, now=now, lock=True)
+    until = now + timedelta(seconds=lease_seconds)
+    claimed: list[DueAction] = []
+    for _ in range(_ROUNDS):
+        wanted = limit - len(claimed)
+        found = queue.front(session, lanes=lanes, budget=budget, limit=wanted, now=now, take=True)
+        if not found:
+            break
+        claimed += _settle(session, found, budget, until, now)
+        if len(claimed) == limit:
+            break
+    pacing.save(session, budget, now=now)
+    if claimed:
+        return Claim(claimed, None)
+    return Claim([], _next_due(session, every_lane, held, budget, running, now))
+
+
+def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
+    """The plans of the active campaigns, or of the one that is asked for."""
+    if campaign_id is not None:
+        campaign = session.get(CampaignInstance, campaign_id)
+        if campaign is None:
+            raise NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
+        if campaign.status != CampaignStatus.ACTIVE:
+            raise Refused(
+                f"This campaign is {campaign.status}, so nothing of it is due. start_campaign makes it active."
+            )
+        return plans.of_campaigns(session, instance_ids=[campaign_id])
+    active = select(CampaignInstance.id).where(CampaignInstance.status == CampaignStatus.ACTIVE)
+    return plans.of_campaigns(session, instance_ids=session.scalars(active))
+
+
+def _settle(
+    session: Session, found: Sequence[Enrollment], budget: Budget, until: datetime, now: datetime
+) -> list[DueAction]:
+    """Hand out of `found` what nothing holds back; the others are ended, paused or moved as their first hold says."""
+    before = enrollment_state.snapshot(found)
+    handed: list[DueAction] = []
+    blocked: list[dict[str, Any]] = []
+    for each in queue.examine(session, enrollments=found, plans=budget.plans, now=now):
+        enrollment, step, text_ = each.enrollment, each.step, each.text
+        if each.holds:
+            blocked += _hold(each)
+        elif step is not None and text_ is not None and budget.take(enrollment.instance_id, step.channel) is None:
+            enrollment.next_action_at = until
+            sender = budget.account(enrollment.instance_id, step.channel)
+            day = budget.day(enrollment.instance_id, step.channel, now)
+            handed.append(DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, sender, day))
+    ids = _write_claims(session, [*map(_claimed_row, handed), *blocked])
+    enrollment_state.save(session, before=before, after=found)
+    return [replace(due, action_id=ids[due.enrollment.id]) for due in handed]
+
+
+def _hold(candidate: Candidate) -> list[dict[str, Any]]:
+    """Do to an enrollment what its first hold asks for; the action to write with it, if any."""
+    enrollment, hold = candidate.enrollment, candidate.holds[0]
+    if hold.reason is HoldReason.SUPPRESSED:
+        enrollment.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
+    elif hold.reason is HoldReason.NO_STEP_LEFT:
+        enrollment.stop(Stop(EnrollmentCommand.COMPLETE, StopReason.FINISHED))
+    elif hold.until is not None:
+        enrollment.next_action_at = hold.until
+    elif candidate.step is not None:
+        enrollment.status = move_enrollment(enrollment.status, EnrollmentCommand.PAUSE)
+        return [_action_row(enrollment, candidate.step, new_id(), ActionStatus.FAILED, error=hold.detail)]
+    return []
+
+
+def _next_due(
+    session: Session,
+    lanes: Sequence[Lane],
+    held: Mapping[UUID, Sequence[Hold]],
+    budget: Budget,
+    running: Mapping[UUID, Plan],
+    now: datetime,
+) -> datetime | None:
+    """When the first step of these lanes can be handed out, as far as it depends on time alone."""
+    moments: list[datetime] = []
+    for lane, due in queue.earliest(session, lanes=lanes).items():
+        limit = lane.hold(budget) if lane.instance_id in budget.plans else None
+        obstacles = [*held[lane.instance_id], *([limit] if limit else [])]
+        moment = holds.can_move_at(
+            [*obstacles, *holds.not_before(due, now)], running[lane.instance_id].sending, None, now
+        )
+        if moment is not None:
+            moments.append(moment)
+    return min(moments, default=None)
+
+
+_WRITE_CLAIMS = text("""
+    INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
+                                  lease_token, lease_until, error, sender, reserved_on)
+    SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until, error,
+           sender, reserved_on
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
+        instance_id uuid, id uuid, enrollment_id uuid, step_number int, channel text, a_b_variant text, status text,
+        lease_token uuid, lease_until timestamptz, error text, sender text, reserved_on date)
+    ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
+    SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
+        error = excluded.error, a_b_variant = excluded.a_b_variant, sender = excluded.sender,
+        reserved_on = excluded.reserved_on, updated_at = now()
+    RETURNING enrollment_id, id
+""")
+
+
+def _write_claims(session: Session, rows: Sequence[dict[str, Any]]) -> dict[UUID, UUID]:
+    """enrollment -> its action. A step that was sent is behind its enrollment, so it can't be among these."""
+    return dict(tuple(row) for row in session.execute(_WRITE_CLAIMS, rows_parameter(rows))) if rows else {}
+
+
+def _claimed_row(due: DueAction) -> dict[str, Any]:
+    return {
+        **_action_row(due.enrollment, due.step, due.action_id, ActionStatus.CLAIMED),
+        "lease_token": due.lease_token,
+        "lease_until": due.lease_until,
+        "sender": due.sender,
+        "reserved_on": due.reserved_on,
+    }
+
+
+def _action_row(
+    enrollment: Enrollment, step: Step, id_: UUID, status: ActionStatus, *, error: str | None = None
+) -> dict[str, Any]:
+    return {
+        "instance_id": enrollment.instance_id,
+        "id": id_,
+        "enrollment_id": enrollment.id,
+        "step_number": step.step_number,
+        "channel": step.channel,
+        "a_b_variant": step.a_b_variant,
+        "status": status,
+        "error": error,
+    }

@@ -1,0 +1,124 @@
+"""Why something is not handed out now, and when it can be: the rules of the queue, told instead of acted on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain import holds
+from db.domain.errors import NotFound
+from db.domain.funnel import Enrollment
+from db.domain.holds import Hold, HoldReason
+from db.domain.scheduling import Plan, Step
+from db.domain.states import CampaignStatus
+from db.services import campaigns, enrollment_state, pacing, plans, queue
+from db.services.pacing import Budget
+from db.services.queue import Candidate, Lane
+
+# How many of the queue are looked at in one go.
+_CHUNK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What holds something back, in the order in which it is looked at. Nothing does: it is due.
+
+    next_at: the next moment at which it can move, None if that takes a person or there is nothing to move.
+    """
+
+    holds: list[Hold]
+    next_at: datetime | None
+    step: Step | None = None
+
+    @property
+    def is_due(self) -> bool:
+        return not self.holds
+
+
+_ONE = text(f"SELECT {enrollment_state.COLUMNS} FROM campaign_enrollments e WHERE e.id = :id")
+
+
+def enrollment(session: Session, *, enrollment_id: UUID, now: datetime) -> Explanation:
+    """What holds the next step of one enrollment back. Due if and only if a claim of the whole queue would take it."""
+    row = session.execute(_ONE, {"id": enrollment_id}).one_or_none()
+    if row is None:
+        raise NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
+    one = enrollment_state.from_row(row)
+    status, running = _campaign(session, one.instance_id)
+    sending = running[one.instance_id].sending
+    (candidate,) = queue.examine(session, enrollments=[one], plans=running, now=now)
+    found = [*holds.of_campaign(status, sending, now), *candidate.holds]
+    if not one.is_open or candidate.step is None:
+        return Explanation(found, None, candidate.step)
+    limit = _place(session, candidate, candidate.step, running, now)
+    if limit is not None:
+        found.append(limit)
+    return Explanation(found, holds.can_move_at(found, sending, one.zone, now), candidate.step)
+
+
+def _place(
+    session: Session, candidate: Candidate, step: Step, running: Mapping[UUID, Plan], now: datetime
+) -> Hold | None:
+    """What leaves no place for the candidate: a limit that is reached, or that those who stand before it reach."""
+    one = candidate.enrollment
+    budget = pacing.budget(session, plans=running, now=now, lock=False)
+    hold = budget.hold(one.instance_id, step.channel)
+    if hold is not None or candidate.holds or budget.free(one.instance_id, step.channel) is None:
+        return hold
+    return _wait_in_line(session, one, step, budget, now)
+
+
+def _wait_in_line(session: Session, one: Enrollment, step: Step, budget: Budget, now: datetime) -> Hold | None:
+    """Give the places to those who stand before `one`, as a claim would, and then see whether one is left."""
+    after: Enrollment | None = None
+    while True:
+        line = queue.line(session, before=one, after=after, limit=_CHUNK)
+        for each in queue.examine(session, enrollments=line, plans=budget.plans, now=now):
+            if not each.holds and each.step is not None:
+                hold = budget.take(each.enrollment.instance_id, each.step.channel)
+                if hold is not None:
+                    return hold
+        if len(line) < _CHUNK:
+            return budget.hold(one.instance_id, step.channel)
+        after = line[-1]
+
+
+def campaign(session: Session, *, campaign_id: UUID, now: datetime) -> Explanation:
+    """What holds a whole campaign back, and when the first of its steps can be handed out."""
+    status, running = _campaign(session, campaign_id)
+    plan = running[campaign_id]
+    found = holds.of_campaign(status, plan.sending, now)
+    budget = pacing.budget(session, plans=running, now=now, lock=False)
+    lanes = queue.lanes(campaign_id, plan, None)
+    waits = {
+        lane: [*holds.not_before(due, now), *_limit(lane.hold(budget))]
+        for lane, due in queue.earliest(session, lanes=lanes).items()
+    }
+    if not waits:
+        nobody = Hold(HoldReason.NO_STEP_LEFT, "Nobody in the campaign waits for a step.")
+        return Explanation(found or [nobody], None)
+    ready = [lane for lane, each in waits.items() if not each]
+    if not ready:
+        found += min(waits.values(), key=lambda each: max(hold.until for hold in each if hold.until is not None))
+    elif not found:
+        found += _front(session, ready, budget, now)
+    return Explanation(found, holds.can_move_at(found, plan.sending, None, now))
+
+
+def _front(session: Session, lanes: list[Lane], budget: Budget, now: datetime) -> list[Hold]:
+    """What holds back the first of those who are due; nothing, if one of them can be handed out."""
+    first = queue.front(session, lanes=lanes, budget=budget, limit=_CHUNK, now=now, take=False)
+    held = [each.holds for each in queue.examine(session, enrollments=first, plans=budget.plans, now=now)]
+    return [] if [] in held else held[0]
+
+
+def _limit(hold: Hold | None) -> list[Hold]:
+    return [] if hold is None else [hold]
+
+
+def _campaign(session: Session, campaign_id: UUID) -> tuple[CampaignStatus, dict[UUID, Plan]]:
+    found = campaigns.get(session, campaign_id=campaign_id)
+    return CampaignStatus(found.status), plans.of_campaigns(session, instance_ids=[campaign_id])

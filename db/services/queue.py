@@ -1,0 +1,233 @@
+"""The queue of due steps: in which order they stand, and what holds each of them back.
+
+claim_due_actions takes from it and explain_due looks at it; what may be handed out is decided here for both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from db.domain import holds
+from db.domain.errors import InvalidInput
+from db.domain.funnel import Enrollment
+from db.domain.holds import Hold, HoldReason
+from db.domain.scheduling import Plan, Step
+from db.domain.states import Channel
+from db.models import Contact
+from db.postgres.json import rows_parameter
+from db.services import enrollment_state, suppressions
+from db.services.pacing import Budget
+from db.services.rendering import MissingVariable
+from db.services.step_texts import Text, Texts
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The queue of one campaign, or of the part of it that goes out on one channel next.
+
+    stages: the values of current_step after which a step of the channel comes; None where all channels are meant.
+    """
+
+    instance_id: UUID
+    channels: tuple[Channel, ...]
+    stages: tuple[int, ...] | None = None
+
+    def free(self, budget: Budget) -> int | None:
+        """How many of it may go out now; None: any number."""
+        left = [budget.free(self.instance_id, channel) for channel in self.channels]
+        return None if None in left else max((each for each in left if each is not None), default=0)
+
+    def hold(self, budget: Budget) -> Hold | None:
+        """What stands in the way of all of it."""
+        found = [budget.hold(self.instance_id, channel) for channel in self.channels]
+        return None if None in found else found[0]
+
+
+def lanes(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[Lane]:
+    """The lanes of a campaign: one, unless a channel is asked for or the channels have accounts of their own."""
+    channels = tuple(sorted({step.channel for step in plan.steps}))
+    if channel is None and not plan.sending.senders:
+        return [Lane(instance_id, channels)]
+    numbers = sorted({step.step_number for step in plan.steps})
+    channel_of = {step.step_number: step.channel for step in plan.steps}
+    found: list[Lane] = []
+    for each in channels if channel is None else (channel,):
+        stages: list[int] = []
+        for before, number in zip([0, *numbers], numbers, strict=False):
+            if channel_of[number] is each:
+                # Steps taken out of use leave gaps: whoever stands in one takes the next step as well.
+                stages.extend(range(before, number))
+        found.append(Lane(instance_id, (each,), tuple(stages)))
+    return found
+
+
+_QUEUE = f"""
+    SELECT {enrollment_state.COLUMNS}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(campaign uuid, stages int[], places int)
+    JOIN campaign_instances i ON i.id = l.campaign {{running}}
+    CROSS JOIN LATERAL (
+        SELECT * FROM campaign_enrollments
+        WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :now
+          AND (l.stages IS NULL OR current_step = ANY (l.stages))
+        ORDER BY next_action_at, id LIMIT l.places {{lock}}
+    ) e
+    ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
+"""
+_LOOK = text(_QUEUE.format(running="", lock="", lock_campaign=""))
+# The lock on the campaign makes a pause wait until those who are taking steps have them, so none is handed out after
+# it. Nothing here waits for anybody: what somebody else holds is passed over.
+_TAKE = text(
+    _QUEUE.format(
+        running="AND i.status = 'active'",
+        lock="FOR NO KEY UPDATE SKIP LOCKED",
+        lock_campaign="FOR SHARE OF i SKIP LOCKED",
+    )
+)
+
+
+def front(
+    session: Session, *, lanes: Sequence[Lane], budget: Budget, limit: int, now: datetime, take: bool
+) -> list[Enrollment]:
+    """The first `limit` enrollments of the lanes whose step is due, the one due longest first.
+
+    `take` locks them, and no more of a lane than there are places for, so that others can have the rest.
+    """
+    rows = [
+        {
+            "campaign": lane.instance_id,
+            "stages": lane.stages,
+            "places": min(free, limit) if take and free is not None else limit,
+        }
+        for lane in lanes
+        if (free := lane.free(budget)) != 0
+    ]
+    if not rows:
+        return []
+    values = {**rows_parameter(rows), "now": now, "limit": limit}
+    return [enrollment_state.from_row(row) for row in session.execute(_TAKE if take else _LOOK, values)]
+
+
+_LINE = text(f"""
+    SELECT {enrollment_state.COLUMNS} FROM campaign_enrollments e
+    WHERE instance_id = :campaign AND status = 'active' AND next_action_at IS NOT NULL
+      AND (next_action_at, id) < (:due, :id)
+      AND (CAST(:after_due AS timestamptz) IS NULL OR (next_action_at, id) > (:after_due, :after_id))
+    ORDER BY next_action_at, id LIMIT :limit
+""")
+
+
+def line(session: Session, *, before: Enrollment, after: Enrollment | None, limit: int) -> list[Enrollment]:
+    """Those of its campaign who stand before an enrollment in the queue, from `after` on."""
+    values = {
+        "campaign": before.instance_id,
+        "due": before.next_action_at,
+        "id": before.id,
+        "after_due": after.next_action_at if after else None,
+        "after_id": after.id if after else before.id,
+        "limit": limit,
+    }
+    return [enrollment_state.from_row(row) for row in session.execute(_LINE, values)]
+
+
+_EARLIEST = text("""
+    SELECT l.lane, min(e.next_action_at)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(lane int, campaign uuid, stages int[])
+    CROSS JOIN LATERAL (
+        SELECT next_action_at FROM campaign_enrollments
+        WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL
+          AND (l.stages IS NULL OR current_step = ANY (l.stages))
+        ORDER BY next_action_at, id LIMIT 1
+    ) e
+    GROUP BY l.lane
+""")
+
+
+def earliest(session: Session, *, lanes: Sequence[Lane]) -> dict[Lane, datetime]:
+    """When the first enrollment of each lane is due, be it past or to come; lanes without one are left out."""
+    if not lanes:
+        return {}
+    rows = [{"lane": number, "campaign": lane.instance_id, "stages": lane.stages} for number, lane in enumerate(lanes)]
+    found = session.execute(_EARLIEST, rows_parameter(rows))
+    return {lanes[number]: due for number, due in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An enrollment with the step that comes next, and in order what holds it back apart from its campaign's limits."""
+
+    enrollment: Enrollment
+    contact: Contact
+    holds: list[Hold]
+    step: Step | None = None
+    text: Text | None = None
+
+
+def examine(
+    session: Session, *, enrollments: Sequence[Enrollment], plans: Mapping[UUID, Plan], now: datetime
+) -> list[Candidate]:
+    """Each enrollment with what comes next for it, in the order given."""
+    if not enrollments:
+        return []
+    contact_ids = list({each.contact_id for each in enrollments})
+    people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(contact_ids)))}
+    refused = suppressions.of_contacts(session, contact_ids=contact_ids, now=now)
+    texts = Texts.of_campaigns(session, {each.instance_id for each in enrollments})
+    steps = {each.id: texts.next_step(each) for each in enrollments}
+    leases = _leases(session, enrollments, steps)
+    found: list[Candidate] = []
+    for each in enrollments:
+        contact, step = people[each.contact_id], steps[each.id]
+        held = holds.of_enrollment(each, leases.get(each.id), now)
+        if each.contact_id in refused:
+            held.append(Hold(HoldReason.SUPPRESSED, f"The person is suppressed ({refused[each.contact_id]})."))
+        sending = plans[each.instance_id].sending
+        if sending.follows_contact:
+            each.zone = contact.timezone
+            held += holds.of_window(sending, contact.timezone, now)
+        if step is None:
+            held.append(Hold(HoldReason.NO_STEP_LEFT, "No active step is left for this person."))
+            found.append(Candidate(each, contact, held))
+            continue
+        text_, problem = _render(texts, each, step, contact)
+        found.append(Candidate(each, contact, [*held, *problem], step, text_))
+    return found
+
+
+def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) -> tuple[Text | None, list[Hold]]:
+    try:
+        return texts.render(enrollment.instance_id, step, contact), []
+    except MissingVariable as error:
+        return None, [Hold(HoldReason.MISSING_VARIABLE, str(error))]
+    except InvalidInput as error:
+        return None, [Hold(HoldReason.INVALID_TEXT, str(error))]
+
+
+_LEASES = text("""
+    SELECT a.enrollment_id, a.lease_until
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, enrollment_id uuid, step_number int)
+    CROSS JOIN LATERAL (
+        SELECT * FROM campaign_actions
+        WHERE enrollment_id = w.enrollment_id AND step_number = w.step_number AND instance_id = w.instance_id
+        OFFSET 0
+    ) a
+    WHERE a.status = 'claimed' AND a.lease_until IS NOT NULL
+""")
+
+
+def _leases(
+    session: Session, enrollments: Iterable[Enrollment], steps: Mapping[UUID, Step | None]
+) -> dict[UUID, datetime]:
+    """enrollment -> until when its next step is claimed. An event that corrects the moment of the step before moves
+    next_action_at, so that alone does not tell."""
+    rows = [
+        {"instance_id": each.instance_id, "enrollment_id": each.id, "step_number": step.step_number}
+        for each in enrollments
+        if (step := steps[each.id]) is not None
+    ]
+    if not rows:
+        return {}
+    return dict(tuple(row) for row in session.execute(_LEASES, rows_parameter(rows)))

@@ -1,0 +1,183 @@
+"""explain_due and claim_due_actions agree, whatever has happened to a campaign before."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactFields, ContactRef
+from db.domain.errors import Refused, SalesAutomationError
+from db.domain.holds import HoldReason
+from db.domain.states import (
+    ActionOutcome,
+    EnrollmentAction,
+    LinkedInStepType,
+    PathType,
+    SuppressionReason,
+    TemplateType,
+)
+from db.domain.templates import EmailStep, LinkedInStep
+from db.postgres.database import Database
+from db.services import actions, campaigns, claims, enrollments, explaining, suppressions, templates
+from tests.services.scene import NOW
+
+PEOPLE = 6
+ZONES = (None, "Asia/Tokyo", "America/New_York")
+
+limits: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {}, optional={"daily_limit": st.integers(1, 4), "min_gap_seconds": st.integers(0, 7200)}
+)
+sending: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"timezone": st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia"])},
+    optional={
+        "use_contact_timezone": st.booleans(),
+        "sending_window": st.fixed_dictionaries(
+            {
+                "days": st.lists(st.sampled_from(["mon", "tue", "wed", "sun"]), min_size=1, unique=True),
+                "start": st.sampled_from(["00:00", "08:30"]),
+                "end": st.sampled_from(["09:30", "24:00"]),
+            }
+        ),
+        "holidays": st.just(["2026-11-03"]),
+        "daily_limit": st.integers(1, 4),
+        "min_gap_seconds": st.integers(0, 7200),
+        "ramp_up": st.just({"start": 1, "increase": 1}),
+        "senders": st.fixed_dictionaries(
+            {}, optional={"email": limits.map(lambda given: {"account": "sales@example.com", **given})}
+        ),
+    },
+)
+happening = st.tuples(
+    st.sampled_from(["claim", "sent", "failed", "skipped", "suppress", "pause", "resume", "pause_campaign", "start"]),
+    st.integers(0, PEOPLE - 1),
+    st.integers(0, 40),
+)
+
+
+@dataclass
+class Story:
+    """One campaign, what was claimed in it and not reported, and the moment it has come to."""
+
+    session: Session
+    campaign_id: UUID
+    enrollments: list[UUID]
+    held: list[claims.DueAction]
+    now: datetime = NOW
+
+    def happens(self, what: str, person: int, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+        if what == "claim":
+            self.held += self.claim(limit=person + 1)
+        elif what in ("sent", "failed", "skipped"):
+            self._report(ActionOutcome(what))
+        elif what == "suppress":
+            reason = SuppressionReason.MANUAL
+            suppressions.suppress(self.session, email=f"p{person}@example.com", reason=reason, source=None)
+        elif what in ("pause", "resume"):
+            action = EnrollmentAction(what)
+            enrollments.update(self.session, enrollment_id=self.enrollments[person], action=action, now=self.now)
+        elif what == "pause_campaign":
+            campaigns.pause(self.session, campaign_id=self.campaign_id, now=self.now)
+        else:
+            campaigns.start(self.session, campaign_id=self.campaign_id, now=self.now)
+
+    def claim(self, *, limit: int) -> list[claims.DueAction]:
+        claim = claims.claim(
+            self.session,
+            campaign_id=self.campaign_id,
+            channel=None,
+            limit=limit,
+            lease_seconds=3600,
+            now=self.now,
+        )
+        return claim.actions
+
+    def _report(self, outcome: ActionOutcome) -> None:
+        if self.held:
+            due = self.held.pop()
+            actions.complete(
+                self.session,
+                action_id=due.action_id,
+                lease_token=due.lease_token,
+                outcome=outcome,
+                provider=None,
+                provider_message_id=None,
+                error=None,
+                now=self.now,
+            )
+
+
+def begin(session: Session, chosen: dict[str, Any], *, start: bool) -> Story:
+    template = templates.create(
+        session,
+        name="T",
+        type=TemplateType.MULTI_CHANNEL,
+        path_type=PathType.STRUCTURED,
+        description=None,
+        settings={},
+        email_steps=[
+            EmailStep(1, "Hello", "The first of all"),
+            EmailStep(3, "Again", "Dear {{ first_name }}, the last", delay_hours=24),
+        ],
+        linkedin_steps=[LinkedInStep(2, LinkedInStepType.MESSAGE, "Hello", delay_hours=5)],
+    )
+    campaign = campaigns.create(session, name="C", template_id=template.id, settings=chosen, provider_config={})
+    people = {
+        index: ContactRef(
+            None,
+            ContactFields(
+                email=f"p{index}@example.com",
+                first_name="Ann" if index % 2 else None,
+                timezone=ZONES[index % len(ZONES)],
+            ),
+        )
+        for index in range(PEOPLE)
+    }
+    if start:
+        campaigns.start(session, campaign_id=campaign.id, now=NOW)
+    answers = enrollments.enroll(session, campaign_id=campaign.id, people=people, start_at=None, now=NOW)
+    ids = [answers[index].enrollment_id for index in range(PEOPLE)]
+    return Story(session, campaign.id, [id_ for id_ in ids if id_ is not None], [])
+
+
+class _Undo(Exception):
+    """Ends a transaction without keeping it."""
+
+
+LIMITS = {
+    HoldReason.DAILY_LIMIT,
+    HoldReason.MIN_GAP,
+    HoldReason.SENDER_DAILY_LIMIT,
+    HoldReason.SENDER_MIN_GAP,
+}
+
+
+@settings(max_examples=80, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sending, st.booleans(), st.lists(happening, max_size=14), st.integers(0, 60))
+def test_what_is_explained_as_due_is_what_a_claim_hands_out(
+    database: Database, chosen: dict[str, Any], start: bool, story: list[tuple[str, int, int]], hours: int
+) -> None:
+    with suppress(_Undo), database.transaction("story") as session:
+        told = begin(session, chosen, start=start)
+        for what, person, later in story:
+            # Refusals are part of the story.
+            with suppress(SalesAutomationError), database.transaction("part"):
+                told.happens(what, person, later)
+        told.now += timedelta(hours=hours)
+        explained = {id_: explaining.enrollment(session, enrollment_id=id_, now=told.now) for id_ in told.enrollments}
+        whole = explaining.campaign(session, campaign_id=told.campaign_id, now=told.now)
+        for id_, each in explained.items():
+            if each.next_at is not None:
+                then = explaining.enrollment(session, enrollment_id=id_, now=each.next_at)
+                assert {hold.reason for hold in then.holds} <= LIMITS
+        claimed = set[UUID]()
+        with suppress(Refused):
+            claimed = {due.enrollment.id for due in told.claim(limit=500)}
+        assert {id_ for id_, each in explained.items() if each.is_due} == claimed
+        assert whole.is_due == bool(claimed)
+        raise _Undo
