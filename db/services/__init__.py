@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         idempotency as idempotency,
     )
     from db.services import (
+        linting as linting,
+    )
+    from db.services import (
         metrics as metrics,
     )
     from db.services import (

@@ -1,11 +1,13 @@
 """The texts of steps, filled in for one person. Liquid, strict: a variable without a value stops the text, and never
-leaves a hole in it; limits stop templates that loop or grow without end."""
+leaves a hole in it, unless the text has a default for it or asks whether it is there ({% if company %}); limits stop
+templates that loop or grow without end."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from liquid import BoundTemplate, Environment, StrictDefaultUndefined
+from liquid import BoundTemplate, Environment, FalsyStrictUndefined
 from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
 
 from db.domain.errors import InvalidInput
@@ -23,7 +25,7 @@ class _Environment(Environment):
     local_namespace_limit = 100_000
 
 
-_ENVIRONMENT = _Environment(undefined=StrictDefaultUndefined)
+_ENVIRONMENT = _Environment(undefined=FalsyStrictUndefined)
 
 
 def check(text: str, where: str) -> None:
@@ -35,6 +37,19 @@ def check(text: str, where: str) -> None:
         raise InvalidInput(f"{where} is not a valid Liquid template: {error.args[0]}.") from None
     if unknown:
         raise InvalidInput(f"{where} uses the filter {unknown[0]}, which does not exist.")
+
+
+_HAS_DEFAULT = re.compile(r"[^|%}]*\|\s*default\b")
+
+
+def needs(text: str) -> set[tuple[str, ...]]:
+    """The variables that a valid `text` has no default for, each by its path: ("attributes", "city")."""
+    return {
+        tuple(str(part) for part in variable.segments)
+        for places in _parse(text).analyze().globals.values()
+        for variable in places
+        if not _HAS_DEFAULT.match(text, variable.span.index)
+    }
 
 
 def render(text: str, variables: Mapping[str, Any], where: str) -> str:

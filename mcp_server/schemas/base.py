@@ -100,6 +100,10 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_empty(value: object) -> bool:
+    return not value
+
+
 Value = TypeVar("Value")
 Maybe = Annotated[Value | None, Field(exclude_if=_is_none)]
 """A field of an answer that is left out while it has no value."""
@@ -109,6 +113,12 @@ class Answer(BaseModel):
     """Base of what clients get."""
 
     model_config = ConfigDict(from_attributes=True)
+
+
+Warnings = Annotated[
+    list[str],
+    Field(exclude_if=_is_empty, description="What is likely to stop texts from being sent; nothing if left out."),
+]
 
 
 class Rejected:

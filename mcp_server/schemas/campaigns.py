@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from db.domain import rules
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
-from mcp_server.schemas.base import Answer, Given, Line, Maybe
+from mcp_server.schemas.base import Answer, Given, Line, Maybe, Warnings
 
 
 def _zone(name: str) -> str:
@@ -133,6 +133,7 @@ class CampaignLine(Answer):
 
 class CampaignAnswer(Answer):
     campaign: CampaignOut
+    warnings: Warnings = []
 
 
 class CampaignList(Answer):

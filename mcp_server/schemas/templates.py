@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from db.domain import rules
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
-from mcp_server.schemas.base import Answer, Given, Line, Maybe
+from mcp_server.schemas.base import Answer, Given, Line, Maybe, Warnings
 
 StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX)]
 DelayHours = Annotated[
@@ -120,6 +120,7 @@ class TemplateLine(Answer):
 
 class TemplateAnswer(Answer):
     template: TemplateOut
+    warnings: Warnings = []
 
 
 class TemplateList(Answer):

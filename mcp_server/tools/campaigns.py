@@ -41,8 +41,10 @@ def create_template(
     """Create a template with all its steps, or nothing. It sends nothing by itself.
 
     Steps are done in the order of step_number, from 1; each number belongs to one channel. Several emails with one
-    step_number and different a_b_variant are an A/B test. Example: email_steps=[{"step_number": 1, "subject": "Hello",
-    "body": "Hi {{ first_name }}, ..."}]. Next: create_campaign.
+    step_number and different a_b_variant are an A/B test. Texts are Liquid: {{ first_name }}, {{ attributes.city }} of
+    the contact, {{ campaign.offer }} of the campaign's settings.variables; a variable without a value stops the step
+    unless the text has a default for it, and warnings name those that nobody can have. Example:
+    email_steps=[{"step_number": 1, "subject": "Hello", "body": "Hi {{ first_name }}, ..."}]. Next: create_campaign.
     """
     template = services.templates.create(
         call.session,
@@ -54,7 +56,9 @@ def create_template(
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
-    return TemplateAnswer(template=TemplateOut.model_validate(template))
+    return TemplateAnswer(
+        template=TemplateOut.model_validate(template), warnings=services.linting.of_template(template)
+    )
 
 
 @campaigns.read("Get a template")
@@ -103,7 +107,9 @@ def update_template(
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
-    return TemplateAnswer(template=TemplateOut.model_validate(template))
+    return TemplateAnswer(
+        template=TemplateOut.model_validate(template), warnings=services.linting.of_template(template)
+    )
 
 
 @campaigns.write("Archive a template", idempotent=True)
@@ -176,9 +182,12 @@ def update_campaign(
 def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """Start a draft, or resume a paused campaign: its enrollments become active and their steps fall due.
 
-    Next: claim_due_actions and complete_action in a loop, and get_metrics to follow it.
+    warnings name the variables of its texts that are not filled in. Next: claim_due_actions and complete_action in a
+    loop, and get_metrics to follow it.
     """
-    return _answer(services.campaigns.start(call.session, campaign_id=campaign_id, now=call.now))
+    campaign = services.campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
+    warnings = services.linting.of_campaign(call.session, campaign=campaign)
+    return CampaignAnswer(campaign=CampaignOut.model_validate(campaign), warnings=warnings)
 
 
 @campaigns.write("Pause a campaign")

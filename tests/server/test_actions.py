@@ -191,3 +191,55 @@ async def test_advancing_past_a_claimed_step_takes_it_from_its_holder(client: Cl
     assert advanced["enrollment"]["actions"][0]["status"] == "skipped"
     late = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "sent"}
     assert "lease_token" in await refusal(client, "complete_action", **late)
+
+
+async def test_variables_that_nobody_has_are_named_when_a_template_is_made(client: Client) -> None:
+    step = {
+        "step_number": 1,
+        "subject": "Hello {{ fist_name }}",
+        "body": "{{ nick | default: 'you' }}, {{ attributes.city }} and {{ campaign.offer }} for {{ company }}",
+    }
+    made = await call(client, "create_template", name="T", type="email", email_steps=[step])
+    (warning,) = made["warnings"]
+    assert "subject of step 1: {{ fist_name }} is unknown" in warning
+    fixed = {**step, "subject": "Hello {{ first_name }}"}
+    changed = await call(client, "update_template", template_id=made["template"]["id"], email_steps=[fixed])
+    assert "warnings" not in changed
+
+
+async def test_variables_that_are_not_filled_in_are_named_at_the_start(client: Client) -> None:
+    body = "{{ attributes.city }}, {{ campaign.offer }}, {{ campaign.sale | default: 'none' }} for {{ company }}"
+    steps = [{"step_number": 1, "subject": "Hello", "body": body}]
+    template = await call(client, "create_template", name="T", type="email", email_steps=steps)
+    made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
+    campaign_id = made["campaign"]["id"]
+    people: list[dict[str, Any]] = [
+        {"email": "ann@example.com", "company": "Acme", "attributes": {"city": "Oslo"}},
+        {"email": "ben@example.com", "attributes": {}},
+    ]
+    await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=people)
+    warnings = (await call(client, "start_campaign", campaign_id=campaign_id))["warnings"]
+    assert [warning.split(" is ")[0] for warning in warnings] == [
+        "body of step 1: {{ campaign.offer }}",
+        "attributes.city",
+        "company",
+    ]
+    assert "missing for 1 of 2 people" in warnings[1]
+    settings = {"variables": {"offer": "a trial"}}
+    await call(client, "update_campaign", campaign_id=campaign_id, settings=settings)
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert due["body"] == "Oslo, a trial, none for Acme"
+    held = await call(client, "list_enrollments", campaign_id=campaign_id, status="paused")
+    told = await call(client, "explain_due", enrollment_id=held["enrollments"][0]["id"])
+    assert [hold["reason"] for hold in told["holds"]] == ["enrollment_paused", "missing_variable"]
+
+
+async def test_a_text_may_ask_whether_a_variable_is_there(client: Client) -> None:
+    body = "Good morning{% if company %} to {{ company }}{% endif %}, all of you"
+    steps = [{"step_number": 1, "subject": "Hello", "body": body}]
+    template = await call(client, "create_template", name="T", type="email", email_steps=steps)
+    made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
+    await call(client, "start_campaign", campaign_id=made["campaign"]["id"])
+    await call(client, "enroll_contacts", campaign_id=made["campaign"]["id"], contacts=[{"email": "a@example.com"}])
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert due["body"] == "Good morning, all of you"

@@ -1,0 +1,99 @@
+"""What is likely to stop a campaign's texts: variables that nobody has, or that are not filled in yet.
+
+Warnings, not refusals: people and variables may still be filled in, and what is missing then stops its own action only.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
+
+from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact
+from db.services import rendering, templates
+from db.services.step_texts import PERSONAL, campaign_variables
+
+KNOWN = (*PERSONAL, "attributes", "campaign")
+# Enough to tell that a list lacks a field, and few enough to count in no time.
+_LOOKED_AT = 10_000
+
+
+class _Use(NamedTuple):
+    """A variable without a default, and where a text uses it."""
+
+    path: tuple[str, ...]
+    where: str
+
+
+def of_template(template: CampaignTemplate) -> list[str]:
+    """Variables that no contact and no campaign can have, each with the place that uses it."""
+    return [
+        f"{use.where}: {{{{ {'.'.join(use.path)} }}}} is unknown, so the step will never be sent. Known are "
+        f"{', '.join(PERSONAL)}, attributes.NAME (of the contact) and campaign.NAME (settings.variables)."
+        for use in _uses(template)
+        if use.path[0] not in KNOWN
+    ]
+
+
+def of_campaign(session: Session, *, campaign: CampaignInstance) -> list[str]:
+    """Those of the template, variables that the campaign does not fill in, and what the people enrolled lack."""
+    template = templates.get(session, template_id=campaign.template_id)
+    known = campaign_variables(campaign)
+    unfilled = [
+        f"{use.where}: {{{{ {'.'.join(use.path)} }}}} is not filled in. Set settings.variables with update_campaign."
+        for use in _uses(template)
+        if use.path[0] == "campaign" and len(use.path) > 1 and use.path[1] not in known
+    ]
+    return [*of_template(template), *unfilled, *_lacking(session, campaign.id, template)]
+
+
+def _uses(template: CampaignTemplate) -> list[_Use]:
+    texts = [(where, text) for where, text in _texts(template) if text]
+    return sorted({_Use(path, where) for where, text in texts for path in rendering.needs(text)})
+
+
+def _texts(template: CampaignTemplate) -> Iterator[tuple[str, str | None]]:
+    for email in template.email_steps:
+        if email.is_active:
+            variant = f" ({email.a_b_variant})" if email.a_b_variant else ""
+            yield f"subject of step {email.step_number}{variant}", email.subject
+            yield f"body of step {email.step_number}{variant}", email.body
+    for message in template.linkedin_steps:
+        if message.is_active:
+            yield f"message of step {message.step_number}", message.message
+
+
+def _lacking(session: Session, campaign_id: UUID, template: CampaignTemplate) -> list[str]:
+    """How many of the first people of the campaign lack a field that a text has no default for."""
+    paths = sorted({use.path for use in _uses(template) if use.path[0] in PERSONAL or use.path[0] == "attributes"})
+    wanted = [path for path in paths if path != ("attributes",)]
+    if not wanted:
+        return []
+    people = (
+        select(CampaignEnrollment.contact_id)
+        .where(CampaignEnrollment.instance_id == campaign_id)
+        .limit(_LOOKED_AT)
+        .subquery()
+    )
+    counts = [func.count().filter(_is_missing(path)) for path in wanted]
+    looked_at, *missing = session.execute(
+        select(func.count(), *counts).select_from(people).join(Contact, Contact.id == people.c.contact_id)
+    ).one()
+    return list(_told(zip(wanted, missing, strict=True), looked_at))
+
+
+def _is_missing(path: tuple[str, ...]) -> ColumnElement[bool]:
+    if path[0] == "attributes":
+        return ~Contact.attributes.has_key(path[1])
+    column = getattr(Contact, path[0])
+    return or_(column.is_(None), column == "")
+
+
+def _told(counts: Iterable[tuple[tuple[str, ...], int]], looked_at: int) -> Iterator[str]:
+    for path, missing in counts:
+        if missing:
+            yield (
+                f"{'.'.join(path)} is missing for {missing} of {looked_at} people, whose step will pause. Fill it in "
+                "with upsert_contacts, or give the text a default."
+            )
