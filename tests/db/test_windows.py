@@ -111,7 +111,7 @@ def test_a_moment_is_open_when_the_wall_clock_says_so(situation: tuple[datetime,
     assert is_open(moment.astimezone(timezone(HOUR * 5)), calendar, zone) == is_open(moment, calendar, zone)
 
 
-@quick
+@settings(quick, max_examples=150)
 @given(situations())
 def test_the_next_opening_is_open_and_nothing_before_it_is(situation: tuple[datetime, Calendar, ZoneInfo]) -> None:
     moment, calendar, zone = situation
@@ -241,6 +241,14 @@ def test_holidays_to_the_horizon_give_none_and_one_day_less_an_opening() -> None
     assert next_open(start, Calendar(None, frozenset(closed)), zone) is None
     last = next_open(start, Calendar(None, frozenset(closed[:-1])), zone)
     assert last == datetime(2027, 12, 7, tzinfo=zone).astimezone(UTC)
+
+
+def test_an_opening_past_the_horizon_is_none() -> None:
+    start = utc(2026, 11, 2, 12)
+    closed = frozenset(start.date() + DAY * n for n in range(HORIZON_DAYS))
+    last = start + DAY * HORIZON_DAYS
+    assert next_open(start, Calendar(Window(ALL_DAYS, time(12), None), closed), UTC) == last
+    assert next_open(start, Calendar(Window(ALL_DAYS, time(12, 1), None), closed), UTC) is None
 
 
 def offset_changes(name: str) -> list[int]:
