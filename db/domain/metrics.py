@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from db.domain.intervals import Interval, wilson
+
 
 class Milestone(StrEnum):
     """The value is the counter's column in campaign_metrics, and with `_at` the column in campaign_actions."""
@@ -60,6 +62,13 @@ class GroupBy(StrEnum):
     DAY = "day"
 
 
+class Better(StrEnum):
+    """Which of two values of a rate a campaign would rather have."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """numerator / denominator of two counters; null, not 0, while the denominator is 0."""
@@ -68,6 +77,11 @@ class Rate:
     numerator: str
     denominator: str
     meaning: str
+    better: Better = Better.HIGHER
+
+    def counts(self, totals: Mapping[str, int]) -> tuple[int, int]:
+        """(numerator, denominator) of `totals` (counter -> count)."""
+        return totals[self.numerator], totals[self.denominator]
 
 
 RATES: tuple[Rate, ...] = (
@@ -76,8 +90,14 @@ RATES: tuple[Rate, ...] = (
     Rate("click_rate", "clicked", "delivered", "share of delivered steps that were clicked"),
     Rate("click_through_rate", "clicked", "opened", "share of opened steps that were clicked"),
     Rate("reply_rate", "replied", "delivered", "share of delivered steps that were answered"),
-    Rate("bounce_rate", "bounced", "sent", "share of sent steps that bounced"),
-    Rate("unsubscribe_rate", "unsubscribed", "delivered", "share of delivered steps that led to an unsubscribe"),
+    Rate("bounce_rate", "bounced", "sent", "share of sent steps that bounced", Better.LOWER),
+    Rate(
+        "unsubscribe_rate",
+        "unsubscribed",
+        "delivered",
+        "share of delivered steps that led to an unsubscribe",
+        Better.LOWER,
+    ),
     Rate("acceptance_rate", "accepted", "sent", "share of sent LinkedIn steps that led to a connection"),
 )
 
@@ -88,3 +108,16 @@ def rates(totals: Mapping[str, int]) -> dict[str, float | None]:
         rate.slug: round(totals[rate.numerator] / totals[rate.denominator], 6) if totals[rate.denominator] else None
         for rate in RATES
     }
+
+
+def intervals(totals: Mapping[str, int]) -> dict[str, Interval | None]:
+    """The 95 % interval (Wilson) of every rate over `totals`, by slug, rounded to six digits.
+
+    It takes every step sent for a trial of its own. Null where the rate is, and where an unsubscribe that belongs to
+    no step makes more of them than were delivered.
+    """
+    return {rate.slug: _rounded(wilson(*rate.counts(totals))) for rate in RATES}
+
+
+def _rounded(interval: Interval | None) -> Interval | None:
+    return (round(interval[0], 6), round(interval[1], 6)) if interval is not None else None

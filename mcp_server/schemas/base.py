@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -11,6 +11,7 @@ from pydantic.types import JsonValue
 from pydantic_core import PydanticCustomError, to_json
 
 from db.domain import rules
+from db.domain.errors import InvalidInput
 
 # PostgreSQL stores neither NUL nor half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -94,6 +95,15 @@ class Given(BaseModel):
     """Base of what clients send: nothing unknown, and no value repeated in an error."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+When = TypeVar("When", date, datetime)
+
+
+def check_range(since: When | None, until: When | None) -> None:
+    """Refuse a range that ends before it begins: it would be answered with nothing, as if there were nothing."""
+    if since is not None and until is not None and since > until:
+        raise InvalidInput(f"since ({since}) is after until ({until}). Swap them, or leave one out.")
 
 
 def _is_none(value: object) -> bool:

@@ -6,16 +6,45 @@ from uuid import UUID
 from pydantic import Field
 
 from db.domain.states import EnrollmentStatus
-from mcp_server.schemas.base import Answer
+from mcp_server.schemas.base import Answer, Maybe
 
 Totals = Annotated[dict[str, int], Field(description="Counter -> how many steps (total_* count every occurrence).")]
 Rates = Annotated[dict[str, float | None], Field(description="Rate -> share; null while its denominator is 0.")]
+Intervals = Annotated[
+    dict[str, tuple[float, float] | None],
+    Field(description="Rate -> its 95 % interval (Wilson), low and high; by variant only."),
+]
 
 
 class MetricsGroup(Answer):
     key: str
     totals: Totals
     rates: Rates
+    intervals: Maybe[Intervals] = None
+
+
+class DifferenceOut(Answer):
+    """A rate of the first variant less that of the second, with its 95 % interval (Newcombe)."""
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    leader: Annotated[str | None, Field(description="The better variant; null while that is not decided.")]
+
+
+class SampleRatioOut(Answer):
+    counts: Annotated[dict[str, int], Field(description="Variant -> people sent the first step that both have.")]
+    p_value: Annotated[float | None, Field(description="How likely chance splits this unevenly.")]
+    mismatch: Annotated[bool, Field(description="p_value below 0.001: don't trust the comparison.")]
+
+
+class ComparisonOut(Answer):
+    """Two variants side by side."""
+
+    variants: tuple[str, str]
+    differences: dict[str, DifferenceOut]
+    sample_ratio: SampleRatioOut
+    note: Annotated[Maybe[str], Field(description="Why rates have no leader.")] = None
 
 
 class MetricsAnswer(Answer):
@@ -25,3 +54,4 @@ class MetricsAnswer(Answer):
     totals: Totals
     rates: Rates
     groups: list[MetricsGroup]
+    comparison: Maybe[ComparisonOut] = None

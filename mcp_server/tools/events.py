@@ -10,7 +10,7 @@ from db import services
 from db.domain.errors import InvalidInput
 from db.domain.events import EventType, EventVerdict
 from db.domain.rules import BATCH_MAX, PAGE_DEFAULT
-from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, sort_out
+from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, RecordAnswer, RecordRow
 from mcp_server.toolset import Call, Toolset
 
@@ -56,6 +56,7 @@ def list_events(
     detail: Detail = "concise",
 ) -> EventList:
     """List the events of a campaign, latest first; detail=full adds their metadata. To count, call get_metrics."""
+    check_range(since, until)
     page = services.events.list_(
         call.session,
         campaign_id=campaign_id,

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from db import services
 from db.domain.metrics import GroupBy
-from mcp_server.schemas.base import Moment
-from mcp_server.schemas.metrics import MetricsAnswer, MetricsGroup
+from mcp_server.schemas.base import Moment, check_range
+from mcp_server.schemas.metrics import ComparisonOut, MetricsAnswer, MetricsGroup
 from mcp_server.toolset import Call, Toolset
 
 metrics = Toolset("metrics", "the funnel of a campaign in counts and rates")
@@ -25,18 +25,28 @@ def get_metrics(
 
     Counts are unique per person and step, and belong to the day on which the step was sent; since and until (both
     included, UTC) choose those days. group_by splits them by step, variant, channel or day. Rates are shares from 0
-    to 1, and null while nothing is there to divide by.
+    to 1, and null while nothing is there to divide by. By variant, each rate has its 95 % interval, and two variants
+    are compared: a leader is named where the difference is more than chance.
     """
-    report = services.metrics.report(
-        call.session, campaign_id=campaign_id, group_by=group_by, since=_day(since), until=_day(until)
-    )
+    first, last = _day(since), _day(until)
+    check_range(first, last)
+    report = services.metrics.report(call.session, campaign_id=campaign_id, group_by=group_by, since=first, until=last)
     return MetricsAnswer(
         campaign_id=campaign_id,
         enrolled=sum(report.enrollment_status.values()),
         enrollment_status=report.enrollment_status,
         totals=report.total.totals,
         rates=report.total.rates,
-        groups=[MetricsGroup(key=group.key, totals=group.totals, rates=group.rates) for group in report.groups],
+        groups=[
+            MetricsGroup(
+                key=group.key,
+                totals=group.totals,
+                rates=group.rates,
+                intervals=group.intervals if group_by is GroupBy.VARIANT else None,
+            )
+            for group in report.groups
+        ],
+        comparison=ComparisonOut.model_validate(report.comparison) if report.comparison else None,
     )
 
 

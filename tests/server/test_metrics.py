@@ -1,0 +1,162 @@
+"""Reports by variant, and ranges that end before they begin, as clients see them."""
+
+from typing import Any
+
+import pytest
+from mcp.client import Client
+
+from tests.server.conftest import call, refusal
+
+pytestmark = pytest.mark.anyio
+
+SHAPE = {"campaign_id", "enrolled", "enrollment_status", "totals", "rates", "groups"}
+
+
+def varied(*names: str, step_number: int = 1) -> list[dict[str, Any]]:
+    text = {"subject": "Hello", "body": "Good morning, all"}
+    return [{"step_number": step_number, "a_b_variant": name, **text} for name in names]
+
+
+async def campaign_of(client: Client, steps: list[dict[str, Any]], people: int) -> tuple[str, dict[str, list[str]]]:
+    """(campaign_id, variant -> its enrollments) of a started campaign."""
+    template = await call(client, "create_template", name="T", type="email", email_steps=steps)
+    made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
+    campaign_id = made["campaign"]["id"]
+    await call(client, "start_campaign", campaign_id=campaign_id)
+    contacts = [{"email": f"person{index}@example.com"} for index in range(people)]
+    if people:
+        await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    page = await call(client, "list_enrollments", campaign_id=campaign_id, limit=500, detail="full")
+    found: dict[str, list[str]] = {}
+    for each in page["enrollments"]:
+        found.setdefault(each["a_b_variant"], []).append(each["id"])
+    return campaign_id, found
+
+
+async def happen(client: Client, event_type: str, enrollments: list[str], step_number: int = 1) -> None:
+    event = {"event_type": event_type, "channel": "email", "step_number": step_number}
+    events = [{**event, "enrollment_id": each} for each in enrollments]
+    assert (await call(client, "record_events", events=events))["recorded"] == len(events)
+
+
+async def by_variant(client: Client, campaign_id: str, **arguments: Any) -> dict[str, Any]:
+    return await call(client, "get_metrics", campaign_id=campaign_id, group_by="variant", **arguments)
+
+
+async def test_two_variants_are_compared_and_the_better_one_leads(client: Client) -> None:
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 400)
+    for name, replies, bounces in (("A", 6, 40), ("B", 48, 4)):
+        await happen(client, "delivered", people[name][:120])
+        await happen(client, "bounced", people[name][120 - bounces : 120])
+        await happen(client, "replied", people[name][:replies])
+    metrics = await by_variant(client, campaign_id)
+    a, b = metrics["groups"]
+    assert (a["key"], b["key"]) == ("A", "B")
+    assert a["rates"]["reply_rate"] == 0.05
+    assert a["intervals"]["reply_rate"] == pytest.approx([0.0231, 0.1048], abs=1e-4)
+    assert a["intervals"]["acceptance_rate"] == [0, pytest.approx(0.031, abs=1e-4)]
+    comparison = metrics["comparison"]
+    assert comparison["variants"] == ["A", "B"]
+    assert set(comparison["differences"]) == set(metrics["rates"])
+    reply = comparison["differences"]["reply_rate"]
+    assert reply["difference"] == -0.35
+    assert -0.45 < reply["low"] < -0.35 < reply["high"] < -0.24
+    assert reply["leader"] == "B"
+    assert comparison["differences"]["bounce_rate"]["leader"] == "B"
+    assert comparison["differences"]["unsubscribe_rate"]["leader"] is None
+    assert comparison["sample_ratio"] == {"counts": {"A": 120, "B": 120}, "p_value": 1.0, "mismatch": False}
+    assert "unsubscribe_rate" in comparison["note"]
+    assert "reply_rate" not in comparison["note"]
+
+
+async def test_no_winner_is_called_for_a_few_and_the_note_says_so(client: Client) -> None:
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 60)
+    size = min(len(people["A"]), len(people["B"]))
+    for name in ("A", "B"):
+        await happen(client, "delivered", people[name][:size])
+    await happen(client, "replied", people["A"][:size])
+    comparison = (await by_variant(client, campaign_id))["comparison"]
+    assert comparison["differences"]["reply_rate"]["difference"] == 1
+    assert comparison["differences"]["reply_rate"]["leader"] is None
+    assert "below 100" in comparison["note"]
+
+
+async def test_a_split_that_is_off_is_reported_and_nobody_leads(client: Client) -> None:
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 400)
+    await happen(client, "delivered", people["A"][:150])
+    await happen(client, "replied", people["A"][:150])
+    await happen(client, "delivered", people["B"][:100])
+    comparison = (await by_variant(client, campaign_id))["comparison"]
+    assert comparison["sample_ratio"]["counts"] == {"A": 150, "B": 100}
+    assert comparison["sample_ratio"]["p_value"] == pytest.approx(0.001565, abs=1e-6)
+    assert comparison["sample_ratio"]["mismatch"] is False
+    await happen(client, "sent", people["A"][150:155])
+    comparison = (await by_variant(client, campaign_id))["comparison"]
+    assert comparison["sample_ratio"]["mismatch"] is True
+    assert {each["leader"] for each in comparison["differences"].values()} == {None}
+    assert "split is uneven" in comparison["note"]
+
+
+async def test_a_variant_that_is_never_sent_is_a_split_that_is_off(client: Client) -> None:
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 100)
+    await happen(client, "sent", people["A"][:20])
+    metrics = await by_variant(client, campaign_id)
+    assert [group["key"] for group in metrics["groups"]] == ["A"]
+    assert metrics["comparison"]["sample_ratio"]["counts"] == {"A": 20, "B": 0}
+    assert metrics["comparison"]["sample_ratio"]["mismatch"] is True
+
+
+async def test_the_split_is_that_of_the_first_step_that_both_variants_have(client: Client) -> None:
+    shared = {"step_number": 1, "subject": "Hello", "body": "Good morning, all"}
+    steps = [shared, *varied("A", step_number=2), *varied("A", "B", step_number=3), *varied("A", "B", step_number=4)]
+    campaign_id, people = await campaign_of(client, steps, 100)
+    everyone = [*people["A"][:15], *people["B"][:15]]
+    await happen(client, "sent", everyone, 1)
+    await happen(client, "sent", everyone, 2)
+    await happen(client, "sent", everyone, 3)
+    await happen(client, "sent", people["A"][:15], 4)
+    metrics = await by_variant(client, campaign_id)
+    assert [group["key"] for group in metrics["groups"]] == ["", "A", "B"]
+    assert metrics["comparison"]["sample_ratio"]["counts"] == {"A": 15, "B": 15}
+    nothing = (await by_variant(client, campaign_id, until="2020-01-01"))["comparison"]
+    assert nothing["sample_ratio"] == {"counts": {"A": 0, "B": 0}, "p_value": None, "mismatch": False}
+    assert nothing["differences"]["reply_rate"] == {"difference": None, "low": None, "high": None, "leader": None}
+
+
+@pytest.mark.parametrize("names", [["A"], ["A", "B", "C"]])
+async def test_only_two_variants_are_compared(client: Client, names: list[str]) -> None:
+    campaign_id, people = await campaign_of(client, varied(*names), 40)
+    for name in names:
+        await happen(client, "delivered", people[name])
+    metrics = await by_variant(client, campaign_id)
+    assert set(metrics) == SHAPE
+    assert [set(group) for group in metrics["groups"]] == [{"key", "totals", "rates", "intervals"}] * len(names)
+
+
+@pytest.mark.parametrize("group_by", ["total", "step", "channel", "day"])
+async def test_reports_that_are_not_by_variant_keep_their_shape(client: Client, group_by: str) -> None:
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 20)
+    await happen(client, "sent", people["A"])
+    metrics = await call(client, "get_metrics", campaign_id=campaign_id, group_by=group_by)
+    assert set(metrics) == SHAPE
+    assert all(set(group) == {"key", "totals", "rates"} for group in metrics["groups"])
+
+
+@pytest.mark.parametrize(
+    ("tool", "since", "until"),
+    [
+        ("get_metrics", "2026-11-03", "2026-11-02"),
+        ("get_metrics", "2026-11-03T00:00:00Z", "2026-11-02"),
+        ("get_metrics", "2026-11-03T00:30:00Z", "2026-11-02T23:59:00Z"),
+        ("list_events", "2026-11-02T10:00:00Z", "2026-11-02T10:00:00+01:00"),
+    ],
+)
+async def test_a_range_that_ends_before_it_begins_is_refused_by_name(
+    client: Client, tool: str, since: str, until: str
+) -> None:
+    campaign_id, _ = await campaign_of(client, varied("A", "B"), 0)
+    text = await refusal(client, tool, campaign_id=campaign_id, since=since, until=until)
+    assert "since (2026-11-0" in text
+    assert "until (2026-11-0" in text
+    # A day is a range of its own.
+    await call(client, tool, campaign_id=campaign_id, since=since, until=since)
