@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
@@ -11,10 +11,11 @@ import mcp_types
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import ToolManager
+from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
 
 from db.domain.errors import StoreUnavailable
-from mcp_server import __version__
+from mcp_server import __version__, stdio
 from mcp_server.app import App
 from mcp_server.toolset import Toolset
 from mcp_server.toolsets import select
@@ -61,6 +62,18 @@ class SalesServer(MCPServer[App]):
     ) -> CallToolResult | InputRequiredResult:
         await self._load()
         return await super().call_tool(name, arguments, context)
+
+    async def run_stdio_async(self) -> None:
+        if not stdio.are_pipes():
+            await super().run_stdio_async()
+            return
+        with stdio.claimed() as (lines, sink):
+            # Of a file, the SDK iterates the one and calls write and flush of the other.
+            streams = cast("anyio.AsyncFile[str]", lines), cast("anyio.AsyncFile[str]", sink)
+            async with stdio_server(*streams) as (incoming, outgoing):
+                # As the SDK's own method does, which takes no streams.
+                server = self._lowlevel_server
+                await server.run(incoming, outgoing, server.create_initialization_options())
 
     @asynccontextmanager
     async def _live(self, _: MCPServer[App]) -> AsyncGenerator[App]:

@@ -152,6 +152,8 @@ def _offer(tool: Tool, app: App) -> OfferedTool:
     )
     offered.parameters = lean(offered.parameters)
     offered.fn_metadata.output_schema = lean(offered.fn_metadata.output_schema or {})
+    # The SDK would validate each answer again, on the event loop; a model of that very schema has just written it.
+    offered.fn_metadata.output_model = None
     return offered
 
 
