@@ -97,6 +97,14 @@ def test_only_the_protocol_reaches_stdout() -> None:
     assert done.stderr == "a library\na child\n"
 
 
+def test_a_server_without_a_stderr_serves_as_well(database_url: str) -> None:
+    env = environment(database_url)
+    command = ["sh", "-c", f"{' '.join(COMMAND)} serve --no-worker 2>&-"]
+    request = json.dumps(INITIALIZE) + "\n"
+    done = subprocess.run(command, input=request, capture_output=True, text=True, env=env, timeout=60, check=True)
+    assert json.loads(done.stdout)["result"]["serverInfo"]["name"] == "sales-automation-mcp"
+
+
 def test_a_file_is_served_as_well(database_url: str, tmp_path: Path) -> None:
     path = tmp_path / "requests"
     path.write_text(json.dumps(INITIALIZE) + "\n")
