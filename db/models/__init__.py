@@ -6,6 +6,7 @@ from db.models.contacts import Contact, Suppression
 from db.models.events import CampaignEvent, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
+from db.models.secrets import Secret
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "IdempotencyKey",
     "LinkedInSequence",
     "OrphanedEvent",
+    "Secret",
     "Suppression",
     "TemplateStep",
 ]

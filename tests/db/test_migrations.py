@@ -179,7 +179,7 @@ def test_the_program_and_the_history_agree_on_the_head() -> None:
 
 
 def test_an_empty_database_says_what_to_run(fresh: Database) -> None:
-    with pytest.raises(StoreUnavailable, match=r"empty.*0001.*Run `sales-automation-mcp migrate`"):
+    with pytest.raises(StoreUnavailable, match=rf"empty.*{migrations.HEAD}.*Run `sales-automation-mcp migrate`"):
         ensure_current(fresh.engine, upgrade=False)
     assert differences(catalog_of(fresh), {part: set() for part in CATALOG}) == []
 
