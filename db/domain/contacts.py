@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -20,7 +21,6 @@ def strength(reason: SuppressionReason) -> int:
     if reason in CONSENT:
         return 2
     return 1 if reason is SuppressionReason.BOUNCED else 0
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,8 @@ def _readings(email: str) -> Iterator[str]:
     mailbox, _, domain = email.rpartition("@")
     domains = {domain}
     if "xn--" in domain:
-        try:
+        with suppress(UnicodeError):
             domains.add(domain.encode("ascii").decode("idna"))
-        except UnicodeError:
-            pass
     starts = {0, *(match.end() for match in _BEFORE.finditer(mailbox))}
     for start in starts:
         if mailbox[start:]:
