@@ -45,6 +45,25 @@ class ContactRef:
     fields: ContactFields
 
 
+@dataclass(frozen=True, slots=True)
+class SuppressionTarget:
+    """An address that can be suppressed: exactly one is given, normalised as contacts are."""
+
+    email: str | None = None
+    domain: str | None = None
+    linkedin_url: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of what is given."""
+        return next(name for name in ("email", "domain", "linkedin_url") if getattr(self, name) is not None)
+
+    @property
+    def value(self) -> str:
+        value: str = getattr(self, self.kind)
+        return value
+
+
 def normalise_linkedin_url(url: str) -> str:
     """The one spelling of a profile's address: https://www.linkedin.com/in/name. InvalidInput if it is no profile."""
     text = url.strip()

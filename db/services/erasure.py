@@ -23,7 +23,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain.contacts import ContactFields, addresses_in
+from db.domain.contacts import ContactFields, SuppressionTarget, addresses_in
 from db.domain.errors import NotFound
 from db.domain.events import BounceType, Stop
 from db.domain.funnel import Enrollment
@@ -32,7 +32,7 @@ from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
 from db.services import contacts, enrollment_state
 from db.services.hashing import HASH_OF, SECRET_NAME, make_secret
-from db.services.suppressions import STRENGTH, Target, find_erased
+from db.services.suppressions import STRENGTH, find_erased
 
 _HINT = "find_contacts shows the people there are; nothing is kept of this one."
 
@@ -69,7 +69,7 @@ def erase(
     session: Session,
     *,
     contact_id: UUID | None = None,
-    target: Target | None = None,
+    target: SuppressionTarget | None = None,
     even_if_unknown: bool = False,
     now: datetime,
 ) -> Erased:
@@ -95,7 +95,7 @@ def erase(
     answers = _drop_answers(session, person)
     replaced = _replace_suppressions(session, person)
     if person.is_placeholder and before is None and not (orphaned or replaced or answers or even_if_unknown):
-        raise NotFound("person of this", target.column.key if target else "contact_id", hint=_HINT)
+        raise NotFound("person of this", target.kind if target else "contact_id", hint=_HINT)
     _run(session, _CLEAN_ENROLLMENTS, values)
     _clear_contact(session, person, now)
     enrollment_state.save(session, before=unchanged, after=enrollments)
@@ -115,7 +115,7 @@ def erase(
 _LOCK_PERSON = text("SELECT email, linkedin_url, erased_at FROM contacts WHERE id = :id FOR UPDATE")
 
 
-def _lock_person(session: Session, contact_id: UUID | None, target: Target | None) -> _Person:
+def _lock_person(session: Session, contact_id: UUID | None, target: SuppressionTarget | None) -> _Person:
     """Locked first, as a suppression does it: an enrolment under way is stopped here, or sees what is done here.
 
     Where nobody has the address, a row is made that holds it to the end of the transaction: whoever enrolls the same
@@ -180,9 +180,11 @@ _KEPT = f"""
     THEN jsonb_build_object('bounce_type', {{row}}.metadata -> 'bounce_type') ELSE jsonb_build_object() END
 """
 _HOLDS = "EXISTS (SELECT FROM known WHERE lower({value}) ~ pattern)"
+# Of an id, whatever the address is joined to.
+_MADE_OF = "EXISTS (SELECT FROM known WHERE position(address in lower({value})) > 0)"
 # A provider's id, or its hash where it holds an address: still one id, and still the same for the same.
 _HIDDEN = f"""
-    CASE WHEN {_HOLDS} THEN (SELECT 'erased:' || encode({HASH_OF.format(address="{value}")}, 'hex') FROM k)
+    CASE WHEN {_MADE_OF} THEN (SELECT 'erased:' || encode({HASH_OF.format(address="{value}")}, 'hex') FROM k)
     ELSE {{value}} END
 """
 
@@ -191,7 +193,7 @@ _CLEAN_EVENTS = text(f"""
     UPDATE campaign_events e
     SET metadata = {_KEPT.format(row="e")}, provider_event_id = {_HIDDEN.format(value="e.provider_event_id")}
     FROM mine WHERE e.instance_id = mine.instance_id AND e.enrollment_id = mine.id
-      AND (e.metadata <> {_KEPT.format(row="e")} OR {_HOLDS.format(value="e.provider_event_id")})
+      AND (e.metadata <> {_KEPT.format(row="e")} OR {_MADE_OF.format(value="e.provider_event_id")})
     RETURNING e.id
 """)
 _CLEAN_ACTIONS = text(f"""
@@ -199,7 +201,7 @@ _CLEAN_ACTIONS = text(f"""
     UPDATE campaign_actions a
     SET error = NULL, provider_message_id = {_HIDDEN.format(value="a.provider_message_id")}, updated_at = now()
     FROM mine WHERE a.instance_id = mine.instance_id AND a.enrollment_id = mine.id
-      AND (a.error IS NOT NULL OR {_HOLDS.format(value="a.provider_message_id")})
+      AND (a.error IS NOT NULL OR {_MADE_OF.format(value="a.provider_message_id")})
     RETURNING a.id
 """)
 _CLEAN_ENROLLMENTS = text(f"""
@@ -214,7 +216,7 @@ _DROP_ORPHANS = text(f"""
     WITH {_OF_PERSON}
     DELETE FROM orphaned_events o
     WHERE (o.enrollment_id IS NULL AND o.provider_message_id IS NULL AND o.email IN (SELECT address FROM known))
-       OR {_HOLDS.format(value="o.provider_message_id")}
+       OR {_MADE_OF.format(value="o.provider_message_id")}
     RETURNING o.id
 """)
 _CLEAN_ORPHANS = text(f"""
@@ -225,7 +227,7 @@ _CLEAN_ORPHANS = text(f"""
                SELECT a.provider_message_id FROM campaign_actions a JOIN mine
                ON a.instance_id = mine.instance_id AND a.enrollment_id = mine.id)
            OR o.email IN (SELECT address FROM known)
-           OR {_HOLDS.format(value="o.metadata::text")} OR {_HOLDS.format(value="o.provider_event_id")}
+           OR {_HOLDS.format(value="o.metadata::text")} OR {_MADE_OF.format(value="o.provider_event_id")}
     )
     UPDATE orphaned_events o
     SET email = CASE WHEN o.email IN (SELECT address FROM known) THEN NULL ELSE o.email END,

@@ -6,17 +6,17 @@ address of somebody who was erased is held for ever, by a hash (db.services.eras
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, func, or_, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.domain.contacts import CONSENT, strength
+from db.domain.contacts import CONSENT, SuppressionTarget, strength
 from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import Stop
-from db.domain.ids import new_ids
+from db.domain.ids import new_id, new_ids
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState
 from db.models import Contact, Suppression
 from db.postgres.json import rows_parameter
@@ -24,26 +24,9 @@ from db.services import enrollment_state
 from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.paging import Page, page
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is suppressed: exactly one is given, normalised as contacts are."""
-
-    email: str | None = None
-    domain: str | None = None
-    linkedin_url: str | None = None
-
-    @property
-    def column(self) -> "InstrumentedAttribute[str | None]":
-        return next(column for column in _COLUMNS if getattr(self, column.key) is not None)
-
-    @property
-    def value(self) -> str:
-        value: str = getattr(self, self.column.key)
-        return value
-
-
-_COLUMNS = (Suppression.email, Suppression.domain, Suppression.linkedin_url)
+_COLUMNS: Mapping[str, InstrumentedAttribute[str | None]] = {
+    column.key: column for column in (Suppression.email, Suppression.domain, Suppression.linkedin_url)
+}
 
 
 # db.domain.contacts.strength, of a row.
@@ -106,7 +89,7 @@ def suppress(
         raise InvalidInput(
             f"expires_at goes with reason manual alone: a suppression as {reason} never ends by itself. Leave it out."
         )
-    target = Target(email, domain, linkedin_url)
+    target = SuppressionTarget(email, domain, linkedin_url)
     # Locked before the row is written, so that an enrolment under way either sees the row or is stopped here.
     contact_ids = session.scalars(
         select(Contact.id).where(_belongs_to(target)).order_by(Contact.id).with_for_update()
@@ -115,22 +98,27 @@ def suppress(
     return row, _stop(session, contact_ids)
 
 
+def _of(target: SuppressionTarget) -> Select[Suppression]:
+    return select(Suppression).where(_COLUMNS[target.kind] == target.value)
+
+
 def _write(
     session: Session,
-    target: Target,
+    target: SuppressionTarget,
     reason: SuppressionReason,
     source: str | None,
     expires_at: datetime | None,
 ) -> Suppression:
-    by_target = select(Suppression).where(target.column == target.value)
-    row = session.scalars(by_target.with_for_update().execution_options(populate_existing=True)).one_or_none()
-    if row is None:
-        row = Suppression(**{target.column.key: target.value})
-        session.add(row)
-    elif not _may_replace(SuppressionReason(row.reason), reason, expires_at):
+    values = {"reason": reason, "source": source, "expires_at": expires_at}
+    added = insert(Suppression).values({"id": new_id(), target.kind: target.value, **values}).on_conflict_do_nothing()
+    row = session.scalars(added.returning(Suppression)).one_or_none()
+    if row is not None:
         return row
-    row.reason, row.source, row.expires_at = reason, source, expires_at
-    session.flush()  # created_at is the database's
+    row = session.scalars(_of(target).with_for_update().execution_options(populate_existing=True)).one_or_none()
+    if row is None:  # lifted between the two statements
+        return _write(session, target, reason, source, expires_at)
+    if _may_replace(SuppressionReason(row.reason), reason, expires_at):
+        row.reason, row.source, row.expires_at = reason, source, expires_at
     return row
 
 
@@ -143,7 +131,7 @@ def _may_replace(old: SuppressionReason, new: SuppressionReason, expires_at: dat
     return strength(new) > strength(old) or (strength(new) == strength(old) and old not in CONSENT)
 
 
-def unsuppress(session: Session, *, target: Target, has_new_consent: bool) -> Suppression:
+def unsuppress(session: Session, *, target: SuppressionTarget, has_new_consent: bool) -> Suppression:
     """Lift the suppression of exactly this address, and return it as it was. Enrollments that it stopped stay stopped.
 
     NotFound where there is none. Refused for a person's own wish unless `has_new_consent`, and always for somebody who
@@ -154,11 +142,13 @@ def unsuppress(session: Session, *, target: Target, has_new_consent: bool) -> Su
             "The person of this address was erased, and stays suppressed for ever. If they want to hear from you "
             "again, they must come to you by an address of their own that was not erased."
         )
-    row = session.scalars(select(Suppression).where(target.column == target.value).with_for_update()).one_or_none()
+    row = session.scalars(
+        select(Suppression).where(_COLUMNS[target.kind] == target.value).with_for_update()
+    ).one_or_none()
     if row is None:
         raise NotFound(
             "suppression of this",
-            target.column.key,
+            target.kind,
             hint="list_suppressions shows those there are; an address can be held by its domain or another address.",
         )
     if row.reason in CONSENT and not has_new_consent:
@@ -173,7 +163,7 @@ def unsuppress(session: Session, *, target: Target, has_new_consent: bool) -> Su
     return row
 
 
-def _belongs_to(target: Target) -> ColumnElement[bool]:
+def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
     if target.email is not None:
         return func.lower(Contact.email) == target.email
     if target.domain is not None:
@@ -188,7 +178,7 @@ _FIND_ERASED = text(f"""
 """)
 
 
-def find_erased(session: Session, target: Target) -> Suppression | None:
+def find_erased(session: Session, target: SuppressionTarget) -> Suppression | None:
     """The suppression of an address of somebody who was erased."""
     if target.domain is not None:
         return None
@@ -208,7 +198,7 @@ _STILL_HELD = text("""
 """)
 
 
-def still_holding(session: Session, *, target: Target, now: datetime) -> Sequence[Suppression]:
+def still_holding(session: Session, *, target: SuppressionTarget, now: datetime) -> Sequence[Suppression]:
     """What else keeps the person of an address from being written to: their domain, their other address."""
     if target.domain is not None:
         return []
@@ -275,7 +265,9 @@ def list_(
     if reason is not None:
         statement = statement.where(Suppression.reason == reason)
     if search is not None:
-        statement = statement.where(or_(*(column.contains(search.lower(), autoescape=True) for column in _COLUMNS)))
+        statement = statement.where(
+            or_(*(column.contains(search.lower(), autoescape=True) for column in _COLUMNS.values()))
+        )
     if state is not None:
         assert now is not None, "a state is that of a moment"
         ended = Suppression.expires_at.is_not(None) & (Suppression.expires_at <= now)
