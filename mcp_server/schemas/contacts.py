@@ -117,10 +117,16 @@ class ContactOut(Answer):
     attributes: Maybe[dict[str, Any]] = None
     erased_at: Maybe[datetime] = None
 
+    @model_validator(mode="after")
+    def _tells_nothing_else_once_erased(self) -> Self:
+        if self.erased_at is not None:
+            self.attributes = None
+        return self
+
     @classmethod
     def of(cls, row: object, detail: str) -> Self:
         contact = cls.model_validate(row)
-        if detail == "concise" or contact.erased_at is not None:
+        if detail == "concise":
             contact.timezone = contact.attributes = None
         return contact
 
