@@ -93,7 +93,11 @@ def addresses_in(text: str) -> set[str]:
     readings = {text, unquote(text)} if "%" in text else {text}
     for each in readings:
         if "@" in each:
-            found.update(address for match in _EMAIL.findall(each) for address in _readings(match.lower()))
+            for email in _EMAIL.findall(each.lower()):
+                if "xn--" in email or _BEFORE.search(email):
+                    found.update(_readings(email))
+                else:
+                    found.add(email)
         if "inkedin" in each.lower():
             found.update(_profiles(each))
     return found
