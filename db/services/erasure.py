@@ -124,8 +124,10 @@ def _lock_person(session: Session, contact_id: UUID | None, target: SuppressionT
     is_new = False
     if contact_id is None:
         assert target is not None, "the caller gives an id or an address"
-        fields = ContactFields(email=target.email, linkedin_url=target.linkedin_url)
-        found = contacts.find_or_create(session, people={0: fields}, overwrite=False)[0]
+        fields = {0: ContactFields(email=target.email, linkedin_url=target.linkedin_url)}
+        found = contacts.find_or_create(session, people=fields, overwrite=False)[0]
+        if found.contact_id is None:  # erased by another call between two of its statements
+            found = contacts.find_or_create(session, people=fields, overwrite=False)[0]
         contact_id, is_new = found.contact_id, found.is_new
     row = None if contact_id is None else session.execute(_LOCK_PERSON, {"id": contact_id}).one_or_none()
     if row is None or contact_id is None:

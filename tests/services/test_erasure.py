@@ -14,7 +14,7 @@ from sqlalchemy import text
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.errors import NotFound, Refused
 from db.domain.events import EventType, NewEvent
-from db.domain.states import Channel, EnrollmentAction, SuppressionReason
+from db.domain.states import ActionOutcome, Channel, EnrollmentAction, SuppressionReason
 from db.models import Base
 from db.postgres.database import Database
 from db.services import actions, contacts, enrollments, erasure, idempotency, metrics, suppressions
@@ -325,6 +325,33 @@ def test_an_unsubscribe_after_the_erasure_writes_no_address(database: Database) 
     record(database, event(EventType.UNSUBSCRIBED, running, step_number=1))
     with database.transaction("look") as session:
         assert session.scalar(text("SELECT count(*) FROM suppressions WHERE address_hash IS NULL")) == 0
+
+
+def test_who_holds_a_step_of_the_erased_can_still_report_it(database: Database) -> None:
+    scene = new_scene(database, 1)
+    soon = NOW + timedelta(hours=1)
+    claim = database.run(
+        "claim", partial(actions.claim, campaign_id=None, channel=None, limit=1, lease_seconds=60, now=soon)
+    )
+    erase(database, **by_email("p0@example.com"))
+    (due,) = claim.actions
+    assert due.action_id is not None
+    database.run(
+        "complete",
+        partial(
+            actions.complete,
+            action_id=due.action_id,
+            lease_token=due.lease_token,
+            outcome=ActionOutcome.SENT,
+            provider="p",
+            provider_message_id="m",
+            error=None,
+            now=soon,
+        ),
+    )
+    assert totals(database, scene.campaign_id)["sent"] == 1
+    assert state(database, scene.enrollments[0])["stop_reason"] == "suppressed"
+    assert_counters_are_exact(database)
 
 
 def test_the_key_is_made_once_and_the_hash_depends_on_it(database: Database) -> None:
