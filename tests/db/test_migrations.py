@@ -222,7 +222,7 @@ def test_standing_suppressions_get_one_spelling_and_lose_an_end_that_they_must_n
 
 
 def test_going_back_is_refused_while_it_would_forget_whom_not_to_write_to(fresh: Database) -> None:
-    migrate(fresh.engine)
+    migrate(fresh.engine, "0003")
     with fresh.engine.begin() as connection:
         connection.execute(
             text("INSERT INTO suppressions (id, address_hash, reason) VALUES (gen_random_uuid(), :hash, 'manual')"),
