@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.funnel import Enrollment
 from db.domain.states import EnrollmentStatus, StopReason
+from db.models import CampaignEnrollment
 from db.postgres.json import rows_parameter
 from db.services import counters
 
@@ -49,6 +50,22 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
         next_action_at,
         variant,
         _REASONS[reason],
+    )
+
+
+def of_model(row: CampaignEnrollment) -> Enrollment:
+    """The enrollment of a row that the caller holds locked."""
+    return from_row(
+        (
+            row.instance_id,
+            row.id,
+            row.contact_id,
+            row.status,
+            row.current_step,
+            row.next_action_at,
+            row.a_b_variant,
+            row.stop_reason,
+        )
     )
 
 

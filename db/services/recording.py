@@ -95,10 +95,13 @@ class Recorded:
     new_message_ids: set[str]
 
 
-def record(session: Session, *, events: Sequence[NewEvent]) -> Recorded:
-    """Record `events` and all that they imply. Events of unknown enrollments are left to the caller."""
+def record(session: Session, *, events: Sequence[NewEvent], locked: Locked | None = None) -> Recorded:
+    """Record `events` and all that they imply. Events of unknown enrollments are left to the caller.
+
+    locked: the enrollments of the events, where the caller holds them already.
+    """
     outcomes: list[Outcome | None] = [None] * len(events)
-    batch = _lock(session, events)
+    batch = _batch(events, locked or lock_enrollments(session, events=events))
     before = enrollment_state.snapshot(batch.locked.enrollments.values())
     _read(session, batch)
     _attribute(batch, outcomes)
@@ -113,8 +116,7 @@ def record(session: Session, *, events: Sequence[NewEvent]) -> Recorded:
     return Recorded(outcomes, batch.new_message_ids)
 
 
-def _lock(session: Session, events: Sequence[NewEvent]) -> Batch:
-    locked = lock_enrollments(session, events=events)
+def _batch(events: Sequence[NewEvent], locked: Locked) -> Batch:
     ids = new_ids(len(events))
     actions: defaultdict[UUID, dict[int, Action]] = defaultdict(dict)
     rows = [
