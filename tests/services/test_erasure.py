@@ -60,7 +60,8 @@ def everything(database: Database) -> str:
                   AND data_type NOT IN ('uuid', 'integer', 'bigint', 'boolean', 'date', 'timestamp with time zone')
             """)
         ).all()
-        assert {table for table, _ in columns} >= set(Base.metadata.tables)
+        # All but one have a column that can.
+        assert {table for table, _ in columns} >= set(Base.metadata.tables) - {"campaign_usage"}
         assert len(columns) > 60
         found = [
             session.scalars(text(f'SELECT "{column}"::text FROM "{table}" WHERE "{column}" IS NOT NULL')).all()
