@@ -30,7 +30,13 @@ _state: Callable[[Enrollment], tuple[Any, ...]] = attrgetter("status", "current_
 Snapshot = Mapping[UUID, tuple[Any, ...]]
 """enrollment -> its state then"""
 
-COLUMNS = "e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason"
+ERASED = "erased"
+"""The key in an enrollment's metadata that says that its person was erased."""
+
+COLUMNS = f"""
+    e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason,
+    e.metadata ? '{ERASED}'
+"""
 
 
 # Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
@@ -40,7 +46,7 @@ _REASONS = {None: None, **{str(reason): reason for reason in StopReason}}
 
 def from_row(columns: Sequence[Any]) -> Enrollment:
     """The enrollment of a row of COLUMNS."""
-    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason = columns
+    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased = columns
     return Enrollment(
         instance_id,
         id_,
@@ -50,6 +56,7 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
         next_action_at,
         variant,
         _REASONS[reason],
+        is_erased,
     )
 
 
@@ -65,6 +72,7 @@ def of_model(row: CampaignEnrollment) -> Enrollment:
             row.next_action_at,
             row.a_b_variant,
             row.stop_reason,
+            ERASED in row.details,
         )
     )
 

@@ -31,6 +31,7 @@ from db.domain.ids import new_ids
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
 from db.services import contacts, enrollment_state
+from db.services.enrollment_state import ERASED
 from db.services.hashing import HASH_OF, SECRET_NAME, make_secret
 from db.services.suppressions import STRENGTH, find_erased
 
@@ -215,8 +216,9 @@ _CLEAN_ACTIONS = text(f"""
 """)
 _CLEAN_ENROLLMENTS = text(f"""
     WITH {_OF_PERSON}
-    UPDATE campaign_enrollments e SET metadata = '{{}}', updated_at = now()
-    FROM mine WHERE e.instance_id = mine.instance_id AND e.id = mine.id AND e.metadata <> '{{}}'
+    UPDATE campaign_enrollments e SET metadata = jsonb_build_object('{ERASED}', true), updated_at = now()
+    FROM mine WHERE e.instance_id = mine.instance_id AND e.id = mine.id
+      AND e.metadata <> jsonb_build_object('{ERASED}', true)
     RETURNING e.id
 """)
 # What waits for the address alone can never be matched again, since nobody is enrolled under it any more. What can be

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.attribution import step_of
 from db.domain.errors import InvalidInput
-from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop
+from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop, impersonal
 from db.domain.funnel import Action, Contribution, CounterKey, Deltas, Enrollment, contribution
 from db.domain.ids import new_ids
 from db.domain.metrics import MILESTONES, Milestone
@@ -218,7 +218,7 @@ def _insert_events(session: Session, rows: Sequence[_Row]) -> set[UUID]:
             "occurred_at": row.event.occurred_at,
             "provider": row.event.provider,
             "provider_event_id": row.event.provider_event_id,
-            "metadata": row.event.metadata,
+            "metadata": impersonal(row.event.metadata) if row.enrollment.is_erased else row.event.metadata,
         }
         for row in rows
     ]

@@ -187,8 +187,12 @@ def test_a_late_event_of_an_erased_person_still_finds_its_action(database: Datab
     scene = new_scene(database, 1)
     record(database, event(EventType.SENT, scene.enrollments[0], step_number=1, provider_message_id="plain"))
     erase(database, **by_email("p0@example.com"))
-    late = NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="plain")
+    details = {"agent": "quux mail", "bounce_type": "soft"}
+    late = NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="plain", metadata=details)
     assert [str(outcome.verdict) for outcome in record(database, late)] == ["recorded"]
+    with database.transaction("look") as session:
+        kept = session.scalars(text("SELECT metadata FROM campaign_events ORDER BY id DESC LIMIT 1")).one()
+    assert kept == {"bounce_type": "soft"}
     assert totals(database, scene.campaign_id)["opened"] == 1
 
 
