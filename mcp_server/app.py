@@ -4,19 +4,23 @@ import gc
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
+from db import services
+from db.domain.errors import Busy, OutcomeUnknown, SalesAutomationError, StoreUnavailable
 from db.postgres.config import DatabaseConfig
+from mcp_server.grouping import Grouping
 from mcp_server.settings import Settings
 
 if TYPE_CHECKING:
+    from db.domain.events import NewEvent
     from db.embedded import EmbeddedPostgres
     from db.local.store import LocalStore
     from db.postgres.database import Database
     from db.services import Session
+    from db.services.recording import Outcome
 
 Result = TypeVar("Result")
 
@@ -24,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 # The first start of the embedded database makes a cluster, which takes seconds on a slow disk.
 _PATIENCE = 90.0
+_GROUP_MOST = 500
 _STOPPING = "This server is stopping. Nothing was done: call again when it is back."
 
 
@@ -54,6 +59,13 @@ class App:
         self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self.events: Grouping[NewEvent, Outcome] = Grouping(
+            self._record,
+            most=_GROUP_MOST,
+            # What the store itself refuses or can't do concerns the whole group; anything else may be one event's.
+            retry_alone=lambda error: not isinstance(error, SalesAutomationError),
+        )
+        """Single events of callers at the same time, in shared transactions."""
 
     def start(self) -> None:
         """Begin to open the database in the background. Calling it again while it is under way does nothing.
@@ -90,6 +102,9 @@ class App:
             if not self._bring_back():
                 raise
             return database.run(description, work, read_only=read_only)
+
+    def _record(self, events: "Sequence[NewEvent]") -> "list[Outcome]":
+        return self.run("record_event", lambda session: services.events.record_events(session, events=events))
 
     def local(self) -> "LocalStore":
         """The store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""

@@ -79,6 +79,7 @@ class Tool:
     idempotent: bool
     is_local: bool
     keeps_nothing: bool = False
+    is_shared: bool = False
 
     @property
     def name(self) -> str:
@@ -121,23 +122,44 @@ class Toolset:
         return self._declare(title, read_only=True, destructive=False, idempotent=True)
 
     def write(
-        self, title: str, *, destructive: bool = False, idempotent: bool = False, keeps_nothing: bool = False
+        self,
+        title: str,
+        *,
+        destructive: bool = False,
+        idempotent: bool = False,
+        keeps_nothing: bool = False,
+        is_shared: bool = False,
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         """Declare a tool that changes something; it takes an idempotency_key. `destructive`: it can't be undone;
         `idempotent`: the same call twice has the effect of one. `keeps_nothing`: it opens its transactions by itself,
         and neither its answer nor a hash of its arguments is kept under the key: repeating it must be safe by itself.
+        `is_shared`: without a key, calls at the same time share a transaction of App's, and the tool gets none.
         """
         return self._declare(
-            title, read_only=False, destructive=destructive, idempotent=idempotent, keeps_nothing=keeps_nothing
+            title,
+            read_only=False,
+            destructive=destructive,
+            idempotent=idempotent,
+            keeps_nothing=keeps_nothing,
+            is_shared=is_shared,
         )
 
     def _declare(
-        self, title: str, *, read_only: bool, destructive: bool, idempotent: bool, keeps_nothing: bool = False
+        self,
+        title: str,
+        *,
+        read_only: bool,
+        destructive: bool,
+        idempotent: bool,
+        keeps_nothing: bool = False,
+        is_shared: bool = False,
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         def declare(
             function: Callable[Concatenate[Call, Arguments], Result],
         ) -> Callable[Concatenate[Call, Arguments], Result]:
-            self._tools.append(Tool(function, title, read_only, destructive, idempotent, self.is_local, keeps_nothing))
+            self._tools.append(
+                Tool(function, title, read_only, destructive, idempotent, self.is_local, keeps_nothing, is_shared)
+            )
             return function
 
         return declare
@@ -172,7 +194,7 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
             return _perform(tool, Call(app, app.clock(), session), arguments, key)
 
         try:
-            if tool.keeps_nothing:
+            if tool.keeps_nothing or (tool.is_shared and key is None):
                 return _result(tool.function(Call(app, app.clock(), None), **arguments).model_dump(mode="json"))
             if not tool.is_local:
                 return _result(app.run(tool.name, work, read_only=tool.read_only))

@@ -1,7 +1,7 @@
 """Events: what happened to the steps that were sent."""
 
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -15,8 +15,11 @@ from mcp_server.schemas.events import EventIn, EventList, EventOut, RecordAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import events
 
+if TYPE_CHECKING:
+    from db.services.recording import Outcome
 
-@events.write("Record an event")
+
+@events.write("Record an event", is_shared=True)
 def record_event(call: Call, event: EventIn) -> RecordAnswer:
     """Record one thing that happened, with all that it implies: counters, the enrollment's state, suppressions.
 
@@ -24,10 +27,14 @@ def record_event(call: Call, event: EventIn) -> RecordAnswer:
     unsubscribe, a complaint or a hard bounce also suppresses the person. An event of an unknown enrollment is kept
     (orphaned) and counted as soon as it fits. For many events call record_events. Next: get_metrics.
     """
-    answer = _record(call, [event], {})
-    if answer.invalid:
-        raise InvalidInput(f"event: {answer.results[0].reason}")
-    return answer
+    given = event.to_event(call.now)
+    if call.transaction is None:
+        outcome = call.app.events.submit(given)
+    else:
+        (outcome,) = services.events.record_events(call.session, events=[given])
+    if outcome.verdict is EventVerdict.INVALID:
+        raise InvalidInput(f"event: {outcome.reason}")
+    return _answer([_row(0, outcome)])
 
 
 @events.write("Record many events")
@@ -39,7 +46,11 @@ def record_events(
     Each row is answered: recorded, duplicate, orphaned or invalid (with the reason); an invalid one fails alone.
     """
     fitting, rejected = sort_out(events)
-    return _record(call, list(fitting.values()), rejected, list(fitting))
+    given = [event.to_event(call.now) for event in fitting.values()]
+    outcomes = services.events.record_events(call.session, events=given)
+    rows = [RecordRow(index=index, status=EventVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
+    rows += [_row(index, outcome) for index, outcome in zip(fitting, outcomes, strict=True)]
+    return _answer(sorted(rows, key=lambda row: row.index))
 
 
 @events.read("List events")
@@ -69,16 +80,11 @@ def list_events(
     return EventList(events=[EventOut.of(event, detail) for event in page.rows], next_cursor=page.next_cursor)
 
 
-def _record(
-    call: Call, fitting: list[EventIn], rejected: dict[int, str], indexes: list[int] | None = None
-) -> RecordAnswer:
-    outcomes = services.events.record_events(call.session, events=[event.to_event(call.now) for event in fitting])
-    rows = [RecordRow(index=index, status=EventVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
-    rows += [
-        RecordRow(index=index, status=outcome.verdict, event_id=outcome.event_id, reason=outcome.reason)
-        for index, outcome in zip(indexes or range(len(fitting)), outcomes, strict=True)
-    ]
-    rows.sort(key=lambda row: row.index)
+def _row(index: int, outcome: "Outcome") -> RecordRow:
+    return RecordRow(index=index, status=outcome.verdict, event_id=outcome.event_id, reason=outcome.reason)
+
+
+def _answer(rows: list[RecordRow]) -> RecordAnswer:
     count = Counter(row.status for row in rows)
     return RecordAnswer(
         recorded=count[EventVerdict.RECORDED],

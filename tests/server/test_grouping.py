@@ -1,0 +1,106 @@
+"""Callers at the same time share a transaction, and each gets its own answer or its own error."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import pytest
+from mcp.client import Client
+
+from mcp_server.app import App
+from mcp_server.grouping import Grouping
+from mcp_server.server import build_server
+from tests.server.conftest import call, new_campaign, refusal
+
+PATIENCE = 30
+
+
+class Slow:
+    """Performs groups, and keeps the first one under way until `go`. It knows every group that there was."""
+
+    def __init__(self, fails_on: int | None = None) -> None:
+        self.groups: list[list[int]] = []
+        self.began, self.go = threading.Event(), threading.Event()
+        self._fails_on = fails_on
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        self.groups.append(list(items))
+        self.began.set()
+        assert self.go.wait(PATIENCE)
+        if self._fails_on in items:
+            raise ValueError(self._fails_on)
+        return [item * 10 for item in items]
+
+
+def submit_all(grouping: Grouping[int, int], slow: Slow, count: int) -> list[Future[int]]:
+    """`count` callers, of whom all but the first come while its group is under way."""
+    pool = ThreadPoolExecutor(count)
+    futures = [pool.submit(grouping.submit, 0)]
+    assert slow.began.wait(PATIENCE)
+    futures += [pool.submit(grouping.submit, number) for number in range(1, count)]
+    while grouping.waiting < count - 1:
+        pass  # the pool's threads are on their way
+    slow.go.set()
+    pool.shutdown()
+    return futures
+
+
+def test_who_comes_first_does_not_wait_and_the_others_go_together() -> None:
+    slow = Slow()
+    futures = submit_all(Grouping(slow, most=100), slow, 9)
+    assert [future.result() for future in futures] == [number * 10 for number in range(9)]
+    assert slow.groups[0] == [0]
+    assert sorted(slow.groups[1]) == list(range(1, 9))
+    assert len(slow.groups) == 2
+
+
+def test_a_group_has_a_size_and_the_lead_is_handed_on() -> None:
+    slow = Slow()
+    futures = submit_all(Grouping(slow, most=3), slow, 8)
+    assert [future.result() for future in futures] == [number * 10 for number in range(8)]
+    assert [len(group) for group in slow.groups] == [1, 3, 3, 1]
+
+
+def test_one_bad_item_fails_alone() -> None:
+    slow = Slow(fails_on=4)
+    grouping = Grouping(slow, most=100, retry_alone=lambda error: isinstance(error, ValueError))
+    futures = submit_all(grouping, slow, 6)
+    assert [future.exception() is None for future in futures] == [True, True, True, True, False, True]
+    assert futures[5].result() == 50
+
+
+def test_what_concerns_all_fails_all_of_the_group_and_nobody_after() -> None:
+    slow = Slow(fails_on=2)
+    grouping = Grouping(slow, most=100)
+    futures = submit_all(grouping, slow, 4)
+    assert futures[0].result() == 0
+    assert [type(future.exception()) for future in futures[1:]] == [ValueError] * 3
+    assert grouping.submit(7) == 70
+
+
+@pytest.mark.anyio
+async def test_events_of_callers_at_once_are_each_answered_and_counted(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    async with Client(build_server(app)) as client:
+        scene = await new_campaign(client, people=30, start=True)
+        answers: list[dict[str, Any]] = []
+
+        async def record(enrollment_id: str, key: str) -> None:
+            event = {"event_type": "opened", "channel": "email", "enrollment_id": enrollment_id}
+            answers.append(await call(client, "record_event", event={**event, "provider_event_id": key}))
+
+        async def record_wrong(enrollment_id: str) -> None:
+            event = {"event_type": "opened", "channel": "email", "enrollment_id": enrollment_id, "step_number": 9}
+            assert "step_number 9" in await refusal(client, "record_event", event=event)
+
+        async with anyio.create_task_group() as group:
+            for number, enrollment_id in enumerate(scene["enrollment_ids"]):
+                group.start_soon(record, enrollment_id, f"e{number}")
+                group.start_soon(record, enrollment_id, f"e{number}")
+            group.start_soon(record_wrong, scene["enrollment_ids"][0])
+        assert sum(answer["recorded"] for answer in answers) == 30
+        assert sum(answer["duplicates"] for answer in answers) == 30
+        metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"])
+        assert metrics["totals"]["opened"] == 30
