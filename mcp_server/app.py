@@ -119,6 +119,11 @@ class App:
             return self._local
 
     @property
+    def is_up(self) -> bool:
+        """Whether the database is open: a call would not have to wait for it."""
+        return self._database is not None
+
+    @property
     def failure(self) -> StoreUnavailable | None:
         """Why there is no database, when the last attempt failed."""
         return self._failure

@@ -54,6 +54,13 @@ class Settings(BaseSettings):
         default=[],
         description="Directories that import jobs may read files from, as a JSON list. Empty: files are refused.",
     )
+    orphan_days: int = Field(
+        default=30, ge=1, le=3650, description="Days for which an event may wait for its enrollment."
+    )
+    idempotency_key_days: int = Field(
+        default=30, ge=1, le=3650, description="Days for which the answers under idempotency keys are kept."
+    )
+    job_days: int = Field(default=30, ge=1, le=3650, description="Days for which finished jobs are kept.")
     read_only: bool = Field(default=False, description="Offer no tool that writes, and open read-only transactions.")
     token: SecretStr | None = Field(default=None, description="Bearer token that HTTP clients must send.")
     token_file: Path | None = Field(default=None, description="File with the bearer token on its first line.")

@@ -9,8 +9,9 @@ events = Toolset("events", "what happened: sends, opens, replies, bounces, unsub
 metrics = Toolset("metrics", "the funnel of a campaign in counts and rates")
 jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
 cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
+ops = Toolset("ops", "the health and upkeep of this system")
 
-TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache)
+TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache, ops)
 
 
 def select(names: str) -> list[Toolset]:

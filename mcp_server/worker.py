@@ -1,9 +1,10 @@
-"""Does the built-in jobs of the queue, one at a time, on a thread of its own."""
+"""Does the built-in jobs of the queue, one at a time, and maintenance once an hour, on a thread of its own."""
 
 import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +14,7 @@ from mcp_server.app import App
 
 LEASE_SECONDS: Final = 120
 POLL_SECONDS: Final = 1.0
+MAINTENANCE_SECONDS: Final = 3_600.0
 _PATIENCE: Final = 30.0
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Worker:
         self._poll_seconds = poll_seconds
         self._name = f"built-in {socket.gethostname()} {os.getpid()}"
         self._stopping = threading.Event()
+        self._maintained_at: float | None = None
         self._thread = threading.Thread(target=self._loop, name="worker", daemon=True)
 
     def start(self) -> None:
@@ -52,9 +55,20 @@ class Worker:
         while not self._stopping.wait(self._poll_seconds if is_idle else 0):
             try:
                 is_idle = not self._turn()
+                self._maintain()
             except Exception as error:  # noqa: BLE001  nothing may end the loop, and the text may hold personal data
                 logger.error("The worker could not work on the queue: %s", type(error).__name__)  # noqa: TRY400  see above
                 is_idle = True
+
+    def _maintain(self) -> None:
+        """Maintenance, where the database is up and the last one is an hour ago. Nothing waits for it."""
+        now = time.monotonic()
+        if not self._app.is_up or (self._maintained_at is not None and now < self._maintained_at + MAINTENANCE_SECONDS):
+            return
+        from mcp_server.maintenance import maintain  # noqa: PLC0415  see _turn
+
+        self._maintained_at = now
+        maintain(self._app)
 
     def _turn(self) -> bool:
         """Do the next job. False where there is none."""

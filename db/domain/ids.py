@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import datetime
 from uuid import UUID
 
 _VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
@@ -12,6 +13,11 @@ _RAND_B = (1 << 62) - 1
 def new_id() -> UUID:
     """One UUIDv7 of the wall clock's millisecond."""
     return new_ids(1)[0]
+
+
+def first_id(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of the millisecond of `moment`: what was made since then is not below it."""
+    return UUID(int=int(moment.timestamp() * 1_000) << 80 | _VERSION_AND_VARIANT)
 
 
 def new_ids(count: int) -> list[UUID]:

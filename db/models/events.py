@@ -115,6 +115,7 @@ Index(
     postgresql_where=OrphanedEvent.provider_event_id.is_not(None),
     postgresql_nulls_not_distinct=True,
 )
+Index("ix_orphaned_events_waiting", OrphanedEvent.created_at, postgresql_where=OrphanedEvent.status == "waiting")
 for _name, _columns in (
     ("enrollment_id", (OrphanedEvent.enrollment_id,)),
     ("provider_message_id", (OrphanedEvent.provider_message_id,)),

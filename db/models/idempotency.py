@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sqlalchemy import Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,3 +18,7 @@ class IdempotencyKey(Created, Base):
     tool: Mapped[str]
     request_hash: Mapped[str]
     response: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+
+
+# Keys are forgotten by age.
+Index("ix_idempotency_keys_created_at", IdempotencyKey.created_at)

@@ -41,7 +41,13 @@ if TYPE_CHECKING:
         linting as linting,
     )
     from db.services import (
+        maintenance as maintenance,
+    )
+    from db.services import (
         metrics as metrics,
+    )
+    from db.services import (
+        orphans as orphans,
     )
     from db.services import (
         suppressions as suppressions,

@@ -1,9 +1,10 @@
 """Answers to writes, kept under the caller's key in the transaction of the write itself."""
 
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -44,3 +45,17 @@ def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[
 def keep(session: Session, *, key: str, response: dict[str, Any]) -> None:
     """Keep the answer with the key that this transaction took."""
     session.execute(update(IdempotencyKey).where(IdempotencyKey.key == key).values(response=response))
+
+
+_PRUNE = text("""
+    DELETE FROM idempotency_keys WHERE key IN (
+        SELECT key FROM idempotency_keys WHERE created_at < :before
+        ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    RETURNING key
+""")
+
+
+def prune_some(session: Session, *, before: datetime, limit: int) -> int:
+    """Forget up to `limit` keys from before that moment, with their answers. A call under such a key is new again."""
+    return len(session.execute(_PRUNE, {"before": before, "limit": limit}).all())

@@ -1,6 +1,7 @@
 """The quarantine: events that arrived before their enrollment, and how they find it later."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -73,6 +74,42 @@ def match_messages(session: Session, *, message_ids: Iterable[str]) -> int:
     if not wanted or not session.scalar(_ANY_WAITS, rows_parameter(wanted)):
         return 0
     return _match(session, _about_messages(wanted))
+
+
+# Whether something is known by now that an event that waits refers to.
+_FITS_BY_NOW = text("""
+    SELECT o.id FROM orphaned_events o
+    WHERE o.status = 'waiting' AND o.id > :after AND (
+        EXISTS (SELECT FROM campaign_enrollments e WHERE e.id = o.enrollment_id)
+        OR EXISTS (SELECT FROM campaign_actions a WHERE a.provider_message_id = o.provider_message_id)
+        OR EXISTS (SELECT FROM contacts c JOIN campaign_enrollments e ON e.contact_id = c.id
+                   WHERE lower(c.email) = o.email AND e.instance_id = o.campaign_id))
+    ORDER BY o.id LIMIT :limit
+""")
+
+
+def match_some(session: Session, *, after: UUID, limit: int) -> tuple[int, UUID | None]:
+    """Record up to `limit` of what waits and fits by now, in the order in which it came, from the one after `after` on.
+
+    Returns how many were recorded, and the last one looked at; None where nothing fits any more.
+    """
+    ids = session.scalars(_FITS_BY_NOW, {"after": after, "limit": limit}).all()
+    return (_match(session, OrphanedEvent.id.in_(ids)), ids[-1]) if ids else (0, None)
+
+
+_EXPIRE = text("""
+    UPDATE orphaned_events SET status = 'expired'
+    WHERE id IN (
+        SELECT id FROM orphaned_events WHERE status = 'waiting' AND created_at < :before
+        ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+""")
+
+
+def expire_some(session: Session, *, before: datetime, limit: int) -> int:
+    """Give up on up to `limit` events that have waited since before that moment. They stay to be looked at."""
+    return len(session.execute(_EXPIRE, {"before": before, "limit": limit}).all())
 
 
 def _match(session: Session, condition: ColumnElement[bool]) -> int:

@@ -1,0 +1,71 @@
+"""What has to be done from time to time: once an hour by the worker, and when run_maintenance is called."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+from db import services
+from mcp_server.app import App
+
+logger = logging.getLogger(__name__)
+
+# Small enough for a transaction to stay far from statement_timeout.
+_CHUNK = 2_000
+_LOOK_BACK = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """What one run has done. `warning` says what is unusual."""
+
+    matched: int
+    expired: int
+    idempotency_keys: int
+    jobs: int
+    warning: str | None
+
+
+def maintain(app: App) -> Maintained:
+    """Match what waits, give up what has waited too long, and forget what is old. Each chunk is a transaction of its
+    own, so that a run that is cut short has done its part, and several at once do no harm."""
+    settings, now = app.settings, app.clock()
+    matched = _match(app)
+    expired = _until_done(
+        app, "expire orphans", services.orphans.expire_some, now - timedelta(days=settings.orphan_days)
+    )
+    keys = _until_done(
+        app, "prune keys", services.idempotency.prune_some, now - timedelta(days=settings.idempotency_key_days)
+    )
+    jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
+    share = app.run("orphan share", partial(services.maintenance.orphan_share, since=now - _LOOK_BACK), read_only=True)
+    warning = None
+    if share.is_unusual:
+        warning = (
+            f"Of the last hour's events {share.waiting} found no enrollment and {share.recorded} did. Look at their "
+            "reasons with list_orphaned_events, and at what the provider sends as metadata."
+        )
+        logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
+    return Maintained(matched, expired, keys, jobs, warning)
+
+
+def _match(app: App) -> int:
+    matched, after = 0, UUID(int=0)
+    while True:
+        work = partial(services.orphans.match_some, after=after, limit=_CHUNK)
+        done, last = app.run("match orphans", work)
+        matched += done
+        if last is None:
+            return matched
+        after = last
+
+
+def _until_done(app: App, what: str, some: "Callable[..., int]", before: object) -> int:
+    total = 0
+    while True:
+        done = app.run(what, partial(some, before=before, limit=_CHUNK))
+        total += done
+        if done < _CHUNK:
+            return total

@@ -1,0 +1,123 @@
+"""Upkeep: what waited is matched, what is old is given up or forgotten, and what is unusual is said."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from mcp.client import Client
+from sqlalchemy import text
+
+from db.postgres.database import Database
+from mcp_server.app import App
+from mcp_server.server import build_server
+from mcp_server.worker import Worker
+from tests.server.conftest import call, new_campaign
+
+pytestmark = pytest.mark.anyio
+
+# Rows are stamped by the database, so this clock starts with it.
+NOTHING = {"matched": 0, "expired": 0, "idempotency_keys": 0, "jobs": 0}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App], clock: Clock) -> App:
+    made = make_app()
+    made.clock = clock
+    return made
+
+
+def opened(message_id: str) -> dict[str, Any]:
+    return {"event_type": "opened", "channel": "email", "provider_message_id": message_id}
+
+
+async def test_an_event_whose_action_has_come_without_a_word_is_matched(app: App, database: Database) -> None:
+    async with Client(build_server(app)) as client:
+        scene = await new_campaign(client, people=1, start=True)
+        assert (await call(client, "record_event", event=opened("m-1")))["orphaned"] == 1
+        assert await call(client, "run_maintenance") == NOTHING
+        # As a restore or another program would: no service has seen the message id.
+        with database.transaction("action") as session:
+            session.execute(
+                text("""
+                    INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, status,
+                                                  provider_message_id)
+                    SELECT instance_id, gen_random_uuid(), id, 1, 'email', 'claimed', 'm-1' FROM campaign_enrollments
+                """)
+            )
+        assert (await call(client, "run_maintenance")) == {**NOTHING, "matched": 1}
+        metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"])
+        assert metrics["totals"]["opened"] == 1
+
+
+async def test_what_has_waited_too_long_is_given_up_and_kept(app: App, clock: Clock, database: Database) -> None:
+    async with Client(build_server(app)) as client:
+        await call(client, "record_event", event=opened("m-1"))
+        clock.now += timedelta(days=29)
+        assert (await call(client, "run_maintenance"))["expired"] == 0
+        clock.now += timedelta(days=2)
+        assert (await call(client, "run_maintenance"))["expired"] == 1
+    with database.transaction("look") as session:
+        assert session.scalars(text("SELECT status FROM orphaned_events")).all() == ["expired"]
+
+
+async def test_old_answers_and_finished_jobs_are_forgotten(app: App, clock: Clock) -> None:
+    async with Client(build_server(app)) as client:
+        people = {"contacts": [{"email": "ann@example.com"}], "idempotency_key": "k"}
+        first = await call(client, "upsert_contacts", **people)
+        job = await call(client, "create_job", type="outreach", parameters={})
+        await call(client, "cancel_job", job_id=job["job"]["id"])
+        await call(client, "create_job", type="outreach", parameters={})
+        assert await call(client, "run_maintenance") == NOTHING
+        assert await call(client, "upsert_contacts", **people) == first
+        clock.now += timedelta(days=31)
+        assert await call(client, "run_maintenance") == {**NOTHING, "idempotency_keys": 1, "jobs": 1}
+        assert await call(client, "upsert_contacts", **people) != first
+
+
+async def test_an_unusual_share_of_orphans_is_told(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    async with Client(build_server(app)) as client:
+        await call(client, "record_events", events=[opened(f"m-{number}") for number in range(30)])
+        assert "list_orphaned_events" in (await call(client, "run_maintenance"))["warning"]
+    assert "unusual share of orphaned events: 30 of 30" in caplog.text
+
+
+async def test_a_few_orphans_among_many_events_are_not_worth_a_word(app: App) -> None:
+    async with Client(build_server(app)) as client:
+        scene = await new_campaign(client, people=25, start=True)
+        known = [{"event_type": "opened", "channel": "email", "enrollment_id": who} for who in scene["enrollment_ids"]]
+        for _ in range(5):
+            await call(client, "record_events", events=known)
+        await call(client, "record_events", events=[opened(f"m-{number}") for number in range(25)])
+        assert "warning" not in await call(client, "run_maintenance")
+
+
+async def test_the_worker_does_it_by_itself(app: App, clock: Clock, database: Database) -> None:
+    async with Client(build_server(app)) as client:
+        await call(client, "record_event", event=opened("m-1"))
+    clock.now += timedelta(days=31)
+    worker = Worker(app, poll_seconds=0.01)
+    worker.start()
+    try:
+        deadline = datetime.now(UTC) + timedelta(seconds=30)
+        expired = 0
+        while not expired:
+            assert datetime.now(UTC) < deadline
+            with database.transaction("look") as session:
+                statement = "SELECT count(*) FROM orphaned_events WHERE status = 'expired'"
+                expired = session.scalar(text(statement)) or 0
+    finally:
+        worker.stop()
