@@ -16,13 +16,14 @@ from db.services.paging import Page, page
 from db.services.recording import Outcome, record
 
 
-def record_events(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
+def record_events(session: Session, *, events: Sequence[NewEvent], label_machines: bool = False) -> list[Outcome]:
     """Record events and all that they imply; one outcome each, in order.
 
     Exact whatever the order, the repetitions and the number of processes: an event of a provider counts once, and
-    an event that nobody is enrolled for yet waits in orphaned_events and is matched later.
+    an event that nobody is enrolled for yet waits in orphaned_events and is matched later. `label_machines` for what
+    a provider reports, which can't tell people from machines.
     """
-    result = record(session, events=events)
+    result = record(session, events=events, label_machines=label_machines)
     lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
     orphans.match_messages(session, message_ids=result.new_message_ids)

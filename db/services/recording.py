@@ -10,7 +10,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session
 
 from db.domain.attribution import step_of
 from db.domain.errors import InvalidInput
-from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop, impersonal
+from db.domain.events import EFFECTS, EventType, EventVerdict, NewEvent, Stop, impersonal
 from db.domain.funnel import Action, Contribution, CounterKey, Deltas, Enrollment, contribution
 from db.domain.ids import new_ids
+from db.domain.machines import labelled
 from db.domain.metrics import MILESTONES, Milestone
 from db.domain.scheduling import Plan, step_for
 from db.domain.states import Channel, EnrollmentStatus, StopReason, SuppressionReason
@@ -95,16 +96,21 @@ class Recorded:
     new_message_ids: set[str]
 
 
-def record(session: Session, *, events: Sequence[NewEvent], locked: Locked | None = None) -> Recorded:
+def record(
+    session: Session, *, events: Sequence[NewEvent], locked: Locked | None = None, label_machines: bool = False
+) -> Recorded:
     """Record `events` and all that they imply. Events of unknown enrollments are left to the caller.
 
     locked: the enrollments of the events, where the caller holds them already.
+    label_machines: opens and clicks may have been made by machines (db.domain.machines).
     """
     outcomes: list[Outcome | None] = [None] * len(events)
     batch = _batch(events, locked or lock_enrollments(session, events=events))
     before = enrollment_state.snapshot(batch.locked.enrollments.values())
     _read(session, batch)
     _attribute(batch, outcomes)
+    if label_machines:
+        _label(batch.rows)
     inserted = _insert_events(session, batch.rows)
     for row in batch.rows:
         if row.id in inserted:
@@ -188,6 +194,22 @@ def _attribute(batch: Batch, outcomes: list[Outcome | None]) -> None:
         else:
             valid.append(row)
     batch.rows = valid
+
+
+_DELIVERED = MILESTONES.index(Milestone.DELIVERED)
+
+
+def _label(rows: Sequence[_Row]) -> None:
+    """Opens and clicks of machines become events of their own type, which drive nothing."""
+    delivered: dict[tuple[UUID, int | None], datetime] = {}
+    for row in rows:
+        action = row.actions.get(row.step_number or 0)
+        known = action.times[_DELIVERED] if action else None
+        # What this very batch reports as delivered is not in the action yet.
+        key = (row.enrollment.id, row.step_number)
+        if row.event.event_type is EventType.DELIVERED:
+            delivered.setdefault(key, row.event.occurred_at)
+        row.event = labelled(row.event, known or delivered.get(key))
 
 
 _INSERT_EVENTS = text("""

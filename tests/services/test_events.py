@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from itertools import permutations
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.states import Channel, SuppressionReason
 from db.postgres.database import Database
+from db.services import events
 from tests.services.scene import (
     NOW,
     assert_counters_are_exact,
@@ -231,3 +233,20 @@ def test_counters_equal_a_recount_of_any_stream_in_any_order(database: Database,
     with database.transaction("look") as session:
         opens = session.scalar(text("SELECT count(*) FROM campaign_events WHERE event_type = 'opened'"))
     assert sum(totals(database, scene.campaign_id)["total_opens"] for scene in scenes) == opens
+
+
+def test_a_machine_that_opens_and_clicks_for_a_provider_counts_for_nothing(database: Database) -> None:
+    scene = new_scene(database, 1)
+    (who,) = scene.enrollments
+    given = [
+        event(EventType.DELIVERED, who, step_number=1),
+        event(EventType.OPENED, who, step_number=1, metadata={"user_agent": "Mimecast"}),
+        event(EventType.CLICKED, who, hours=0.001, step_number=1),
+        event(EventType.CLICKED, who, hours=2, step_number=1),
+    ]
+    database.run("record", partial(events.record_events, events=given, label_machines=True))
+    counted = totals(database, scene.campaign_id)
+    assert (counted["total_opens"], counted["total_clicks"], counted["clicked"]) == (0, 1, 1)
+    with database.transaction("look") as session:
+        kinds = session.scalars(text("SELECT event_type FROM campaign_events ORDER BY occurred_at, id")).all()
+    assert kinds == ["delivered", "machine_opened", "machine_clicked", "clicked"]
