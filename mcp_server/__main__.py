@@ -71,9 +71,7 @@ def migrate(home: Annotated[Path | None, typer.Option(help="Directory of the emb
     logs.configure(settings.log_level)
     app = App(settings)
     try:
-        app.database()
-    except SalesAutomationError as error:
-        raise typer.Exit(1) from error  # its text stands on stderr already
+        await_database(app)
     finally:
         app.close()
     typer.echo("The database is up to date.")
@@ -125,13 +123,21 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
     app = App(settings)
     try:
         server = _build(app)
-        app.database()
+        await_database(app)
         with _worker(app):
             serve_http(server, app, host=host, port=port, token=token)
-    except SalesAutomationError as error:
-        raise typer.Exit(1) from error  # its text stands on stderr already
     finally:
         app.close()
+
+
+def await_database(app: App) -> None:
+    """Return when the database is up; otherwise exit with 1, and the reason in one line on stderr."""
+    try:
+        app.database()
+    except SalesAutomationError as error:
+        if error is not app.failure:  # that one stands on stderr already
+            sys.stderr.write(f"sales-automation-mcp: {error}\n")
+        raise typer.Exit(1) from error
 
 
 @contextmanager

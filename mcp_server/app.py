@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
-from db.embedded import EmbeddedPostgres
 from db.postgres.config import DatabaseConfig
 from mcp_server.settings import Settings
 
 if TYPE_CHECKING:
+    from db.embedded import EmbeddedPostgres
     from db.local.store import LocalStore
     from db.postgres.database import Database
     from db.services import Session
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # The first start of the embedded database makes a cluster, which takes seconds on a slow disk.
 _PATIENCE = 90.0
+_STOPPING = "This server is stopping. Nothing was done: call again when it is back."
 
 
 def _system_clock() -> datetime:
@@ -36,20 +37,30 @@ class App:
     database waits for it, and gets the reason when it can't be had.
     """
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = _system_clock) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], datetime] = _system_clock, patience: float = _PATIENCE
+    ) -> None:
+        """`patience`: seconds for which a call waits for the database to come up."""
         self.settings = settings
         self.clock = clock
+        self._patience = patience
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None
         self._local: LocalStore | None = None
         self._failure: StoreUnavailable | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()
+        self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
         self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     def start(self) -> None:
-        """Begin to open the database in the background. Calling it again while it is under way does nothing."""
+        """Begin to open the database in the background. Calling it again while it is under way does nothing.
+
+        StoreUnavailable once the app is closed: nobody would close again what a late call opens.
+        """
         with self._lock:
+            self._refuse_when_closed()
             if self._database is not None or (self._thread is not None and self._thread.is_alive()):
                 return
             self._done.clear()
@@ -61,10 +72,10 @@ class App:
         if self._database is not None:
             return self._database
         self.start()
-        if not self._done.wait(_PATIENCE):
+        if not self._done.wait(self._patience):
             raise StoreUnavailable("The database is still starting. Call again in a minute.")
         if self._database is None:
-            raise self._failure or StoreUnavailable("The database is being closed.")
+            raise self._failure or StoreUnavailable(_STOPPING)
         return self._database
 
     def run(self, description: str, work: "Callable[[Session], Result]", *, read_only: bool = False) -> Result:
@@ -75,14 +86,14 @@ class App:
         except (Busy, OutcomeUnknown):
             raise
         except StoreUnavailable:
-            if self._embedded is None:
+            if not self._bring_back():
                 raise
-            self._embedded.start()
             return database.run(description, work, read_only=read_only)
 
     def local(self) -> "LocalStore":
         """The store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""
         with self._lock:
+            self._refuse_when_closed()
             if self._local is None:
                 from db.local.store import LocalStore  # noqa: PLC0415  a server that is never asked needs none
 
@@ -97,18 +108,36 @@ class App:
         return self._failure
 
     def close(self) -> None:
-        """Close the pool and leave the embedded database, which stops when nobody uses it any more."""
+        """Close the pool and leave the embedded database, which stops when nobody uses it any more.
+
+        For good: what is called later is refused.
+        """
+        with self._lock:
+            self._is_closed = True
         if self._thread is not None:
-            self._thread.join(_PATIENCE)
+            self._thread.join(self._patience)
         if self._local is not None:
             self._local.close()
             self._local = None
         if self._database is not None:
             self._database.close()
             self._database = None
-        if self._embedded is not None:
-            self._embedded.stop()
-            self._embedded = None
+        with self._embedded_lock:
+            if self._embedded is not None:
+                self._embedded.stop()
+                self._embedded = None
+
+    def _refuse_when_closed(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable(_STOPPING)
+
+    def _bring_back(self) -> bool:
+        """Start an embedded database again that is gone. False where there is none."""
+        with self._embedded_lock:
+            if self._embedded is None or self._is_closed:
+                return False
+            self._embedded.start()
+            return True
 
     def _open(self) -> None:
         try:
@@ -126,6 +155,7 @@ class App:
 
     def _connect(self) -> "Database":
         # Imported here: they take longer to import than a client should wait for its first answer.
+        from db.embedded import EmbeddedPostgres  # noqa: PLC0415
         from db.postgres.database import Database  # noqa: PLC0415
         from migrations.runner import ensure_current  # noqa: PLC0415
 

@@ -1,47 +1,69 @@
 """Logs: one JSON object a line on stderr, with secrets and personal data left out. stdout belongs to the protocol."""
 
+import json
 import logging
 import re
 import sys
-from typing import Any
-
-import structlog
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
 
 _SECRET_NAMES = re.compile(r"token|password|secret|authorization|cookie|api_?key|database_url", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^/\s:@]+):[^@\s]+@")
+# Up to the last @ before a space: a password may hold one that nobody has encoded.
+_URL_PASSWORD = re.compile(r"(://[^/\s:@]*):\S+@")
 _BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
-_EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"',;:)]+")
+_EMAIL = re.compile(r"[^\s@<>\"'\]]+@[^\s@<>\"']+\.[^\s@<>\"',;:)]+")
+
+# What every record has; the rest are the facts that the caller gave as `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def configure(level: str) -> None:
     """Send every log record of `level` and above to stderr. Called once, before the server is built."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.stdlib.ExtraAdder(),
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-            ],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                redact,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
+    handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-def redact(_logger: object, _method: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """The same facts without what must not be kept: secrets by name or by shape, and email addresses."""
-    return {name: "[redacted]" if _SECRET_NAMES.search(name) else _clean(value) for name, value in facts.items()}
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: event, level, logger, timestamp, its facts, and the exception's trace."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts: dict[str, object] = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
+        }
+        if record.exc_info:
+            facts["exception"] = self.formatException(record.exc_info)
+        return json.dumps(redact(facts), default=_shown)
 
 
-def _clean(value: Any) -> Any:  # noqa: ANN401  a fact is any value
-    if not isinstance(value, str):
-        return value
-    text = _URL_PASSWORD.sub(r"\1:[redacted]@", value)
+def redact(facts: Mapping[str, object]) -> dict[str, object]:
+    """The same facts without what must not be kept: secrets by name or by shape, and email addresses, at any depth."""
+    return {
+        _clean_text(name): "[redacted]" if _SECRET_NAMES.search(name) else _clean(value)
+        for name, value in facts.items()
+    }
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, str):
+        return _clean_text(value)
+    if isinstance(value, Mapping):
+        return redact({str(name): part for name, part in cast("Mapping[Any, Any]", value).items()})
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(part) for part in cast("Iterable[object]", value)]
+    return value
+
+
+def _clean_text(text: str) -> str:
+    text = _URL_PASSWORD.sub(r"\1:[redacted]@", text)
     return _EMAIL.sub("[email]", _BEARER.sub(r"\1[redacted]", text))
+
+
+def _shown(value: object) -> str:
+    """What JSON has no word for."""
+    return _clean_text(str(value))

@@ -1,14 +1,24 @@
 """The MCP server: toolsets, and the instructions composed of those that are on."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from threading import Lock
+from typing import Any, cast
 
+import anyio
+import anyio.to_thread
+import mcp_types
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import ToolManager
+from mcp.server.stdio import stdio_server
+from mcp_types import CallToolResult, InputRequiredResult
 
-from mcp_server import __version__
+from db.domain.errors import StoreUnavailable
+from mcp_server import __version__, stdio
 from mcp_server.app import App
-from mcp_server.tools import TOOLSETS
-from mcp_server.toolset import Toolset, select
+from mcp_server.toolset import Toolset
+from mcp_server.toolsets import select
 
 _INSTRUCTIONS = """\
 System of record for sales outreach: a campaign is made of a template of email and LinkedIn steps, people are enrolled \
@@ -18,29 +28,86 @@ complete_action in a loop, record_event(s) for what providers report, and get_me
 An error says what was wrong and what to call next. Writes take an idempotency_key, so that they can be repeated safely.
 Toolsets that are on: {toolsets}."""
 
+# A client's first message lies in the pipe when the server comes up. What is imported while it is answered makes it
+# wait; a call that comes sooner needs no head start, since it loads by itself what it needs.
+_HEAD_START = 0.1
 
-def build_server(app: App) -> MCPServer[App]:
-    """A server with the toolsets that `app.settings` chooses. ValueError for a toolset that does not exist.
+
+class SalesServer(MCPServer[App]):
+    """Answers the first message without its tools: to import and describe them takes as long as all of the rest.
 
     The lifespan starts the app and does not close it, since SSE runs it once a connection: the process owns the app.
     """
-    chosen = select(TOOLSETS, app.settings.toolsets)
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._toolsets = select(app.settings.toolsets)
+        self._has_tools = False
+        self._loading = Lock()
+        super().__init__(
+            name="sales-automation-mcp",
+            title="Sales Automation",
+            version=__version__,
+            instructions=_instructions(self._toolsets, read_only=app.settings.read_only),
+            lifespan=self._live,
+            log_level=app.settings.log_level,
+        )
+
+    async def list_tools(self) -> list[mcp_types.Tool]:
+        await self._load()
+        return await super().list_tools()
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        await self._load()
+        return await super().call_tool(name, arguments, context)
+
+    async def run_stdio_async(self) -> None:
+        if not stdio.are_pipes():
+            await super().run_stdio_async()
+            return
+        with stdio.claimed() as (lines, sink):
+            # Of a file, the SDK iterates the one and calls write and flush of the other.
+            streams = cast("anyio.AsyncFile[str]", lines), cast("anyio.AsyncFile[str]", sink)
+            async with stdio_server(*streams) as (incoming, outgoing):
+                # As the SDK's own method does, which takes no streams.
+                server = self._lowlevel_server
+                await server.run(incoming, outgoing, server.create_initialization_options())
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
-        if any(not toolset.is_local for toolset in chosen):
-            app.start()
-        yield app
+    async def _live(self, _: MCPServer[App]) -> AsyncGenerator[App]:
+        async with anyio.create_task_group() as background:
+            background.start_soon(self._warm_up)
+            yield self._app
+            background.cancel_scope.cancel()
 
-    return MCPServer(
-        name="sales-automation-mcp",
-        title="Sales Automation",
-        version=__version__,
-        instructions=_instructions(chosen, read_only=app.settings.read_only),
-        lifespan=lifespan,
-        tools=[tool for toolset in chosen for tool in toolset.offer(app, read_only=app.settings.read_only)],
-        log_level=app.settings.log_level,
-    )
+    async def _warm_up(self) -> None:
+        """What the first calls need, in the order in which clients ask for it."""
+        await anyio.sleep(_HEAD_START)
+        await self._load()
+        if any(not toolset.is_local for toolset in self._toolsets):
+            with suppress(StoreUnavailable):  # the process ends already
+                self._app.start()
+
+    async def _load(self) -> None:
+        if not self._has_tools:
+            await anyio.to_thread.run_sync(self._make_tools)
+
+    def _make_tools(self) -> None:
+        with self._loading:
+            if self._has_tools:
+                return
+            read_only = self._app.settings.read_only
+            tools = [tool for toolset in self._toolsets for tool in toolset.offer(self._app, read_only=read_only)]
+            # The SDK takes finished tools in its constructor alone, and reads this attribute at every request.
+            self._tool_manager = ToolManager(tools=tools)
+            self._has_tools = True
+
+
+def build_server(app: App) -> MCPServer[App]:
+    """A server with the toolsets that `app.settings` chooses. ValueError for a toolset that does not exist."""
+    return SalesServer(app)
 
 
 def _instructions(toolsets: Sequence[Toolset], *, read_only: bool) -> str:

@@ -1,9 +1,10 @@
 """How a function becomes a tool: one call is one transaction, one answer, one refusal that says what to do next."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -96,14 +97,21 @@ class Tool:
 class Toolset:
     """Tools of one noun, registered together. `summary` is one sentence for the server's instructions.
 
-    Those of a `is_local` toolset work on the local store, and need no database unless a call has an idempotency_key.
+    The tools are declared in the module of the same name under mcp_server.tools. Those of a `is_local` toolset work on
+    the local store, and need no database unless a call has an idempotency_key.
     """
 
     def __init__(self, name: str, summary: str, *, is_local: bool = False) -> None:
         self.name = name
         self.summary = summary
         self.is_local = is_local
-        self.tools: list[Tool] = []
+        self._tools: list[Tool] = []
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """The tools. Their module is imported when they are first asked for, which a client need not wait for."""
+        import_module(f"mcp_server.tools.{self.name}")
+        return self._tools
 
     def read(
         self, title: str
@@ -124,7 +132,7 @@ class Toolset:
         def declare(
             function: Callable[Concatenate[Call, Arguments], Result],
         ) -> Callable[Concatenate[Call, Arguments], Result]:
-            self.tools.append(Tool(function, title, read_only, destructive, idempotent, self.is_local))
+            self._tools.append(Tool(function, title, read_only, destructive, idempotent, self.is_local))
             return function
 
         return declare
@@ -132,18 +140,6 @@ class Toolset:
     def offer(self, app: App, *, read_only: bool) -> list[OfferedTool]:
         """The tools as the SDK wants them; those that write only if `read_only` is off."""
         return [_offer(tool, app) for tool in self.tools if tool.read_only or not read_only]
-
-
-def select(toolsets: Iterable[Toolset], names: str) -> list[Toolset]:
-    """The toolsets of a comma-separated list, or of "all". ValueError names what there is."""
-    known = {toolset.name: toolset for toolset in toolsets}
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    if not wanted or wanted == ["all"]:
-        return list(known.values())
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(f"No toolset {', '.join(unknown)}. There are: {', '.join(known)}, or all.")
-    return [toolset for name, toolset in known.items() if name in wanted]
 
 
 def _offer(tool: Tool, app: App) -> OfferedTool:
@@ -156,6 +152,8 @@ def _offer(tool: Tool, app: App) -> OfferedTool:
     )
     offered.parameters = lean(offered.parameters)
     offered.fn_metadata.output_schema = lean(offered.fn_metadata.output_schema or {})
+    # The SDK would validate each answer again, on the event loop; a model of that very schema has just written it.
+    offered.fn_metadata.output_model = None
     return offered
 
 

@@ -10,8 +10,6 @@ from typing import Final
 from db.domain.errors import LeaseLost, SalesAutomationError, StoreUnavailable
 from db.domain.jobs import ClaimedJob
 from mcp_server.app import App
-from mcp_server.jobs import HANDLERS
-from mcp_server.jobs.base import Work
 
 LEASE_SECONDS: Final = 120
 POLL_SECONDS: Final = 1.0
@@ -49,17 +47,21 @@ class Worker:
             self._thread.join(_PATIENCE)
 
     def _loop(self) -> None:
-        while not self._stopping.is_set():
+        # Not at once: what it opens and imports would make the server's first client wait.
+        is_idle = True
+        while not self._stopping.wait(self._poll_seconds if is_idle else 0):
             try:
                 is_idle = not self._turn()
             except Exception as error:  # noqa: BLE001  nothing may end the loop, and the text may hold personal data
                 logger.error("The worker could not work on the queue: %s", type(error).__name__)  # noqa: TRY400  see above
                 is_idle = True
-            if is_idle:
-                self._stopping.wait(self._poll_seconds)
 
     def _turn(self) -> bool:
         """Do the next job. False where there is none."""
+        # Imported here, on the worker's own thread: see _loop.
+        from mcp_server.jobs import HANDLERS  # noqa: PLC0415
+        from mcp_server.jobs.base import Work  # noqa: PLC0415
+
         jobs = self._app.local().jobs
         job = jobs.claim(
             types=list(HANDLERS), worker_id=self._name, lease_seconds=self._lease_seconds, now=self._app.clock()

@@ -16,6 +16,7 @@ class DatabaseConfig:
     idle_in_transaction_timeout: float = 30.0
     lock_timeout: float = 5.0
     slow_query: float = 1.0
+    ping_after: float = 30.0
     max_attempts: int = 5
     start_attempts: int = 5
     sslmode: str | None = None

@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from db.domain.errors import StoreUnavailable
-from db.postgres import monitor
+from db.postgres import liveness, monitor
 from db.postgres.config import DatabaseConfig
 from db.postgres.json import loads, to_text
 
@@ -26,7 +26,6 @@ def open_engine(config: DatabaseConfig) -> Engine:
         pool_size=config.pool_size,
         max_overflow=config.max_overflow,
         pool_timeout=config.pool_timeout,
-        pool_pre_ping=True,
         # The most recently used connection is warm; the others may reach their idle timeout and close.
         pool_use_lifo=True,
         json_serializer=to_text,
@@ -34,7 +33,7 @@ def open_engine(config: DatabaseConfig) -> Engine:
         hide_parameters=True,
         connect_args=_connect_args(config, url),
     )
-    monitor.watch_slow_queries(engine, config.slow_query)
+    liveness.watch_connections(engine, config.ping_after)
     monitor.watch_pool(engine, config.pool_size + config.max_overflow)
     return engine
 
@@ -50,6 +49,7 @@ def _connect_args(config: DatabaseConfig, url: URL) -> dict[str, Any]:
     return {
         "connect_timeout": config.connect_timeout,
         "application_name": "sales-automation-mcp",
+        "cursor_factory": monitor.watched_cursor(config.slow_query),
         **{name: value for name, value in ssl.items() if value},
         # What the URL asks for stays, and comes after ours where it says something else.
         **{name: value for name, value in url.query.items() if name in ("connect_timeout", "application_name")},

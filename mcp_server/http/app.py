@@ -31,6 +31,7 @@ def build_http_app(server: MCPServer[Any], app: App, *, host: str, token: str | 
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        await server.list_tools()  # the SDK checks the headers of the first request against the tools' schemas
         async with server.session_manager.run():
             yield
 

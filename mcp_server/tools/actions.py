@@ -19,9 +19,8 @@ from mcp_server.schemas.actions import (
 from mcp_server.schemas.base import Line
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber
-from mcp_server.toolset import Call, Toolset
-
-actions = Toolset("actions", "the steps that fall due, handed out under a lease")
+from mcp_server.toolset import Call
+from mcp_server.toolsets import actions
 
 
 @actions.write("Claim due actions")

@@ -7,9 +7,8 @@ from pydantic import Field, JsonValue
 from db.local.protocol import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TTL_SECONDS
 from mcp_server.schemas.base import Line
 from mcp_server.schemas.jobs import CacheDeleteAnswer, CacheGetAnswer, CacheSetAnswer, CacheStatsAnswer
-from mcp_server.toolset import Call, Toolset
-
-cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
+from mcp_server.toolset import Call
+from mcp_server.toolsets import cache
 
 Namespace = Annotated[Line, Field(min_length=1, max_length=MAX_NAMESPACE_CHARACTERS)]
 Key = Annotated[Line, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]

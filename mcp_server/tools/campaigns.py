@@ -18,9 +18,8 @@ from mcp_server.schemas.templates import (
     TemplateList,
     TemplateOut,
 )
-from mcp_server.toolset import Call, Toolset
-
-campaigns = Toolset("campaigns", "templates of email and LinkedIn steps, and the campaigns made of them")
+from mcp_server.toolset import Call
+from mcp_server.toolsets import campaigns
 
 Description = Annotated[Line | None, Field(max_length=DESCRIPTION_MAX)]
 EmailSteps = Annotated[list[EmailStepIn], Field(max_length=500)]

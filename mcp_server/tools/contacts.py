@@ -34,9 +34,8 @@ from mcp_server.schemas.enrollments import (
     EnrollmentList,
     EnrollRow,
 )
-from mcp_server.toolset import Call, Toolset
-
-contacts = Toolset("contacts", "people, their enrollments in campaigns, and the addresses not to write to")
+from mcp_server.toolset import Call
+from mcp_server.toolsets import contacts
 
 
 @contacts.write("Enroll contacts", idempotent=True)

@@ -12,9 +12,8 @@ from db.domain.events import EventType, EventVerdict
 from db.domain.rules import BATCH_MAX, PAGE_DEFAULT
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, RecordAnswer, RecordRow
-from mcp_server.toolset import Call, Toolset
-
-events = Toolset("events", "what happened: sends, opens, replies, bounces, unsubscribes")
+from mcp_server.toolset import Call
+from mcp_server.toolsets import events
 
 
 @events.write("Record an event")

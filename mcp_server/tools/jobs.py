@@ -26,9 +26,8 @@ from mcp_server.schemas.jobs import (
     MaxAttempts,
     WorkerId,
 )
-from mcp_server.toolset import Call, Toolset
-
-jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
+from mcp_server.toolset import Call
+from mcp_server.toolsets import jobs
 
 ErrorText = Annotated[Line, Field(min_length=1, max_length=MAX_ERROR_CHARACTERS)]
 

@@ -10,9 +10,8 @@ from db import services
 from db.domain.metrics import GroupBy
 from mcp_server.schemas.base import Moment, check_range
 from mcp_server.schemas.metrics import ComparisonOut, MetricsAnswer, MetricsGroup
-from mcp_server.toolset import Call, Toolset
-
-metrics = Toolset("metrics", "the funnel of a campaign in counts and rates")
+from mcp_server.toolset import Call
+from mcp_server.toolsets import metrics
 
 Day = Annotated[date | Moment | None, Field(description="A day such as 2026-11-02, or a moment (its day in UTC).")]
 

@@ -217,6 +217,17 @@ def test_a_pool_of_dead_connections_is_not_noticed_by_the_caller(items: Open, re
     assert records("retrying") == []
 
 
+@pytest.mark.parametrize(("ping_after", "asked"), [(30.0, "COMMIT"), (0.0, "ping")])
+def test_a_connection_is_asked_whether_it_lives_only_after_lying_idle(
+    items: Open, ping_after: float, asked: str
+) -> None:
+    database = items(pool_size=1, ping_after=ping_after)
+    pid = database.run("pid", lambda session: session.scalar(text("SELECT pg_backend_pid()")))
+    with database.engine.connect(), items().engine.connect() as other:
+        last = other.scalar(text("SELECT query FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid})
+    assert (last if last == "COMMIT" else "ping") == asked
+
+
 def test_a_commit_that_is_cut_off_is_told_and_never_repeated(items: Open, records: Records) -> None:
     database = items()
     with database.engine.begin() as connection:

@@ -10,7 +10,7 @@ from mcp.client import Client
 
 from mcp_server.app import App
 from mcp_server.server import build_server
-from mcp_server.tools import TOOLSETS
+from mcp_server.toolsets import TOOLSETS
 from tests.server.conftest import call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,25 @@
+"""The toolsets, and what is said of each at `initialize`. A new noun is a module in tools/ and a line here."""
+
+from mcp_server.toolset import Toolset
+
+campaigns = Toolset("campaigns", "templates of email and LinkedIn steps, and the campaigns made of them")
+contacts = Toolset("contacts", "people, their enrollments in campaigns, and the addresses not to write to")
+actions = Toolset("actions", "the steps that fall due, handed out under a lease")
+events = Toolset("events", "what happened: sends, opens, replies, bounces, unsubscribes")
+metrics = Toolset("metrics", "the funnel of a campaign in counts and rates")
+jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
+cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
+
+TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache)
+
+
+def select(names: str) -> list[Toolset]:
+    """The toolsets of a comma-separated list, or of "all". ValueError names what there is."""
+    known = {toolset.name: toolset for toolset in TOOLSETS}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted or wanted == ["all"]:
+        return list(known.values())
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(f"No toolset {', '.join(unknown)}. There are: {', '.join(known)}, or all.")
+    return [toolset for name, toolset in known.items() if name in wanted]

@@ -1,0 +1,115 @@
+"""The pipes of a stdio server: large messages, slow readers, and prints that must not reach the client."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from mcp_server.stdio import Lines, Sink
+from tests.server.conftest import call, new_campaign
+from tests.server.test_transports import COMMAND, ERAS, environment
+
+pytestmark = pytest.mark.anyio
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+
+PRINTS = """
+import subprocess, sys
+from mcp_server import stdio
+with stdio.claimed() as (lines, sink):
+    print("a library", flush=True)
+    subprocess.run(["echo", "a child"])
+    assert sys.stdin.read() == ""
+    sink._write_all(b"the protocol\\n")
+print("afterwards")
+"""
+
+
+@pytest.fixture
+def pipe() -> Generator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for fd in ends:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_messages_of_any_size_cross_stdio(database_url: str, era: str) -> None:
+    parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=environment(database_url))
+    contacts = [{"email": f"p{index}@example.com", "company": "Größe & Söhne 株式会社"} for index in range(3_000)]
+    async with Client(stdio_client(parameters), mode=era) as client:
+        scene = await new_campaign(client)
+        answer = await call(client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts)
+        assert answer["enrolled"] == len(answer["results"]) == 3_000
+        found = await call(client, "find_contacts", email="p2999@example.com")
+        assert found["contacts"][0]["company"] == "Größe & Söhne 株式会社"
+
+
+async def test_a_reader_that_lags_gets_every_text_in_order(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    texts = ["short", "ü" * 300_000, "last"]
+    sink = Sink(writer)
+
+    async def write() -> None:
+        for text in texts:
+            await sink.write(f"{text}\n")
+
+    got: list[str] = []
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            async for line in Lines(reader):
+                got.append(line)
+                if len(got) == len(texts):
+                    break
+    assert got == texts
+
+
+async def test_the_end_of_the_pipe_ends_the_last_line_too() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"one\n\xff\ntw")
+    os.close(writer)
+    with anyio.fail_after(20):
+        assert [line async for line in Lines(reader)] == ["one", "\ufffd", "tw"]
+    os.close(reader)
+
+
+def test_only_the_protocol_reaches_stdout() -> None:
+    command = [sys.executable, "-c", PRINTS]
+    done = subprocess.run(command, input="not for them", capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "the protocol\nafterwards\n"
+    assert done.stderr == "a library\na child\n"
+
+
+def test_a_server_without_a_stderr_serves_as_well(database_url: str) -> None:
+    env = environment(database_url)
+    command = ["sh", "-c", f"{' '.join(COMMAND)} serve --no-worker 2>&-"]
+    request = json.dumps(INITIALIZE) + "\n"
+    done = subprocess.run(command, input=request, capture_output=True, text=True, env=env, timeout=60, check=True)
+    assert json.loads(done.stdout)["result"]["serverInfo"]["name"] == "sales-automation-mcp"
+
+
+def test_a_file_is_served_as_well(database_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "requests"
+    path.write_text(json.dumps(INITIALIZE) + "\n")
+    with path.open() as requests:
+        command = [*COMMAND, "serve", "--no-worker"]
+        env = environment(database_url)
+        done = subprocess.run(command, stdin=requests, capture_output=True, text=True, env=env, timeout=60, check=True)
+    assert json.loads(done.stdout)["result"]["serverInfo"]["name"] == "sales-automation-mcp"
