@@ -78,6 +78,7 @@ class Tool:
     destructive: bool
     idempotent: bool
     is_local: bool
+    keeps_nothing: bool = False
 
     @property
     def name(self) -> str:
@@ -139,19 +140,23 @@ class Toolset:
         return self._declare(title, read_only=True, destructive=False, idempotent=True)
 
     def write(
-        self, title: str, *, destructive: bool = False, idempotent: bool = False
+        self, title: str, *, destructive: bool = False, idempotent: bool = False, keeps_nothing: bool = False
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         """Declare a tool that changes something; it takes an idempotency_key. `destructive`: it can't be undone;
-        `idempotent`: the same call twice has the effect of one."""
-        return self._declare(title, read_only=False, destructive=destructive, idempotent=idempotent)
+        `idempotent`: the same call twice has the effect of one. `keeps_nothing`: it opens its transactions by itself,
+        and neither its answer nor a hash of its arguments is kept under the key: repeating it must be safe by itself.
+        """
+        return self._declare(
+            title, read_only=False, destructive=destructive, idempotent=idempotent, keeps_nothing=keeps_nothing
+        )
 
     def _declare(
-        self, title: str, *, read_only: bool, destructive: bool, idempotent: bool
+        self, title: str, *, read_only: bool, destructive: bool, idempotent: bool, keeps_nothing: bool = False
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         def declare(
             function: Callable[Concatenate[Call, Arguments], Result],
         ) -> Callable[Concatenate[Call, Arguments], Result]:
-            self._tools.append(Tool(function, title, read_only, destructive, idempotent, self.is_local))
+            self._tools.append(Tool(function, title, read_only, destructive, idempotent, self.is_local, keeps_nothing))
             return function
 
         return declare
@@ -186,6 +191,8 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
             return _perform(tool, Call(app, app.clock(), session), arguments, key)
 
         try:
+            if tool.keeps_nothing:
+                return _result(tool.function(Call(app, app.clock(), None), **arguments).model_dump(mode="json"))
             if not tool.is_local:
                 return _result(app.run(tool.name, work, read_only=tool.read_only))
             if key is None:

@@ -137,6 +137,12 @@ class NewEvent:
         return EFFECTS[self.event_type].stop
 
 
+def impersonal(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Of an event's details, what decides how it counts, and nothing else."""
+    kind = metadata.get("bounce_type")
+    return {"bounce_type": kind} if kind in tuple(BounceType) else {}
+
+
 class EventVerdict(StrEnum):
     """What became of one event of a call."""
 

@@ -125,6 +125,8 @@ class Enrollment:
     next_action_at: datetime | None
     a_b_variant: str | None
     stop_reason: StopReason | None = None
+    is_erased: bool = False
+    """The person's data was erased, so what is still reported of them is kept without its details."""
     zone: str | None = None
     """The person's time zone, where the campaign follows it."""
 

@@ -138,6 +138,13 @@ class SuppressionReason(StrEnum):
     MANUAL = "manual"
 
 
+class SuppressionState(StrEnum):
+    """Whether a suppression holds at a moment."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+
+
 class ActionStatus(StrEnum):
     CLAIMED = "claimed"
     SENT = "sent"

@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from db.local.cache import SqliteCache
 from db.local.connection import LocalFile, Synchronous
+from db.local.erasure import Eraser
 from db.local.jobs import SqliteJobs
 from db.local.protocol import DEFAULT_CACHE_BYTES
 from db.local.schema import CACHE, JOBS
@@ -14,12 +15,16 @@ WAIT_SECONDS: Final = 10.0
 
 
 class LocalStore:
-    """`jobs` and `cache` for every thread of this process; several processes may share the directory."""
+    """`jobs` and `cache` for every thread of this process; several processes may share the directory.
+
+    `eraser` takes a person out of both.
+    """
 
     def __init__(self, jobs: LocalFile, cache: LocalFile, *, cache_bytes: int) -> None:
         self._files = (jobs, cache)
         self.jobs = SqliteJobs(jobs)
         self.cache = SqliteCache(cache, max_bytes=cache_bytes)
+        self.eraser = Eraser(jobs, cache)
 
     @classmethod
     def open(

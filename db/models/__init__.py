@@ -7,6 +7,7 @@ from db.models.events import CampaignEvent, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
 from db.models.pacing import CampaignUsage, SenderUsage
+from db.models.secrets import Secret
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "IdempotencyKey",
     "LinkedInSequence",
     "OrphanedEvent",
+    "Secret",
     "SenderUsage",
     "Suppression",
     "TemplateStep",

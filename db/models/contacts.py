@@ -29,6 +29,12 @@ class Contact(Mutable, Base):
         length("title", 0, rules.COMPANY_MAX),
         length("timezone", 1, rules.TIMEZONE_MAX),
         is_object("attributes"),
+        # Whatever races with an erasure can't write the person back into the row.
+        CheckConstraint(
+            "erased_at IS NULL OR (num_nonnulls(email, linkedin_url, first_name, last_name, company, title, timezone)"
+            " = 0 AND attributes = '{}')",
+            name="erased_is_empty",
+        ),
     )
 
     id: Mapped[UUID] = primary_key()
@@ -50,24 +56,35 @@ Index("uq_contacts_linkedin_url", Contact.linkedin_url, unique=True)
 class Suppression(Created, Base):
     __tablename__ = "suppressions"
     __table_args__ = (
-        CheckConstraint("num_nonnulls(email, domain, linkedin_url) = 1", name="one_target"),
+        CheckConstraint("num_nonnulls(email, domain, linkedin_url, address_hash) = 1", name="one_target"),
         CheckConstraint("email = lower(email)", name="email_lower"),
         CheckConstraint("domain = lower(domain)", name="domain_lower"),
         length("email", 3, rules.EMAIL_MAX),
         length("domain", 1, rules.EMAIL_MAX),
         length("linkedin_url", 1, rules.LINKEDIN_URL_MAX),
         length("source", 0, rules.PROVIDER_ID_MAX),
+        CheckConstraint(f"octet_length(address_hash) = {rules.HASH_BYTES}", name="address_hash_length"),
         one_of("reason", SuppressionReason),
+        CheckConstraint("expires_at IS NULL OR reason = 'manual'", name="only_manual_expires"),
     )
 
     id: Mapped[UUID] = primary_key()
     email: Mapped[str | None]
     domain: Mapped[str | None]
     linkedin_url: Mapped[str | None]
+    # In the place of an address of somebody who was erased; db.services.erasure tells how it is made.
+    address_hash: Mapped[bytes | None]
     reason: Mapped[str]
     source: Mapped[str | None]
     expires_at: Mapped[datetime | None]
 
+    @property
+    def is_erased(self) -> bool:
+        """Whether it stands for somebody who was erased: nobody can tell any more who."""
+        return self.address_hash is not None
 
-for _column in (Suppression.email, Suppression.domain, Suppression.linkedin_url):
+
+for _column in (Suppression.email, Suppression.domain, Suppression.linkedin_url, Suppression.address_hash):
     Index(f"uq_suppressions_{_column.key}", _column, unique=True, postgresql_where=_column.is_not(None))
+# Few are temporary among many: it lists those that have run out.
+Index("ix_suppressions_temporary", Suppression.id, postgresql_where=Suppression.expires_at.is_not(None))

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         enrollments as enrollments,
     )
     from db.services import (
+        erasure as erasure,
+    )
+    from db.services import (
         events as events,
     )
     from db.services import (

@@ -3,11 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
-from db.domain.events import EventType, EventVerdict, NewEvent
+from db.domain.events import EventType, NewEvent
 from db.domain.funnel import Enrollment
 from db.domain.scheduling import Step, next_step, step_for
 from db.domain.states import (
@@ -39,69 +39,82 @@ def complete(
 
     The same report twice is answered, not repeated. LeaseLost when somebody else has claimed the step since.
     """
-    enrollment, action = _lock_action(session, action_id)
+    action, row = _lock(session, action_id)
     if action.lease_token != lease_token:
         raise LeaseLost("lease_token is not the current one: the step was claimed again. Call claim_due_actions.")
     if action.status == outcome.value:
-        return action, _enrollment_row(session, enrollment)
+        return action, row
     if action.status != ActionStatus.CLAIMED:
         raise Refused(f"This action was reported as {action.status} before. Nothing was changed.")
-    before = enrollment_state.snapshot([enrollment])
+    enrollment = enrollment_state.of_model(row)
     if outcome is ActionOutcome.SENT:
-        _record(session, enrollment, action, _sent_event_type(session, action), provider, provider_message_id, now)
-    elif outcome is ActionOutcome.SKIPPED:
-        action.status, action.error = ActionStatus.SKIPPED, error
-        plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
-        plans.locate(session, plans={enrollment.instance_id: plan}, enrollments=[enrollment])
-        if enrollment.is_open:
-            enrollment.pass_step(action.step_number, now, plan)
-        enrollment_state.save(session, before=before, after=[enrollment])
+        sent = _event(action, _sent_event_type(session, action), provider, provider_message_id, now)
+        events.record_own(session, event=sent, enrollment=enrollment)
     else:
-        _fail(session, enrollment, action, provider, error, now)
-    if outcome is not ActionOutcome.SENT:
-        pacing.give_back(
-            session,
-            instance_id=action.instance_id,
-            channel=Channel(action.channel),
-            account=action.sender,
-            reserved_on=action.reserved_on,
-        )
+        if outcome is ActionOutcome.SKIPPED:
+            _skip(session, enrollment, action, error, now)
+        else:
+            _fail(session, enrollment, action, provider, error, now)
+        _give_back(session, action)
     session.flush()  # the rows are read back below
-    session.refresh(action)
-    return action, _enrollment_row(session, enrollment)
+    return _read(session, action_id)
 
 
-def _lock_action(session: Session, action_id: UUID) -> tuple[Enrollment, CampaignAction]:
-    """The action under the lock of its enrollment, which is what every writer of actions takes first."""
-    by_id = select(CampaignAction).where(CampaignAction.id == action_id)
-    action = session.scalars(by_id).one_or_none()
-    if action is None:
+# The enrollment first, as whoever records events locks them; and both, so that both are read as the last holder left
+# them.
+_BOTH = (
+    select(CampaignAction, CampaignEnrollment)
+    .select_from(CampaignEnrollment)
+    .join(
+        CampaignAction,
+        (CampaignAction.instance_id == CampaignEnrollment.instance_id)
+        & (CampaignAction.enrollment_id == CampaignEnrollment.id),
+    )
+    .where(CampaignAction.id == bindparam("id"))
+    .execution_options(populate_existing=True)
+)
+_LOCK_BOTH = _BOTH.with_for_update(key_share=True)
+
+
+def _lock(session: Session, action_id: UUID) -> tuple[CampaignAction, CampaignEnrollment]:
+    found = session.execute(_LOCK_BOTH, {"id": action_id}).one_or_none()
+    if found is None:
         raise NotFound("action", action_id, hint="claim_due_actions hands actions out.")
-    enrollment = enrollment_state.lock_one(session, enrollment_id=action.enrollment_id)
-    assert enrollment is not None, "an action goes with its enrollment"
-    return enrollment, session.scalars(by_id.execution_options(populate_existing=True)).one()
+    return found[0], found[1]
 
 
-def _record(
-    session: Session,
-    enrollment: Enrollment,
+def _read(session: Session, action_id: UUID) -> tuple[CampaignAction, CampaignEnrollment]:
+    found = session.execute(_BOTH, {"id": action_id}).one()
+    return found[0], found[1]
+
+
+def _event(
     action: CampaignAction,
     event_type: EventType,
     provider: str | None,
     provider_message_id: str | None,
     now: datetime,
-) -> None:
-    event = NewEvent(
+) -> NewEvent:
+    return NewEvent(
         event_type=event_type,
         channel=Channel(action.channel),
         occurred_at=now,
-        enrollment_id=enrollment.id,
+        enrollment_id=action.enrollment_id,
         step_number=action.step_number,
         provider=provider,
         provider_message_id=provider_message_id,
     )
-    (outcome,) = events.record_events(session, events=[event])
-    assert outcome.verdict is EventVerdict.RECORDED, outcome.reason
+
+
+def _skip(session: Session, enrollment: Enrollment, action: CampaignAction, error: str | None, now: datetime) -> None:
+    """Passed over: the next step is scheduled as if this one had been sent now."""
+    before = enrollment_state.snapshot([enrollment])
+    action.status, action.error = ActionStatus.SKIPPED, error
+    plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
+    plans.locate(session, plans={enrollment.instance_id: plan}, enrollments=[enrollment])
+    if enrollment.is_open:
+        enrollment.pass_step(action.step_number, now, plan)
+    enrollment_state.save(session, before=before, after=[enrollment])
 
 
 def _fail(
@@ -114,14 +127,26 @@ def _fail(
 ) -> None:
     """Not sent: the enrollment waits for somebody to resume it (the step comes again) or to advance it."""
     if action.channel == Channel.EMAIL:
-        _record(session, enrollment, action, EventType.FAILED, provider, None, now)
-    session.refresh(action)
+        event = _event(action, EventType.FAILED, provider, None, now)
+        events.record_own(session, event=event, enrollment=enrollment)
+        session.refresh(action)
     action.status, action.error = ActionStatus.FAILED, error
     before = enrollment_state.snapshot([enrollment])
     if enrollment.status is EnrollmentStatus.ACTIVE:
         enrollment.status = move_enrollment(enrollment.status, EnrollmentCommand.PAUSE)
         enrollment.next_action_at = now
     enrollment_state.save(session, before=before, after=[enrollment])
+
+
+def _give_back(session: Session, action: CampaignAction) -> None:
+    """Nothing was sent, so the place that the claim took under the limits is free again."""
+    pacing.give_back(
+        session,
+        instance_id=action.instance_id,
+        channel=Channel(action.channel),
+        account=action.sender,
+        reserved_on=action.reserved_on,
+    )
 
 
 _SENT_EVENTS = {
@@ -141,11 +166,6 @@ def _sent_event_type(session: Session, action: CampaignAction) -> EventType:
         .where(CampaignInstance.id == action.instance_id, LinkedInSequence.step_number == action.step_number)
     )
     return _SENT_EVENTS[LinkedInStepType(session.scalars(statement).one())]
-
-
-def _enrollment_row(session: Session, enrollment: Enrollment) -> CampaignEnrollment:
-    key = (enrollment.instance_id, enrollment.id)
-    return session.get_one(CampaignEnrollment, key, populate_existing=True)
 
 
 def preview(session: Session, *, enrollment_id: UUID, step_number: int | None) -> tuple[Step, Text]:

@@ -36,7 +36,8 @@ _MERGED = ("linkedin_url", "email", "first_name", "last_name", "company", "title
 
 
 def _update(keep: str, other: str) -> str:
-    """Take each field of `keep`, or of `other` where it is empty. Rows that would not change are not written."""
+    """Take each field of `keep`, or of `other` where it is empty. Rows that would not change are not written, nor those
+    of people who were erased since they were found."""
     values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in _MERGED}
     # The right side of || wins where both have the key.
     values["attributes"] = f"{other}.attributes || {keep}.attributes"
@@ -47,6 +48,7 @@ def _update(keep: str, other: str) -> str:
         )
         UPDATE contacts c SET {", ".join(f"{name} = {value}" for name, value in values.items())}, updated_at = now()
         FROM given g WHERE c.id = g.id AND c.id IN (SELECT id FROM locked)
+          AND c.erased_at IS NULL -- looked at again in the row as it stands once the lock is had
           AND ({", ".join(f"c.{name}" for name in values)}) IS DISTINCT FROM ({", ".join(values.values())})
     """
 
@@ -107,11 +109,19 @@ def find(
     search: str | None,
     email: str | None,
     company: str | None,
+    contact_id: UUID | None = None,
     limit: int,
     cursor: str | None,
 ) -> Page[Contact]:
-    """Contacts, newest first: by exact email, by company, or by a part of name, email, company or title."""
-    statement = select(Contact).where(Contact.erased_at.is_(None))
+    """Contacts, newest first: by id, by exact email, by company, or by a part of name, email, company or title.
+
+    Whoever was erased is found by id alone.
+    """
+    statement = select(Contact)
+    if contact_id is None:
+        statement = statement.where(Contact.erased_at.is_(None))
+    else:
+        statement = statement.where(Contact.id == contact_id)
     if email is not None:
         statement = statement.where(func.lower(Contact.email) == email)
     if company is not None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.funnel import Enrollment
 from db.domain.states import EnrollmentStatus, StopReason
+from db.models import CampaignEnrollment
 from db.postgres.json import rows_parameter
 from db.services import counters
 
@@ -29,7 +30,13 @@ _state: Callable[[Enrollment], tuple[Any, ...]] = attrgetter("status", "current_
 Snapshot = Mapping[UUID, tuple[Any, ...]]
 """enrollment -> its state then"""
 
-COLUMNS = "e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason"
+ERASED = "erased"
+"""The key in an enrollment's metadata that says that its person was erased."""
+
+COLUMNS = f"""
+    e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason,
+    e.metadata ? '{ERASED}'
+"""
 
 
 # Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
@@ -39,7 +46,7 @@ _REASONS = {None: None, **{str(reason): reason for reason in StopReason}}
 
 def from_row(columns: Sequence[Any]) -> Enrollment:
     """The enrollment of a row of COLUMNS."""
-    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason = columns
+    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased = columns
     return Enrollment(
         instance_id,
         id_,
@@ -49,6 +56,24 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
         next_action_at,
         variant,
         _REASONS[reason],
+        is_erased,
+    )
+
+
+def of_model(row: CampaignEnrollment) -> Enrollment:
+    """The enrollment of a row that the caller holds locked."""
+    return from_row(
+        (
+            row.instance_id,
+            row.id,
+            row.contact_id,
+            row.status,
+            row.current_step,
+            row.next_action_at,
+            row.a_b_variant,
+            row.stop_reason,
+            ERASED in row.details,
+        )
     )
 
 

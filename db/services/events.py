@@ -7,9 +7,11 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.domain.events import EventType, NewEvent
+from db.domain.events import EventType, EventVerdict, NewEvent
+from db.domain.funnel import Enrollment
 from db.models import CampaignEvent
 from db.services import campaigns, orphans
+from db.services.locking import Locked
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record
 
@@ -25,6 +27,16 @@ def record_events(session: Session, *, events: Sequence[NewEvent]) -> list[Outco
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
     orphans.match_messages(session, message_ids=result.new_message_ids)
     return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
+
+
+def record_own(session: Session, *, event: NewEvent, enrollment: Enrollment) -> None:
+    """Record what the server itself knows to have happened to an enrollment that the caller holds locked. It must not
+    stop the person in other campaigns."""
+    result = record(session, events=[event], locked=Locked.alone(enrollment))
+    (outcome,) = result.outcomes
+    assert outcome is not None, "the enrollment was given"
+    assert outcome.verdict is EventVerdict.RECORDED, outcome.reason
+    orphans.match_messages(session, message_ids=result.new_message_ids)
 
 
 def list_(

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.domain.errors import Conflict
+from db.domain.errors import Conflict, Refused
 from db.models import IdempotencyKey
 from db.postgres.json import canonical
 
@@ -20,12 +20,19 @@ def fingerprint(arguments: dict[str, Any]) -> str:
 def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:
     """The answer given under `key`, or None after taking the key for this transaction.
 
-    A call with the same key that is under way is waited for. Conflict where the key was used for something else.
+    A call with the same key that is under way is waited for. Conflict where the key was used for something else,
+    Refused where the answer told of somebody who was erased since: it is gone, and the call must not be repeated.
     """
     taken = insert(IdempotencyKey).values(key=key, tool=tool, request_hash=request_hash).on_conflict_do_nothing()
     if session.scalar(taken.returning(IdempotencyKey.key)) is not None:
         return None
     earlier = session.scalars(select(IdempotencyKey).where(IdempotencyKey.key == key)).one()
+    if earlier.response is None:
+        raise Refused(
+            f"The call of {earlier.tool} with this idempotency_key was done before, and its answer was deleted with "
+            "the personal data of somebody who was erased since. Nothing was done now. Look up what you need; use a "
+            "new key for a new call."
+        )
     if (earlier.tool, earlier.request_hash) != (tool, request_hash):
         raise Conflict(
             f"idempotency_key was used for another call of {earlier.tool}, with other arguments. "

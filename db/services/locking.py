@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy import text
@@ -24,6 +24,11 @@ class Locked:
     of_event: dict[int, tuple[Enrollment, int | None]] = field(default_factory=dict[int, tuple[Enrollment, int | None]])
     """index of the event -> (its enrollment, the step that its message id belongs to)"""
     of_contact: dict[UUID, list[Enrollment]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def alone(cls, enrollment: Enrollment) -> Self:
+        """For one event about one enrollment that is locked already; not for one that stops the person everywhere."""
+        return cls({enrollment.id: enrollment}, {0: (enrollment, None)}, {enrollment.contact_id: [enrollment]})
 
 
 # Our own id is surest, then the provider's message id, then the person within the campaign. The look-ups are lateral

@@ -58,10 +58,21 @@ def match_campaign(session: Session, *, instance_id: UUID) -> int:
     return _match(session, (OrphanedEvent.campaign_id == instance_id) & exists(enrolled))
 
 
+# As text, and first of all: every step that is reported sent asks, and hardly ever does anything wait for it.
+_ANY_WAITS = text("""
+    SELECT EXISTS (
+        SELECT FROM orphaned_events
+        WHERE status = 'waiting' AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    )
+""")
+
+
 def match_messages(session: Session, *, message_ids: Iterable[str]) -> int:
     """Record what waits for the actions that have just got these message ids. Returns how many were recorded."""
     wanted = list(message_ids)
-    return _match(session, _about_messages(wanted)) if wanted else 0
+    if not wanted or not session.scalar(_ANY_WAITS, rows_parameter(wanted)):
+        return 0
+    return _match(session, _about_messages(wanted))
 
 
 def _match(session: Session, condition: ColumnElement[bool]) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.attribution import step_of
 from db.domain.errors import InvalidInput
-from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop
+from db.domain.events import EFFECTS, EventVerdict, NewEvent, Stop, impersonal
 from db.domain.funnel import Action, Contribution, CounterKey, Deltas, Enrollment, contribution
 from db.domain.ids import new_ids
 from db.domain.metrics import MILESTONES, Milestone
@@ -95,10 +95,13 @@ class Recorded:
     new_message_ids: set[str]
 
 
-def record(session: Session, *, events: Sequence[NewEvent]) -> Recorded:
-    """Record `events` and all that they imply. Events of unknown enrollments are left to the caller."""
+def record(session: Session, *, events: Sequence[NewEvent], locked: Locked | None = None) -> Recorded:
+    """Record `events` and all that they imply. Events of unknown enrollments are left to the caller.
+
+    locked: the enrollments of the events, where the caller holds them already.
+    """
     outcomes: list[Outcome | None] = [None] * len(events)
-    batch = _lock(session, events)
+    batch = _batch(events, locked or lock_enrollments(session, events=events))
     before = enrollment_state.snapshot(batch.locked.enrollments.values())
     _read(session, batch)
     _attribute(batch, outcomes)
@@ -113,8 +116,7 @@ def record(session: Session, *, events: Sequence[NewEvent]) -> Recorded:
     return Recorded(outcomes, batch.new_message_ids)
 
 
-def _lock(session: Session, events: Sequence[NewEvent]) -> Batch:
-    locked = lock_enrollments(session, events=events)
+def _batch(events: Sequence[NewEvent], locked: Locked) -> Batch:
     ids = new_ids(len(events))
     actions: defaultdict[UUID, dict[int, Action]] = defaultdict(dict)
     rows = [
@@ -216,7 +218,7 @@ def _insert_events(session: Session, rows: Sequence[_Row]) -> set[UUID]:
             "occurred_at": row.event.occurred_at,
             "provider": row.event.provider,
             "provider_event_id": row.event.provider_event_id,
-            "metadata": row.event.metadata,
+            "metadata": impersonal(row.event.metadata) if row.enrollment.is_erased else row.event.metadata,
         }
         for row in rows
     ]

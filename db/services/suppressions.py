@@ -1,26 +1,48 @@
-"""Addresses that must not be written to. Looked at when a person is enrolled, and again when a step is claimed."""
+"""Addresses that must not be written to. Looked at when a person is enrolled, and again when a step is claimed.
+
+A suppression is for an email, for a LinkedIn profile, or for every email of one domain (not of its subdomains). Only
+one made by hand can end by itself: an unsubscribe, a complaint and a bounce hold until somebody lifts them, and the
+address of somebody who was erased is held for ever, by a hash (db.services.erasure).
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, or_, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.domain.contacts import CONSENT, SuppressionTarget, strength
+from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import Stop
-from db.domain.ids import new_ids
-from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
+from db.domain.ids import new_id, new_ids
+from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState
 from db.models import Contact, Suppression
 from db.postgres.json import rows_parameter
 from db.services import enrollment_state
+from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.paging import Page, page
 
-_INSERT = """
-    INSERT INTO suppressions (id, {target}, reason, source)
-    SELECT id, {target}, reason, :source FROM ({rows}) n WHERE {target} IS NOT NULL ORDER BY {target}
-    ON CONFLICT ({target}) WHERE {target} IS NOT NULL DO UPDATE
+_COLUMNS: Mapping[str, InstrumentedAttribute[str | None]] = {
+    column.key: column for column in (Suppression.email, Suppression.domain, Suppression.linkedin_url)
+}
+
+
+# db.domain.contacts.strength, of a row.
+STRENGTH = f"""
+    CASE WHEN {{row}}.reason IN ({", ".join(f"'{reason}'" for reason in CONSENT)}) THEN 2
+         WHEN {{row}}.reason = '{SuppressionReason.BOUNCED}' THEN 1 ELSE 0 END
+"""
+# What is suppressed stays as it is, unless for a while only or for a weaker reason: an unsubscribe that follows a
+# suppression by hand must not be lifted as one by hand.
+_INSERT = f"""
+    INSERT INTO suppressions (id, {{target}}, reason, source)
+    SELECT id, {{target}}, reason, :source FROM ({{rows}}) n WHERE {{target}} IS NOT NULL ORDER BY {{target}}
+    ON CONFLICT ({{target}}) WHERE {{target}} IS NOT NULL DO UPDATE
     SET reason = excluded.reason, source = excluded.source, expires_at = NULL
     WHERE suppressions.expires_at IS NOT NULL
+       OR {STRENGTH.format(row="excluded")} > {STRENGTH.format(row="suppressions")}
 """
 _OF_CONTACTS = """
     SELECT n.id, c.email, c.linkedin_url, n.reason
@@ -35,7 +57,7 @@ _ADD_PROFILES = text(
 
 
 def add_for_contacts(session: Session, *, reasons: Mapping[UUID, SuppressionReason], source: str) -> None:
-    """Suppress the addresses of contacts (id -> reason). What is suppressed already stays as it is."""
+    """Suppress the addresses of contacts (id -> reason) for good. What is suppressed for a better reason stays."""
     if not reasons:
         return
     for statement in (_ADD_EMAILS, _ADD_PROFILES):
@@ -59,29 +81,134 @@ def suppress(
 ) -> tuple[Suppression, int]:
     """Suppress one address (normalised; exactly one is given) and stop the running enrollments of whom it belongs to.
 
-    Returns the suppression and how many enrollments stopped. Suppressing again replaces reason, source and expiry.
+    Returns the suppression and how many enrollments stopped. Suppressing again replaces reason, source and expiry, but
+    never weakens: a person's own wish stays as it was recorded, a bounce does not become one by hand, and Refused where
+    one of these would get an end. The address of somebody who was erased stays a hash.
     """
-    target = {"email": email, "domain": domain, "linkedin_url": linkedin_url}
-    column, value = next((getattr(Suppression, name), value) for name, value in target.items() if value is not None)
+    if expires_at is not None and reason is not SuppressionReason.MANUAL:
+        raise InvalidInput(
+            f"expires_at goes with reason manual alone: a suppression as {reason} never ends by itself. Leave it out."
+        )
+    target = SuppressionTarget(email, domain, linkedin_url)
     # Locked before the row is written, so that an enrolment under way either sees the row or is stopped here.
     contact_ids = session.scalars(
-        select(Contact.id).where(_belongs_to(column.key, value)).order_by(Contact.id).with_for_update()
+        select(Contact.id).where(_belongs_to(target)).order_by(Contact.id).with_for_update()
     ).all()
-    row = session.scalars(select(Suppression).where(column == value).with_for_update()).one_or_none()
-    if row is None:
-        row = Suppression(**target)
-        session.add(row)
-    row.reason, row.source, row.expires_at = reason, source, expires_at
-    session.flush()  # created_at is the database's
+    row = find_erased(session, target) or _write(session, target, reason, source, expires_at)
     return row, _stop(session, contact_ids)
 
 
-def _belongs_to(target: str, value: str) -> ColumnElement[bool]:
-    if target == "email":
-        return func.lower(Contact.email) == value
-    if target == "domain":
-        return func.split_part(Contact.email, "@", 2) == value
-    return Contact.linkedin_url == value
+def _of(target: SuppressionTarget) -> Select[Suppression]:
+    return select(Suppression).where(_COLUMNS[target.kind] == target.value)
+
+
+def _write(
+    session: Session,
+    target: SuppressionTarget,
+    reason: SuppressionReason,
+    source: str | None,
+    expires_at: datetime | None,
+) -> Suppression:
+    values = {"reason": reason, "source": source, "expires_at": expires_at}
+    added = insert(Suppression).values({"id": new_id(), target.kind: target.value, **values}).on_conflict_do_nothing()
+    row = session.scalars(added.returning(Suppression)).one_or_none()
+    if row is not None:
+        return row
+    row = session.scalars(_of(target).with_for_update().execution_options(populate_existing=True)).one_or_none()
+    if row is None:  # lifted between the two statements
+        return _write(session, target, reason, source, expires_at)
+    if _may_replace(SuppressionReason(row.reason), reason, expires_at):
+        row.reason, row.source, row.expires_at = reason, source, expires_at
+    return row
+
+
+def _may_replace(old: SuppressionReason, new: SuppressionReason, expires_at: datetime | None) -> bool:
+    if expires_at is not None and old is not SuppressionReason.MANUAL:
+        raise Refused(
+            f"This address is suppressed for good, as {old}, so expires_at can't be set. Nothing was changed. "
+            "Leave expires_at out, or see unsuppress, which says what lifts it."
+        )
+    return strength(new) > strength(old) or (strength(new) == strength(old) and old not in CONSENT)
+
+
+def unsuppress(session: Session, *, target: SuppressionTarget, has_new_consent: bool) -> Suppression:
+    """Lift the suppression of exactly this address, and return it as it was. Enrollments that it stopped stay stopped.
+
+    NotFound where there is none. Refused for a person's own wish unless `has_new_consent`, and always for somebody who
+    was erased.
+    """
+    if find_erased(session, target) is not None:
+        raise Refused(
+            "The person of this address was erased, and stays suppressed for ever. If they want to hear from you "
+            "again, they must come to you by an address of their own that was not erased."
+        )
+    row = session.scalars(
+        select(Suppression).where(_COLUMNS[target.kind] == target.value).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound(
+            "suppression of this",
+            target.kind,
+            hint="list_suppressions shows those there are; an address can be held by its domain or another address.",
+        )
+    if row.reason in CONSENT and not has_new_consent:
+        raise Refused(
+            f"The person asked not to be written to (reason {row.reason}, recorded {row.created_at:%Y-%m-%d}), so "
+            "nothing was lifted. Only their own later wish can: a form they signed or a message they wrote since, "
+            "kept where you can show it. If you hold that evidence, call unsuppress again with has_new_consent=true; "
+            "if not, leave it."
+        )
+    session.delete(row)
+    session.flush()  # what still holds the person is asked for next
+    return row
+
+
+def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
+    if target.email is not None:
+        return func.lower(Contact.email) == target.email
+    if target.domain is not None:
+        return func.split_part(Contact.email, "@", 2) == target.domain
+    return Contact.linkedin_url == target.linkedin_url
+
+
+_FIND_ERASED = text(f"""
+    SELECT s.id FROM secrets k
+    JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="CAST(:address AS text)")}
+    WHERE k.name = '{SECRET_NAME}'
+""")
+
+
+def find_erased(session: Session, target: SuppressionTarget) -> Suppression | None:
+    """The suppression of an address of somebody who was erased."""
+    if target.domain is not None:
+        return None
+    id_ = session.scalar(_FIND_ERASED, {"address": target.value})
+    return None if id_ is None else session.get_one(Suppression, id_)
+
+
+_STILL_HELD = text("""
+    WITH people AS MATERIALIZED (
+        SELECT email, linkedin_url FROM contacts WHERE lower(email) = :email
+        UNION SELECT email, linkedin_url FROM contacts WHERE linkedin_url = :linkedin_url
+        UNION SELECT CAST(:email AS text), CAST(:linkedin_url AS text)
+    )
+    SELECT s.id FROM people p JOIN suppressions s ON s.email = p.email
+    UNION SELECT s.id FROM people p JOIN suppressions s ON s.domain = split_part(p.email, '@', 2)
+    UNION SELECT s.id FROM people p JOIN suppressions s ON s.linkedin_url = p.linkedin_url
+""")
+
+
+def still_holding(session: Session, *, target: SuppressionTarget, now: datetime) -> Sequence[Suppression]:
+    """What else keeps the person of an address from being written to: their domain, their other address."""
+    if target.domain is not None:
+        return []
+    values = {"email": target.email, "linkedin_url": target.linkedin_url}
+    ids = session.scalars(_STILL_HELD, values).all()
+    return session.scalars(select(Suppression).where(Suppression.id.in_(ids), _holds(now))).all()
+
+
+def _holds(now: datetime) -> ColumnElement[bool]:
+    return or_(Suppression.expires_at.is_(None), Suppression.expires_at > now)
 
 
 def _stop(session: Session, contact_ids: Sequence[UUID]) -> int:
@@ -93,7 +220,9 @@ def _stop(session: Session, contact_ids: Sequence[UUID]) -> int:
     return len(enrollments)
 
 
-_SUPPRESSED = text("""
+# The secret is not there before the first erasure, and then nothing is hashed.
+_SUPPRESSED = text(f"""
+    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}')
     SELECT DISTINCT ON (c.id) c.id, s.reason
     FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id) JOIN contacts c ON c.id = CAST(n.id AS uuid)
     JOIN LATERAL (
@@ -102,25 +231,45 @@ _SUPPRESSED = text("""
         SELECT reason, expires_at FROM suppressions s WHERE s.domain = split_part(c.email, '@', 2)
         UNION ALL
         SELECT reason, expires_at FROM suppressions s WHERE s.linkedin_url = c.linkedin_url
+        UNION ALL
+        SELECT reason, expires_at FROM k JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="c.email")}
+        UNION ALL
+        SELECT reason, expires_at FROM k JOIN suppressions s
+        ON s.address_hash = {HASH_OF.format(address="c.linkedin_url")}
+        UNION ALL
+        SELECT '{SuppressionReason.UNSUBSCRIBED}', NULL WHERE c.erased_at IS NOT NULL
     ) s ON s.expires_at IS NULL OR s.expires_at > :now
-    ORDER BY c.id
+    ORDER BY c.id, {STRENGTH.format(row="s")} DESC
 """)
 
 
 def of_contacts(session: Session, *, contact_ids: Sequence[UUID], now: datetime) -> dict[UUID, SuppressionReason]:
-    """Which of these contacts must not be written to, and why."""
+    """Which of these contacts must not be written to at `now`, and the strongest reason why."""
     rows = session.execute(_SUPPRESSED, {**rows_parameter(list(contact_ids)), "now": now})
     return {contact_id: SuppressionReason(reason) for contact_id, reason in rows}
 
 
 def list_(
-    session: Session, *, reason: SuppressionReason | None, search: str | None, limit: int, cursor: str | None
+    session: Session,
+    *,
+    reason: SuppressionReason | None,
+    search: str | None,
+    state: SuppressionState | None = None,
+    limit: int,
+    cursor: str | None,
+    now: datetime | None = None,
 ) -> Page[Suppression]:
-    """Suppressions, newest first, of one reason or of addresses that contain `search`."""
+    """Suppressions, newest first: of one reason, of addresses that contain `search`, those that hold or have ended at
+    `now` (needed with `state`)."""
     statement = select(Suppression)
     if reason is not None:
         statement = statement.where(Suppression.reason == reason)
     if search is not None:
-        columns = (Suppression.email, Suppression.domain, Suppression.linkedin_url)
-        statement = statement.where(or_(*(column.contains(search.lower(), autoescape=True) for column in columns)))
+        statement = statement.where(
+            or_(*(column.contains(search.lower(), autoescape=True) for column in _COLUMNS.values()))
+        )
+    if state is not None:
+        assert now is not None, "a state is that of a moment"
+        ended = Suppression.expires_at.is_not(None) & (Suppression.expires_at <= now)
+        statement = statement.where(_holds(now) if state is SuppressionState.ACTIVE else ended)
     return page(session, statement, by=[Suppression.id], limit=limit, cursor=cursor, listing="suppressions")

@@ -34,16 +34,24 @@ def _linkedin_url(text: str) -> str:
         raise PydanticCustomError("linkedin_url", "{reason}", {"reason": str(error)}) from None
 
 
+def _is_false(value: object) -> bool:
+    return value is False
+
+
 Email = Annotated[Line, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_email)]
 LinkedInUrl = Annotated[Line, Field(min_length=5, max_length=2_000), AfterValidator(_linkedin_url)]
 
 
 def _domain(text: str) -> str:
-    name = text.strip().lower().removeprefix("@").rstrip(".")
-    labels = name.split(".")
-    if len(labels) < 2 or not all(label and len(label) <= 63 and " " not in label for label in labels) or "@" in name:
-        raise PydanticCustomError("domain", "not a domain; write one such as example.com")
-    return name
+    """A domain in the spelling that it has in emails: in lower case, and in Unicode where it came as punycode."""
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  as above
+
+    name = text.strip().removeprefix("@").rstrip(".")
+    try:
+        valid = validate_email(f"postmaster@{name}", check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        raise PydanticCustomError("domain", "not a domain; write one such as example.com") from None
+    return valid.domain.lower()
 
 
 Domain = Annotated[Line, Field(min_length=3, max_length=255), AfterValidator(_domain)]
@@ -107,6 +115,13 @@ class ContactOut(Answer):
     title: Maybe[str] = None
     timezone: Maybe[str] = None
     attributes: Maybe[dict[str, Any]] = None
+    erased_at: Maybe[datetime] = None
+
+    @model_validator(mode="after")
+    def _tells_nothing_else_once_erased(self) -> Self:
+        if self.erased_at is not None:
+            self.attributes = None
+        return self
 
     @classmethod
     def of(cls, row: object, detail: str) -> Self:
@@ -136,13 +151,17 @@ class UpsertAnswer(Answer):
 
 
 class SuppressionOut(Answer):
+    """One address that is not written to; of somebody who was erased no address is known any more."""
+
     id: UUID
     email: Maybe[str] = None
     domain: Maybe[str] = None
     linkedin_url: Maybe[str] = None
+    is_erased: Annotated[bool, Field(exclude_if=_is_false)] = False
     reason: SuppressionReason
     source: Maybe[str] = None
     created_at: datetime
+    expires_at: Maybe[datetime] = None
 
 
 class SuppressAnswer(Answer):
@@ -150,6 +169,28 @@ class SuppressAnswer(Answer):
     stopped_enrollments: int
 
 
+class UnsuppressAnswer(Answer):
+    """`lifted` is gone. What is in `still_suppressed_by` keeps the person from being written to all the same."""
+
+    lifted: SuppressionOut
+    still_suppressed_by: list[SuppressionOut]
+
+
 class SuppressionList(Answer):
     suppressions: list[SuppressionOut]
     next_cursor: Maybe[str] = None
+
+
+class EraseAnswer(Answer):
+    """How many rows of each kind held something of the person. contact_id is left out for who was no contact."""
+
+    contact_id: Maybe[UUID] = None
+    erased_at: datetime
+    was_erased_before: bool
+    stopped_enrollments: int
+    suppressions: int
+    events: int
+    orphaned_events: int
+    kept_answers: int
+    jobs: int
+    cache_entries: int

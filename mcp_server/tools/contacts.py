@@ -7,9 +7,17 @@ from uuid import UUID
 from pydantic import Field
 
 from db import services
+from db.domain.contacts import SuppressionTarget
 from db.domain.errors import InvalidInput
 from db.domain.rules import BATCH_MAX, EMAIL_MAX, PAGE_DEFAULT, PROVIDER_ID_MAX
-from db.domain.states import EnrollmentAction, EnrollmentStatus, EnrollVerdict, SuppressionReason
+from db.domain.states import (
+    EnrollmentAction,
+    EnrollmentStatus,
+    EnrollVerdict,
+    SuppressionReason,
+    SuppressionState,
+)
+from mcp_server import erasure
 from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, Row, Search, sort_out
 from mcp_server.schemas.contacts import (
     CompanyName,
@@ -19,10 +27,12 @@ from mcp_server.schemas.contacts import (
     Domain,
     Email,
     EnrollIn,
+    EraseAnswer,
     LinkedInUrl,
     SuppressAnswer,
     SuppressionList,
     SuppressionOut,
+    UnsuppressAnswer,
     UpsertAnswer,
     UpsertRow,
 )
@@ -138,12 +148,24 @@ def find_contacts(
     search: Search = None,
     email: Email | None = None,
     company: CompanyName | None = None,
+    contact_id: UUID | None = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> ContactList:
-    """Find people by exact email, by company, or by a part of name, email, company or title; newest first."""
-    page = services.contacts.find(call.session, search=search, email=email, company=company, limit=limit, cursor=cursor)
+    """Find people by exact email, by company, or by a part of name, email, company or title; newest first.
+
+    With contact_id, that person; of who was erased it shows when, and nothing else does.
+    """
+    page = services.contacts.find(
+        call.session,
+        search=search,
+        email=email,
+        company=company,
+        contact_id=contact_id,
+        limit=limit,
+        cursor=cursor,
+    )
     return ContactList(contacts=[ContactOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
 
 
@@ -179,28 +201,101 @@ def suppress(
     linkedin_url: LinkedInUrl | None = None,
     reason: SuppressionReason = SuppressionReason.MANUAL,
     source: Annotated[Line | None, Field(max_length=PROVIDER_ID_MAX, description="Who or what asked for it.")] = None,
+    expires_at: Annotated[Moment | None, Field(description="With reason manual: when it ends by itself.")] = None,
 ) -> SuppressAnswer:
-    """Never write to an email address, a whole domain, or a LinkedIn profile again: give exactly one.
+    """Never write again to an email address, to a domain, or to a LinkedIn profile: give exactly one.
 
-    Running enrollments of whom it belongs to are stopped in every campaign, and can't be enrolled again.
+    A domain covers every address directly at it, in Unicode or punycode, and none at its subdomains. Running
+    enrollments of whom it belongs to are stopped in every campaign, and can't be enrolled again. With expires_at it
+    holds until that moment; what was stopped stays stopped. Suppressing again replaces reason, source and expiry of
+    one made by hand; an unsubscribe, a complaint or a bounce is never weakened, and never ends by itself.
+    To undo: unsuppress.
     """
-    if sum(address is not None for address in (email, domain, linkedin_url)) != 1:
-        raise InvalidInput("Give exactly one of email, domain and linkedin_url; call once for each address.")
+    target = _target(email, domain, linkedin_url)
+    if expires_at is not None and expires_at <= call.now:
+        raise InvalidInput("expires_at must lie in the future. To end a suppression now call unsuppress.")
     row, stopped = services.suppressions.suppress(
-        call.session, email=email, domain=domain, linkedin_url=linkedin_url, reason=reason, source=source
+        call.session,
+        email=target.email,
+        domain=target.domain,
+        linkedin_url=target.linkedin_url,
+        reason=reason,
+        source=source,
+        expires_at=expires_at,
     )
     return SuppressAnswer(suppression=SuppressionOut.model_validate(row), stopped_enrollments=stopped)
+
+
+# Destructive: a record that somebody must not be written to is lost, so a host should ask before it calls this.
+@contacts.write("Lift a suppression", destructive=True, idempotent=True)
+def unsuppress(
+    call: Call,
+    email: Email | None = None,
+    domain: Domain | None = None,
+    linkedin_url: LinkedInUrl | None = None,
+    has_new_consent: Annotated[
+        bool, Field(description="The person has asked to be written to again since, and you hold the evidence.")
+    ] = False,
+) -> UnsuppressAnswer:
+    """Lift the suppression of one email address, domain or LinkedIn profile: give exactly one, as it was suppressed.
+
+    One made by hand or by a bounce is lifted freely. Whoever unsubscribed or complained is written to again only by
+    their own later wish: that needs has_new_consent=true. Who was erased stays suppressed for ever. Enrollments that
+    were stopped stay stopped: next, enroll_contacts in another campaign. still_suppressed_by tells what else holds the
+    person, such as their domain or their LinkedIn profile; each is lifted by a call of its own.
+    """
+    target = _target(email, domain, linkedin_url)
+    row = services.suppressions.unsuppress(call.session, target=target, has_new_consent=has_new_consent)
+    others = services.suppressions.still_holding(call.session, target=target, now=call.now)
+    return UnsuppressAnswer(
+        lifted=SuppressionOut.model_validate(row),
+        still_suppressed_by=[SuppressionOut.model_validate(other) for other in others],
+    )
+
+
+def _target(email: str | None, domain: str | None, linkedin_url: str | None) -> SuppressionTarget:
+    if sum(address is not None for address in (email, domain, linkedin_url)) != 1:
+        raise InvalidInput("Give exactly one of email, domain and linkedin_url; call once for each address.")
+    return SuppressionTarget(email, domain, linkedin_url)
 
 
 @contacts.read("List suppressions")
 def list_suppressions(
     call: Call,
     reason: SuppressionReason | None = None,
+    state: SuppressionState | None = None,
     search: Annotated[Line | None, Field(min_length=1, max_length=EMAIL_MAX)] = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> SuppressionList:
-    """List the addresses that are not written to, newest first, or those that contain `search`."""
-    page = services.suppressions.list_(call.session, reason=reason, search=search, limit=limit, cursor=cursor)
+    """List the addresses that are not written to, newest first, or those that contain `search`.
+
+    state=active leaves out those whose expires_at has passed, state=expired shows only them. People who were erased
+    are listed without an address (is_erased).
+    """
+    page = services.suppressions.list_(
+        call.session, reason=reason, search=search, state=state, limit=limit, cursor=cursor, now=call.now
+    )
     shown = [SuppressionOut.model_validate(row) for row in page.rows]
     return SuppressionList(suppressions=shown, next_cursor=page.next_cursor)
+
+
+@contacts.write("Erase a person", destructive=True, idempotent=True, keeps_nothing=True)
+def erase_contact(
+    call: Call,
+    contact_id: UUID | None = None,
+    email: Email | None = None,
+    linkedin_url: LinkedInUrl | None = None,
+) -> EraseAnswer:
+    """Delete all personal data of one person, for good: give exactly one of contact_id, email and linkedin_url.
+
+    It goes from contacts, suppressions, events, kept answers, jobs and the cache. Running enrollments are stopped.
+    Counts stay, and a hash keeps both addresses suppressed for ever, whoever enrolls them again. It can't be undone.
+    Erasing again is answered, and removes what has come in since, or what an interrupted call left; an
+    idempotency_key is not needed for that, and is not kept. Text that names the person without an address or id, as a
+    job's error may, is not found; nor is what others keep, such as backups and your email provider.
+    """
+    if sum(one is not None for one in (contact_id, email, linkedin_url)) != 1:
+        raise InvalidInput("Give exactly one of contact_id, email and linkedin_url.")
+    target = None if contact_id is not None else _target(email, None, linkedin_url)
+    return erasure.erase(call.app, contact_id=contact_id, target=target, now=call.now)

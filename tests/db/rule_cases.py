@@ -44,6 +44,8 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("suppressions", {"id": uuid(12), "email": "stop@example.com", "reason": "manual"}),
     ("suppressions", {"id": uuid(13), "domain": "stop.example.com", "reason": "manual"}),
     ("suppressions", {"id": uuid(14), "linkedin_url": f"{PROFILE}stop", "reason": "manual"}),
+    ("suppressions", {"id": uuid(18), "address_hash": b"h" * 32, "reason": "unsubscribed"}),
+    ("secrets", {"name": "first", "value": b"k" * 32}),
     ("campaign_instances", {"id": CAMPAIGN, "template_id": TEMPLATE, "name": "Spring"}),
     ("campaign_instances", {"id": OTHER_CAMPAIGN, "template_id": TEMPLATE, "name": "Summer"}),
     ("campaign_usage", {"instance_id": CAMPAIGN, "day": "2026-03-02", "used": 1}),
@@ -120,6 +122,7 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "campaign_events": {**_STANDING["campaign_events"], "id": uuid(90), "provider_event_id": "event-2"},
     "orphaned_events": {**_STANDING["orphaned_events"], "id": uuid(90), "provider_event_id": "event-2"},
     "idempotency_keys": {**_STANDING["idempotency_keys"], "key": "key-2"},
+    "secrets": {"name": "second", "value": b"k" * 32},
     "campaign_metrics": {**_STANDING["campaign_metrics"], "step_number": 2},
     "campaign_enrollment_totals": {"instance_id": CAMPAIGN, "status": "active", "total": 1},
     "campaign_usage": {**_STANDING["campaign_usage"], "instance_id": OTHER_CAMPAIGN},
@@ -139,6 +142,11 @@ def too_short_or_long(table: str, column: str, low: int, high: int) -> list[Case
     name = f"ck_{table}_{column}_length"
     short = [Case(name, table, {column: "x" * (low - 1)})] if low else []
     return [*short, Case(name, table, {column: "x" * (high + 1)})]
+
+
+def wrong_size(table: str, column: str, **others: object) -> list[Case]:
+    """A hash or a key is of 32 bytes."""
+    return [Case(f"ck_{table}_{column}_length", table, {column: b"x" * size, **others}) for size in (31, 33)]
 
 
 def out_of_range(table: str, column: str, low: int, high: int) -> list[Case]:
@@ -222,12 +230,18 @@ FORMS = [
     *too_short_or_long("orphaned_events", "provider", 1, rules.PROVIDER_MAX),
     *too_short_or_long("orphaned_events", "provider_event_id", 1, rules.PROVIDER_ID_MAX),
     *too_short_or_long("idempotency_keys", "key", 1, rules.IDEMPOTENCY_KEY_MAX),
+    *too_short_or_long("orphaned_events", "email", 3, rules.EMAIL_MAX),
+    *too_short_or_long("orphaned_events", "provider_message_id", 1, rules.PROVIDER_ID_MAX),
+    *too_short_or_long("secrets", "name", 1, rules.SECRET_NAME_MAX),
+    *wrong_size("suppressions", "address_hash", email=None),
+    *wrong_size("secrets", "value"),
     *out_of_range("template_steps", "step_number", 1, rules.STEP_NUMBER_MAX),
     *out_of_range("email_sequences", "delay_hours", 0, 720),
     *out_of_range("linkedin_sequences", "delay_hours", 0, 720),
     *out_of_range("campaign_enrollments", "current_step", 0, rules.STEP_NUMBER_MAX),
     *out_of_range("campaign_actions", "step_number", 1, rules.STEP_NUMBER_MAX),
     *out_of_range("campaign_events", "step_number", 1, rules.STEP_NUMBER_MAX),
+    *out_of_range("orphaned_events", "step_number", 1, rules.STEP_NUMBER_MAX),
 ]
 RELATIONS = [
     check(
@@ -247,8 +261,17 @@ RELATIONS = [
     check("contacts", "email_lower", email="Cleo@example.com"),
     check("contacts", "linkedin_url_shape", linkedin_url="https://example.com/in/cleo"),
     check("contacts", "email_or_linkedin_url", email=None, linkedin_url=None),
+    check("contacts", "erased_is_empty", linkedin_url=None, erased_at=NOON),
+    *(
+        check("contacts", "erased_is_empty", **{"email": None, "linkedin_url": None, column: "x", "erased_at": NOON})
+        for column in ("first_name", "last_name", "company", "title", "timezone")
+    ),
+    check("contacts", "erased_is_empty", email=None, linkedin_url=None, attributes='{"a": 1}', erased_at=NOON),
     check("suppressions", "one_target", email=None),
     check("suppressions", "one_target", domain="example.com"),
+    check("suppressions", "one_target", address_hash=b"x" * 32),
+    check("suppressions", "only_manual_expires", reason="unsubscribed", expires_at=NOON),
+    check("suppressions", "only_manual_expires", reason="bounced", expires_at=NOON),
     check("suppressions", "email_lower", email="Cleo@example.com"),
     check("suppressions", "domain_lower", email=None, domain="Example.com"),
     check("campaign_instances", "started_at", status="active"),
@@ -296,6 +319,7 @@ UNIQUE = [
     Case("uq_suppressions_email", "suppressions", {"email": "stop@example.com"}),
     Case("uq_suppressions_domain", "suppressions", {"email": None, "domain": "stop.example.com"}),
     Case("uq_suppressions_linkedin_url", "suppressions", {"email": None, "linkedin_url": f"{PROFILE}stop"}),
+    Case("uq_suppressions_address_hash", "suppressions", {"email": None, "address_hash": b"h" * 32}),
     Case("uq_campaign_enrollments_contact_id_instance_id", "campaign_enrollments", {"contact_id": ADA}),
     Case("uq_campaign_actions_enrollment_id_step_number_instance_id", "campaign_actions", {"step_number": 1}),
     Case("uq_campaign_events_provider_event", "campaign_events", {"provider_event_id": "event-1"}),

@@ -11,14 +11,22 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
-from db.domain.contacts import ContactFields, ContactRef
+from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType, NewEvent
 from db.domain.metrics import GroupBy
 from db.domain.scheduling import Plan
-from db.domain.states import CampaignStatus, Channel, EnrollmentStatus, PathType, SuppressionReason, TemplateType
+from db.domain.states import (
+    CampaignStatus,
+    Channel,
+    EnrollmentStatus,
+    PathType,
+    SuppressionReason,
+    SuppressionState,
+    TemplateType,
+)
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import campaigns, contacts, enrollments, events, metrics, queue, suppressions, templates
+from db.services import campaigns, contacts, enrollments, erasure, events, metrics, queue, suppressions, templates
 from db.services.pacing import Budget
 from db.services.queue import Lane
 
@@ -140,6 +148,15 @@ def orphan(session: Session, campaign_id: UUID, _enrollment_id: UUID) -> object:
     return person(session, campaign_id, "ben")
 
 
+def contact_of(session: Session, enrollment_id: UUID) -> UUID:
+    return enrollments.get(session, enrollment_id=enrollment_id).contact.id
+
+
+def erase(session: Session, _campaign_id: UUID, enrollment_id: UUID) -> object:
+    record(session, _campaign_id, enrollment_id)
+    return erasure.erase(session, contact_id=contact_of(session, enrollment_id), now=NOW)
+
+
 METRICS_KEY = r"pk_campaign_metrics.*\n\s*Index Cond: \(\(?instance_id ="
 LISTS: dict[str, tuple[Work, str]] = {
     "metrics": (report(GroupBy.TOTAL), METRICS_KEY),
@@ -175,6 +192,24 @@ LISTS: dict[str, tuple[Work, str]] = {
         ),
         r"pk_suppressions",
     ),
+    "suppressions that have ended": (
+        lambda session, _campaign, _enrollment: suppressions.list_(
+            session, reason=None, search=None, state=SuppressionState.EXPIRED, limit=50, cursor=None, now=NOW
+        ),
+        r"ix_suppressions_temporary",
+    ),
+    "who is suppressed by a hash": (
+        lambda session, _campaign, enrollment_id: suppressions.of_contacts(
+            session, contact_ids=[contact_of(session, enrollment_id)], now=NOW
+        ),
+        r"uq_suppressions_address_hash.*\n\s*Index Cond: \(address_hash = sha256",
+    ),
+    "what else holds a person": (
+        lambda session, _campaign, _enrollment: suppressions.still_holding(
+            session, target=SuppressionTarget(email="ada@example.com"), now=NOW
+        ),
+        r"uq_suppressions_domain",
+    ),
     "a suppression": (
         lambda session, _campaign, _enrollment: suppressions.suppress(
             session, email="ada@example.com", reason=SuppressionReason.MANUAL, source=None
@@ -192,6 +227,19 @@ def test_it_reads_by_an_index(database: Database, name: str) -> None:
     plan = plans(database, work)
     assert scanned_from_end_to_end(plan) == []
     assert re.search(index, plan), plan
+
+
+def test_an_erasure_reads_through_the_quarantine_alone(database: Database) -> None:
+    plan = plans(database, erase)
+    assert set(scanned_from_end_to_end(plan)) == {"orphaned_events"}
+    for index in (
+        "ix_campaign_events_enrollment_occurred",
+        "uq_campaign_actions_enrollment_id_step_number_instance_id|pk_campaign_actions",
+        "uq_campaign_enrollments_contact_id_instance_id",
+        "uq_suppressions_email",
+        "uq_suppressions_linkedin_url",
+    ):
+        assert re.search(index, plan), index
 
 
 def test_a_table_without_the_index_would_be_noticed(database: Database) -> None:

@@ -76,7 +76,9 @@ def test_the_row_that_the_cases_change_is_taken(scene: Connection, table: str) -
     savepoint.rollback()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.constraint}-{json.dumps(case.changes)[:60]}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.constraint}-{json.dumps(case.changes, default=repr)[:60]}"
+)
 def test_a_row_that_breaks_the_rule_is_refused(scene: Connection, case: Case) -> None:
     error = refusal(scene, case.table, {**ANOTHER[case.table], **case.changes})
     assert error.diag.constraint_name == case.constraint

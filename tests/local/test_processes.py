@@ -53,7 +53,9 @@ class Child:
     def kill(self) -> list[Any]:
         """SIGKILL; what it had said before that, in whole lines."""
         self.process.kill()
-        out, _ = self.process.communicate(timeout=PATIENCE)
+        assert self.process.stdout is not None
+        # Not communicate(): it reads the pipe itself, and would miss what readline() has read ahead.
+        out = self.process.stdout.read()
         return [json.loads(line) for line in out.splitlines(keepends=True) if line.endswith("\n")]
 
     def close(self) -> None:

@@ -2,14 +2,18 @@
 
 import json
 import sys
+from functools import partial
 from uuid import UUID
 
+from db.domain.contacts import SuppressionTarget
 from db.domain.events import EventType
-from db.domain.states import EnrollmentAction
+from db.domain.states import EnrollmentAction, SuppressionReason
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
-from db.services import enrollments
+from db.services import enrollments, erasure, suppressions
 from tests.services.scene import NOW, enroll, event, record
+
+MANUAL = SuppressionReason.MANUAL
 
 
 def main() -> None:
@@ -28,6 +32,17 @@ def main() -> None:
             answer += [str(outcome.verdict) for outcome in record(database, *given)]
     elif work["do"] == "enroll":
         answer += [str(each) for each in enroll(database, UUID(work["campaign"]), work["emails"])]
+    elif work["do"] == "many":
+        for each in work["works"]:
+            answer += [str(one) for one in enroll(database, UUID(each["campaign"]), each["emails"])]
+    elif work["do"] == "suppress":
+        for email in work["emails"]:
+            database.run("suppress", partial(suppressions.suppress, email=email, reason=MANUAL, source=None))
+    elif work["do"] == "erase":
+        for email in work["emails"]:
+            target = SuppressionTarget(email=email)
+            done = database.run("erase", partial(erasure.erase, target=target, even_if_unknown=True, now=NOW))
+            answer.append(str(done.was_erased_before))
     else:
         enrollment_id = UUID(work["enrollment"])
         action = EnrollmentAction(work["do"])

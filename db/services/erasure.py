@@ -1,0 +1,351 @@
+"""Erasure: the personal data of one person is gone from every table, and a keyed hash keeps the person suppressed.
+
+What stays is what counts: enrollments, actions and events with their times and types, and every counter. A provider's
+ids stay as well, since late events are counted by them and they say nothing by themselves; one that holds the
+person's address is replaced by its hash.
+
+The hash lets nobody who sees a suppression (an answer, an export, a copy of that table) find out whose it is, not even
+by trying addresses. It does not hide it from whoever reads the whole database: the key stands in `secrets`, and with
+it a guessed address can be tried. Without that one row (a restore that leaves it out) the erased are not known any
+more.
+
+All of it is one transaction. What the local store holds of the person is removed after the commit, by the caller, and
+`erased_among` makes that repeatable: it tells of any address whether it belonged to somebody who was erased.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactFields, SuppressionTarget, addresses_in
+from db.domain.errors import NotFound
+from db.domain.events import BounceType, Stop
+from db.domain.funnel import Enrollment
+from db.domain.ids import new_ids
+from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
+from db.postgres.json import rows_parameter
+from db.services import contacts, enrollment_state
+from db.services.enrollment_state import ERASED
+from db.services.hashing import HASH_OF, SECRET_NAME, make_secret
+from db.services.suppressions import STRENGTH, find_erased
+
+_HINT = "find_contacts shows the people there are; nothing is kept of this one."
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was done. `contact_id` is None where an address was kept of somebody who is no contact.
+
+    `addresses` are what the person could be found by; they are for the local store, and for nobody else.
+    """
+
+    contact_id: UUID | None
+    erased_at: datetime
+    was_erased_before: bool
+    stopped_enrollments: int = 0
+    events: int = 0
+    orphaned_events: int = 0
+    suppressions: int = 0
+    kept_answers: int = 0
+    addresses: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+@dataclass(slots=True)
+class _Person:
+    """Whom it is about, locked. `is_placeholder`: the row was made to hold the address, and goes again."""
+
+    contact_id: UUID
+    erased_at: datetime | None
+    is_placeholder: bool
+    addresses: list[str] = field(repr=False)
+
+
+def erase(
+    session: Session,
+    *,
+    contact_id: UUID | None = None,
+    target: SuppressionTarget | None = None,
+    even_if_unknown: bool = False,
+    now: datetime,
+) -> Erased:
+    """Erase the person of `contact_id`, or of an email or LinkedIn profile. It can't be undone.
+
+    Open enrollments stop. Erasing again is answered, and cleans what has come in since. NotFound where nothing is kept
+    of the person, unless `even_if_unknown`, which suppresses the address all the same.
+    """
+    # An erasure is rare, and two of the tables that it searches have no index for what it looks for.
+    session.execute(text("SET LOCAL statement_timeout = '5min'"))
+    make_secret(session)
+    before = None if target is None else find_erased(session, target)
+    person = _lock_person(session, contact_id, target)
+    answers = _drop_answers(session, person)  # the longest search, before anybody's events have to wait
+    enrollments = _lock_enrollments(session, person)
+    unchanged = enrollment_state.snapshot(enrollments)
+    is_open = [each for each in enrollments if each.is_open]
+    for each in is_open:
+        each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
+    values = _values(person, enrollments)
+    orphaned = _clean_orphans(session, values)
+    _run(session, _CLEAN_ACTIONS, values)
+    cleaned = _run(session, _CLEAN_EVENTS, values)
+    replaced = _replace_suppressions(session, person)
+    if person.is_placeholder and before is None and not (orphaned or replaced or answers or even_if_unknown):
+        raise NotFound("person of this", target.kind if target else "contact_id", hint=_HINT)
+    _run(session, _CLEAN_ENROLLMENTS, values)
+    _clear_contact(session, person, now)
+    enrollment_state.save(session, before=unchanged, after=enrollments)
+    return Erased(
+        contact_id=None if person.is_placeholder else person.contact_id,
+        erased_at=person.erased_at or (before.created_at if before and person.is_placeholder else now),
+        was_erased_before=person.erased_at is not None or (before is not None and person.is_placeholder),
+        stopped_enrollments=len(is_open),
+        events=cleaned,
+        orphaned_events=orphaned,
+        suppressions=replaced,
+        kept_answers=answers,
+        addresses=frozenset(person.addresses),
+    )
+
+
+_LOCK_PERSON = text("SELECT email, linkedin_url, erased_at FROM contacts WHERE id = :id FOR UPDATE")
+
+
+def _lock_person(session: Session, contact_id: UUID | None, target: SuppressionTarget | None) -> _Person:
+    """Locked first, as a suppression does it: an enrolment under way is stopped here, or sees what is done here.
+
+    Where nobody has the address, a row is made that holds it to the end of the transaction: whoever enrolls the same
+    person at this moment waits for it.
+    """
+    is_new = False
+    if contact_id is None:
+        assert target is not None, "the caller gives an id or an address"
+        fields = {0: ContactFields(email=target.email, linkedin_url=target.linkedin_url)}
+        found = contacts.find_or_create(session, people=fields, overwrite=False)[0]
+        if found.contact_id is None:  # erased by another call between two of its statements
+            found = contacts.find_or_create(session, people=fields, overwrite=False)[0]
+        contact_id, is_new = found.contact_id, found.is_new
+    row = None if contact_id is None else session.execute(_LOCK_PERSON, {"id": contact_id}).one_or_none()
+    if row is None or contact_id is None:
+        raise NotFound("contact", contact_id or "of this address", hint=_HINT)
+    email, linkedin_url, erased_at = row
+    addresses = {address for address in (email, linkedin_url, target.value if target else None) if address}
+    return _Person(contact_id, erased_at, is_new, sorted(addresses))
+
+
+_LOCK_ENROLLMENTS = text(f"""
+    SELECT {enrollment_state.COLUMNS} FROM campaign_enrollments e
+    WHERE e.contact_id = :contact ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
+""")
+
+
+def _lock_enrollments(session: Session, person: _Person) -> list[Enrollment]:
+    rows = session.execute(_LOCK_ENROLLMENTS, {"contact": person.contact_id})
+    return [enrollment_state.from_row(row) for row in rows]
+
+
+def _values(person: _Person, enrollments: Sequence[Enrollment]) -> dict[str, Any]:
+    keys = [{"instance_id": each.instance_id, "id": each.id} for each in enrollments]
+    needles = [address.removeprefix("https://www.") for address in person.addresses]
+    known = [
+        {"address": address, "needle": needle, "pattern": _pattern(needle)}
+        for address, needle in zip(person.addresses, needles, strict=True)
+    ]
+    return {**rows_parameter(keys), "known": rows_parameter(known)["rows"]}
+
+
+def _pattern(needle: str) -> str:
+    """What finds the address in a text in lower case, and not as a part of a longer one."""
+    if "@" in needle:
+        return rf"(?<![\w.%+-]){re.escape(needle)}(?![\w-]|\.\w)"
+    return rf"{re.escape(needle)}(?![\w%-])"
+
+
+def _run(session: Session, statement: Any, values: dict[str, Any]) -> int:  # noqa: ANN401  text() with a RETURNING
+    return len(session.execute(statement, values).all())
+
+
+# The person's enrollments, and addresses, as the statements below read them.
+_OF_PERSON = f"""
+    k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    mine AS MATERIALIZED (
+        SELECT instance_id, id FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(instance_id uuid, id uuid)
+    ),
+    known AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:known AS jsonb)) AS a(address text, needle text, pattern text)
+    )
+"""
+_BOUNCE_TYPES = ", ".join(f"'{kind}'" for kind in BounceType)
+
+
+# Of an event's payload, what decides how it counts.
+_KEPT = f"""
+    CASE WHEN {{row}}.metadata ->> 'bounce_type' IN ({_BOUNCE_TYPES})
+    THEN jsonb_build_object('bounce_type', {{row}}.metadata -> 'bounce_type') ELSE jsonb_build_object() END
+"""
+# The pattern alone would do, and take several times as long.
+_HOLDS = "EXISTS (SELECT FROM known WHERE position(needle in lower({value})) > 0 AND lower({value}) ~ pattern)"
+# Of an id, whatever the address is joined to.
+_MADE_OF = "EXISTS (SELECT FROM known WHERE position(address in lower({value})) > 0)"
+# A provider's id, or its hash where it holds an address: still one id, and still the same for the same.
+_HIDDEN = f"""
+    CASE WHEN {_MADE_OF} THEN (SELECT 'erased:' || encode({HASH_OF.format(address="{value}")}, 'hex') FROM k)
+    ELSE {{value}} END
+"""
+
+_CLEAN_EVENTS = text(f"""
+    WITH {_OF_PERSON}
+    UPDATE campaign_events e
+    SET metadata = {_KEPT.format(row="e")}, provider_event_id = {_HIDDEN.format(value="e.provider_event_id")}
+    FROM mine WHERE e.instance_id = mine.instance_id AND e.enrollment_id = mine.id
+      AND (e.metadata <> {_KEPT.format(row="e")} OR {_MADE_OF.format(value="e.provider_event_id")})
+    RETURNING e.id
+""")
+_CLEAN_ACTIONS = text(f"""
+    WITH {_OF_PERSON}
+    UPDATE campaign_actions a
+    SET error = NULL, provider_message_id = {_HIDDEN.format(value="a.provider_message_id")}, updated_at = now()
+    FROM mine WHERE a.instance_id = mine.instance_id AND a.enrollment_id = mine.id
+      AND (a.error IS NOT NULL OR {_MADE_OF.format(value="a.provider_message_id")})
+    RETURNING a.id
+""")
+_CLEAN_ENROLLMENTS = text(f"""
+    WITH {_OF_PERSON}
+    UPDATE campaign_enrollments e SET metadata = jsonb_build_object('{ERASED}', true), updated_at = now()
+    FROM mine WHERE e.instance_id = mine.instance_id AND e.id = mine.id
+      AND e.metadata <> jsonb_build_object('{ERASED}', true)
+    RETURNING e.id
+""")
+# What waits for the address alone can never be matched again, since nobody is enrolled under it any more. What can be
+# matched by one of our ids or a provider's still counts when it is, so it stays, without what it tells of the person.
+_DROP_ORPHANS = text(f"""
+    WITH {_OF_PERSON}
+    DELETE FROM orphaned_events o
+    WHERE (o.enrollment_id IS NULL AND o.provider_message_id IS NULL AND o.email IN (SELECT address FROM known))
+       OR {_MADE_OF.format(value="o.provider_message_id")}
+    RETURNING o.id
+""")
+_CLEAN_ORPHANS = text(f"""
+    WITH {_OF_PERSON}, about AS MATERIALIZED (
+        SELECT o.id FROM orphaned_events o
+        WHERE o.enrollment_id IN (SELECT id FROM mine)
+           OR o.provider_message_id IN (
+               SELECT a.provider_message_id FROM campaign_actions a JOIN mine
+               ON a.instance_id = mine.instance_id AND a.enrollment_id = mine.id)
+           OR o.email IN (SELECT address FROM known)
+           OR {_HOLDS.format(value="o.metadata::text")} OR {_MADE_OF.format(value="o.provider_event_id")}
+    )
+    UPDATE orphaned_events o
+    SET email = CASE WHEN o.email IN (SELECT address FROM known) THEN NULL ELSE o.email END,
+        metadata = {_KEPT.format(row="o")}, provider_event_id = {_HIDDEN.format(value="o.provider_event_id")}
+    FROM about WHERE o.id = about.id
+    RETURNING o.id
+""")
+
+
+def _clean_orphans(session: Session, values: dict[str, Any]) -> int:
+    return _run(session, _DROP_ORPHANS, values) + _run(session, _CLEAN_ORPHANS, values)
+
+
+_ANSWERS = text("""
+    WITH known AS MATERIALIZED (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)) AS mention)
+    SELECT key, response FROM (SELECT key, lower(response::text) AS response FROM idempotency_keys OFFSET 0) kept
+    WHERE EXISTS (SELECT FROM known WHERE position(mention in response) > 0 OR position(mention in lower(key)) > 0)
+""")
+# The key stays without an answer and without the hash of what was asked, and refuses a repetition; a key that is
+# itself made of an address can't stay.
+_DROP_ANSWERS = text("""
+    UPDATE idempotency_keys SET response = NULL, request_hash = ''
+    WHERE key IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+""")
+_DROP_KEYS = text("""
+    DELETE FROM idempotency_keys WHERE key IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+""")
+
+
+def _drop_answers(session: Session, person: _Person) -> int:
+    """The kept answers of calls that told of the person; how many."""
+    addresses, id_ = set(person.addresses), str(person.contact_id)
+    found = session.execute(_ANSWERS, rows_parameter([*addresses, id_])).all()
+    keys = [key for key, _ in found if addresses & addresses_in(key)]
+    told = [
+        key
+        for key, response in found
+        if response is not None and (id_ in response or addresses & addresses_in(_plain(response)))
+    ]
+    session.execute(_DROP_KEYS, rows_parameter(keys))
+    session.execute(_DROP_ANSWERS, rows_parameter(told))
+    return len({*keys, *told})
+
+
+def _plain(json: str) -> str:
+    r"""JSON text with its escapes as spaces: the n of a \n is not the start of an address."""
+    return json.replace("\\n", " ").replace("\\t", " ").replace("\\r", " ")
+
+
+_REPLACE = text(f"""
+    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    given AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, address text)
+    ), gone AS (
+        DELETE FROM suppressions s WHERE s.id IN (
+            SELECT held.id FROM given g JOIN suppressions held ON held.email = g.address
+            UNION ALL SELECT held.id FROM given g JOIN suppressions held ON held.linkedin_url = g.address
+        ) RETURNING s.reason
+    ), made AS (
+        INSERT INTO suppressions (id, address_hash, reason, source)
+        SELECT g.id, {HASH_OF.format(address="g.address")},
+            coalesce((SELECT reason FROM gone ORDER BY {STRENGTH.format(row="gone")} DESC, reason LIMIT 1),
+                     '{SuppressionReason.UNSUBSCRIBED}'), 'erasure'
+        FROM given g CROSS JOIN k ORDER BY g.address
+        ON CONFLICT (address_hash) WHERE address_hash IS NOT NULL DO NOTHING
+    )
+    SELECT count(*) FROM gone
+""")
+
+
+def _replace_suppressions(session: Session, person: _Person) -> int:
+    """How many suppressions of the person's addresses became hashes. Each address has one from here on."""
+    ids = new_ids(len(person.addresses))
+    rows = [{"id": id_, "address": address} for id_, address in zip(ids, person.addresses, strict=True)]
+    return session.scalar(_REPLACE, rows_parameter(rows)) or 0
+
+
+_CLEAR = text("""
+    UPDATE contacts
+    SET email = NULL, linkedin_url = NULL, first_name = NULL, last_name = NULL, company = NULL, title = NULL,
+        timezone = NULL, attributes = '{}', erased_at = :now, updated_at = :now
+    WHERE id = :id AND erased_at IS NULL
+""")
+_REMOVE = text("DELETE FROM contacts WHERE id = :id")
+
+
+def _clear_contact(session: Session, person: _Person, now: datetime) -> None:
+    if person.is_placeholder:
+        session.execute(_REMOVE, {"id": person.contact_id})
+    else:
+        session.execute(_CLEAR, {"id": person.contact_id, "now": now})
+
+
+_ERASED_AMONG = text(f"""
+    SELECT n.address FROM secrets k
+    CROSS JOIN jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(address)
+    JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="n.address")}
+    WHERE k.name = '{SECRET_NAME}'
+""")
+_ASKED_AT_ONCE = 10_000
+
+
+def erased_among(session: Session, *, addresses: Collection[str]) -> set[str]:
+    """Which of these addresses belonged to somebody who was erased."""
+    asked = sorted(addresses)
+    return {
+        address
+        for start in range(0, len(asked), _ASKED_AT_ONCE)
+        for address in session.scalars(_ERASED_AMONG, rows_parameter(asked[start : start + _ASKED_AT_ONCE]))
+    }

@@ -1,0 +1,203 @@
+"""Suppressions and erasure as clients see them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from mcp.client import Client
+
+from db.domain.errors import StoreUnavailable
+from db.postgres.database import Database
+from mcp_server.app import App
+from mcp_server.server import build_server
+from tests.server.conftest import NOW, call, new_campaign, refusal
+from tests.services.test_erasure import everything
+
+pytestmark = pytest.mark.anyio
+
+EMAIL = "zoë.quux@bücher.example"
+LINK = "https://www.linkedin.com/in/zoe-quux"
+PERSON = {
+    "email": EMAIL,
+    "linkedin_url": LINK,
+    "first_name": "Zoë",
+    "last_name": "Quux",
+    "company": "SecretCorp",
+    "attributes": {"nick": "plover"},
+}
+TRACES = ("quux", "zoë", "bücher", "secretcorp", "plover")
+SOON = "2026-11-02T10:00:00Z"
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App]) -> App:
+    return make_app()
+
+
+@pytest.fixture
+async def own(app: App) -> Any:
+    """A client of the server on `app`."""
+    async with Client(build_server(app)) as connected:
+        yield connected
+
+
+def bytes_of(home: Path) -> str:
+    return "\n".join(path.read_bytes().decode(errors="replace") for path in home.glob("*.db*")).lower()
+
+
+async def enrolled_as(client: Client, campaign_id: str, *people: dict[str, Any]) -> list[str]:
+    answer = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=list(people))
+    return [row["status"] for row in answer["results"]]
+
+
+async def test_a_suppression_has_an_end_that_is_shown_and_must_lie_ahead(client: Client) -> None:
+    for past in ("2026-11-02T09:00:00Z", "2026-11-02T09:59:59+01:00"):
+        assert "future" in await refusal(client, "suppress", email="a@example.com", expires_at=past)
+    text = await refusal(client, "suppress", email="a@example.com", reason="bounced", expires_at=SOON)
+    assert "reason manual" in text
+    answer = await call(client, "suppress", email="a@example.com", expires_at=SOON, source="holidays")
+    assert answer["suppression"]["expires_at"] == SOON
+    assert [row["source"] for row in (await call(client, "list_suppressions", state="active"))["suppressions"]] == [
+        "holidays"
+    ]
+    assert (await call(client, "list_suppressions", state="expired"))["suppressions"] == []
+    assert "is_erased" not in answer["suppression"]
+
+
+async def test_an_unsubscribe_is_neither_made_temporary_nor_lifted_by_accident(client: Client) -> None:
+    scene = await new_campaign(client, people=1, start=True)
+    await call(client, "update_enrollment", enrollment_id=scene["enrollment_ids"][0], action="unsubscribe")
+    person = {"email": "person0@example.com"}
+    assert "for good, as unsubscribed" in await refusal(client, "suppress", **person, expires_at=SOON)
+    assert (await call(client, "suppress", **person))["suppression"]["reason"] == "unsubscribed"
+    text = await refusal(client, "unsuppress", **person)
+    assert "asked not to be written to" in text
+    assert "has_new_consent=true" in text
+    await call(client, "suppress", domain="example.com")
+    answer = await call(client, "unsuppress", **person, has_new_consent=True)
+    assert answer["lifted"]["email"] == "person0@example.com"
+    assert [row["domain"] for row in answer["still_suppressed_by"]] == ["example.com"]
+    assert (await call(client, "unsuppress", domain="example.com"))["still_suppressed_by"] == []
+    other = await new_campaign(client)
+    assert await enrolled_as(client, scene["campaign_id"], person) == ["already_enrolled"]
+    assert await enrolled_as(client, other["campaign_id"], person) == ["enrolled"]
+    shown = await call(client, "get_enrollment", enrollment_id=scene["enrollment_ids"][0])
+    assert shown["enrollment"]["status"] == "unsubscribed"
+
+
+@pytest.mark.parametrize("tool", ["unsuppress", "erase_contact"])
+async def test_exactly_one_target_is_given_and_the_unknown_is_told_where_to_look(client: Client, tool: str) -> None:
+    assert "exactly one" in await refusal(client, tool)
+    assert "exactly one" in await refusal(client, tool, email="a@example.com", linkedin_url=LINK)
+    where = "list_suppressions" if tool == "unsuppress" else "find_contacts"
+    assert where in await refusal(client, tool, email="a@example.com")
+    if tool == "erase_contact":
+        assert where in await refusal(client, tool, contact_id=str(uuid4()))
+
+
+@pytest.mark.parametrize(
+    "domain", ["bücher.example", "xn--bcher-kva.example", "@XN--BCHER-KVA.example.", "BÜCHER.example"]
+)
+@pytest.mark.parametrize("email", ["a@bücher.example", "a@xn--bcher-kva.example", "A@BÜCHER.Example"])
+async def test_a_domain_is_one_in_unicode_and_in_punycode(client: Client, domain: str, email: str) -> None:
+    scene = await new_campaign(client)
+    answer = await call(client, "suppress", domain=domain)
+    assert answer["suppression"]["domain"] == "bücher.example"
+    people = [{"email": email}, {"email": "a@mail.bücher.example"}]
+    assert await enrolled_as(client, scene["campaign_id"], *people) == ["suppressed", "enrolled"]
+    await call(client, "unsuppress", domain="xn--bcher-kva.example")
+    assert await enrolled_as(client, scene["campaign_id"], {"email": email}) == ["enrolled"]
+
+
+async def test_a_person_is_erased_from_every_place(own: Client, app: App, database: Database, tmp_path: Path) -> None:
+    scene = await new_campaign(own, people=2, start=True)
+    arguments = {"campaign_id": scene["campaign_id"], "contacts": [PERSON], "idempotency_key": f"enrol {EMAIL}"}
+    mine = (await call(own, "enroll_contacts", **arguments))["results"][0]
+    other = await new_campaign(own, start=True)
+    await enrolled_as(own, other["campaign_id"], {"contact_id": mine["contact_id"]})
+    await call(own, "claim_due_actions", limit=50, idempotency_key="claim")
+    event: dict[str, Any] = {"event_type": "bounced", "channel": "email", "step_number": 1}
+    payload = {"metadata": {"bounce_type": "soft", "to": EMAIL, "name": "Zoë"}}
+    await call(own, "record_event", event={**event, **payload, "enrollment_id": mine["enrollment_id"]})
+    await call(own, "record_event", event={**event, **payload, "campaign_id": str(uuid4()), "email": EMAIL})
+    await call(own, "create_job", type="enrichment", parameters={"contacts": [PERSON, {"email": "ada@example.com"}]})
+    csv = f"email,last_name\n{EMAIL},Quux\nada@example.com,A\n"
+    await call(own, "create_job", type="import", parameters={"csv": csv})
+    await call(own, "cache_set", namespace="n", key="k", value=PERSON, ttl_seconds=60)
+    before = await call(own, "get_metrics", campaign_id=scene["campaign_id"], group_by="step")
+    assert all(trace in everything(database) for trace in TRACES)
+    assert all(trace in bytes_of(tmp_path) for trace in ("quux", "plover"))
+
+    answer = await call(own, "erase_contact", email="zoë.quux@xn--bcher-kva.example", idempotency_key="erase")
+    assert answer["contact_id"] == mine["contact_id"]
+    names = ("stopped_enrollments", "events", "orphaned_events", "kept_answers", "jobs", "cache_entries")
+    assert {name: answer[name] for name in names} == dict(zip(names, (1, 1, 1, 2, 2, 1), strict=True))
+    assert "quux" not in json.dumps(answer)
+    for place in (everything(database), bytes_of(tmp_path)):
+        assert [trace for trace in TRACES if trace in place] == []
+    after = await call(own, "get_metrics", campaign_id=scene["campaign_id"], group_by="step")
+    assert (after["totals"], after["groups"]) == (before["totals"], before["groups"])
+    stopped = await call(own, "get_metrics", campaign_id=other["campaign_id"])
+    assert stopped["enrollment_status"]["unsubscribed"] == stopped["enrolled"] == 1
+
+    assert (await call(own, "find_contacts", search="quux"))["contacts"] == []
+    (shown,) = (await call(own, "find_contacts", contact_id=mine["contact_id"], detail="full"))["contacts"]
+    assert set(shown) == {"id", "erased_at"}
+    assert (await call(own, "get_enrollment", enrollment_id=mine["enrollment_id"]))["enrollment"]["contact"] == shown
+    text = await refusal(own, "claim_due_actions", limit=50, idempotency_key="claim")
+    assert "Nothing was done now" in text
+    again = await call(own, "erase_contact", contact_id=mine["contact_id"], idempotency_key="erase")
+    assert again["was_erased_before"]
+    assert again["erased_at"] == answer["erased_at"] == NOW.isoformat().replace("+00:00", "Z")
+    assert [trace for trace in TRACES if trace in everything(database)] == []
+
+
+async def test_the_erased_stay_suppressed_and_listed_without_an_address(client: Client) -> None:
+    scene = await new_campaign(client, people=1)
+    await call(client, "erase_contact", email="person0@example.com")
+    again = {"email": "PERSON0@example.com", "first_name": "P"}
+    assert (await call(client, "upsert_contacts", contacts=[again]))["created"] == 1
+    assert await enrolled_as(client, scene["campaign_id"], again) == ["suppressed"]
+    text = await refusal(client, "unsuppress", email="person0@example.com", has_new_consent=True)
+    assert "suppressed for ever" in text
+    answer = await call(client, "suppress", email="person0@example.com", source="again")
+    (row,) = (await call(client, "list_suppressions"))["suppressions"]
+    assert row == answer["suppression"]
+    assert set(row) == {"id", "reason", "source", "created_at", "is_erased"}
+    assert (row["source"], row["is_erased"]) == ("erasure", True)
+    assert (await call(client, "list_suppressions", search="person0"))["suppressions"] == []
+
+
+async def test_whoever_is_in_a_job_alone_is_erased_and_does_not_come_back(
+    own: Client, app: App, tmp_path: Path
+) -> None:
+    csv = f"email,last_name\n{EMAIL},Quux\n"
+    await call(own, "create_job", type="import", parameters={"csv": csv})
+    answer = await call(own, "erase_contact", email=EMAIL)
+    assert ("contact_id" in answer, answer["jobs"]) == (False, 1)
+    assert "quux" not in bytes_of(tmp_path)
+    scene = await new_campaign(own)
+    assert await enrolled_as(own, scene["campaign_id"], {"email": EMAIL}) == ["suppressed"]
+
+
+async def test_what_a_crash_between_the_stores_left_is_cleaned_by_the_next_call(
+    own: Client, app: App, database: Database, tmp_path: Path
+) -> None:
+    scene = await new_campaign(own, people=1)
+    (mine,) = (await call(own, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=[PERSON]))["results"]
+    local = app.local()
+    local.close()  # the store can't be written, as after a crash between the two
+    text = await refusal(own, "erase_contact", contact_id=mine["contact_id"])
+    assert "call erase_contact again" in text
+    assert "quux" not in everything(database)
+    app._local = None  # pyright: ignore[reportPrivateUsage] - a server that has started again opens it anew
+    await call(own, "create_job", type="enrichment", parameters={"of": PERSON["linkedin_url"], "name": "Zoë"})
+    await call(own, "cache_set", namespace="n", key="k", value=PERSON, ttl_seconds=60)
+    answer = await call(own, "erase_contact", contact_id=mine["contact_id"])
+    assert (answer["was_erased_before"], answer["jobs"], answer["cache_entries"]) == (True, 1, 1)
+    assert "quux" not in bytes_of(tmp_path)
+    with pytest.raises(StoreUnavailable):
+        local.jobs.stats(now=NOW)
