@@ -20,7 +20,7 @@ from db.domain.states import (
     move_enrollment,
 )
 from db.models import CampaignAction, CampaignEnrollment, CampaignInstance, Contact, LinkedInSequence
-from db.services import enrollment_state, events, pacing, plans
+from db.services import campaigns, enrollment_state, events, pacing, plans
 from db.services.step_texts import Text, Texts
 
 
@@ -168,17 +168,42 @@ def _sent_event_type(session: Session, action: CampaignAction) -> EventType:
     return _SENT_EVENTS[LinkedInStepType(session.scalars(statement).one())]
 
 
-def preview(session: Session, *, enrollment_id: UUID, step_number: int | None) -> tuple[Step, Text]:
-    """The step as it would go to the person: the next one, or that of `step_number`. InvalidInput says why it can't."""
-    row = session.scalars(select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)).one_or_none()
-    if row is None:
-        raise NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
-    texts = Texts.of_campaigns(session, {row.instance_id})
-    sequence = texts.plans[row.instance_id].steps
+def preview(
+    session: Session,
+    *,
+    enrollment_id: UUID | None,
+    campaign_id: UUID | None,
+    contact_id: UUID | None,
+    step_number: int | None,
+    a_b_variant: str | None,
+) -> tuple[Step, Text]:
+    """The step as it would go to the person of an enrollment, or to any contact if the contact were enrolled.
+
+    The next one (of a contact the first), or that of `step_number`; `a_b_variant` chooses among the variants of a
+    contact. InvalidInput says why the step can't be rendered.
+    """
+    current = 0
+    if enrollment_id is not None:
+        row = session.scalars(select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)).one_or_none()
+        if row is None:
+            raise NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
+        campaign_id, contact_id, current, a_b_variant = (
+            row.instance_id,
+            row.contact_id,
+            row.current_step,
+            row.a_b_variant,
+        )
+    assert campaign_id is not None, "an enrollment or a campaign is given"
+    campaigns.get(session, campaign_id=campaign_id)
+    contact = session.get(Contact, contact_id)
+    if contact is None:
+        raise NotFound("contact", contact_id, hint="find_contacts shows them.")
+    texts = Texts.of_campaigns(session, {campaign_id})
+    sequence = texts.plans[campaign_id].steps
     if step_number is None:
-        step = next_step(sequence, row.current_step, row.a_b_variant)
+        step = next_step(sequence, current, a_b_variant)
     else:
-        step = step_for(sequence, step_number, row.a_b_variant)
+        step = step_for(sequence, step_number, a_b_variant)
     if step is None:
         raise InvalidInput("step_number: the campaign has no such active step left for this person.")
-    return step, texts.render(row.instance_id, step, session.get_one(Contact, row.contact_id))
+    return step, texts.render(campaign_id, step, contact)

@@ -17,18 +17,16 @@ DelayHours = Annotated[
 ]
 
 
+Variant = Annotated[Line, Field(min_length=1, max_length=rules.VARIANT_MAX)]
+
+
 class EmailStepIn(Given):
     step_number: StepNumber
     subject: Annotated[Line, Field(min_length=1, max_length=rules.SUBJECT_MAX)]
     body: Annotated[Line, Field(min_length=rules.BODY_MIN, max_length=rules.BODY_MAX)]
     delay_hours: DelayHours = 0
     a_b_variant: Annotated[
-        Line | None,
-        Field(
-            min_length=1,
-            max_length=rules.VARIANT_MAX,
-            description="Name of the variant, such as A; people are split evenly.",
-        ),
+        Variant | None, Field(description="Name of the variant, such as A; people are split evenly.")
     ] = None
     is_active: bool = True
 

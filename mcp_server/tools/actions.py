@@ -18,7 +18,7 @@ from mcp_server.schemas.actions import (
 )
 from mcp_server.schemas.base import Line
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
-from mcp_server.schemas.templates import StepNumber
+from mcp_server.schemas.templates import StepNumber, Variant
 from mcp_server.toolset import Call
 from mcp_server.toolsets import actions
 
@@ -82,9 +82,27 @@ def complete_action(
 
 
 @actions.read("Preview an action")
-def preview_action(call: Call, enrollment_id: UUID, step_number: StepNumber | None = None) -> PreviewAnswer:
-    """Show a step as it would be sent to the person of an enrollment: the next one, or step_number. Changes nothing."""
-    step, text = services.actions.preview(call.session, enrollment_id=enrollment_id, step_number=step_number)
+def preview_action(
+    call: Call,
+    enrollment_id: UUID | None = None,
+    campaign_id: UUID | None = None,
+    contact_id: UUID | None = None,
+    step_number: StepNumber | None = None,
+    a_b_variant: Variant | None = None,
+) -> PreviewAnswer:
+    """Show a step as it would be sent to the person of an enrollment, or to any contact of your choice (campaign_id and
+    contact_id, enrolled or not). The next step, or step_number; a_b_variant is for contacts. Changes nothing.
+    """
+    if (enrollment_id is None) != (campaign_id is not None and contact_id is not None):
+        raise InvalidInput("Give enrollment_id, or campaign_id and contact_id.")
+    step, text = services.actions.preview(
+        call.session,
+        enrollment_id=enrollment_id,
+        campaign_id=campaign_id,
+        contact_id=contact_id,
+        step_number=step_number,
+        a_b_variant=a_b_variant,
+    )
     return PreviewAnswer(
         channel=step.channel,
         step_number=step.step_number,

@@ -97,7 +97,8 @@ def update_template(
     """Change a template's fields, and add or replace steps by step_number (and a_b_variant).
 
     What is left out stays as it is; a step is taken out of use with is_active=false. Running campaigns follow the
-    change. Refused where a new step would come before one that somebody has done.
+    change; a new delay counts for whoever reaches the step from now on. Refused where a new step would come before one
+    that somebody has done.
     """
     template = services.templates.update(
         call.session,

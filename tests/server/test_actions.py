@@ -243,3 +243,17 @@ async def test_a_text_may_ask_whether_a_variable_is_there(client: Client) -> Non
     await call(client, "enroll_contacts", campaign_id=made["campaign"]["id"], contacts=[{"email": "a@example.com"}])
     (due,) = (await call(client, "claim_due_actions"))["actions"]
     assert due["body"] == "Good morning, all of you"
+
+
+async def test_any_step_is_previewed_for_any_contact(client: Client) -> None:
+    where = await scene(client, "Ann")
+    made = await call(client, "upsert_contacts", contacts=[{"email": "zoe@example.com", "first_name": "Zoë"}])
+    contact_id = made["results"][0]["contact_id"]
+    whom = {"campaign_id": where["campaign_id"], "contact_id": contact_id}
+    assert (await call(client, "preview_action", **whom))["subject"] == "Hello Zoë"
+    assert (await call(client, "preview_action", **whom, step_number=3))["body"] == "Are you there, Zoë?"
+    assert "campaign_id and contact_id" in await refusal(client, "preview_action", contact_id=contact_id)
+    nobody = {**whom, "contact_id": str(uuid4())}
+    assert "find_contacts" in await refusal(client, "preview_action", **nobody)
+    listed = await call(client, "list_enrollments", campaign_id=where["campaign_id"])
+    assert len(listed["enrollments"]) == 1

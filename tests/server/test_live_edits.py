@@ -1,0 +1,88 @@
+"""A template is changed while its campaigns run."""
+
+from typing import Any
+
+import pytest
+from mcp.client import Client
+
+from tests.server.conftest import call, refusal
+
+pytestmark = pytest.mark.anyio
+
+
+def email(number: int, body: str = "The text of this step", **more: Any) -> dict[str, Any]:
+    return {"step_number": number, "subject": f"Step {number}", "body": body, **more}
+
+
+async def running(client: Client, *steps: dict[str, Any], people: int = 1) -> dict[str, Any]:
+    """{template_id, campaign_id} of an active campaign, people enrolled and nothing sent."""
+    made = await call(client, "create_template", name="T", type="multi_channel", email_steps=list(steps))
+    template_id = made["template"]["id"]
+    campaign = await call(client, "create_campaign", name="C", template_id=template_id)
+    campaign_id = campaign["campaign"]["id"]
+    await call(client, "start_campaign", campaign_id=campaign_id)
+    contacts = [{"email": f"p{n}@example.com"} for n in range(people)]
+    await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    return {"template_id": template_id, "campaign_id": campaign_id}
+
+
+async def send(client: Client) -> dict[str, Any]:
+    """Claim one step and report it sent; {step_number, body, enrollment}."""
+    (due,) = (await call(client, "claim_due_actions", limit=1))["actions"]
+    report = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "sent"}
+    done = await call(client, "complete_action", **report)
+    return {**due, "enrollment": done["enrollment"]}
+
+
+async def test_the_text_of_a_step_that_is_to_come_is_changed(client: Client) -> None:
+    where = await running(client, email(1), email(2))
+    await send(client)
+    changed = email(2, "A better text for this step")
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[changed])
+    assert (await send(client))["body"] == "A better text for this step"
+
+
+async def test_a_step_added_at_the_end_is_taken_by_whoever_has_not_finished(client: Client) -> None:
+    where = await running(client, email(1), people=2)
+    assert (await send(client))["enrollment"]["status"] == "completed"
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[email(2)])
+    second = await send(client)
+    assert (second["step_number"], second["enrollment"]["status"]) == (1, "active")
+    assert (await send(client))["enrollment"]["status"] == "completed"
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+
+
+async def test_a_step_taken_out_of_use_is_passed_over(client: Client) -> None:
+    where = await running(client, email(1), email(2), email(3))
+    await send(client)
+    off = email(2, is_active=False)
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[off])
+    last = await send(client)
+    assert (last["step_number"], last["enrollment"]["status"]) == (3, "completed")
+
+
+async def test_whoever_has_no_step_left_after_a_change_is_finished(client: Client) -> None:
+    where = await running(client, email(1), email(2))
+    await send(client)
+    off = email(2, is_active=False)
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[off])
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+    metrics = await call(client, "get_metrics", campaign_id=where["campaign_id"])
+    assert metrics["enrollment_status"]["completed"] == 1
+
+
+async def test_nothing_is_put_before_a_step_that_somebody_has_done(client: Client) -> None:
+    where = await running(client, email(2), email(4), people=2)
+    await send(client)
+    for number in (1, 2):
+        new = {"step_number": number, "type": "profile_visit"}
+        await refusal(client, "update_template", template_id=where["template_id"], linkedin_steps=[new])
+    early = {"template_id": where["template_id"], "email_steps": [email(1)], "name": "Renamed"}
+    told = await refusal(client, "update_template", **early)
+    assert "somebody has done step 2 already" in told
+    shown = await call(client, "get_template", template_id=where["template_id"])
+    assert shown["template"]["name"] == "T"
+    assert [step["step_number"] for step in shown["template"]["email_steps"]] == [2, 4]
+    # What comes after everybody is fine.
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[email(3)])
+    assert [(await send(client))["step_number"] for _ in range(2)] == [3, 4]
