@@ -55,14 +55,14 @@ def _resource_of(reference: ResourceTemplateReference, name: str, resources: Map
     for resource in resources.values():
         if resource.uri_template == reference.uri and name == "id":
             return resource
-    there = ", ".join(resource.uri_template for resource in resources.values())
+    there = ", ".join(resource.uri_template for resource in resources.values()) or "none"
     raise MCPError(code=INVALID_PARAMS, message=f"Nothing to complete there. Resource templates are: {there}.")
 
 
 def _argument_of(reference: PromptReference, name: str, prompts: Mapping[str, Prompt]) -> Argument:
     prompt = prompts.get(reference.name)
     if prompt is None:
-        raise MCPError(code=INVALID_PARAMS, message=f"No such prompt. There are: {', '.join(prompts)}.")
+        raise MCPError(code=INVALID_PARAMS, message=f"No such prompt. There are: {', '.join(prompts) or 'none'}.")
     known = {argument.name: argument for argument in prompt.arguments}
     if name not in known:
         raise MCPError(code=INVALID_PARAMS, message=f"{prompt.name} has no such argument. It has: {', '.join(known)}.")
