@@ -1,24 +1,29 @@
-"""The MCP server: toolsets, and the instructions composed of those that are on."""
+"""The MCP server: what the toolsets offer, and the instructions composed of those that are on."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from threading import Lock
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.to_thread
 import mcp_types
 from mcp.server import MCPServer
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import ToolManager
 from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
+from pydantic import AnyUrl
 
 from db.domain.errors import StoreUnavailable
 from mcp_server import __version__, stdio
 from mcp_server.app import App
 from mcp_server.toolset import Toolset
 from mcp_server.toolsets import select
+
+if TYPE_CHECKING:
+    from mcp_server.guides import Guides
 
 _INSTRUCTIONS = """\
 System of record for sales outreach: a campaign is made of a template of email and LinkedIn steps, people are enrolled \
@@ -43,6 +48,7 @@ class SalesServer(MCPServer[App]):
         self._app = app
         self._toolsets = select(app.settings.toolsets)
         self._has_tools = False
+        self._guides: Guides | None = None
         self._loading = Lock()
         super().__init__(
             name="sales-automation-mcp",
@@ -52,6 +58,7 @@ class SalesServer(MCPServer[App]):
             lifespan=self._live,
             log_level=app.settings.log_level,
         )
+        self.completion()(self._complete)
 
     async def list_tools(self) -> list[mcp_types.Tool]:
         await self._load()
@@ -62,6 +69,36 @@ class SalesServer(MCPServer[App]):
     ) -> CallToolResult | InputRequiredResult:
         await self._load()
         return await super().call_tool(name, arguments, context)
+
+    async def list_prompts(self) -> list[mcp_types.Prompt]:
+        return (await self._guide()).list_prompts()
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[App, Any] | None = None,  # noqa: ARG002  the SDK's signature
+    ) -> mcp_types.GetPromptResult:
+        return (await self._guide()).get_prompt(name, arguments or {})
+
+    async def list_resource_templates(self) -> list[mcp_types.ResourceTemplate]:
+        await self._load()
+        return await super().list_resource_templates()
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[App, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        (await self._guide()).check_address(str(uri))
+        return await super().read_resource(uri, context)
+
+    async def _complete(
+        self,
+        reference: mcp_types.PromptReference | mcp_types.ResourceTemplateReference,
+        argument: mcp_types.CompletionArgument,
+        _: mcp_types.CompletionContext | None,
+    ) -> mcp_types.Completion:
+        guides = await self._guide()
+        return await anyio.to_thread.run_sync(guides.complete, reference, argument)
 
     async def run_stdio_async(self) -> None:
         if not stdio.are_pipes():
@@ -90,11 +127,16 @@ class SalesServer(MCPServer[App]):
             with suppress(StoreUnavailable):  # the process ends already
                 self._app.start()
 
+    async def _guide(self) -> "Guides":
+        await self._load()
+        assert self._guides is not None, "loaded with the tools"
+        return self._guides
+
     async def _load(self) -> None:
         if not self._has_tools:
-            await anyio.to_thread.run_sync(self._make_tools)
+            await anyio.to_thread.run_sync(self._make)
 
-    def _make_tools(self) -> None:
+    def _make(self) -> None:
         with self._loading:
             if self._has_tools:
                 return
@@ -102,7 +144,18 @@ class SalesServer(MCPServer[App]):
             tools = [tool for toolset in self._toolsets for tool in toolset.offer(self._app, read_only=read_only)]
             # The SDK takes finished tools in its constructor alone, and reads this attribute at every request.
             self._tool_manager = ToolManager(tools=tools)
+            self._guides = self._make_guides({tool.name for tool in tools})
             self._has_tools = True
+
+    def _make_guides(self, tools: Collection[str]) -> "Guides":
+        from mcp_server.guides import Guides  # noqa: PLC0415  as long to import as the tools
+
+        read_only = self._app.settings.read_only
+        prompts = [name for toolset in self._toolsets for name in toolset.prompts(read_only=read_only)]
+        resources = [noun for toolset in self._toolsets for noun in toolset.resources]
+        guides = Guides(self._app, prompts, resources, tools)
+        guides.add_resources(self)
+        return guides
 
 
 def build_server(app: App) -> MCPServer[App]:
@@ -112,5 +165,11 @@ def build_server(app: App) -> MCPServer[App]:
 
 def _instructions(toolsets: Sequence[Toolset], *, read_only: bool) -> str:
     listed = "; ".join(f"{toolset.name} ({toolset.summary})" for toolset in toolsets)
-    text = _INSTRUCTIONS.format(toolsets=listed)
-    return f"{text}\nThis server is read-only: tools that write are not offered." if read_only else text
+    lines = [_INSTRUCTIONS.format(toolsets=listed)]
+    prompts = [name for toolset in toolsets for name in toolset.prompts(read_only=read_only)]
+    resources = [f"{noun}://ID" for toolset in toolsets for noun in toolset.resources]
+    if prompts or resources:
+        lines.append(f"Prompts and resources: {', '.join([*prompts, *resources])}.")
+    if read_only:
+        lines.append("This server is read-only: tools that write are not offered.")
+    return "\n".join(lines)

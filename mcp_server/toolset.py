@@ -101,12 +101,27 @@ class Toolset:
 
     The tools are declared in the module of the same name under mcp_server.tools. Those of a `is_local` toolset work on
     the local store, and need no database unless a call has an idempotency_key.
+
+    prompts: names in mcp_server.prompts that read alone; writing_prompts: those whose tools write. resources: nouns in
+    mcp_server.resources.
     """
 
-    def __init__(self, name: str, summary: str, *, is_local: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        summary: str,
+        *,
+        is_local: bool = False,
+        prompts: Sequence[str] = (),
+        writing_prompts: Sequence[str] = (),
+        resources: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.summary = summary
         self.is_local = is_local
+        self.resources = resources
+        self._prompts = prompts
+        self._writing_prompts = writing_prompts
         self._tools: list[Tool] = []
 
     @property
@@ -114,6 +129,10 @@ class Toolset:
         """The tools. Their module is imported when they are first asked for, which a client need not wait for."""
         import_module(f"mcp_server.tools.{self.name}")
         return self._tools
+
+    def prompts(self, *, read_only: bool) -> list[str]:
+        """The names of the prompts; of those that write only if `read_only` is off."""
+        return [*self._prompts, *(() if read_only else self._writing_prompts)]
 
     def read(
         self, title: str

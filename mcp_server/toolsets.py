@@ -2,11 +2,18 @@
 
 from mcp_server.toolset import Toolset
 
-campaigns = Toolset("campaigns", "templates of email and LinkedIn steps, and the campaigns made of them")
-contacts = Toolset("contacts", "people, their enrollments in campaigns, and the addresses not to write to")
-actions = Toolset("actions", "the steps that fall due, handed out under a lease")
-events = Toolset("events", "what happened: sends, opens, replies, bounces, unsubscribes")
-metrics = Toolset("metrics", "the funnel of a campaign in counts and rates")
+campaigns = Toolset(
+    "campaigns",
+    "templates of email and LinkedIn steps, and the campaigns made of them",
+    writing_prompts=["plan_campaign"],
+    resources=["campaign", "template"],
+)
+contacts = Toolset(
+    "contacts", "people, their enrollments in campaigns, and the addresses not to write to", resources=["enrollment"]
+)
+actions = Toolset("actions", "the steps that fall due, handed out under a lease", writing_prompts=["work_due_actions"])
+events = Toolset("events", "what happened: sends, opens, replies, bounces, unsubscribes", prompts=["triage_replies"])
+metrics = Toolset("metrics", "the funnel of a campaign in counts and rates", prompts=["weekly_report"])
 jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
 cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
 ops = Toolset("ops", "the health and upkeep of this system")

@@ -36,6 +36,8 @@ def test_wheel_and_sdist_carry_all_that_runs(distributions: Path) -> None:
         str(path.relative_to(ROOT)) for top in ("mcp_server", "db", "migrations") for path in (ROOT / top).rglob("*.py")
     }
     data = {"mcp_server/demo/contacts.csv", "migrations/script.py.mako", "db/py.typed", "mcp_server/py.typed"}
+    data |= {str(path.relative_to(ROOT)) for path in (ROOT / "mcp_server" / "prompts").glob("*.md")}
+    assert len(data) > 4
     wheel = set(ZipFile(next(distributions.glob("*.whl"))).namelist())
     assert modules | data <= wheel
     assert not any(name.startswith(("tests/", "bench/")) for name in wheel)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         claims as claims,
     )
     from db.services import (
+        completions as completions,
+    )
+    from db.services import (
         contacts as contacts,
     )
     from db.services import (

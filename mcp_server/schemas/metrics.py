@@ -1,12 +1,15 @@
 """Reports."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 from uuid import UUID
 
 from pydantic import Field
 
 from db.domain.states import EnrollmentStatus
 from mcp_server.schemas.base import Answer, Maybe
+
+if TYPE_CHECKING:
+    from db.services.metrics import Report
 
 Totals = Annotated[dict[str, int], Field(description="Counter -> how many steps (total_* count every occurrence).")]
 Rates = Annotated[dict[str, float | None], Field(description="Rate -> share; null while its denominator is 0.")]
@@ -55,3 +58,23 @@ class MetricsAnswer(Answer):
     rates: Rates
     groups: list[MetricsGroup]
     comparison: Maybe[ComparisonOut] = None
+
+    @classmethod
+    def of(cls, campaign_id: UUID, report: "Report", *, with_intervals: bool = False) -> Self:
+        return cls(
+            campaign_id=campaign_id,
+            enrolled=sum(report.enrollment_status.values()),
+            enrollment_status=report.enrollment_status,
+            totals=report.total.totals,
+            rates=report.total.rates,
+            groups=[
+                MetricsGroup(
+                    key=group.key,
+                    totals=group.totals,
+                    rates=group.rates,
+                    intervals=group.intervals if with_intervals else None,
+                )
+                for group in report.groups
+            ],
+            comparison=ComparisonOut.model_validate(report.comparison) if report.comparison else None,
+        )

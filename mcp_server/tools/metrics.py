@@ -9,7 +9,7 @@ from pydantic import Field
 from db import services
 from db.domain.metrics import GroupBy
 from mcp_server.schemas.base import Moment, check_range
-from mcp_server.schemas.metrics import ComparisonOut, MetricsAnswer, MetricsGroup
+from mcp_server.schemas.metrics import MetricsAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import metrics
 
@@ -30,23 +30,7 @@ def get_metrics(
     first, last = _day(since), _day(until)
     check_range(first, last)
     report = services.metrics.report(call.session, campaign_id=campaign_id, group_by=group_by, since=first, until=last)
-    return MetricsAnswer(
-        campaign_id=campaign_id,
-        enrolled=sum(report.enrollment_status.values()),
-        enrollment_status=report.enrollment_status,
-        totals=report.total.totals,
-        rates=report.total.rates,
-        groups=[
-            MetricsGroup(
-                key=group.key,
-                totals=group.totals,
-                rates=group.rates,
-                intervals=group.intervals if group_by is GroupBy.VARIANT else None,
-            )
-            for group in report.groups
-        ],
-        comparison=ComparisonOut.model_validate(report.comparison) if report.comparison else None,
-    )
+    return MetricsAnswer.of(campaign_id, report, with_intervals=group_by is GroupBy.VARIANT)
 
 
 def _day(value: date | datetime | None) -> date | None:

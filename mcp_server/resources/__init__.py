@@ -1,0 +1,1 @@
+"""Single records as JSON, for clients that show resources. Which there are stands in catalogue.py."""

@@ -1,0 +1,64 @@
+"""The resources: what each is, and what an address of it looks like. toolsets.py says which are offered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One record by its id. hint: how ids are found."""
+
+    noun: str
+    title: str
+    description: str
+    hint: str
+
+    @property
+    def uri_template(self) -> str:
+        return f"{self.noun}://{{id}}"
+
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource(
+        "campaign",
+        "A campaign",
+        "A campaign as get_campaign shows it, with its totals and rates, and what holds it back.",
+        "list_campaigns shows those that exist.",
+    ),
+    Resource(
+        "template",
+        "A template",
+        "A template with all its steps as get_template shows it, and warnings of variables that nobody can have.",
+        "list_templates shows those that exist.",
+    ),
+    Resource(
+        "enrollment",
+        "An enrollment",
+        "An enrollment as get_enrollment shows it: the person, steps done, latest events, and what holds it back.",
+        "list_enrollments shows those of a campaign.",
+    ),
+)
+
+
+def check_address(uri: str, offered: Mapping[str, Resource]) -> None:
+    """ResourceNotFoundError for an address that no record can have. The SDK says no more than that it is unknown."""
+    noun, _, record_id = uri.partition("://")
+    resource = offered.get(noun)
+    if resource is None:
+        there = ", ".join(f"{each}://ID" for each in offered) or "none with the toolsets of this server"
+        raise ResourceNotFoundError(f"No resource has this address. There are: {there}.")
+    if not _is_uuid(record_id):
+        raise ResourceNotFoundError(
+            f"{noun}:// takes the id of one {noun}, which is a UUID, and nothing else. {resource.hint}"
+        )
+
+
+def _is_uuid(text: str) -> bool:
+    """As the tools show it: UUID itself takes other spellings, which the SDK would not find."""
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False

@@ -1,0 +1,87 @@
+"""The records behind the resources: what the tool of the same noun answers, and what is asked next."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+
+from db import services
+from db.domain.errors import NotFound, SalesAutomationError
+from db.domain.metrics import GroupBy
+from mcp_server.app import App
+from mcp_server.resources.catalogue import Resource
+from mcp_server.schemas.actions import ExplainAnswer
+from mcp_server.schemas.base import Answer
+from mcp_server.schemas.campaigns import CampaignAnswer, CampaignOut
+from mcp_server.schemas.enrollments import EnrollmentAnswer, EnrollmentDetail
+from mcp_server.schemas.metrics import MetricsAnswer
+from mcp_server.schemas.templates import TemplateAnswer, TemplateOut
+
+if TYPE_CHECKING:
+    from db.services import Session
+
+
+class CampaignRecord(CampaignAnswer):
+    """get_campaign, with get_metrics and explain_due of the whole campaign."""
+
+    metrics: MetricsAnswer
+    explain_due: ExplainAnswer
+
+
+class EnrollmentRecord(EnrollmentAnswer):
+    """get_enrollment, with explain_due."""
+
+    explain_due: ExplainAnswer
+
+
+def reader(resource: Resource, app: App) -> Callable[[str], str]:
+    """What the SDK calls with the id of an address that was checked. Like a tool, it reads in one transaction."""
+    look_up = _LOOK_UPS[resource.noun]
+
+    def read(id: str) -> str:
+        def work(session: "Session") -> str:
+            return look_up(session, UUID(id), app.clock()).model_dump_json()
+
+        try:
+            return app.run(f"read {resource.noun}", work, read_only=True)
+        except NotFound as refusal:
+            raise ResourceNotFoundError(str(refusal)) from refusal
+        except SalesAutomationError as refusal:
+            raise ResourceError(str(refusal)) from refusal
+
+    return read
+
+
+def _campaign(session: "Session", campaign_id: UUID, now: datetime) -> CampaignRecord:
+    campaign = services.campaigns.get(session, campaign_id=campaign_id)
+    report = services.metrics.report(session, campaign_id=campaign_id, group_by=GroupBy.TOTAL, since=None, until=None)
+    return CampaignRecord(
+        campaign=CampaignOut.model_validate(campaign),
+        warnings=services.linting.of_campaign(session, campaign=campaign),
+        metrics=MetricsAnswer.of(campaign_id, report),
+        explain_due=ExplainAnswer.of(services.explaining.campaign(session, campaign_id=campaign_id, now=now)),
+    )
+
+
+def _template(session: "Session", template_id: UUID, _: datetime) -> TemplateAnswer:
+    template = services.templates.get(session, template_id=template_id)
+    return TemplateAnswer(
+        template=TemplateOut.model_validate(template), warnings=services.linting.of_template(template)
+    )
+
+
+def _enrollment(session: "Session", enrollment_id: UUID, now: datetime) -> EnrollmentRecord:
+    details = services.enrollments.get(session, enrollment_id=enrollment_id)
+    return EnrollmentRecord(
+        enrollment=EnrollmentDetail.of(details.enrollment, details.contact, details.actions, details.events),
+        explain_due=ExplainAnswer.of(services.explaining.enrollment(session, enrollment_id=enrollment_id, now=now)),
+    )
+
+
+_LOOK_UPS: dict[str, Callable[["Session", UUID, datetime], Answer]] = {
+    "campaign": _campaign,
+    "template": _template,
+    "enrollment": _enrollment,
+}
