@@ -1,6 +1,5 @@
 """The composition root: one process, one database, one clock."""
 
-import gc
 import logging
 import sys
 import threading
@@ -44,12 +43,18 @@ class App:
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Callable[[], datetime] = _system_clock, patience: float = _PATIENCE
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = _system_clock,
+        patience: float = _PATIENCE,
+        when_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """`patience`: seconds for which a call waits for the database to come up."""
+        """`patience`: seconds for which a call waits for the database to come up; `when_up` is called once it is."""
         self.settings = settings
         self.clock = clock
         self._patience = patience
+        self._when_up = when_up
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None
         self._local: LocalStore | None = None
@@ -164,9 +169,7 @@ class App:
         try:
             self._database = self._connect()
             self._failure = None
-            # What has been imported by now stays for good. To walk through it for garbage, again and again, takes a
-            # quarter of the time of a large batch of events.
-            gc.freeze()
+            self._when_up()
         except StoreUnavailable as failure:
             self._failure = failure
             sys.stderr.write(f"sales-automation-mcp: {failure}\n")
