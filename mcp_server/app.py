@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from mcp_server.settings import Settings
+from mcp_server.tally import Tally
 
 if TYPE_CHECKING:
     from db.embedded import EmbeddedPostgres
@@ -44,6 +45,8 @@ class App:
         """`patience`: seconds for which a call waits for the database to come up."""
         self.settings = settings
         self.clock = clock
+        self.webhook_requests = Tally()
+        self.webhook_events = Tally()
         self._patience = patience
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None

@@ -44,10 +44,16 @@ if TYPE_CHECKING:
         metrics as metrics,
     )
     from db.services import (
+        orphans as orphans,
+    )
+    from db.services import (
         suppressions as suppressions,
     )
     from db.services import (
         templates as templates,
+    )
+    from db.services import (
+        webhooks as webhooks,
     )
 
 
