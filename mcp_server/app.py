@@ -12,9 +12,11 @@ from db.domain.errors import Busy, OutcomeUnknown, SalesAutomationError, StoreUn
 from db.postgres.config import DatabaseConfig
 from mcp_server.grouping import Grouping
 from mcp_server.settings import Settings
+from mcp_server.tally import Tally
 
 if TYPE_CHECKING:
     from db.domain.events import NewEvent
+    from db.domain.webhooks import NewDelivery, StoreVerdict
     from db.embedded import EmbeddedPostgres
     from db.local.store import LocalStore
     from db.postgres.database import Database
@@ -53,6 +55,8 @@ class App:
         """`patience`: seconds for which a call waits for the database to come up; `when_up` is called once it is."""
         self.settings = settings
         self.clock = clock
+        self.webhook_requests = Tally()
+        self.webhook_events = Tally()
         self._patience = patience
         self._when_up = when_up
         self._embedded: EmbeddedPostgres | None = None
@@ -71,6 +75,10 @@ class App:
             retry_alone=lambda error: not isinstance(error, SalesAutomationError),
         )
         """Single events of callers at the same time, in shared transactions."""
+        self.deliveries: Grouping[NewDelivery, StoreVerdict] = Grouping(
+            self._store, most=_GROUP_MOST, retry_alone=lambda error: not isinstance(error, SalesAutomationError)
+        )
+        """Requests of providers to keep, in shared transactions."""
 
     def start(self) -> None:
         """Begin to open the database in the background. Calling it again while it is under way does nothing.
@@ -110,6 +118,9 @@ class App:
 
     def _record(self, events: "Sequence[NewEvent]") -> "list[Outcome]":
         return self.run("record_event", lambda session: services.events.record_events(session, events=events))
+
+    def _store(self, deliveries: "Sequence[NewDelivery]") -> "list[StoreVerdict]":
+        return self.run("store webhooks", lambda session: services.webhooks.store(session, deliveries=deliveries))
 
     def local(self) -> "LocalStore":
         """The store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""

@@ -55,6 +55,7 @@ def erase(app: App, *, contact_id: UUID | None, target: SuppressionTarget | None
         events=erased.events,
         orphaned_events=erased.orphaned_events,
         kept_answers=erased.kept_answers,
+        webhook_bodies=erased.webhook_bodies,
         jobs=local.jobs,
         cache_entries=local.cache_entries,
     )

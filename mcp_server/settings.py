@@ -1,15 +1,34 @@
 """Settings: the only reader of the environment. Every variable is named here, and nothing secret has a default."""
 
+import base64
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _default_home() -> Path:
     return user_data_path() / ".sales-automation"
+
+
+def _base64(secret: SecretStr) -> SecretStr:
+    try:
+        base64.b64decode(secret.get_secret_value().strip().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise ValueError("is not base64; copy it from the provider as it is") from None
+    return secret
+
+
+def _topic(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip().startswith(("arn:aws:sns:", "arn:aws-cn:sns:", "arn:aws-us-gov:sns:")):
+        raise ValueError("is not the ARN of an SNS topic")
+    return secret
+
+
+_Base64 = Annotated[SecretStr, AfterValidator(_base64)]
+_Topic = Annotated[SecretStr, AfterValidator(_topic)]
 
 
 class Settings(BaseSettings):
@@ -67,6 +86,20 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field(
         default=[], description='Further Host headers to accept over HTTP, as a JSON list, such as ["mcp.example.com"].'
     )
+    webhook_sendgrid: _Base64 | None = Field(default=None, description="Verification key of SendGrid's Event Webhook.")
+    webhook_postmark: SecretStr | None = Field(default=None, description="user:password of basic auth, or a token.")
+    webhook_mailgun: SecretStr | None = Field(default=None, description="Mailgun's HTTP webhook signing key.")
+    webhook_ses: _Topic | None = Field(default=None, description="ARN of the SNS topic that SES publishes to.")
+    webhook_resend: _Base64 | None = Field(default=None, description="Signing secret of Resend's webhook, whsec_...")
+    webhook_brevo: SecretStr | None = Field(default=None, description="user:password of basic auth, or a token.")
+    webhook_lemlist: SecretStr | None = Field(default=None, description="The secret that lemlist's webhook was given.")
+    webhook_standard: _Base64 | None = Field(default=None, description="Secret of Standard Webhooks, whsec_...")
+    webhook_max_bytes: int = Field(
+        default=1024 * 1024, ge=1024, le=16 * 1024 * 1024, description="Largest webhook request that is taken."
+    )
+    webhook_body_days: int = Field(
+        default=90, ge=1, le=3650, description="Days for which the bodies of webhook requests are kept for a replay."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="Least severity that is logged on stderr."
     )
@@ -79,3 +112,8 @@ class Settings(BaseSettings):
             return None
         lines = self.token_file.expanduser().read_text("utf-8").splitlines()
         return lines[0].strip() or None if lines else None
+
+    def webhook_secret(self, provider: str) -> str | None:
+        """The secret of a provider's webhook; None where it is unset, which turns the webhook off."""
+        secret = getattr(self, f"webhook_{provider}", None)
+        return secret.get_secret_value().strip() or None if isinstance(secret, SecretStr) else None

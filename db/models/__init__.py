@@ -9,6 +9,7 @@ from db.models.metrics import CampaignMetrics, EnrollmentTotal
 from db.models.pacing import CampaignUsage, SenderUsage
 from db.models.secrets import Secret
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
+from db.models.webhooks import WebhookDelivery
 
 __all__ = [
     "Base",
@@ -29,4 +30,5 @@ __all__ = [
     "SenderUsage",
     "Suppression",
     "TemplateStep",
+    "WebhookDelivery",
 ]

@@ -1,4 +1,4 @@
-"""One ASGI app for every HTTP client: Streamable HTTP at /mcp, SSE at /sse with /messages/, and health."""
+"""One ASGI app for every HTTP client: Streamable HTTP at /mcp, SSE at /sse with /messages/, webhooks, health."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -16,23 +16,30 @@ from starlette.routing import Route
 from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
 from mcp_server.http.auth import BearerAuth
+from mcp_server.http.webhooks import webhooks
+from mcp_server.webhooks.certificates import Fetch, download
 
 # 10,000 rows with their metadata; the SDK's own bound of 4 MiB would cut such a call off.
 _MAX_BODY = 32 * 1024 * 1024
 
 
-def build_http_app(server: MCPServer[Any], app: App, *, host: str, token: str | None) -> Starlette:
-    """The HTTP face of `server`. `token` is asked for on every path but /healthz and /readyz; None asks for none."""
+def build_http_app(
+    server: MCPServer[Any], app: App, *, host: str, token: str | None, fetch: Fetch = download
+) -> Starlette:
+    """The HTTP face of `server`. `token` is asked for on every path but /healthz, /readyz and /webhooks; None asks for
+    none. `fetch` gets the certificates that webhooks are verified with."""
     security = _security(host, app.settings.allowed_hosts)
     streamable = server.streamable_http_app(
         transport_security=security, host=host, json_response=True, max_request_body_size=_MAX_BODY
     )
     sse = server.sse_app(transport_security=security, host=host, max_request_body_size=_MAX_BODY)
 
+    webhook, recording = webhooks(app, fetch)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         await server.list_tools()  # the SDK checks the headers of the first request against the tools' schemas
-        async with server.session_manager.run():
+        async with server.session_manager.run(), recording:
             yield
 
     async def healthz(_: Request) -> JSONResponse:
@@ -46,7 +53,7 @@ def build_http_app(server: MCPServer[Any], app: App, *, host: str, token: str | 
         return JSONResponse({"status": "ready"})
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), *streamable.routes, *sse.routes],
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), webhook, *streamable.routes, *sse.routes],
         middleware=[Middleware(BearerAuth, token=token)] if token else [],
         lifespan=lifespan,
     )

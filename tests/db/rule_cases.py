@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from db.domain import rules
 from db.models import Base
+from db.models.webhooks import EVENT_COUNTS
 
 TABLES = Base.metadata.tables
 NOON = "2026-03-02T12:00:00Z"
@@ -101,6 +102,21 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
         },
     ),
     ("campaign_enrollment_totals", {"instance_id": CAMPAIGN, "status": "enrolled", "total": 1}),
+    (
+        "webhook_deliveries",
+        {"id": uuid(19), "provider": "postmark", "received_at": NOON, "body": b"{}", "body_hash": b"b" * 32},
+    ),
+    (
+        "webhook_deliveries",
+        {
+            "id": uuid(20),
+            "provider": "resend",
+            "delivery_id": "delivery-1",
+            "received_at": NOON,
+            "body": b"{}",
+            "body_hash": b"b" * 32,
+        },
+    ),
 )
 
 # One more row of each table, which the database takes: a case changes it in the columns that it names alone.
@@ -127,6 +143,7 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "campaign_enrollment_totals": {"instance_id": CAMPAIGN, "status": "active", "total": 1},
     "campaign_usage": {**_STANDING["campaign_usage"], "instance_id": OTHER_CAMPAIGN},
     "sender_usage": {**_STANDING["sender_usage"], "channel": "linkedin"},
+    "webhook_deliveries": {**_STANDING["webhook_deliveries"], "id": uuid(90), "body_hash": b"c" * 32},
 }
 
 
@@ -194,6 +211,7 @@ FORMS = [
     unknown_word("campaign_metrics", "channel"),
     unknown_word("campaign_enrollment_totals", "status"),
     unknown_word("sender_usage", "channel"),
+    unknown_word("webhook_deliveries", "status"),
     *too_short_or_long("campaign_templates", "name", 1, rules.NAME_MAX),
     *too_short_or_long("campaign_templates", "description", 0, rules.DESCRIPTION_MAX),
     *too_short_or_long("email_sequences", "subject", 1, rules.SUBJECT_MAX),
@@ -235,6 +253,14 @@ FORMS = [
     *too_short_or_long("secrets", "name", 1, rules.SECRET_NAME_MAX),
     *wrong_size("suppressions", "address_hash", email=None),
     *wrong_size("secrets", "value"),
+    *wrong_size("webhook_deliveries", "body_hash"),
+    *too_short_or_long("webhook_deliveries", "provider", 1, rules.PROVIDER_MAX),
+    *too_short_or_long("webhook_deliveries", "delivery_id", 1, rules.PROVIDER_ID_MAX),
+    *too_short_or_long("webhook_deliveries", "error", 1, rules.DELIVERY_ERROR_MAX),
+    *(
+        Case("ck_webhook_deliveries_body_length", "webhook_deliveries", {"body": body})
+        for body in (b"", b"x" * (rules.WEBHOOK_BODY_MAX + 1))
+    ),
     *out_of_range("template_steps", "step_number", 1, rules.STEP_NUMBER_MAX),
     *out_of_range("email_sequences", "delay_hours", 0, 720),
     *out_of_range("linkedin_sequences", "delay_hours", 0, 720),
@@ -310,6 +336,10 @@ RELATIONS = [
     check("campaign_enrollment_totals", "total", total=-1),
     check("campaign_usage", "used", used=-1),
     check("sender_usage", "used", used=-1),
+    check("webhook_deliveries", "waiting_has_body", body=None),
+    check("webhook_deliveries", "failed_has_error", status="failed"),
+    check("webhook_deliveries", "recorded_at", status="recorded"),
+    *(check("webhook_deliveries", "counts", **{column: -1}) for column in EVENT_COUNTS),
 ]
 UNIQUE = [
     Case("uq_email_sequences_template_id_step_number_a_b_variant", "email_sequences", {"step_number": 1}),
@@ -324,6 +354,12 @@ UNIQUE = [
     Case("uq_campaign_actions_enrollment_id_step_number_instance_id", "campaign_actions", {"step_number": 1}),
     Case("uq_campaign_events_provider_event", "campaign_events", {"provider_event_id": "event-1"}),
     Case("uq_orphaned_events_provider_event", "orphaned_events", {"provider_event_id": "event-1"}),
+    Case("uq_webhook_deliveries_body_hash", "webhook_deliveries", {"body_hash": b"b" * 32}),
+    Case(
+        "uq_webhook_deliveries_delivery_id",
+        "webhook_deliveries",
+        {"provider": "resend", "delivery_id": "delivery-1"},
+    ),
 ]
 KEYS = [
     Case(
