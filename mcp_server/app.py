@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from mcp_server.settings import Settings
+from mcp_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from db.embedded import EmbeddedPostgres
@@ -44,6 +45,7 @@ class App:
         """`patience`: seconds for which a call waits for the database to come up."""
         self.settings = settings
         self.clock = clock
+        self.telemetry = Telemetry()
         self._patience = patience
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None
@@ -102,6 +104,11 @@ class App:
                     self.settings.home.expanduser(), synchronous=self.settings.local_synchronous
                 )
             return self._local
+
+    @property
+    def open_database(self) -> "Database | None":
+        """The database if it is up. Nothing is waited for."""
+        return self._database
 
     @property
     def failure(self) -> StoreUnavailable | None:
@@ -174,6 +181,11 @@ class App:
         except BaseException:
             database.close()
             raise
+        if self.settings.public_url is not None and not self.settings.read_only:
+            from db.services import unsubscribing  # noqa: PLC0415  see above
+
+            # A preview must not write, so it needs the key to be there.
+            database.run("unsubscribe key", unsubscribing.make_key)
         return database
 
     def _config(self, url: str) -> DatabaseConfig:
@@ -190,4 +202,5 @@ class App:
             start_attempts=settings.start_attempts,
             sslmode=settings.database_sslmode,
             sslrootcert=str(rootcert) if rootcert else None,
+            read_only=settings.read_only,
         )

@@ -1,15 +1,21 @@
 """Settings: the only reader of the environment. Every variable is named here, and nothing secret has a default."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _default_home() -> Path:
     return user_data_path() / ".sales-automation"
+
+
+def _base_url(url: HttpUrl) -> HttpUrl:
+    if url.query or url.fragment or url.username or url.password:
+        raise ValueError("give scheme, host and path alone, such as https://mail.example.com")
+    return url
 
 
 class Settings(BaseSettings):
@@ -60,9 +66,31 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field(
         default=[], description='Further Host headers to accept over HTTP, as a JSON list, such as ["mcp.example.com"].'
     )
+    public_url: Annotated[HttpUrl, AfterValidator(_base_url)] | None = Field(
+        default=None,
+        description="Where people reach this server's /unsubscribe, such as https://mail.example.com. Unset: emails "
+        "get no List-Unsubscribe headers, and {{ unsubscribe_url }} has no value.",
+    )
+    rate_limit: float = Field(
+        default=200, ge=0, le=1_000_000, description="HTTP requests a second for each token; 0 for no limit."
+    )
+    failed_auth_limit: float = Field(
+        default=30,
+        ge=0,
+        le=1_000_000,
+        description="Wrong tokens and forged unsubscribe links a minute from each address; 0 for no limit.",
+    )
+    unsubscribe_limit: float = Field(
+        default=30, ge=0, le=1_000_000, description="Uses of one unsubscribe link a minute; 0 for no limit."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="Least severity that is logged on stderr."
     )
+
+    @property
+    def public_base(self) -> str | None:
+        """public_url without a slash at its end."""
+        return None if self.public_url is None else str(self.public_url).rstrip("/")
 
     def bearer_token(self) -> str | None:
         """The token from the setting or its file; None where neither is set. OSError when the file can't be read."""

@@ -1,5 +1,6 @@
 """The toolsets, and what is said of each at `initialize`. A new noun is a module in tools/ and a line here."""
 
+from db.domain.access import Scope
 from mcp_server.toolset import Toolset
 
 campaigns = Toolset("campaigns", "templates of email and LinkedIn steps, and the campaigns made of them")
@@ -9,8 +10,9 @@ events = Toolset("events", "what happened: sends, opens, replies, bounces, unsub
 metrics = Toolset("metrics", "the funnel of a campaign in counts and rates")
 jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
 cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
+ops = Toolset("ops", "how the server itself is, and who wrote what", scope=Scope.OPS)
 
-TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache)
+TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache, ops)
 
 
 def select(names: str) -> list[Toolset]:

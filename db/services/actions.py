@@ -168,12 +168,14 @@ def _sent_event_type(session: Session, action: CampaignAction) -> EventType:
     return _SENT_EVENTS[LinkedInStepType(session.scalars(statement).one())]
 
 
-def preview(session: Session, *, enrollment_id: UUID, step_number: int | None) -> tuple[Step, Text]:
+def preview(
+    session: Session, *, enrollment_id: UUID, step_number: int | None, public_url: str | None = None
+) -> tuple[Step, Text]:
     """The step as it would go to the person: the next one, or that of `step_number`. InvalidInput says why it can't."""
     row = session.scalars(select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)).one_or_none()
     if row is None:
         raise NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
-    texts = Texts.of_campaigns(session, {row.instance_id})
+    texts = Texts.of_campaigns(session, {row.instance_id}, public_url)
     sequence = texts.plans[row.instance_id].steps
     if step_number is None:
         step = next_step(sequence, row.current_step, row.a_b_variant)
@@ -181,4 +183,4 @@ def preview(session: Session, *, enrollment_id: UUID, step_number: int | None) -
         step = step_for(sequence, step_number, row.a_b_variant)
     if step is None:
         raise InvalidInput("step_number: the campaign has no such active step left for this person.")
-    return step, texts.render(row.instance_id, step, session.get_one(Contact, row.contact_id))
+    return step, texts.render(row.instance_id, row.id, step, session.get_one(Contact, row.contact_id))

@@ -80,6 +80,8 @@ def _record(
     ]
     rows.sort(key=lambda row: row.index)
     count = Counter(row.status for row in rows)
+    for event, outcome in zip(fitting, outcomes, strict=True):
+        call.events[event.provider or "none", outcome.verdict] += 1
     return RecordAnswer(
         recorded=count[EventVerdict.RECORDED],
         duplicates=count[EventVerdict.DUPLICATE],

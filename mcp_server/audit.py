@@ -1,0 +1,54 @@
+"""What is kept of a call that writes: one row in the audit log, in the transaction of the write if there is one."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from db import services
+from db.domain.access import AuditEntry, AuditOutcome, Ids
+from db.domain.errors import StoreUnavailable
+from mcp_server.app import App
+from mcp_server.caller import Invocation
+
+if TYPE_CHECKING:
+    from db.services import Session
+
+logger = logging.getLogger(__name__)
+
+
+def done(
+    session: "Session", *, invocation: Invocation, tool: str, answer: Mapping[str, Any], hashed: bool, now: datetime
+) -> None:
+    """Note a write that is done unless its transaction fails. `hashed`: keep a hash of the arguments."""
+    services.audit.write(session, entry=_entry(invocation, tool, answer, hashed, None, now))
+
+
+def refused(app: App, *, invocation: Invocation, tool: str, hashed: bool, error: str) -> None:
+    """Note a write that was refused, in a transaction of its own. Where there is none to be had, it is logged."""
+    entry = _entry(invocation, tool, {}, hashed, error, app.clock())
+    try:
+        app.run("audit", lambda session: services.audit.write(session, entry=entry))
+    except StoreUnavailable:
+        facts = {"tool": tool, "actor": entry.actor, "request_id": entry.request_id, "error": error}
+        logger.warning("a refusal is missing in the audit log", extra=facts)
+
+
+def _entry(
+    invocation: Invocation, tool: str, answer: Mapping[str, Any], hashed: bool, error: str | None, now: datetime
+) -> AuditEntry:
+    arguments = {name: value for name, value in invocation.arguments.items() if name != "idempotency_key"}
+    ids = Ids()
+    ids.look_at(arguments)
+    ids.look_at(answer)
+    return AuditEntry(
+        at=now,
+        actor=invocation.caller.name,
+        tool=tool,
+        request_id=invocation.request_id,
+        digest=services.audit.digest(arguments) if hashed else None,
+        ids={kind: found for kind, found in ids.found.items() if found},
+        is_cut=ids.is_cut,
+        outcome=AuditOutcome.OK if error is None else AuditOutcome.REFUSED,
+        error=error,
+    )
