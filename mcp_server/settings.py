@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -29,6 +29,12 @@ def _topic(secret: SecretStr) -> SecretStr:
 
 _Base64 = Annotated[SecretStr, AfterValidator(_base64)]
 _Topic = Annotated[SecretStr, AfterValidator(_topic)]
+
+
+def _base_url(url: HttpUrl) -> HttpUrl:
+    if url.query or url.fragment or url.username or url.password:
+        raise ValueError("give scheme, host and path alone, such as https://mail.example.com")
+    return url
 
 
 class Settings(BaseSettings):
@@ -100,9 +106,31 @@ class Settings(BaseSettings):
     webhook_body_days: int = Field(
         default=90, ge=1, le=3650, description="Days for which the bodies of webhook requests are kept for a replay."
     )
+    public_url: Annotated[HttpUrl, AfterValidator(_base_url)] | None = Field(
+        default=None,
+        description="Where people reach this server's /unsubscribe, such as https://mail.example.com. Unset: emails "
+        "get no List-Unsubscribe headers, and {{ unsubscribe_url }} has no value.",
+    )
+    rate_limit: float = Field(
+        default=200, ge=0, le=1_000_000, description="HTTP requests a second for each token; 0 for no limit."
+    )
+    failed_auth_limit: float = Field(
+        default=30,
+        ge=0,
+        le=1_000_000,
+        description="Wrong tokens and forged unsubscribe links a minute from each address; 0 for no limit.",
+    )
+    unsubscribe_limit: float = Field(
+        default=30, ge=0, le=1_000_000, description="Uses of one unsubscribe link a minute; 0 for no limit."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="Least severity that is logged on stderr."
     )
+
+    @property
+    def public_base(self) -> str | None:
+        """public_url without a slash at its end."""
+        return None if self.public_url is None else str(self.public_url).rstrip("/")
 
     def bearer_token(self) -> str | None:
         """The token from the setting or its file; None where neither is set. OSError when the file can't be read."""

@@ -56,7 +56,7 @@ class Endpoint:
         provider = self._known.get(name)
         secret = self._app.settings.webhook_secret(name) if provider else None
         if provider is None or secret is None:
-            self._app.webhook_requests.add(name if provider else "unknown", "off")
+            self._app.telemetry.webhooks.add(name if provider else "unknown", "off")
             return _answer(404, "There is no such webhook here, or it has no secret.")
         try:
             body = await _read(request, self._app.settings.webhook_max_bytes)
@@ -71,7 +71,7 @@ class Endpoint:
         self._recorder.wake()
         if not await request.is_disconnected():
             self._acknowledged.add(identity)
-        self._app.webhook_requests.add(name, verdict)
+        self._app.telemetry.webhooks.add(name, verdict)
         return JSONResponse({"status": verdict})
 
     def _take(self, provider: Provider, secret: str, body: bytes, request: Request) -> tuple[str, bytes]:
@@ -110,11 +110,11 @@ class Endpoint:
         if refusal.status >= 500:
             logger.warning("A webhook of %s can't be verified: %s", provider.name, refusal)
             return self._busy(provider)
-        self._app.webhook_requests.add(provider.name, refusal.verdict)
+        self._app.telemetry.webhooks.add(provider.name, refusal.verdict)
         return _answer(refusal.status, str(refusal))
 
     def _busy(self, provider: Provider) -> Response:
-        self._app.webhook_requests.add(provider.name, "unavailable")
+        self._app.telemetry.webhooks.add(provider.name, "unavailable")
         answer = _answer(provider.busy_status, "Nothing can be taken now. Send it again later.")
         answer.headers["Retry-After"] = _RETRY_AFTER
         return answer

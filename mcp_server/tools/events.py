@@ -11,6 +11,7 @@ from db.domain.errors import InvalidInput
 from db.domain.events import EventType, EventVerdict
 from db.domain.rules import BATCH_MAX, PAGE_DEFAULT
 from db.domain.states import DeliveryStatus, OrphanStatus
+from mcp_server.app import Recording
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, OrphanList, OrphanOut, RecordAnswer, RecordRow
 from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, ProviderName, ReplayAnswer
@@ -19,6 +20,10 @@ from mcp_server.toolsets import events
 from mcp_server.webhooks.replaying import replay
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from db.domain.access import AuditEntry
+    from db.domain.events import NewEvent
     from db.services.recording import Outcome
 
 
@@ -31,10 +36,17 @@ def record_event(call: Call, event: EventIn) -> RecordAnswer:
     (orphaned) and counted as soon as it fits. For many events call record_events. Next: get_metrics.
     """
     given = event.to_event(call.now)
+
+    def entry(outcome: "Outcome") -> "AuditEntry | None":
+        # What is refused is noted as such, once the caller is told.
+        is_done = outcome.verdict is not EventVerdict.INVALID
+        return call.entry(_answer([_row(0, outcome)]).model_dump(mode="json")) if is_done else None
+
     if call.transaction is None:
-        outcome = call.app.events.submit(given)
+        outcome = call.app.events.submit(Recording(given, entry))
     else:
         (outcome,) = services.events.record_events(call.session, events=[given])
+    _count(call, [given], [outcome])
     if outcome.verdict is EventVerdict.INVALID:
         raise InvalidInput(f"event: {outcome.reason}")
     return _answer([_row(0, outcome)])
@@ -51,6 +63,7 @@ def record_events(
     fitting, rejected = sort_out(events)
     given = [event.to_event(call.now) for event in fitting.values()]
     outcomes = services.events.record_events(call.session, events=given)
+    _count(call, given, outcomes)
     rows = [RecordRow(index=index, status=EventVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
     rows += [_row(index, outcome) for index, outcome in zip(fitting, outcomes, strict=True)]
     return _answer(sorted(rows, key=lambda row: row.index))
@@ -142,6 +155,11 @@ def replay_events(
     """
     check_range(since, until)
     return replay(call.app, provider=provider, since=since, until=until, ids=delivery_ids, after=after)
+
+
+def _count(call: Call, given: "Sequence[NewEvent]", outcomes: "Sequence[Outcome]") -> None:
+    for event, outcome in zip(given, outcomes, strict=True):
+        call.events[event.provider or "none", outcome.verdict] += 1
 
 
 def _row(index: int, outcome: "Outcome") -> RecordRow:

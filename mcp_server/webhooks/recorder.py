@@ -120,4 +120,4 @@ def count(app: App, provider: str, settled: Settled) -> None:
     for verdict in ("recorded", "duplicate", "orphaned", "invalid", "ignored"):
         number: int = getattr(settled, verdict)
         if number:
-            app.webhook_events.add(provider, verdict, number)
+            app.telemetry.events.add(provider, verdict, number)
