@@ -115,7 +115,7 @@ def next_kept(
         statement = statement.where(row.id.in_(ids))
     if after is not None:
         statement = statement.where(row.id > after)
-    found = session.execute(statement.order_by(row.id).limit(limit).with_for_update()).tuples()
+    found = session.execute(statement.order_by(row.id).limit(limit).with_for_update()).all()
     return [
         StoredDelivery(id_, of, delivery_id, received_at, body, body_hash)
         for id_, of, delivery_id, received_at, body, body_hash in found
