@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from db.domain.contacts import addresses_in
 from db.domain.events import EventVerdict, NewEvent, impersonal
 from db.domain.ids import new_ids
-from db.domain.rules import DELIVERY_ERROR_MAX
+from db.domain.rules import DELIVERY_ERROR_MAX, EMAIL_MAX
 from db.domain.states import DeliveryStatus
 from db.domain.webhooks import NewDelivery, Normalise, Normalised, Settled, StoredDelivery, StoreVerdict
 from db.models import WebhookDelivery
@@ -24,6 +24,8 @@ from db.services.paging import Page, page
 from db.services.recording import Outcome
 
 _REASONS_SHOWN: Final = 3
+# Each letter of an address may be written as %XX.
+_LONG_WORD: Final = re.compile(rf"[\w.!#$%&'*+/=?^`{{|}}~-]{{{3 * EMAIL_MAX},}}")
 _ESCAPED: Final = re.compile(r"\\+u([0-9a-fA-F]{4})")
 
 _STORE = text("""
@@ -115,7 +117,7 @@ def next_kept(
         statement = statement.where(row.id.in_(ids))
     if after is not None:
         statement = statement.where(row.id > after)
-    found = session.execute(statement.order_by(row.id).limit(limit).with_for_update()).tuples()
+    found = session.execute(statement.order_by(row.id).limit(limit).with_for_update()).all()
     return [
         StoredDelivery(id_, of, delivery_id, received_at, body, body_hash)
         for id_, of, delivery_id, received_at, body, body_hash in found
@@ -144,6 +146,13 @@ def record(
     return settled
 
 
+def give_up(session: Session, *, delivery: StoredDelivery, reason: str, now: datetime) -> None:
+    """Keep a request as failed that broke its normaliser. `reason` holds nothing of it."""
+    erased = _erased(session, [delivery])
+    failed = Settled(delivery.id, DeliveryStatus.FAILED, error=reason, mentions_erased=bool(erased[delivery.id]))
+    settle(session, settled=[failed], now=now)
+
+
 def _erased(session: Session, deliveries: Sequence[StoredDelivery]) -> dict[UUID, set[str]]:
     """Of each request, the addresses it mentions whose owners were erased."""
     mentioned = {each.id: addresses_in(_plain(each.body)) for each in deliveries}
@@ -153,10 +162,11 @@ def _erased(session: Session, deliveries: Sequence[StoredDelivery]) -> dict[UUID
 
 
 def _plain(body: bytes) -> str:
-    """The text with its JSON escapes resolved, also those of JSON within JSON."""
+    """The text with its JSON escapes resolved, also those of JSON within JSON, and without words that are too long to
+    be an address: the search takes a time that grows with the square of their length."""
     raw = body.decode(errors="replace").replace("\\/", "/")
     raw = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), raw) if "\\u" in raw else raw
-    return raw.replace("\\n", " ").replace("\\t", " ").replace("\\r", " ")
+    return _LONG_WORD.sub(" ", raw.replace("\\n", " ").replace("\\t", " ").replace("\\r", " "))
 
 
 def _make_impersonal(part: Normalised, erased: set[str]) -> None:

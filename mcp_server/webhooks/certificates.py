@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from http.client import HTTPException, HTTPSConnection
 from threading import Lock
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mcp_server.webhooks.base import Forged, Unverifiable
 
@@ -41,14 +41,17 @@ def download(host: str, path: str) -> bytes:
         connection.close()
 
 
-def check_host(url: str, region: str) -> str:
-    """The path of `url`; Forged unless its host is that of SNS in this region."""
-    parts = urlsplit(url)
+def check_host(url: str, region: str) -> SplitResult:
+    """`url` in parts; Forged unless its host is that of SNS in this region."""
     # China's regions have a domain of their own.
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Forged("The address is not one.") from None
     if not _REGION.fullmatch(region) or parts.scheme != "https" or parts.netloc != f"sns.{region}.{domain}":
         raise Forged("The address does not belong to Amazon SNS in the region of the topic.")
-    return parts.path
+    return parts
 
 
 @dataclass(slots=True)
@@ -62,21 +65,21 @@ class Certificates:
 
     def key(self, url: str, region: str, now: datetime) -> "RSAPublicKey":
         """The key of the certificate at `url`, which is valid `now`. Forged or Unverifiable."""
-        path = check_host(url, region)
-        if not _PATH.fullmatch(path) or urlsplit(url).query:
+        parts = check_host(url, region)
+        if not _PATH.fullmatch(parts.path) or parts.query or parts.fragment:
             raise Forged("The address is not that of a certificate.")
-        key, first, last = self._keys.get(url) or self._fetch_once(url, path, now)
+        key, first, last = self._keys.get(url) or self._fetch_once(url, parts, now)
         if not first <= now <= last:
             raise Forged("The certificate is not valid now.")
         return key
 
-    def _fetch_once(self, url: str, path: str, now: datetime) -> "tuple[RSAPublicKey, datetime, datetime]":
+    def _fetch_once(self, url: str, parts: SplitResult, now: datetime) -> "tuple[RSAPublicKey, datetime, datetime]":
         # One at a time, and nobody waits for long: a request that is told to come again costs less than its thread.
         if not self._lock.acquire(timeout=_TIMEOUT_SECONDS):
             raise Unverifiable("The certificate of Amazon SNS is still being fetched.")
         try:
             if url not in self._keys:
-                loaded = self._load(urlsplit(url).netloc, path, now)
+                loaded = self._load(parts.netloc, parts.path, now)
                 while len(self._keys) >= _KEPT_MAX:
                     self._keys.pop(next(iter(self._keys)))
                 self._keys[url] = loaded

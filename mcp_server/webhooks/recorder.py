@@ -9,7 +9,6 @@ import anyio.to_thread
 
 from db import services
 from db.domain.errors import StoreUnavailable
-from db.domain.states import DeliveryStatus
 from db.domain.webhooks import Settled, StoredDelivery
 from mcp_server.app import App
 from mcp_server.webhooks.base import Provider
@@ -104,11 +103,12 @@ class Recorder:
             raise
         except Exception as error:  # noqa: BLE001  it is kept as failed, with what is known of the reason
             logger.error("Webhook %s failed: %s", delivery.id, type(error).__name__)  # noqa: TRY400  as above
-            now = self._app.clock()
-            failed = Settled(delivery.id, DeliveryStatus.FAILED, error=f"Internal error: {type(error).__name__}.")
-            self._app.run(
-                "give a webhook up", lambda session: services.webhooks.settle(session, settled=[failed], now=now)
-            )
+            reason, now = f"Internal error: {type(error).__name__}.", self._app.clock()
+
+            def give_up(session: "Session") -> None:
+                services.webhooks.give_up(session, delivery=delivery, reason=reason, now=now)
+
+            self._app.run("give a webhook up", give_up)
 
 
 def _ids(session: "Session") -> list[StoredDelivery]:

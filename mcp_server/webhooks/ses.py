@@ -18,7 +18,7 @@ from mcp_server.webhooks.parsing import parse
 NAME: Final = "ses"
 # SNS tries for an hour, always with the first signature.
 _WINDOW: Final = timedelta(hours=2)
-_CONFIRMATIONS: Final = frozenset({"SubscriptionConfirmation", "UnsubscribeConfirmation"})
+_CONFIRMATIONS: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 _SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _SIGNED_TO_CONFIRM: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 

@@ -18,6 +18,7 @@ from db.domain.scheduling import Plan
 from db.domain.states import (
     CampaignStatus,
     Channel,
+    DeliveryStatus,
     EnrollmentStatus,
     PathType,
     SuppressionReason,
@@ -25,8 +26,20 @@ from db.domain.states import (
     TemplateType,
 )
 from db.domain.templates import EmailStep
+from db.domain.webhooks import NewDelivery, Settled, StoreVerdict
 from db.postgres.database import Database
-from db.services import campaigns, contacts, enrollments, erasure, events, metrics, queue, suppressions, templates
+from db.services import (
+    campaigns,
+    contacts,
+    enrollments,
+    erasure,
+    events,
+    metrics,
+    queue,
+    suppressions,
+    templates,
+    webhooks,
+)
 from db.services.pacing import Budget
 from db.services.queue import Lane
 
@@ -40,6 +53,7 @@ BIG = (
     "contacts",
     "orphaned_events",
     "suppressions",
+    "webhook_deliveries",
 )
 Statement = tuple[str, Any]
 # What a call does with the campaign and the enrollment of the scene.
@@ -148,6 +162,23 @@ def orphan(session: Session, campaign_id: UUID, _enrollment_id: UUID) -> object:
     return person(session, campaign_id, "ben")
 
 
+def deliveries(of: str | None = None) -> Work:
+    return lambda session, _campaign, _enrollment: webhooks.list_(
+        session, provider=of, status=None, since=None, until=None, limit=50, cursor=None
+    )
+
+
+def store(session: Session, _campaign_id: UUID, _enrollment_id: UUID) -> object:
+    request = NewDelivery("resend", b"{}", b"h" * 32, NOW, "d-1")
+    assert webhooks.store(session, deliveries=[request]) == [StoreVerdict.STORED]
+    assert webhooks.store(session, deliveries=[request]) == [StoreVerdict.KNOWN]
+    return webhooks.next_waiting(session, limit=100)
+
+
+def settle(session: Session, _campaign_id: UUID, _enrollment_id: UUID) -> object:
+    return webhooks.settle(session, settled=[Settled(UUID(int=1), DeliveryStatus.RECORDED)], now=NOW)
+
+
 def contact_of(session: Session, enrollment_id: UUID) -> UUID:
     return enrollments.get(session, enrollment_id=enrollment_id).contact.id
 
@@ -216,6 +247,11 @@ LISTS: dict[str, tuple[Work, str]] = {
         ),
         r"uq_contacts_lower_email",
     ),
+    "webhook requests": (deliveries(), r"pk_webhook_deliveries"),
+    "webhook requests of a provider": (deliveries("ses"), r"ix_webhook_deliveries_provider_received"),
+    "webhook requests that wait": (store, r"ix_webhook_deliveries_waiting"),
+    "a webhook request with an id": (store, r"uq_webhook_deliveries_delivery_id"),
+    "a webhook request that is done": (settle, r"pk_webhook_deliveries"),
     "recording": (record, r"ix_campaign_enrollments_id"),
     "parking and enrolling": (orphan, r"ix_campaign_actions_provider_message_id"),
 }
@@ -229,9 +265,9 @@ def test_it_reads_by_an_index(database: Database, name: str) -> None:
     assert re.search(index, plan), plan
 
 
-def test_an_erasure_reads_through_the_quarantine_alone(database: Database) -> None:
+def test_an_erasure_reads_through_the_quarantine_and_the_webhooks_alone(database: Database) -> None:
     plan = plans(database, erase)
-    assert set(scanned_from_end_to_end(plan)) == {"orphaned_events"}
+    assert set(scanned_from_end_to_end(plan)) == {"orphaned_events", "webhook_deliveries"}
     for index in (
         "ix_campaign_events_enrollment_occurred",
         "uq_campaign_actions_enrollment_id_step_number_instance_id|pk_campaign_actions",

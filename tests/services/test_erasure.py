@@ -1,9 +1,11 @@
 """Erasure: nothing of the person is left in any table, the counts stay, and the person stays suppressed."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,10 +16,11 @@ from sqlalchemy import text
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.errors import NotFound, Refused
 from db.domain.events import EventType, NewEvent
-from db.domain.states import ActionOutcome, Channel, EnrollmentAction, SuppressionReason
+from db.domain.states import ActionOutcome, Channel, DeliveryStatus, EnrollmentAction, SuppressionReason
+from db.domain.webhooks import NewDelivery, Settled, StoreVerdict
 from db.models import Base
 from db.postgres.database import Database
-from db.services import actions, claims, contacts, enrollments, erasure, idempotency, metrics, suppressions
+from db.services import actions, claims, contacts, enrollments, erasure, idempotency, metrics, suppressions, webhooks
 from db.services.erasure import Erased
 from tests.services.scene import NOW, assert_counters_are_exact, event, new_scene, record, state, totals
 from tests.services.test_processes import race
@@ -54,20 +57,21 @@ def everything(database: Database) -> str:
     with database.transaction("look") as session:
         columns = session.execute(
             text("""
-                SELECT c.table_name, c.column_name FROM information_schema.columns c
+                SELECT c.table_name, c.column_name, c.data_type = 'bytea' FROM information_schema.columns c
                 JOIN information_schema.tables t USING (table_schema, table_name)
                 WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
                   AND data_type NOT IN ('uuid', 'integer', 'bigint', 'boolean', 'date', 'timestamp with time zone')
             """)
         ).all()
         # All but one have a column that can.
-        assert {table for table, _ in columns} >= set(Base.metadata.tables) - {"campaign_usage"}
+        assert {table for table, *_ in columns} >= set(Base.metadata.tables) - {"campaign_usage"}
         assert len(columns) > 60
-        found = [
-            session.scalars(text(f'SELECT "{column}"::text FROM "{table}" WHERE "{column}" IS NOT NULL')).all()
-            for table, column in columns
-        ]
-    return "\n".join(each for rows in found for each in rows).lower()
+        found: list[str] = []
+        for table, column, is_binary in columns:
+            shown = f'"{column}"' if is_binary else f'"{column}"::text'
+            values = session.scalars(text(f'SELECT {shown} FROM "{table}" WHERE "{column}" IS NOT NULL')).all()
+            found += [value.decode(errors="replace") if is_binary else value for value in values]
+    return "\n".join(found).lower()
 
 
 def without_others(found: str) -> str:
@@ -89,6 +93,18 @@ def say(database: Database, key: str, response: dict[str, Any], arguments: objec
     with database.transaction("answer") as session:
         assert idempotency.replay(session, key=key, tool="t", request_hash=f"h{arguments}") is None
         idempotency.keep(session, key=key, response=response)
+
+
+def deliver(database: Database, *bodies: str, status: DeliveryStatus = DeliveryStatus.RECORDED) -> None:
+    """Requests of a provider, which were understood or not."""
+    requests = [NewDelivery("brevo", each.encode(), sha256(each.encode()).digest(), NOW) for each in bodies]
+    with database.transaction("deliver") as session:
+        assert webhooks.store(session, deliveries=requests) == [StoreVerdict.STORED] * len(bodies)
+        settled = [
+            Settled(each.id, status, error="unknown" if status is DeliveryStatus.FAILED else None)
+            for each in webhooks.next_waiting(session, limit=len(bodies))
+        ]
+        webhooks.settle(session, settled=settled, now=NOW)
 
 
 def full_life(database: Database) -> tuple[UUID, UUID, UUID, UUID]:
@@ -132,6 +148,16 @@ def full_life(database: Database) -> tuple[UUID, UUID, UUID, UUID]:
             """),
             {"id": uuid4(), "url": LINK},
         )
+    deliver(
+        database,
+        json.dumps({"email": EMAIL, "nick": "plover"}),
+        json.dumps({"to": [EMAIL.upper()]}, ensure_ascii=False),
+        json.dumps({"Message": json.dumps({"to": EMAIL})}),
+        json.dumps({"profile": LINK}).replace("/", "\\/"),
+        json.dumps({"sales_enrollment_id": str(mine.enrollment_id), "nick": "plover"}),
+    )
+    deliver(database, json.dumps({"odd": EMAIL}), status=DeliveryStatus.FAILED)
+    deliver(database, '{"to": "somebody.else@example.com"}')
     session_answers = {"contact": {"id": str(mine.contact_id), "first_name": "Zoë"}, "note": "a\nzoë.quux@x.example"}
     say(database, "by id", session_answers)
     say(database, "by email", {"rows": [{"email": EMAIL, "company": "SecretCorp"}]})
@@ -158,6 +184,8 @@ def test_nothing_of_the_person_is_left_in_any_table(database: Database, whom: Ca
     assert [line for line in after.splitlines() if any(trace in line for trace in TRACES)] == []
     assert (done.contact_id, done.stopped_enrollments, done.orphaned_events, done.kept_answers) == (contact_id, 1, 3, 4)
     assert not done.was_erased_before
+    assert done.webhook_bodies == 6
+    assert after.count("somebody.else@example.com") == 1
 
 
 def test_counts_stay_but_for_the_enrollment_that_stops(database: Database) -> None:
