@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from mcp.client import Client
 from pydantic import SecretStr, ValidationError
@@ -257,10 +258,11 @@ async def test_without_its_secret_a_webhook_is_not_there(make_app: MakeApp, data
     assert server.app.webhook_requests.counts()["unknown", "off"] == 2
 
 
-async def test_only_posts_are_taken(make_app: MakeApp) -> None:
-    server = hooks(make_app)
-    answer = await server.post("brevo", b"", {})
-    assert answer.status_code == 401
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+async def test_only_posts_are_taken(make_app: MakeApp, method: str) -> None:
+    transport = httpx.ASGITransport(app=hooks(make_app).http)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as plain:
+        assert (await plain.request(method, "/webhooks/brevo")).status_code == 405
 
 
 @every_provider
