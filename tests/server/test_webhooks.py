@@ -291,6 +291,12 @@ def test_a_secret_that_can_be_none_is_named_at_the_start(tmp_path: Any) -> None:
         assert wrong not in str(refused.value)
 
 
+async def test_a_key_that_is_none_loses_no_event(make_app: MakeApp, database: Database) -> None:
+    server = hooks(make_app, webhook_sendgrid="bm8ga2V5")
+    assert await server.send(SENDERS["sendgrid"], SENDERS["sendgrid"].request(NOW)) == 503
+    assert (server.counted("sendgrid"), rows(database)) == ({"unavailable": 1}, [])
+
+
 async def test_a_batch_loses_no_event_to_a_bad_one(make_app: MakeApp, client: Client, database: Database) -> None:
     sender = SENDERS["sendgrid"]
     scene, server = await sent(client, sender), hooks(make_app)
