@@ -17,6 +17,9 @@ HASTE: Final = timedelta(seconds=5)
 AGENT_KEYS: Final = ("user_agent", "useragent", "agent")
 """Where in an event's metadata the name of the agent stands."""
 
+TOLD_BY: Final = ("sg_machine_open", "bot")
+"""What providers themselves say of a machine."""
+
 _MACHINES = {EventType.OPENED: EventType.MACHINE_OPENED, EventType.CLICKED: EventType.MACHINE_CLICKED}
 
 # Security scanners and link checkers say who they are, or use a library's default name. Google's image proxy is not
@@ -43,6 +46,8 @@ def labelled(event: NewEvent, delivered_at: datetime | None) -> NewEvent:
 
 
 def _rule(event: NewEvent, delivered_at: datetime | None) -> str | None:
+    if any(event.metadata.get(key) for key in TOLD_BY):
+        return "provider"
     agent = next((event.metadata[key] for key in AGENT_KEYS if isinstance(event.metadata.get(key), str)), "")
     if _SCANNERS.search(agent):
         return "scanner"

@@ -3,12 +3,16 @@
 import base64
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from db.domain.events import EventType, NewEvent
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.webhooks import fields, signing
 from mcp_server.webhooks.base import Forged, Headers, Json, Provider, Unverifiable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 NAME: Final = "sendgrid"
 _SIGNATURE: Final = "x-twilio-email-event-webhook-signature"
@@ -32,24 +36,32 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:
     """ECDSA on P-256 with SHA-256, over the timestamp and the body."""
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415  slow; few servers have it
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415  as above
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  slow; few servers have it
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415  as above
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415  as above
-    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415  as above
 
     signature = signing.decoded(signing.header(headers, _SIGNATURE))
     timestamp = signing.header(headers, _TIMESTAMP)
     try:
-        key = load_der_public_key(base64.b64decode(secret))
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Unverifiable("SALES_AUTOMATION_WEBHOOK_SENDGRID is not the key that SendGrid's console shows.")
-    try:
-        key.verify(signature, timestamp.encode("utf-8", "surrogatepass") + body, ec.ECDSA(SHA256()))
+        _key(secret).verify(signature, timestamp.encode("utf-8", "surrogatepass") + body, ECDSA(SHA256()))
     except InvalidSignature:
         raise Forged("The signature is wrong.") from None
     signing.check_age(timestamp, now)
+
+
+@lru_cache(maxsize=4)
+def _key(secret: str) -> "EllipticCurvePublicKey":
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  slow; few servers have it
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey  # noqa: PLC0415  as above
+    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415  as above
+
+    try:
+        key = load_der_public_key(base64.b64decode(secret))
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, EllipticCurvePublicKey):
+        raise Unverifiable("SALES_AUTOMATION_WEBHOOK_SENDGRID is not the key that SendGrid's console shows.")
+    return key
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:

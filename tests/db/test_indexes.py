@@ -267,7 +267,8 @@ def test_it_reads_by_an_index(database: Database, name: str) -> None:
 
 def test_an_erasure_reads_through_the_quarantine_and_the_webhooks_alone(database: Database) -> None:
     plan = plans(database, erase)
-    assert set(scanned_from_end_to_end(plan)) == {"orphaned_events", "webhook_deliveries"}
+    # The webhooks that still have a body may be read through the index of those.
+    assert {"orphaned_events"} <= set(scanned_from_end_to_end(plan)) <= {"orphaned_events", "webhook_deliveries"}
     for index in (
         "ix_campaign_events_enrollment_occurred",
         "uq_campaign_actions_enrollment_id_step_number_instance_id|pk_campaign_actions",

@@ -28,6 +28,8 @@ def event(kind: EventType, *, seconds: float = 3_600, **metadata: Any) -> NewEve
         (event(EventType.OPENED, user_agent="Mozilla/5.0"), "privacy_proxy"),
         (event(EventType.CLICKED, seconds=4.9, user_agent=CHROME), "haste"),
         (event(EventType.CLICKED, seconds=0), "haste"),
+        (event(EventType.OPENED, sg_machine_open=True, user_agent=CHROME), "provider"),
+        (event(EventType.CLICKED, bot="apple", user_agent=CHROME), "provider"),
     ],
 )
 def test_what_a_machine_does_is_kept_under_its_own_type_with_the_rule(given: NewEvent, rule: str) -> None:
@@ -41,6 +43,7 @@ def test_what_a_machine_does_is_kept_under_its_own_type_with_the_rule(given: New
     "given",
     [
         event(EventType.OPENED, seconds=1, user_agent=CHROME),
+        event(EventType.OPENED, sg_machine_open=False, bot="", user_agent=CHROME),
         event(EventType.OPENED, user_agent=GOOGLE),
         event(EventType.CLICKED, seconds=5, user_agent=CHROME),
         event(EventType.CLICKED, seconds=-60, user_agent=CHROME),

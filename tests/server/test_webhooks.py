@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from mcp.client import Client
 from pydantic import SecretStr, ValidationError
@@ -257,10 +258,11 @@ async def test_without_its_secret_a_webhook_is_not_there(make_app: MakeApp, data
     assert server.app.telemetry.webhooks.counts()["unknown", "off"] == 2
 
 
-async def test_only_posts_are_taken(make_app: MakeApp) -> None:
-    server = hooks(make_app)
-    answer = await server.post("brevo", b"", {})
-    assert answer.status_code == 401
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+async def test_only_posts_are_taken(make_app: MakeApp, method: str) -> None:
+    transport = httpx.ASGITransport(app=hooks(make_app).http)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as plain:
+        assert (await plain.request(method, "/webhooks/brevo")).status_code == 405
 
 
 @every_provider
@@ -287,6 +289,12 @@ def test_a_secret_that_can_be_none_is_named_at_the_start(tmp_path: Any) -> None:
             Settings(home=tmp_path, **{f"webhook_{name}": wrong})  # pyright: ignore[reportArgumentType] - as the environment gives it
         assert f"webhook_{name}" in str(refused.value)
         assert wrong not in str(refused.value)
+
+
+async def test_a_key_that_is_none_loses_no_event(make_app: MakeApp, database: Database) -> None:
+    server = hooks(make_app, webhook_sendgrid="bm8ga2V5")
+    assert await server.send(SENDERS["sendgrid"], SENDERS["sendgrid"].request(NOW)) == 503
+    assert (server.counted("sendgrid"), rows(database)) == ({"unavailable": 1}, [])
 
 
 async def test_a_batch_loses_no_event_to_a_bad_one(make_app: MakeApp, client: Client, database: Database) -> None:
