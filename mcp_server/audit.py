@@ -21,22 +21,29 @@ def done(
     session: "Session", *, invocation: Invocation, tool: str, answer: Mapping[str, Any], hashed: bool, now: datetime
 ) -> None:
     """Note a write that is done unless its transaction fails. `hashed`: keep a hash of the arguments."""
-    services.audit.write(session, entry=_entry(invocation, tool, answer, hashed, None, now))
+    services.audit.write(session, entries=[entry_of(invocation, tool, answer, hashed=hashed, now=now)])
 
 
 def refused(app: App, *, invocation: Invocation, tool: str, hashed: bool, error: str) -> None:
     """Note a write that was refused, in a transaction of its own. Where there is none to be had, it is logged."""
-    entry = _entry(invocation, tool, {}, hashed, error, app.clock())
+    entry = entry_of(invocation, tool, {}, hashed=hashed, error=error, now=app.clock())
     try:
-        app.run("audit", lambda session: services.audit.write(session, entry=entry))
+        app.run("audit", lambda session: services.audit.write(session, entries=[entry]))
     except StoreUnavailable:
         facts = {"tool": tool, "actor": entry.actor, "request_id": entry.request_id, "error": error}
         logger.warning("a refusal is missing in the audit log", extra=facts)
 
 
-def _entry(
-    invocation: Invocation, tool: str, answer: Mapping[str, Any], hashed: bool, error: str | None, now: datetime
+def entry_of(
+    invocation: Invocation,
+    tool: str,
+    answer: Mapping[str, Any],
+    *,
+    hashed: bool,
+    now: datetime,
+    error: str | None = None,
 ) -> AuditEntry:
+    """What is kept of a call. `error`: the kind of its refusal; None if it was done."""
     arguments = {name: value for name, value in invocation.arguments.items() if name != "idempotency_key"}
     ids = Ids()
     ids.look_at(arguments)

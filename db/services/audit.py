@@ -1,18 +1,19 @@
 """The audit log: one row a write, in the transaction of the write."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.access import AuditEntry
-from db.domain.ids import new_id
+from db.domain.ids import new_ids
 from db.models import AuditRecord
-from db.postgres.json import canonical, to_text
+from db.postgres.json import canonical, rows_parameter
 from db.services.hashing import make_secret
 from db.services.paging import Page, page
 
@@ -30,30 +31,39 @@ def digest(arguments: Mapping[str, Any]) -> bytes:
 # Keyed where it is written, so that the key never leaves the database: whoever reads the log alone can't try guesses.
 _INSERT = text(f"""
     INSERT INTO audit_log (id, at, actor, tool, request_id, arguments_digest, ids, is_cut, outcome, error)
-    SELECT :id, :at, :actor, :tool, :request_id, sha256(k.value || CAST(:digest AS bytea)), CAST(:ids AS jsonb),
-           :is_cut, :outcome, :error
-    FROM secrets k WHERE k.name = '{SECRET_NAME}'
-    RETURNING id
+    SELECT a.id, a.at, a.actor, a.tool, a.request_id, sha256(k.value || decode(a.digest, 'hex')), a.ids, a.is_cut,
+           a.outcome, a.error
+    FROM secrets k CROSS JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
+        id uuid, at timestamptz, actor text, tool text, request_id text, digest text, ids jsonb, is_cut bool,
+        outcome text, error text)
+    WHERE k.name = '{SECRET_NAME}'
+    RETURNING audit_log.id
 """)
 
 
-def write(session: Session, *, entry: AuditEntry) -> None:
-    """Add one row."""
-    values: dict[str, Any] = {
-        "id": new_id(),
+def write(session: Session, *, entries: Sequence[AuditEntry]) -> None:
+    """Add a row for each entry, in one statement."""
+    if not entries:
+        return
+    parameter = rows_parameter([_row(id_, each) for id_, each in zip(new_ids(len(entries)), entries, strict=True)])
+    if session.execute(_INSERT, parameter).first() is None:
+        make_secret(session, SECRET_NAME)
+        session.execute(_INSERT, parameter)
+
+
+def _row(id_: UUID, entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "id": id_,
         "at": entry.at,
         "actor": entry.actor,
         "tool": entry.tool,
         "request_id": entry.request_id,
-        "digest": entry.digest,
-        "ids": to_text(entry.ids),
+        "digest": entry.digest.hex() if entry.digest is not None else None,
+        "ids": entry.ids,
         "is_cut": entry.is_cut,
-        "outcome": entry.outcome.value,
+        "outcome": entry.outcome,
         "error": entry.error,
     }
-    if session.execute(_INSERT, values).first() is None:
-        make_secret(session, SECRET_NAME)
-        session.execute(_INSERT, values)
 
 
 def list_(
