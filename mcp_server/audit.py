@@ -24,14 +24,25 @@ def done(
     services.audit.write(session, entries=[entry_of(invocation, tool, answer, hashed=hashed, now=now)])
 
 
+def done_apart(app: App, *, invocation: Invocation, tool: str, answer: Mapping[str, Any]) -> None:
+    """Note a write to the local store, which has no transaction of the database. See `refused`."""
+    _apart(app, entry_of(invocation, tool, answer, hashed=True, now=app.clock()))
+
+
 def refused(app: App, *, invocation: Invocation, tool: str, hashed: bool, error: str) -> None:
     """Note a write that was refused, in a transaction of its own. Where there is none to be had, it is logged."""
-    entry = entry_of(invocation, tool, {}, hashed=hashed, error=error, now=app.clock())
+    _apart(app, entry_of(invocation, tool, {}, hashed=hashed, error=error, now=app.clock()))
+
+
+def _apart(app: App, entry: AuditEntry) -> None:
+    facts = {"tool": entry.tool, "actor": entry.actor, "request_id": entry.request_id, "error": entry.error}
+    if app.open_database is None:  # the local store is there to be used without it
+        logger.info("a call is missing in the audit log: the database is not up", extra=facts)
+        return
     try:
         app.run("audit", lambda session: services.audit.write(session, entries=[entry]))
     except StoreUnavailable:
-        facts = {"tool": tool, "actor": entry.actor, "request_id": entry.request_id, "error": error}
-        logger.warning("a refusal is missing in the audit log", extra=facts)
+        logger.warning("a call is missing in the audit log", extra=facts)
 
 
 def entry_of(

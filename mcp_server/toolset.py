@@ -95,6 +95,8 @@ class Tool:
     is_local: bool
     scope: Scope
     keeps_nothing: bool = False
+    is_audited: bool = True
+    """Its writes leave a row in the audit log."""
 
     @property
     def name(self) -> str:
@@ -139,25 +141,46 @@ class Toolset:
         return self._declare(title, read_only=True, destructive=False, idempotent=True, keeps_nothing=keeps_nothing)
 
     def write(
-        self, title: str, *, destructive: bool = False, idempotent: bool = False, keeps_nothing: bool = False
+        self,
+        title: str,
+        *,
+        destructive: bool = False,
+        idempotent: bool = False,
+        keeps_nothing: bool = False,
+        is_audited: bool = True,
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         """Declare a tool that changes something; it takes an idempotency_key. `destructive`: it can't be undone;
         `idempotent`: the same call twice has the effect of one. `keeps_nothing`: it opens its transactions by itself,
         and neither its answer nor a hash of its arguments is kept under the key: repeating it must be safe by itself.
+        `is_audited`: off for the small steps of those who work on the queue and the cache, which no log could hold.
         """
         return self._declare(
-            title, read_only=False, destructive=destructive, idempotent=idempotent, keeps_nothing=keeps_nothing
+            title,
+            read_only=False,
+            destructive=destructive,
+            idempotent=idempotent,
+            keeps_nothing=keeps_nothing,
+            is_audited=is_audited,
         )
 
     def _declare(
-        self, title: str, *, read_only: bool, destructive: bool, idempotent: bool, keeps_nothing: bool = False
+        self,
+        title: str,
+        *,
+        read_only: bool,
+        destructive: bool,
+        idempotent: bool,
+        keeps_nothing: bool = False,
+        is_audited: bool = False,
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         def declare(
             function: Callable[Concatenate[Call, Arguments], Result],
         ) -> Callable[Concatenate[Call, Arguments], Result]:
             scope = self.scope or (Scope.READ if read_only else Scope.WRITE)
             self._tools.append(
-                Tool(function, title, read_only, destructive, idempotent, self.is_local, scope, keeps_nothing)
+                Tool(
+                    function, title, read_only, destructive, idempotent, self.is_local, scope, keeps_nothing, is_audited
+                )
             )
             return function
 
@@ -228,6 +251,8 @@ def _run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any]
 
     if tool.keeps_nothing or (tool.is_local and key is None):
         answer = tool.function(begin(None), **arguments).model_dump(mode="json")
+        if tool.is_local and tool.is_audited:
+            audit.done_apart(app, invocation=invocation, tool=tool.name, answer=answer)
     elif tool.is_local:
         # Once, without the retries of `run`: what the local store has done is not undone with the transaction.
         with app.database().transaction(tool.name) as session:
@@ -240,7 +265,7 @@ def _run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any]
 
 
 def _note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> None:
-    if not tool.read_only and not tool.is_local:
+    if tool.is_audited:
         audit.refused(app, invocation=invocation, tool=tool.name, hashed=not tool.keeps_nothing, error=error)
 
 
@@ -254,7 +279,7 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
     answer = tool.function(call, **arguments).model_dump(mode="json")
     if key is not None:
         services.idempotency.keep(call.session, key=key, response=answer)
-    if not tool.read_only:
+    if tool.is_audited:
         call.note(call.session, answer)
     return answer
 

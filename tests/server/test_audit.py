@@ -1,6 +1,7 @@
 """The audit log: every write leaves one row, in its own transaction, and nothing that tells of a person."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from db.postgres.database import Database
 from db.services import audit
 from mcp_server.app import App
 from mcp_server.server import build_server
+from mcp_server.settings import Settings
 from tests.server.conftest import NOW, call, new_campaign, refusal
 from tests.services.test_erasure import EMAIL, LINK, TRACES, everything
 
@@ -121,12 +123,37 @@ async def test_nothing_of_a_person_is_left_in_it_after_they_were_erased(client: 
     assert [trace for trace in TRACES if trace in found] == []
 
 
-async def test_jobs_and_cache_leave_rows_only_with_a_key(client: Client) -> None:
+async def test_who_made_a_job_is_kept_and_the_work_on_it_is_not(client: Client) -> None:
+    assert await log(client) == []  # the database is up from here on
     job: dict[str, Any] = {"type": "enrichment", "parameters": {}}
-    await call(client, "create_job", **job)
-    assert await log(client) == []
-    await call(client, "create_job", **job, idempotency_key="k1")
-    assert [row["tool"] for row in await log(client)] == ["create_job"]
+    made = [
+        await call(client, "create_job", **job),
+        await call(client, "create_job", **job, idempotency_key="k1"),
+    ]
+    claimed = (await call(client, "claim_job", worker_id="w1"))["job"]
+    await call(client, "complete_job", job_id=claimed["id"], lease_token=claimed["lease_token"])
+    await call(client, "cache_set", namespace="n", key="k", value=1, idempotency_key="k2")
+    await refusal(client, "cancel_job", job_id=claimed["id"])
+    rows = await log(client)
+    assert [(row["tool"], row["outcome"]) for row in rows] == [
+        ("cancel_job", "refused"),
+        ("create_job", "ok"),
+        ("create_job", "ok"),
+    ]
+    assert [row["ids"]["job"][0] for row in rows[1:]] == [each["job"]["id"] for each in reversed(made)]
+
+
+async def test_jobs_are_made_without_a_database(tmp_path: Path) -> None:
+    app = App(
+        Settings.model_validate(
+            {"database_url": "postgresql://nobody@127.0.0.1:1/x", "home": tmp_path, "toolsets": "jobs"}
+        )
+    )
+    try:
+        async with Client(build_server(app)) as client:
+            await call(client, "create_job", type="enrichment", parameters={})
+    finally:
+        app.close()
 
 
 def test_of_many_ids_the_first_are_kept() -> None:

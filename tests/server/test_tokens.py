@@ -119,6 +119,21 @@ async def test_the_token_of_the_settings_may_do_everything(database: Database, d
         assert httpx.get(f"{base}/metrics", headers=bearer(TOKEN)).status_code == 200
 
 
+async def test_the_request_id_of_the_client_is_kept_unless_it_could_tell_of_a_person(
+    database: Database, database_url: str
+) -> None:
+    with http_server(database_url) as base:
+        for given in ("order-66", "ann@example.com"):
+            async with (
+                httpx.AsyncClient(headers={"X-Request-Id": given}) as http,
+                Client(streamable_http_client(f"{base}/mcp", http_client=http)) as client,
+            ):
+                await call(client, "create_template", **ARGUMENTS["create_template"])
+                row = (await call(client, "list_audit"))["records"][0]
+                assert row["actor"] == "local"
+                assert (row["request_id"] == given) is (given == "order-66")
+
+
 @pytest.mark.parametrize("how", ["legacy", "sse"])
 async def test_a_session_is_of_no_use_to_another_token(database: Database, database_url: str, how: str) -> None:
     mine, other = new_token(database, "mine", Scope.READ), new_token(database, "other", Scope.READ)
