@@ -14,20 +14,37 @@ from mcp_server.caller import Invocation
 logger = logging.getLogger(__name__)
 
 
+def done_apart(app: App, *, invocation: Invocation, tool: str, answer: Mapping[str, Any]) -> None:
+    """Note a write to the local store, which has no transaction of the database. See `refused`."""
+    _apart(app, entry_of(invocation, tool, answer, hashed=True, now=app.clock()))
+
+
 def refused(app: App, *, invocation: Invocation, tool: str, hashed: bool, error: str) -> None:
     """Note a write that was refused, in a transaction of its own. Where there is none to be had, it is logged."""
-    refusal = entry(invocation, tool, {}, hashed, error, app.clock())
+    _apart(app, entry_of(invocation, tool, {}, hashed=hashed, error=error, now=app.clock()))
+
+
+def _apart(app: App, entry: AuditEntry) -> None:
+    facts = {"tool": entry.tool, "actor": entry.actor, "request_id": entry.request_id, "error": entry.error}
+    if app.open_database is None:  # the local store is there to be used without it
+        logger.info("a call is missing in the audit log: the database is not up", extra=facts)
+        return
     try:
-        app.run("audit", lambda session: services.audit.write(session, entries=[refusal]))
+        app.run("audit", lambda session: services.audit.write(session, entries=[entry]))
     except StoreUnavailable:
-        facts = {"tool": tool, "actor": refusal.actor, "request_id": refusal.request_id, "error": error}
-        logger.warning("a refusal is missing in the audit log", extra=facts)
+        logger.warning("a call is missing in the audit log", extra=facts)
 
 
-def entry(
-    invocation: Invocation, tool: str, answer: Mapping[str, Any], hashed: bool, error: str | None, now: datetime
+def entry_of(
+    invocation: Invocation,
+    tool: str,
+    answer: Mapping[str, Any],
+    *,
+    hashed: bool,
+    now: datetime,
+    error: str | None = None,
 ) -> AuditEntry:
-    """What the log says of a call. `hashed`: with a hash of the arguments; `error`: the word for why it was refused."""
+    """What is kept of a call. `error`: the kind of its refusal; None if it was done."""
     arguments = {name: value for name, value in invocation.arguments.items() if name != "idempotency_key"}
     ids = Ids()
     ids.look_at(arguments)

@@ -58,7 +58,7 @@ class Call:
     def entry(self, answer: dict[str, Any]) -> "AuditEntry":
         """What the audit log says of this call."""
         hashed = not self.tool.keeps_nothing
-        return audit.entry(self.invocation, self.tool.name, answer, hashed, None, self.now)
+        return audit.entry_of(self.invocation, self.tool.name, answer, hashed=hashed, now=self.now)
 
     @property
     def session(self) -> "Session":
@@ -100,6 +100,8 @@ class Tool:
     scope: Scope
     keeps_nothing: bool = False
     is_shared: bool = False
+    is_audited: bool = True
+    """Its writes leave a row in the audit log."""
 
     @property
     def name(self) -> str:
@@ -171,11 +173,13 @@ class Toolset:
         idempotent: bool = False,
         keeps_nothing: bool = False,
         is_shared: bool = False,
+        is_audited: bool = True,
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         """Declare a tool that changes something; it takes an idempotency_key. `destructive`: it can't be undone;
         `idempotent`: the same call twice has the effect of one. `keeps_nothing`: it opens its transactions by itself,
         and neither its answer nor a hash of its arguments is kept under the key: repeating it must be safe by itself.
         `is_shared`: without a key, calls at the same time share a transaction of App's, and the tool gets none.
+        `is_audited`: off for the small steps of those who work on the queue and the cache, which no log could hold.
         """
         return self._declare(
             title,
@@ -184,6 +188,7 @@ class Toolset:
             idempotent=idempotent,
             keeps_nothing=keeps_nothing,
             is_shared=is_shared,
+            is_audited=is_audited,
         )
 
     def _declare(
@@ -195,6 +200,7 @@ class Toolset:
         idempotent: bool,
         keeps_nothing: bool = False,
         is_shared: bool = False,
+        is_audited: bool = False,
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
         def declare(
             function: Callable[Concatenate[Call, Arguments], Result],
@@ -211,6 +217,7 @@ class Toolset:
                     scope,
                     keeps_nothing,
                     is_shared,
+                    is_audited,
                 )
             )
             return function
@@ -282,6 +289,8 @@ def _run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any]
 
     if tool.keeps_nothing or ((tool.is_local or tool.is_shared) and key is None):
         answer = tool.function(begin(None), **arguments).model_dump(mode="json")
+        if tool.is_local and tool.is_audited:
+            audit.done_apart(app, invocation=invocation, tool=tool.name, answer=answer)
     elif tool.is_local:
         # Once, without the retries of `run`: what the local store has done is not undone with the transaction.
         with app.database().transaction(tool.name) as session:
@@ -294,7 +303,7 @@ def _run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any]
 
 
 def _note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> None:
-    if not tool.read_only and not tool.is_local:
+    if tool.is_audited:
         audit.refused(app, invocation=invocation, tool=tool.name, hashed=not tool.keeps_nothing, error=error)
 
 
@@ -308,7 +317,7 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
     answer = tool.function(call, **arguments).model_dump(mode="json")
     if key is not None:
         services.idempotency.keep(call.session, key=key, response=answer)
-    if not tool.read_only:
+    if tool.is_audited:
         call.note(call.session, answer)
     return answer
 

@@ -1,5 +1,6 @@
 """Who calls, what they may do, and what is kept of what they did."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,8 @@ class Scope(StrEnum):
 ACTOR_LOCAL = "local"
 ACTOR_STDIO = "stdio"
 ACTOR_DEFAULT_TOKEN = "default"  # noqa: S105  the name of SALES_AUTOMATION_TOKEN, not what stands in it
-RESERVED_ACTORS = (ACTOR_DEFAULT_TOKEN, ACTOR_LOCAL, ACTOR_STDIO)
+ACTOR_WORKER = "worker"
+RESERVED_ACTORS = (ACTOR_DEFAULT_TOKEN, ACTOR_LOCAL, ACTOR_STDIO, ACTOR_WORKER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
 )
 _NOUNS = frozenset(_FIELDS.values())
 IDS_OF_A_KIND = 20
+_JOB = re.compile(r"job_[0-9]{1,20}")
 
 
 class Ids:
@@ -109,7 +112,11 @@ def _id(value: object) -> str | None:
     """The id in its usual form. A row that was refused may hold anything under that name, and is not kept."""
     if isinstance(value, UUID):
         return str(value)
+    if not isinstance(value, str):
+        return None
+    if _JOB.fullmatch(value):
+        return value
     try:
-        return str(UUID(value)) if isinstance(value, str) else None
+        return str(UUID(value))
     except ValueError:
         return None

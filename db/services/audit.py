@@ -31,24 +31,24 @@ def digest(arguments: Mapping[str, Any]) -> bytes:
 # Keyed where it is written, so that the key never leaves the database: whoever reads the log alone can't try guesses.
 _INSERT = text(f"""
     INSERT INTO audit_log (id, at, actor, tool, request_id, arguments_digest, ids, is_cut, outcome, error)
-    SELECT g.id, g.at, g.actor, g.tool, g.request_id, sha256(k.value || decode(g.digest, 'hex')), g.ids, g.is_cut,
-           g.outcome, g.error
-    FROM secrets k CROSS JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
+    SELECT a.id, a.at, a.actor, a.tool, a.request_id, sha256(k.value || decode(a.digest, 'hex')), a.ids, a.is_cut,
+           a.outcome, a.error
+    FROM secrets k CROSS JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
         id uuid, at timestamptz, actor text, tool text, request_id text, digest text, ids jsonb, is_cut bool,
         outcome text, error text)
     WHERE k.name = '{SECRET_NAME}'
-    RETURNING id
+    RETURNING audit_log.id
 """)
 
 
 def write(session: Session, *, entries: Sequence[AuditEntry]) -> None:
-    """Add a row each."""
+    """Add a row for each entry, in one statement."""
     if not entries:
         return
-    rows = [_row(id_, entry) for id_, entry in zip(new_ids(len(entries)), entries, strict=True)]
-    if session.execute(_INSERT, rows_parameter(rows)).first() is None:
+    parameter = rows_parameter([_row(id_, each) for id_, each in zip(new_ids(len(entries)), entries, strict=True)])
+    if session.execute(_INSERT, parameter).first() is None:
         make_secret(session, SECRET_NAME)
-        session.execute(_INSERT, rows_parameter(rows))
+        session.execute(_INSERT, parameter)
 
 
 def _row(id_: UUID, entry: AuditEntry) -> dict[str, Any]:

@@ -20,6 +20,9 @@ class Limit:
         self._burst = max(burst, 1.0)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._buckets)
+
     def take(self, key: str, now: float) -> float:
         """Use one; 0 if it was there, else the seconds until it will be."""
         if self._rate <= 0:

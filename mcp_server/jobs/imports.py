@@ -8,10 +8,13 @@ from pydantic import ValidationError, model_validator
 from pydantic_core import to_json
 
 from db import services
+from db.domain.access import ACTOR_WORKER, Caller
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import InvalidInput
 from db.domain.jobs import MAX_PAYLOAD_BYTES
 from db.domain.states import EnrollVerdict
+from mcp_server import audit
+from mcp_server.caller import Invocation
 from mcp_server.jobs.base import Work
 from mcp_server.jobs.table import parse, read_allowed
 from mcp_server.schemas.base import Given, explain
@@ -77,6 +80,8 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
     key = f"import:{work.job.id}:{work.job.created_at.isoformat()}:{start}"
     request = services.idempotency.fingerprint({"rows": rows, "campaign_id": str(campaign_id)})
     now = work.app.clock()
+    about = {"job_id": work.job.id, **({"campaign_id": campaign_id} if campaign_id else {})}
+    invocation = Invocation(Caller(ACTOR_WORKER, frozenset()), about, work.job.id)
 
     def once(session: "Session") -> dict[str, Any]:
         earlier = services.idempotency.replay(session, key=key, tool="import", request_hash=request)
@@ -84,6 +89,8 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
             return earlier
         answer = _take_in(session, campaign_id, start + 1, rows, now)
         services.idempotency.keep(session, key=key, response=answer)
+        entry = audit.entry_of(invocation, "import", {}, hashed=False, now=now)
+        services.audit.write(session, entries=[entry])
         return answer
 
     return work.app.run("import chunk", once)

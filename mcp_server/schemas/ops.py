@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class AuditLine(Answer):
     at: datetime
     actor: Annotated[
-        str, Field(description="The name of the token; default for the one of the settings; stdio; local.")
+        str, Field(description="The name of the token; default for the one of the settings; stdio, local, worker.")
     ]
     tool: str
     outcome: AuditOutcome

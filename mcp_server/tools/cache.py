@@ -23,7 +23,7 @@ def cache_get(call: Call, namespace: Namespace, key: Key) -> CacheGetAnswer:
     return CacheGetAnswer.model_validate({"hit": True, **entry._asdict()})
 
 
-@cache.write("Put into the cache", idempotent=True)
+@cache.write("Put into the cache", is_audited=False, idempotent=True)
 def cache_set(
     call: Call,
     namespace: Namespace,
@@ -35,7 +35,7 @@ def cache_set(
     return CacheSetAnswer(expires_at=call.cache.set(namespace, key, value, ttl_seconds=ttl_seconds, now=call.now))
 
 
-@cache.write("Delete from the cache", destructive=True, idempotent=True)
+@cache.write("Delete from the cache", is_audited=False, destructive=True, idempotent=True)
 def cache_delete(call: Call, namespace: Namespace, key: Key | None = None) -> CacheDeleteAnswer:
     """Delete one cached value, or without key all of a namespace."""
     return CacheDeleteAnswer(deleted=call.cache.delete(namespace, key))

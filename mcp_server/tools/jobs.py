@@ -81,7 +81,7 @@ def list_jobs(
     return JobList(jobs=[shape.model_validate(job) for job in page.jobs], next_cursor=page.next_cursor)
 
 
-@jobs.write("Claim a job")
+@jobs.write("Claim a job", is_audited=False)
 def claim_job(
     call: Call,
     worker_id: WorkerId,
@@ -97,7 +97,7 @@ def claim_job(
     return ClaimAnswer(job=None if job is None else ClaimedJobOut.model_validate(job))
 
 
-@jobs.write("Keep a job", idempotent=True)
+@jobs.write("Keep a job", is_audited=False, idempotent=True)
 def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: JsonValue = None) -> HeartbeatAnswer:
     """Begin the lease of your job anew, and note its progress (at most 16 KiB of JSON).
 
@@ -107,14 +107,14 @@ def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: 
     return HeartbeatAnswer.model_validate(beat)
 
 
-@jobs.write("Complete a job")
+@jobs.write("Complete a job", is_audited=False)
 def complete_job(call: Call, job_id: JobId, lease_token: LeaseToken, result: JsonValue = None) -> JobAnswer:
     """Report your job done; result is at most 1 MiB of JSON. A lost lease is refused and changes nothing."""
     call.jobs.complete(job_id, lease_token, result=result, now=call.now)
     return _detail(call, job_id)
 
 
-@jobs.write("Fail a job")
+@jobs.write("Fail a job", is_audited=False)
 def fail_job(call: Call, job_id: JobId, lease_token: LeaseToken, error: ErrorText, retry: bool = True) -> JobAnswer:
     """Report that your job did not work out: it comes back after a pause, up to its max_attempts; then it is failed.
 

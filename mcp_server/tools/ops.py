@@ -30,14 +30,16 @@ def list_audit(
     until: Moment | None = None,
     tool: Annotated[Line | None, Field(min_length=1, max_length=TOOL_NAME_MAX)] = None,
     actor: Annotated[
-        Line | None, Field(min_length=1, max_length=TOKEN_NAME_MAX, description="A token's name, stdio or local.")
+        Line | None,
+        Field(min_length=1, max_length=TOKEN_NAME_MAX, description="A token's name, default, stdio, local or worker."),
     ] = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> AuditList:
     """List who wrote what, latest first: done or refused, with the ids concerned and a keyed hash of the arguments.
 
-    Reading is not kept, nor is what jobs and cache hold: a job has a history of its own (get_job).
+    What the worker imports stands under import. Reading is not kept, nor is work on the queue and the cache: a job has
+    a history of its own (get_job).
     """
     check_range(since, until)
     page = services.audit.list_(

@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("char_length(name) BETWEEN 1 AND 100", name=op.f("ck_access_tokens_name_length")),
         sa.CheckConstraint(
-            "name NOT IN ('default', 'local', 'stdio')", name=op.f("ck_access_tokens_name_not_reserved")
+            "name NOT IN ('default', 'local', 'stdio', 'worker')", name=op.f("ck_access_tokens_name_not_reserved")
         ),
         sa.CheckConstraint(
             "scopes <@ ARRAY['read', 'write', 'ops'] AND cardinality(scopes) > 0",

@@ -357,7 +357,7 @@ RELATIONS = [
     *(check("webhook_deliveries", "counts", **{column: -1}) for column in EVENT_COUNTS),
     check("access_tokens", "scopes", scopes=[]),
     check("access_tokens", "scopes", scopes=["read", "everything"]),
-    *(check("access_tokens", "name_not_reserved", name=name) for name in ("default", "local", "stdio")),
+    *(check("access_tokens", "name_not_reserved", name=name) for name in ("default", "local", "stdio", "worker")),
     check("audit_log", "error_when_refused", outcome="refused"),
     check("audit_log", "error_when_refused", error="Refused"),
 ]

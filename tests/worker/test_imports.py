@@ -94,7 +94,10 @@ def test_rows_are_taken_in_enrolled_and_judged(app: App, database: Database) -> 
     assert {row["row"]: row["status"] for row in result["rows"]} == {2: "invalid", 3: "already_enrolled"}
     with database.transaction("look") as session:
         rows = session.execute(text("SELECT first_name, attributes ->> 'plan' FROM contacts ORDER BY email")).all()
+        noted = session.execute(text("SELECT actor, tool, outcome, ids, request_id FROM audit_log")).one()
     assert [tuple(row) for row in rows] == [("Al", None), ("Zoë", "gold")]
+    assert noted[:3] == ("worker", "import", "ok")
+    assert noted.ids == {"job": [noted.request_id], "campaign": [str(scene.campaign_id)]}
 
 
 def test_a_file_is_read_from_an_allowed_directory_alone(app: App, tmp_path: Path) -> None:

@@ -1,0 +1,173 @@
+"""How the server is: /metrics for Prometheus, and get_health with the same facts."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from mcp.client import Client
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from db.domain.access import Scope
+from db.embedded.locks import wait_until
+from db.postgres.database import Database
+from mcp_server import health
+from mcp_server.app import App
+from mcp_server.server import build_server
+from mcp_server.settings import Settings
+from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState, Tally
+from tests.server.conftest import call, new_campaign, refusal
+from tests.server.test_tokens import bearer, new_token
+from tests.server.test_transports import TOKEN, http_server
+
+pytestmark = pytest.mark.anyio
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def scrape(base: str, token: str | None = None) -> Samples:
+    answer = httpx.get(f"{base}/metrics", headers=bearer(token) if token else {})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name.removeprefix("sales_automation_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def named(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return name, tuple(sorted(labels.items()))
+
+
+async def use(client: Client) -> None:
+    """Two events of one provider, one of them twice, one of nobody; a refusal; and a job."""
+    scene = await new_campaign(client, people=1, start=True)
+    event: dict[str, Any] = {"event_type": "opened", "channel": "email", "provider": "ses"}
+    known = {**event, "enrollment_id": scene["enrollment_ids"][0], "provider_event_id": "e1"}
+    await call(client, "record_events", events=[known, known, {**event, "provider_message_id": "unknown"}])
+    await refusal(client, "start_campaign", campaign_id=scene["template_id"])
+    await call(client, "create_job", type="enrichment", parameters={})
+
+
+async def test_metrics_tell_what_happened(database_url: str, tmp_path: Path) -> None:
+    with http_server(database_url, "--no-worker", SALES_AUTOMATION_HOME=str(tmp_path)) as base:
+        async with Client(f"{base}/mcp") as client:
+            await use(client)
+        found = scrape(base)
+        again = scrape(base)
+    for verdict in ("recorded", "duplicate", "orphaned"):
+        assert found[named("events_total", provider="ses", verdict=verdict)] == 1, verdict
+    assert found[named("tool_call_seconds_count", tool="record_events", outcome="ok")] == 1
+    assert found[named("tool_call_seconds_count", tool="start_campaign", outcome="refused")] == 1
+    assert found[named("tool_call_seconds_bucket", tool="record_events", outcome="ok", le="+Inf")] == 1
+    assert found[named("tool_call_seconds_sum", tool="record_events", outcome="ok")] > 0
+    assert found[named("orphaned_events_waiting")] == 1
+    assert found[named("jobs", status="pending")] == 1
+    assert found[named("database_up")] == 1
+    assert found[named("pool_connections_limit")] == 15
+    assert found[named("pool_waiting")] == 0
+    assert found[named("process_resident_memory_bytes")] > 1e6
+    assert again[named("events_total", provider="ses", verdict="recorded")] == 1
+
+
+async def test_get_health_tells_the_same(client: Client) -> None:
+    await use(client)
+    answer = await call(client, "get_health")
+    assert (answer["status"], answer["database"]) == ("ok", "ok")
+    assert {(row["provider"], row["verdict"]): row["count"] for row in answer["events"]} == {
+        ("ses", "recorded"): 1,
+        ("ses", "duplicate"): 1,
+        ("ses", "orphaned"): 1,
+    }
+    calls = {(row["tool"], row["outcome"]): row for row in answer["calls"]}
+    assert calls["record_events", "ok"]["calls"] == 1
+    assert calls["record_events", "ok"]["p95_seconds"] in BUCKETS
+    assert calls["start_campaign", "refused"]["calls"] == 1
+    assert (answer["orphans_waiting"], answer["jobs"]["pending"]) == (1, 1)
+    assert answer["pool"]["limit"] == 15
+
+
+def test_metrics_need_the_scope_ops(database: Database, database_url: str) -> None:
+    reader, operator = new_token(database, "reader", Scope.READ), new_token(database, "operator", Scope.OPS)
+    with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
+        assert httpx.get(f"{base}/metrics").status_code == 401
+        refused = httpx.get(f"{base}/metrics", headers=bearer(reader))
+        assert refused.status_code == 403
+        assert "scope ops" in refused.json()["message"]
+        found = scrape(base, operator)
+        assert found[named("refused_requests_total", part="auth", reason="unauthorized")] == 1
+        assert scrape(base, TOKEN)[named("database_up")] == 1
+
+
+async def test_names_from_outside_do_not_make_metrics_without_end(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    async with Client(build_server(app)) as client:
+        for number in range(3):
+            result = await client.call_tool(f"no_such_tool_{number}", {})
+            assert result.is_error
+    assert [(tool, sum(latency.counts)) for (tool, _), latency in app.telemetry.calls().items()] == [("unknown", 3)]
+    tally = Tally()
+    for number in range(300):
+        tally.add(f"provider {number}", "recorded")
+    assert len(tally.counts()) == 101
+    assert tally.counts()["other", "recorded"] == 200
+
+
+async def test_who_waits_for_a_connection_is_seen(make_app: Callable[..., App], database: Database) -> None:
+    app = make_app(pool_size=1, pool_overflow=0)
+    taken, leave = Event(), Event()
+
+    def hold() -> None:
+        with app.database().transaction("hold") as session:
+            session.execute(text("SELECT 1"))
+            taken.set()
+            leave.wait(30)
+
+    def wait() -> None:
+        app.run("wait", lambda session: session.execute(text("SELECT 1")))
+
+    holder, waiter = Thread(target=hold), Thread(target=wait)
+    holder.start()
+    assert taken.wait(30)
+    waiter.start()
+    try:
+        assert wait_until(lambda: app.database().pool_state().waiting == 1, 20)
+        state = app.database().pool_state()
+        assert (state.in_use, state.idle, state.limit) == (1, 0, 1)
+    finally:
+        leave.set()
+        holder.join()
+        waiter.join()
+    assert app.database().pool_state() == (0, 1, 1, 0)
+
+
+async def test_slow_queries_are_counted(make_app: Callable[..., App]) -> None:
+    app = make_app(slow_query_seconds=0.05)
+    app.run("slow", lambda session: session.execute(text("SELECT pg_sleep(0.1)")))
+    assert health.facts(app).slow_queries == 1
+
+
+async def test_health_is_answered_without_a_database(tmp_path: Path) -> None:
+    app = App(
+        Settings.model_validate(
+            {"database_url": "postgresql://nobody@127.0.0.1:1/x", "home": tmp_path, "start_attempts": 1}
+        )
+    )
+    try:
+        async with Client(build_server(app)) as client:
+            first = await call(client, "get_health")
+            assert first["status"] == "degraded"
+            assert first["database"] in ("starting", "unavailable")
+            await refusal(client, "list_campaigns")
+            later = await call(client, "get_health")
+        assert later["database"] == DatabaseState.UNAVAILABLE
+        assert "orphans_waiting" not in later
+        assert later["jobs"]["pending"] == 0
+        assert {row["outcome"] for row in later["calls"] if row["tool"] == "list_campaigns"} == {CallOutcome.REFUSED}
+    finally:
+        await asyncio.to_thread(app.close)

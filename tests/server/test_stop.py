@@ -1,0 +1,90 @@
+"""SIGTERM under load: what is in flight is finished, what is new is refused, and nothing acknowledged is lost."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+import anyio
+import httpx2 as httpx
+import pytest
+from anyio import to_thread
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from sqlalchemy import text
+
+from db.postgres.database import Database
+from tests.server.conftest import new_campaign
+from tests.server.test_transports import COMMAND, environment
+from tests.services.scene import assert_counters_are_exact
+
+pytestmark = pytest.mark.anyio
+
+CLIENTS = 8
+BEFORE_THE_END = 60
+
+
+@contextmanager
+def server(database_url: str) -> Generator[tuple[subprocess.Popen[str], str]]:
+    """A server process and its base URL; it is the test that ends it."""
+    command = [*COMMAND, "serve", "--transport", "streamable-http", "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url), text=True)
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "listening on" in line)
+        yield process, line.split("listening on ")[1].split(" ")[0]
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_every_acknowledged_event_outlives_sigterm(database: Database, database_url: str, era: str) -> None:
+    acknowledged: list[str] = []
+    enough = anyio.Event()
+
+    async def send(base: str, enrollment_id: str, name: int) -> None:
+        async with (
+            httpx.AsyncClient(timeout=20) as http,
+            Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=era) as client,
+        ):
+            for number in range(100_000):
+                id_ = f"{name}-{number}"
+                event = {
+                    "event_type": "opened",
+                    "channel": "email",
+                    "enrollment_id": enrollment_id,
+                    "provider_event_id": id_,
+                }
+                answer = await client.call_tool("record_event", {"event": event})
+                if answer.is_error:
+                    return
+                acknowledged.append(id_)
+                if len(acknowledged) >= BEFORE_THE_END:
+                    enough.set()
+
+    async def send_until_the_end(base: str, enrollment_id: str, name: int) -> None:
+        with suppress(httpx.HTTPError, MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError, ExceptionGroup):
+            await send(base, enrollment_id, name)
+
+    code: int | None = None
+    with server(database_url) as (process, base):
+        async with Client(f"{base}/mcp") as client:
+            scene = await new_campaign(client, people=CLIENTS, start=True)
+        with anyio.fail_after(120):
+            async with anyio.create_task_group() as senders:
+                for name, enrollment_id in enumerate(scene["enrollment_ids"]):
+                    senders.start_soon(send_until_the_end, base, enrollment_id, name)
+                await enough.wait()
+                os.kill(process.pid, signal.SIGTERM)
+                code = await to_thread.run_sync(process.wait)
+                senders.cancel_scope.cancel()
+    assert code == 0
+    with database.transaction("look") as session:
+        kept = session.scalars(text("SELECT provider_event_id FROM campaign_events")).all()
+    assert len(acknowledged) >= BEFORE_THE_END
+    assert set(acknowledged) <= set(kept)
+    assert len(kept) == len(set(kept)) <= len(acknowledged) + CLIENTS
+    assert_counters_are_exact(database)

@@ -1,0 +1,320 @@
+"""Bearer tokens: made and ended on the command line, held to their scopes, their rate and their sessions over HTTP."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from mcp.client import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from sqlalchemy import text
+
+from db.domain.access import Scope
+from db.domain.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
+from db.embedded.locks import wait_until
+from db.postgres.database import Database
+from db.services import tokens
+from mcp_server.app import App
+from mcp_server.http.keeper import DEFAULT, KEPT_SECONDS, Keeper
+from mcp_server.toolsets import TOOLSETS
+from tests.server.conftest import NOW, call, new_campaign, refusal
+from tests.server.test_stdio import INITIALIZE
+from tests.server.test_transports import ERAS, TOKEN, environment, http_server, run
+
+pytestmark = pytest.mark.anyio
+
+PING: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+
+
+def new_token(database: Database, name: str, *scopes: Scope, expires_at: datetime | None = None) -> str:
+    _, plain = database.run(
+        "token", lambda session: tokens.create(session, name=name, scopes=scopes, expires_at=expires_at)
+    )
+    return plain
+
+
+def revoke(database: Database, name: str) -> None:
+    database.run("revoke", lambda session: tokens.revoke(session, name_or_id=name, now=NOW))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def status(base: str, token: str | None, path: str = "/mcp", **headers: str) -> int:
+    held = bearer(token) if token else {}
+    return httpx.post(f"{base}{path}", headers={**ACCEPT, **held, **headers}, json=INITIALIZE).status_code
+
+
+@asynccontextmanager
+async def connected(base: str, token: str, how: str) -> AsyncGenerator[Client]:
+    """A client of Streamable HTTP in either era, or of SSE."""
+    if how == "sse":
+        async with Client(sse_client(f"{base}/sse", headers=bearer(token))) as client:
+            yield client
+        return
+    async with (
+        httpx.AsyncClient(headers=bearer(token)) as http,
+        Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=how) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("how", [*ERAS, "sse"])
+async def test_a_token_does_what_its_scopes_say_and_nothing_else(
+    database: Database, database_url: str, how: str
+) -> None:
+    reader = new_token(database, "reader", Scope.READ)
+    writer = new_token(database, "writer", Scope.WRITE)
+    operator = new_token(database, "operator", Scope.OPS)
+    with http_server(database_url) as base:
+        async with connected(base, reader, how) as client:
+            await call(client, "list_campaigns")
+            for tool in ("create_template", "record_event"):
+                said = await refusal(client, tool, **ARGUMENTS[tool])
+                assert "needs the scope write" in said
+                assert "this token has read" in said
+            assert "needs the scope ops" in await refusal(client, "list_audit")
+        async with connected(base, writer, how) as client:
+            await call(client, "create_template", **ARGUMENTS["create_template"])
+            assert "needs the scope read" in await refusal(client, "list_templates")
+        async with connected(base, operator, how) as client:
+            records = (await call(client, "list_audit"))["records"]
+            assert "needs the scope read" in await refusal(client, "list_templates")
+    assert [(each["actor"], each["tool"], each["outcome"]) for each in records] == [
+        ("writer", "create_template", "ok"),
+        ("reader", "record_event", "refused"),
+        ("reader", "create_template", "refused"),
+    ]
+    assert [each.get("error") for each in records] == [None, "MissingScope", "MissingScope"]
+
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "create_template": {
+        "name": "T",
+        "type": "email",
+        "email_steps": [{"step_number": 1, "subject": "Hello", "body": "Good morning, all"}],
+    },
+    "record_event": {"event": {"event_type": "opened", "channel": "email", "provider_message_id": "m1"}},
+}
+
+
+def test_every_tool_has_the_scope_that_its_kind_asks_for() -> None:
+    for toolset in TOOLSETS:
+        for tool in toolset.tools:
+            usual = Scope.READ if tool.read_only else Scope.WRITE
+            assert tool.scope is (Scope.OPS if toolset.name == "ops" else usual), tool.name
+
+
+async def test_the_token_of_the_settings_may_do_everything(database: Database, database_url: str) -> None:
+    with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
+        async with connected(base, TOKEN, "auto") as client:
+            await new_campaign(client)
+            records = (await call(client, "list_audit"))["records"]
+        assert {each["actor"] for each in records} == {"default"}
+        assert httpx.get(f"{base}/metrics", headers=bearer(TOKEN)).status_code == 200
+
+
+async def test_the_request_id_of_the_client_is_kept_unless_it_could_tell_of_a_person(
+    database: Database, database_url: str
+) -> None:
+    with http_server(database_url) as base:
+        for given in ("order-66", "ann@example.com"):
+            async with (
+                httpx.AsyncClient(headers={"X-Request-Id": given}) as http,
+                Client(streamable_http_client(f"{base}/mcp", http_client=http)) as client,
+            ):
+                await call(client, "create_template", **ARGUMENTS["create_template"])
+                row = (await call(client, "list_audit"))["records"][0]
+                assert row["actor"] == "local"
+                assert (row["request_id"] == given) is (given == "order-66")
+
+
+@pytest.mark.parametrize("how", ["legacy", "sse"])
+async def test_a_session_is_of_no_use_to_another_token(database: Database, database_url: str, how: str) -> None:
+    mine, other = new_token(database, "mine", Scope.READ), new_token(database, "other", Scope.READ)
+    with http_server(database_url) as base:
+        async with httpx.AsyncClient(headers={**ACCEPT, **bearer(mine)}, base_url=base) as http:
+            if how == "sse":
+                async with http.stream("GET", "/sse") as stream:
+                    lines = stream.aiter_lines()
+                    place = await anext(_first_data(lines))
+                    assert (await http.post(place, json=PING, headers=bearer(other))).status_code == 404
+                    assert (await http.post(place, json=PING)).status_code == 202
+                return
+            opened = await http.post("/mcp", json=INITIALIZE)
+            session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+            assert (await http.post("/mcp", json=PING, headers={**session, **bearer(other)})).status_code == 404
+            assert (await http.post("/mcp", json=PING, headers=session)).status_code == 200
+
+
+async def _first_data(lines: Any) -> AsyncGenerator[str]:
+    async for line in lines:
+        if line.startswith("data: "):
+            yield line.removeprefix("data: ")
+            return
+
+
+def test_a_token_is_made_listed_and_revoked_on_the_command_line(database: Database, database_url: str) -> None:
+    env = environment(database_url)
+    with http_server(database_url) as base:
+        assert status(base, None) == 200
+        made = run("tokens", "create", "agent", "--scope", "read", "--scope", "write", env=env)
+        assert made.returncode == 0, made.stderr
+        token = made.stdout.strip()
+        assert "\n" not in token
+        assert len(token) > 40
+        assert wait_until(lambda: status(base, None) == 401, KEPT_SECONDS + 5)
+        assert status(base, token) == 200
+        listed = run("tokens", "list", env=env)
+        assert "read,write" in listed.stdout
+        assert "active" in listed.stdout
+        assert token not in listed.stdout + listed.stderr
+        assert run("tokens", "revoke", "agent", env=env).returncode == 0
+        assert wait_until(lambda: status(base, token) == 401, KEPT_SECONDS + 5)
+        assert status(base, None) == 401
+    assert "revoked" in run("tokens", "list", env=env).stdout
+    with database.transaction("look") as session:
+        kept = session.execute(text("SELECT name, token_hash, last_used_at FROM access_tokens")).one()
+    assert kept.token_hash == tokens.hash_of(token)
+    assert kept.last_used_at is not None
+
+
+def test_what_is_wrong_with_a_command_is_said_in_one_line(database: Database, database_url: str) -> None:
+    env = environment(database_url)
+    new_token(database, "agent", Scope.READ)
+    for arguments, reason in (
+        (("create", "agent", "--scope", "read"), "already"),
+        (("create", "stdio", "--scope", "read"), "name"),
+        (("revoke", "nobody"), "nobody"),
+    ):
+        result = run("tokens", *arguments, env=env)
+        assert result.returncode == 2
+        assert reason in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert result.stdout == ""
+
+
+def test_another_address_is_served_with_a_stored_token(database: Database, database_url: str) -> None:
+    token = new_token(database, "agent", Scope.READ)
+    with http_server(database_url, "--host", "0.0.0.0") as base:
+        here = base.replace("0.0.0.0", "127.0.0.1")
+        assert status(here, token) == 200
+        assert status(here, None) == 401
+    revoke(database, "agent")
+    result = run("serve", "--transport", "sse", "--port", "0", "--host", "0.0.0.0", env=environment(database_url))
+    assert result.returncode == 2
+    assert "tokens create" in result.stderr
+
+
+def test_a_server_that_had_a_token_does_not_open_when_it_ends(database: Database, database_url: str) -> None:
+    new_token(database, "agent", Scope.READ)
+    revoke(database, "agent")
+    with http_server(database_url) as base:
+        assert status(base, None) == 401
+
+
+def test_a_token_that_calls_too_often_is_told_when_to_come_again(database: Database, database_url: str) -> None:
+    mine, other = new_token(database, "mine", Scope.READ), new_token(database, "other", Scope.READ)
+    with http_server(database_url, SALES_AUTOMATION_RATE_LIMIT="0.1") as base:
+        assert status(base, mine) == 200
+        answer = httpx.post(f"{base}/mcp", headers={**ACCEPT, **bearer(mine)}, json=INITIALIZE)
+        assert answer.status_code == 429
+        assert 1 <= int(answer.headers["retry-after"]) <= 10
+        assert status(base, other) == 200
+
+
+def test_wrong_tokens_are_held_up_and_right_ones_from_there_are_not(database: Database, database_url: str) -> None:
+    mine = new_token(database, "mine", Scope.READ)
+    with http_server(database_url, SALES_AUTOMATION_FAILED_AUTH_LIMIT="3") as base:
+        assert [status(base, "wrong") for _ in range(5)] == [401, 401, 401, 429, 429]
+        assert status(base, None) == 429
+        assert status(base, mine) == 200
+
+
+def test_host_and_origin_are_checked_on_every_route_that_holds_data(database_url: str) -> None:
+    with http_server(database_url) as base:
+        for headers, refused in (({"Host": "evil.example.com"}, 421), ({"Origin": "http://evil.example.com"}, 403)):
+            for path in ("/sse", "/metrics"):
+                assert httpx.get(f"{base}{path}", headers=headers).status_code == refused, path
+            for path in ("/mcp", "/messages/?session_id=0123456789abcdef0123456789abcdef"):
+                assert httpx.post(f"{base}{path}", headers={**ACCEPT, **headers}, json=PING).status_code == refused, (
+                    path
+                )
+
+
+class Clock:
+    """Monotonic seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def test_a_revoked_token_holds_for_ten_seconds_at_most(database: Database, make_app: Callable[..., App]) -> None:
+    clock = Clock()
+    token = new_token(database, "agent", Scope.READ, Scope.OPS)
+    keeper = Keeper(make_app(), default=None, is_loopback=True, monotonic=clock)
+    found = await keeper.find(token)
+    assert found is not None
+    assert (found.name, found.scopes) == ("agent", {Scope.READ, Scope.OPS})
+    revoke(database, "agent")
+    clock.seconds += KEPT_SECONDS - 0.1
+    assert await keeper.find(token) == found
+    clock.seconds += 0.1
+    assert await keeper.find(token) is None
+    assert not await keeper.is_open()
+
+
+async def test_a_token_ends_at_its_moment_even_while_it_is_kept(
+    database: Database, make_app: Callable[..., App]
+) -> None:
+    app = make_app()
+    token = new_token(database, "agent", Scope.READ, expires_at=NOW + timedelta(seconds=3))
+    keeper = Keeper(app, default=None, is_loopback=True)
+    assert await keeper.find(token) is not None
+    app.clock = lambda: NOW + timedelta(seconds=3)
+    assert await keeper.find(token) is None
+
+
+async def test_requests_do_not_ask_the_database_each(database: Database, make_app: Callable[..., App]) -> None:
+    clock = Clock()
+    app = make_app()
+    token = new_token(database, "agent", Scope.READ)
+    keeper = Keeper(app, default=TOKEN, is_loopback=True, monotonic=clock)
+    assert await keeper.find(token) is not None
+    app.close()  # from here on every look at the database fails
+    assert [await keeper.find(each) is not None for each in (token, TOKEN) * 50] == [True] * 100
+    clock.seconds += KEPT_SECONDS
+    assert await keeper.find(TOKEN) == DEFAULT
+    with pytest.raises(StoreUnavailable):
+        await keeper.find(token)
+
+
+async def test_a_loopback_server_stays_open_while_the_database_is_away(make_app: Callable[..., App]) -> None:
+    clock = Clock()
+    app = make_app()
+    keeper = Keeper(app, default=None, is_loopback=True, monotonic=clock)
+    assert await keeper.is_open()
+    app.close()
+    clock.seconds += 2 * KEPT_SECONDS
+    assert await keeper.is_open()
+    assert not await Keeper(app, default=None, is_loopback=False).is_open()
+
+
+def test_a_name_is_free_again_once_its_token_is_revoked(database: Database) -> None:
+    first = new_token(database, "agent", Scope.READ)
+    with pytest.raises(Conflict):
+        new_token(database, "agent", Scope.READ)
+    with pytest.raises(InvalidInput):
+        new_token(database, "other")
+    revoke(database, "agent")
+    with pytest.raises(NotFound):
+        revoke(database, "agent")
+    assert new_token(database, "agent", Scope.READ) != first
