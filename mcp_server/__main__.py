@@ -2,7 +2,6 @@
 
 import gc
 import signal
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,14 +10,20 @@ from typing import Annotated, Any
 
 import anyio
 import typer
-from pydantic import ValidationError
 
-from db.domain.errors import SalesAutomationError
 from mcp_server import logs
 from mcp_server.app import App
+from mcp_server.cli.lazy import LazyGroup
+from mcp_server.command import await_database, fail, settings_of
 from mcp_server.settings import Settings
 
-cli = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+cli = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    epilog="Exit codes: 0 done, 1 failed, 2 the command or what it was given can't be used, 3 done in part (import).",
+)
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -50,7 +55,7 @@ def serve(
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave import jobs to other processes.")] = False,
 ) -> None:
     """Serve MCP. Both HTTP transports answer at once: Streamable HTTP at /mcp, SSE at /sse."""
-    settings = _settings(
+    settings = settings_of(
         toolsets=toolsets,
         read_only=read_only or None,
         migrate=migrate or None,
@@ -67,7 +72,7 @@ def serve(
 @cli.command()
 def migrate(home: Annotated[Path | None, typer.Option(help="Directory of the embedded database.")] = None) -> None:
     """Bring the database (DATABASE_URL, or the embedded one) to this version's schema."""
-    settings = _settings(home=home, migrate=True)
+    settings = settings_of(home=home, migrate=True)
     logs.configure(settings.log_level)
     app = App(settings)
     try:
@@ -85,15 +90,6 @@ def demo(
     from mcp_server.demo.run import run_demo  # noqa: PLC0415  the server needs none of it
 
     raise typer.Exit(anyio.run(run_demo, contacts))
-
-
-def _settings(**arguments: Any) -> Settings:  # noqa: ANN401  any setting
-    try:
-        return Settings(**{name: value for name, value in arguments.items() if value is not None})
-    except ValidationError as error:
-        from mcp_server.schemas.base import explain  # noqa: PLC0415  needed for this message alone
-
-        raise _fail("; ".join(explain(error))) from None
 
 
 def _app(settings: Settings) -> App:
@@ -120,9 +116,9 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
     try:
         token = settings.bearer_token()
     except OSError as error:
-        raise _fail(f"The token file can't be read: {error.strerror}.") from None
+        raise fail(f"The token file can't be read: {error.strerror}.") from None
     if host not in LOOPBACK and token is None:
-        raise _fail(
+        raise fail(
             f"Listening on {host} needs a token: set SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, "
             "or listen on 127.0.0.1."
         )
@@ -134,16 +130,6 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
             serve_http(server, app, host=host, port=port, token=token)
     finally:
         app.close()
-
-
-def await_database(app: App) -> None:
-    """Return when the database is up; otherwise exit with 1, and the reason in one line on stderr."""
-    try:
-        app.database()
-    except SalesAutomationError as error:
-        if error is not app.failure:  # that one stands on stderr already
-            sys.stderr.write(f"sales-automation-mcp: {error}\n")
-        raise typer.Exit(1) from error
 
 
 @contextmanager
@@ -170,15 +156,10 @@ def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only 
 
         return build_server(app)
     except ValueError as error:
-        raise _fail(str(error)) from None
+        raise fail(str(error)) from None
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _fail(reason: str) -> typer.Exit:
-    sys.stderr.write(f"sales-automation-mcp: {reason}\n")
-    return typer.Exit(2)
 
 
 def main() -> None:

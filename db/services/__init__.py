@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from db.services import (
         templates as templates,
     )
+    from db.services import (
+        vitals as vitals,
+    )
 
 
 def __getattr__(name: str) -> ModuleType:
