@@ -1,11 +1,10 @@
 """What `doctor` looks at. Each check says what it found, and in one line what to do where that is not right."""
 
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -74,15 +73,15 @@ def run_checks(app: App) -> Iterator[Check]:
 
 def check_home(home: Path) -> Check:
     """Whether the directory, or the nearest one above it that exists, can be written to."""
-    there = next((path for path in (home, *home.parents) if path.exists()), home)
     advice = "Give this user the directory, or name another with --home or SALES_AUTOMATION_HOME."
-    if not there.is_dir():
-        return Check("home", Verdict.FAILED, f"{there} is not a directory", advice)
     try:
+        there = next((path for path in (home, *home.parents) if path.exists()), home)
+        if not there.is_dir():
+            return Check("home", Verdict.FAILED, f"{there} is not a directory", advice)
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        return Check("home", Verdict.FAILED, f"{there} can't be written to: {error.strerror}", advice)
+        return Check("home", Verdict.FAILED, f"{home} can't be written to: {error.strerror}", advice)
     return Check("home", Verdict.OK, f"{home} is writable" if there == home else f"{home} can be made")
 
 
@@ -144,7 +143,8 @@ def check_encryption(app: App) -> Check:
         return Check("database TLS", Verdict.OK, f"sslmode {mode}")
     used = ""
     if app.is_up:
-        used = ", used" if app.run("doctor", services.vitals.look, read_only=True).is_encrypted else ", not used"
+        with suppress(SalesAutomationError):  # it went away since the last check
+            used = ", used" if app.run("doctor", services.vitals.look, read_only=True).is_encrypted else ", not used"
     advice = "Set SALES_AUTOMATION_DATABASE_SSLMODE=verify-full, or require."
     return Check("database TLS", Verdict.WARNING, f"not demanded{used} (sslmode {mode or 'prefer'})", advice)
 
@@ -195,11 +195,19 @@ def check_local(app: App) -> Iterator[Check]:
 def check_imports(settings: Settings) -> Check:
     """Whether the directories that jobs may read from are there."""
     folders = [folder.expanduser() for folder in settings.import_directories]
-    missing = [str(folder) for folder in folders if not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK))]
+    missing = [str(folder) for folder in folders if not _is_readable(folder)]
     if missing:
         advice = "Make them readable, or correct SALES_AUTOMATION_IMPORT_DIRECTORIES."
         return Check("import directories", Verdict.FAILED, f"can't be read: {_listed(missing)}", advice)
     return Check("import directories", Verdict.OK, _listed([str(folder) for folder in folders]))
+
+
+def _is_readable(folder: Path) -> bool:
+    try:
+        next(folder.iterdir(), None)
+    except OSError:
+        return False
+    return True
 
 
 def check_token(settings: Settings) -> Check:

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from mcp_server.cli.opening import EXIT_CODES, complain, failed
 from mcp_server.command import fail
 
 _SERVERS: Final = "mcpServers"
+_UV_CACHE: Final = ("archive-v", "environments-v")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 cli = typer.Typer(
@@ -55,7 +57,7 @@ def install(
 
     def change(text: str, servers: dict[str, Any]) -> str:
         entry: dict[str, Any] = dict(servers.get(name, {})) if isinstance(servers.get(name, {}), dict) else {}
-        entry.update(_command())
+        entry.update(command(Path(sys.executable)))
         if variables:
             known: Any = entry.get("env")
             entry["env"] = {**(cast("dict[str, Any]", known) if isinstance(known, dict) else {}), **variables}
@@ -95,13 +97,14 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
     return variables
 
 
-def _command() -> dict[str, Any]:
-    """How the client starts this very installation: it has no PATH of a shell to find it by."""
-    folder = Path(sys.executable).parent
-    script = folder / ("sales-automation-mcp.exe" if sys.platform == "win32" else "sales-automation-mcp")
+def command(python: Path) -> dict[str, Any]:
+    """How the client starts the installation of this interpreter: it has no PATH of a shell to find it by."""
+    if any(part.startswith(_UV_CACHE) for part in python.parts):  # where `uvx` runs it, and which it empties at times
+        return {"command": shutil.which("uvx") or "uvx", "args": ["sales-automation-mcp"]}
+    script = python.with_name("sales-automation-mcp.exe" if sys.platform == "win32" else "sales-automation-mcp")
     if script.is_file():
         return {"command": str(script), "args": []}
-    return {"command": sys.executable, "args": ["-m", "mcp_server"]}
+    return {"command": str(python), "args": ["-m", "mcp_server"]}
 
 
 def _edit(path: Path, change: Callable[[str, dict[str, Any]], str], *, dry_run: bool) -> bool:

@@ -33,9 +33,14 @@ def replacing(path: Path) -> Generator[BinaryIO]:
 
 def open_private(path: Path) -> BinaryIO:
     """Open for writing from the start, made for its owner alone if it is new."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    return _open(path, os.O_TRUNC)
 
 
 def open_new(path: Path) -> BinaryIO:
     """Make a file for its owner alone. FileExistsError if there is one."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    return _open(path, os.O_EXCL)
+
+
+def _open(path: Path, flag: int) -> BinaryIO:
+    flags = os.O_WRONLY | os.O_CREAT | flag | getattr(os, "O_BINARY", 0)  # without it Windows writes CR LF for LF
+    return os.fdopen(os.open(path, flags, 0o600), "wb")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mcp_server.cli.claude_desktop import command
 from mcp_server.cli.json_edit import parse, put, remove
 from tests.cli.running import Cli
 
@@ -159,6 +160,14 @@ def test_a_directory_without_permission_is_a_failure(offline: Cli, config: Path)
     config.parent.chmod(0o700)
     assert done.returncode == 1
     assert config.read_text("utf-8") == "{}"
+
+
+def test_the_client_gets_a_command_that_lasts(tmp_path: Path) -> None:
+    cached = command(tmp_path / "uv" / "archive-v0" / "xYz" / "bin" / "python")
+    assert Path(cached["command"]).name == "uvx"
+    assert cached["args"] == ["sales-automation-mcp"]
+    without_script = tmp_path / "bin" / "python"
+    assert command(without_script) == {"command": str(without_script), "args": ["-m", "mcp_server"]}
 
 
 TEXTS = [

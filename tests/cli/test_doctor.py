@@ -85,6 +85,17 @@ def test_tokens_that_are_short_lost_or_open_are_named(cli: Cli, tmp_path: Path) 
     assert checks(cli, 0, SALES_AUTOMATION_TOKEN_FILE=str(file))["token"]["verdict"] == "ok"
 
 
+def test_import_directories_that_are_not_there_are_named(cli: Cli, tmp_path: Path) -> None:
+    def set_to(folder: Path) -> str:
+        return json.dumps([str(folder)])
+
+    (tmp_path / "file").write_text("")
+    for wrong in ("none", "file"):
+        found = checks(cli, 1, SALES_AUTOMATION_IMPORT_DIRECTORIES=set_to(tmp_path / wrong))
+        assert wrong in found["import directories"]["found"]
+    assert checks(cli, 0, SALES_AUTOMATION_IMPORT_DIRECTORIES=set_to(tmp_path))["import directories"]["verdict"] == "ok"
+
+
 def test_a_database_elsewhere_should_demand_tls(offline: Cli) -> None:
     # A reserved name, which no resolver knows: nothing is reached.
     url = "postgresql://nobody@db.invalid/nothing"

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -97,6 +98,19 @@ def test_a_device_is_written_to_and_stays(cli: Cli, campaign_id: UUID, tmp_path:
     assert done.returncode == 0, done.stderr
     assert len(received.read_text("utf-8").splitlines()) == PEOPLE + 1
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_one_that_is_terminated_says_so(cli: Cli, campaign_id: UUID, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [*COMMAND, "export", "--campaign", str(campaign_id), "--output", str(pipe)], stderr=subprocess.PIPE, env=cli.env
+    )
+    with pipe.open("rb") as reader:
+        assert reader.read(1)  # it writes, and stops when the pipe is full
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.communicate()[1] == b""
 
 
 def test_an_unknown_campaign_is_a_failure_with_nothing_on_stdout(cli: Cli, tmp_path: Path) -> None:
