@@ -55,7 +55,7 @@ def server(*command: str, **env: str) -> Generator[str]:
 async def calls_per_second(url: str, tool: str, arguments: Callable[[int], dict[str, Any]]) -> float:
     """The rate at which CLIENTS connected clients get CALLS answers each."""
     connected, go = anyio.Semaphore(0), anyio.Event()
-    ends: list[float] = []
+    start, ends = 0.0, list[float]()
 
     async def work(number: int) -> None:
         async with Client(url) as client:
@@ -97,7 +97,8 @@ async def people(url: str) -> tuple[str, list[str]]:
 async def opens(url: str, campaign_id: str) -> int:
     async with Client(url) as client:
         answer = await client.call_tool("get_metrics", {"campaign_id": campaign_id})
-        return (answer.structured_content or {})["totals"]["total_opens"]
+        shown: dict[str, Any] = answer.structured_content or {}
+        return shown["totals"]["total_opens"]
 
 
 def main() -> None:

@@ -25,8 +25,6 @@ cli = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 the command or what it was given can't be used, 3 done in part (import).",
 )
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
 
 class Transport(StrEnum):
     STDIO = "stdio"
@@ -111,21 +109,23 @@ def _serve_stdio(settings: Settings) -> None:
 
 
 def _serve_http(settings: Settings, host: str, port: int) -> None:
-    from mcp_server.http.serve import serve_http  # noqa: PLC0415  stdio needs none of it
+    from mcp_server.http.app import LOOPBACK  # noqa: PLC0415  stdio needs none of it
+    from mcp_server.http.keeper import has_tokens  # noqa: PLC0415  see above
+    from mcp_server.http.serve import serve_http  # noqa: PLC0415  see above
 
     try:
         token = settings.bearer_token()
     except OSError as error:
         raise fail(f"The token file can't be read: {error.strerror}.") from None
-    if host not in LOOPBACK and token is None:
-        raise fail(
-            f"Listening on {host} needs a token: set SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, "
-            "or listen on 127.0.0.1."
-        )
     app = _app(settings)
     try:
         server = _build(app)
         await_database(app)
+        if host not in LOOPBACK and token is None and not has_tokens(app):
+            raise fail(
+                f"Listening on {host} needs a token: run `sales-automation-mcp tokens create NAME --scope read`, set "
+                "SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, or listen on 127.0.0.1."
+            )
         with _worker(app):
             serve_http(server, app, host=host, port=port, token=token)
     finally:

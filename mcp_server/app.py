@@ -5,16 +5,19 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from db import services
 from db.domain.errors import Busy, OutcomeUnknown, SalesAutomationError, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from mcp_server.grouping import Grouping
 from mcp_server.settings import Settings
+from mcp_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from db.domain.access import AuditEntry
     from db.domain.events import NewEvent
+    from db.domain.webhooks import NewDelivery, StoreVerdict
     from db.embedded import EmbeddedPostgres
     from db.local.store import LocalStore
     from db.postgres.database import Database
@@ -35,6 +38,13 @@ def _system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+class Recording(NamedTuple):
+    """An event to record, and what the audit log is to say of it, given what became of it."""
+
+    event: "NewEvent"
+    entry: "Callable[[Outcome], AuditEntry | None]"
+
+
 class App:
     """What the tools work with. Start it once a process, and close it at the end.
 
@@ -53,6 +63,7 @@ class App:
         """`patience`: seconds for which a call waits for the database to come up; `when_up` is called once it is."""
         self.settings = settings
         self.clock = clock
+        self.telemetry = Telemetry()
         self._patience = patience
         self._when_up = when_up
         self._embedded: EmbeddedPostgres | None = None
@@ -64,13 +75,17 @@ class App:
         self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
         self._thread: threading.Thread | None = None
         self._is_closed = False
-        self.events: Grouping[NewEvent, Outcome] = Grouping(
+        self.events: Grouping[Recording, Outcome] = Grouping(
             self._record,
             most=_GROUP_MOST,
             # What the store itself refuses or can't do concerns the whole group; anything else may be one event's.
             retry_alone=lambda error: not isinstance(error, SalesAutomationError),
         )
         """Single events of callers at the same time, in shared transactions."""
+        self.deliveries: Grouping[NewDelivery, StoreVerdict] = Grouping(
+            self._store, most=_GROUP_MOST, retry_alone=lambda error: not isinstance(error, SalesAutomationError)
+        )
+        """Requests of providers to keep, in shared transactions."""
 
     def start(self) -> None:
         """Begin to open the database in the background. Calling it again while it is under way does nothing.
@@ -108,8 +123,17 @@ class App:
                 raise
             return database.run(description, work, read_only=read_only)
 
-    def _record(self, events: "Sequence[NewEvent]") -> "list[Outcome]":
-        return self.run("record_event", lambda session: services.events.record_events(session, events=events))
+    def _record(self, given: "Sequence[Recording]") -> "list[Outcome]":
+        def work(session: "Session") -> "list[Outcome]":
+            outcomes = services.events.record_events(session, events=[each.event for each in given])
+            entries = [each.entry(outcome) for each, outcome in zip(given, outcomes, strict=True)]
+            services.audit.write(session, entries=[entry for entry in entries if entry is not None])
+            return outcomes
+
+        return self.run("record_event", work)
+
+    def _store(self, deliveries: "Sequence[NewDelivery]") -> "list[StoreVerdict]":
+        return self.run("store webhooks", lambda session: services.webhooks.store(session, deliveries=deliveries))
 
     def local(self) -> "LocalStore":
         """The store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""
@@ -124,9 +148,9 @@ class App:
             return self._local
 
     @property
-    def is_up(self) -> bool:
-        """Whether the database is open: a call would not have to wait for it."""
-        return self._database is not None
+    def open_database(self) -> "Database | None":
+        """The database if it is up. Nothing is waited for."""
+        return self._database
 
     @property
     def failure(self) -> StoreUnavailable | None:
@@ -197,6 +221,11 @@ class App:
         except BaseException:
             database.close()
             raise
+        if self.settings.public_url is not None and not self.settings.read_only:
+            from db.services import unsubscribing  # noqa: PLC0415  see above
+
+            # A preview must not write, so it needs the key to be there.
+            database.run("unsubscribe key", unsubscribing.make_key)
         return database
 
     def _config(self, url: str) -> DatabaseConfig:
@@ -213,4 +242,5 @@ class App:
             start_attempts=settings.start_attempts,
             sslmode=settings.database_sslmode,
             sslrootcert=str(rootcert) if rootcert else None,
+            read_only=settings.read_only,
         )

@@ -5,8 +5,9 @@ hashes; so what to take out there is found by asking the database which of the a
 every call clean up after all that came before it, whoever it is for.
 """
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from db import services
@@ -21,16 +22,26 @@ if TYPE_CHECKING:
     from db.services.erasure import Erased
 
 
-def erase(app: App, *, contact_id: UUID | None, target: SuppressionTarget | None, now: datetime) -> EraseAnswer:
+def erase(
+    app: App,
+    *,
+    contact_id: UUID | None,
+    target: SuppressionTarget | None,
+    now: datetime,
+    note: "Callable[[Session, dict[str, Any]], None]",
+) -> EraseAnswer:
     """Erase a person from the database and from the local store. NotFound where neither knows of them.
 
-    StoreUnavailable where the local store could not be cleaned after the database was: call again.
+    StoreUnavailable where the local store could not be cleaned after the database was: call again. `note` is called
+    in the transaction, with the id of whom it was about.
     """
 
     def work(session: "Session", *, even_if_unknown: bool = False) -> "Erased":
-        return services.erasure.erase(
+        erased = services.erasure.erase(
             session, contact_id=contact_id, target=target, even_if_unknown=even_if_unknown, now=now
         )
+        note(session, {"contact_id": erased.contact_id})
+        return erased
 
     try:
         erased = app.run("erase_contact", work)
@@ -55,6 +66,7 @@ def erase(app: App, *, contact_id: UUID | None, target: SuppressionTarget | None
         events=erased.events,
         orphaned_events=erased.orphaned_events,
         kept_answers=erased.kept_answers,
+        webhook_bodies=erased.webhook_bodies,
         jobs=local.jobs,
         cache_entries=local.cache_entries,
     )

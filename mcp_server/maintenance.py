@@ -24,6 +24,7 @@ class Maintained:
     matched: int
     expired: int
     idempotency_keys: int
+    webhook_bodies: int
     jobs: int
     warning: str | None
 
@@ -39,6 +40,9 @@ def maintain(app: App) -> Maintained:
     keys = _until_done(
         app, "prune keys", services.idempotency.prune_some, now - timedelta(days=settings.idempotency_key_days)
     )
+    bodies = _until_done(
+        app, "forget bodies", services.webhooks.forget_some, now - timedelta(days=settings.webhook_body_days)
+    )
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     share = app.run("orphan share", partial(services.maintenance.orphan_share, since=now - _LOOK_BACK), read_only=True)
     warning = None
@@ -48,7 +52,7 @@ def maintain(app: App) -> Maintained:
             "reasons with list_orphaned_events, and at what the provider sends as metadata."
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
-    return Maintained(matched, expired, keys, jobs, warning)
+    return Maintained(matched, expired, keys, bodies, jobs, warning)
 
 
 def _match(app: App) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from threading import Lock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -11,14 +12,17 @@ import mcp_types
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import ToolManager
 from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import AnyUrl
 
+from db.domain.access import ACTOR_STDIO, Caller, Scope
 from db.domain.errors import StoreUnavailable
-from mcp_server import __version__, stdio
+from mcp_server import __version__, caller, stdio
 from mcp_server.app import App
+from mcp_server.telemetry import CallOutcome
 from mcp_server.toolset import Toolset
 from mcp_server.toolsets import select
 
@@ -49,6 +53,7 @@ class SalesServer(MCPServer[App]):
         self._toolsets = select(app.settings.toolsets)
         self._has_tools = False
         self._guides: Guides | None = None
+        self._without_http = caller.LOCAL
         self._loading = Lock()
         super().__init__(
             name="sales-automation-mcp",
@@ -68,7 +73,30 @@ class SalesServer(MCPServer[App]):
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         await self._load()
-        return await super().call_tool(name, arguments, context)
+        started, outcome = perf_counter(), CallOutcome.FAILED
+        try:
+            with caller.invoked(caller.of_context(context, arguments, self._without_http)):
+                answer = await super().call_tool(name, arguments, context)
+            outcome = CallOutcome.OK
+        except ToolError as error:
+            if not isinstance(error, UnexpectedToolError):
+                outcome = CallOutcome.REFUSED
+            raise
+        finally:
+            tool = name if self._tool_manager.get_tool(name) else "unknown"
+            self._app.telemetry.add_call(tool, outcome, perf_counter() - started)
+        return answer
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[App, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        invocation = caller.of_context(context, {}, self._without_http)
+        missing = caller.missing_scope(invocation.caller, Scope.READ, "reading a resource")
+        if missing is not None:
+            raise ResourceError(missing)
+        (await self._guide()).check_address(str(uri))
+        with caller.invoked(invocation):
+            return await super().read_resource(uri, context)
 
     async def list_prompts(self) -> list[mcp_types.Prompt]:
         return (await self._guide()).list_prompts()
@@ -85,12 +113,6 @@ class SalesServer(MCPServer[App]):
         await self._load()
         return await super().list_resource_templates()
 
-    async def read_resource(
-        self, uri: AnyUrl | str, context: Context[App, Any] | None = None
-    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        (await self._guide()).check_address(str(uri))
-        return await super().read_resource(uri, context)
-
     async def _complete(
         self,
         reference: mcp_types.PromptReference | mcp_types.ResourceTemplateReference,
@@ -101,6 +123,7 @@ class SalesServer(MCPServer[App]):
         return await anyio.to_thread.run_sync(guides.complete, reference, argument)
 
     async def run_stdio_async(self) -> None:
+        self._without_http = Caller(ACTOR_STDIO, caller.EVERY_SCOPE)
         if not stdio.are_pipes():
             await super().run_stdio_async()
             return

@@ -1,16 +1,41 @@
 """Settings: the only reader of the environment. Every variable is named here, and nothing secret has a default."""
 
+import base64
 import os
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _default_home() -> Path:
     return user_data_path() / ".sales-automation"
+
+
+def _base64(secret: SecretStr) -> SecretStr:
+    try:
+        base64.b64decode(secret.get_secret_value().strip().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise ValueError("is not base64; copy it from the provider as it is") from None
+    return secret
+
+
+def _topic(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip().startswith(("arn:aws:sns:", "arn:aws-cn:sns:", "arn:aws-us-gov:sns:")):
+        raise ValueError("is not the ARN of an SNS topic")
+    return secret
+
+
+_Base64 = Annotated[SecretStr, AfterValidator(_base64)]
+_Topic = Annotated[SecretStr, AfterValidator(_topic)]
+
+
+def _base_url(url: HttpUrl) -> HttpUrl:
+    if url.query or url.fragment or url.username or url.password:
+        raise ValueError("give scheme, host and path alone, such as https://mail.example.com")
+    return url
 
 
 class Settings(BaseSettings):
@@ -68,9 +93,45 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field(
         default=[], description='Further Host headers to accept over HTTP, as a JSON list, such as ["mcp.example.com"].'
     )
+    webhook_sendgrid: _Base64 | None = Field(default=None, description="Verification key of SendGrid's Event Webhook.")
+    webhook_postmark: SecretStr | None = Field(default=None, description="user:password of basic auth, or a token.")
+    webhook_mailgun: SecretStr | None = Field(default=None, description="Mailgun's HTTP webhook signing key.")
+    webhook_ses: _Topic | None = Field(default=None, description="ARN of the SNS topic that SES publishes to.")
+    webhook_resend: _Base64 | None = Field(default=None, description="Signing secret of Resend's webhook, whsec_...")
+    webhook_brevo: SecretStr | None = Field(default=None, description="user:password of basic auth, or a token.")
+    webhook_lemlist: SecretStr | None = Field(default=None, description="The secret that lemlist's webhook was given.")
+    webhook_standard: _Base64 | None = Field(default=None, description="Secret of Standard Webhooks, whsec_...")
+    webhook_max_bytes: int = Field(
+        default=1024 * 1024, ge=1024, le=16 * 1024 * 1024, description="Largest webhook request that is taken."
+    )
+    webhook_body_days: int = Field(
+        default=90, ge=1, le=3650, description="Days for which the bodies of webhook requests are kept for a replay."
+    )
+    public_url: Annotated[HttpUrl, AfterValidator(_base_url)] | None = Field(
+        default=None,
+        description="Where people reach this server's /unsubscribe, such as https://mail.example.com. Unset: emails "
+        "get no List-Unsubscribe headers, and {{ unsubscribe_url }} has no value.",
+    )
+    rate_limit: float = Field(
+        default=200, ge=0, le=1_000_000, description="HTTP requests a second for each token; 0 for no limit."
+    )
+    failed_auth_limit: float = Field(
+        default=30,
+        ge=0,
+        le=1_000_000,
+        description="Wrong tokens and forged unsubscribe links a minute from each address; 0 for no limit.",
+    )
+    unsubscribe_limit: float = Field(
+        default=30, ge=0, le=1_000_000, description="Uses of one unsubscribe link a minute; 0 for no limit."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="Least severity that is logged on stderr."
     )
+
+    @property
+    def public_base(self) -> str | None:
+        """public_url without a slash at its end."""
+        return None if self.public_url is None else str(self.public_url).rstrip("/")
 
     def bearer_token(self) -> str | None:
         """The token from the setting or its file; None where neither is set. OSError when the file can't be read."""
@@ -80,6 +141,11 @@ class Settings(BaseSettings):
             return None
         lines = self.token_file.expanduser().read_text("utf-8").splitlines()
         return lines[0].strip() or None if lines else None
+
+    def webhook_secret(self, provider: str) -> str | None:
+        """The secret of a provider's webhook; None where it is unset, which turns the webhook off."""
+        secret = getattr(self, f"webhook_{provider}", None)
+        return secret.get_secret_value().strip() or None if isinstance(secret, SecretStr) else None
 
     def shown(self) -> list[dict[str, str]]:
         """Each setting as name, value and source ("default" or "given"), for people. Of a secret, only whether it is

@@ -1,8 +1,9 @@
 """How a function becomes a tool: one call is one transaction, one answer, one refusal that says what to do next."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
@@ -15,13 +16,17 @@ from pydantic import Field
 from pydantic_core import to_json, to_jsonable_python
 
 from db import services
-from db.domain.errors import SalesAutomationError
+from db.domain.access import Scope
+from db.domain.errors import SalesAutomationError, StoreUnavailable
 from db.domain.rules import IDEMPOTENCY_KEY_MAX
+from mcp_server import audit, caller
 from mcp_server.app import App
+from mcp_server.caller import Invocation
 from mcp_server.schemas.base import Answer, Line, Rejected
 from mcp_server.schemas.lean import lean
 
 if TYPE_CHECKING:
+    from db.domain.access import AuditEntry
     from db.local.protocol import CacheStore, JobStore
     from db.services import Session
 
@@ -40,6 +45,20 @@ class Call:
     app: App
     now: datetime
     transaction: "Session | None"
+    tool: "Tool"
+    invocation: Invocation
+    events: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """(provider, verdict) -> events of this call, which count once it is committed"""
+
+    def note(self, session: "Session", answer: dict[str, Any]) -> None:
+        """Write this call into the audit log, in the transaction that does its work. Only tools that open their
+        transactions by themselves call it."""
+        services.audit.write(session, entries=[self.entry(answer)])
+
+    def entry(self, answer: dict[str, Any]) -> "AuditEntry":
+        """What the audit log says of this call."""
+        hashed = not self.tool.keeps_nothing
+        return audit.entry(self.invocation, self.tool.name, answer, hashed, None, self.now)
 
     @property
     def session(self) -> "Session":
@@ -78,6 +97,7 @@ class Tool:
     destructive: bool
     idempotent: bool
     is_local: bool
+    scope: Scope
     keeps_nothing: bool = False
     is_shared: bool = False
 
@@ -100,7 +120,8 @@ class Toolset:
     """Tools of one noun, registered together. `summary` is one sentence for the server's instructions.
 
     The tools are declared in the module of the same name under mcp_server.tools. Those of a `is_local` toolset work on
-    the local store, and need no database unless a call has an idempotency_key.
+    the local store, and need no database unless a call has an idempotency_key. `scope` is what a token must have for
+    any of its tools; left out, it is `read` for those that change nothing, and `write` for the others.
 
     prompts: names in mcp_server.prompts that read alone; writing_prompts: those whose tools write. resources: nouns in
     mcp_server.resources.
@@ -112,6 +133,7 @@ class Toolset:
         summary: str,
         *,
         is_local: bool = False,
+        scope: Scope | None = None,
         prompts: Sequence[str] = (),
         writing_prompts: Sequence[str] = (),
         resources: Sequence[str] = (),
@@ -119,6 +141,7 @@ class Toolset:
         self.name = name
         self.summary = summary
         self.is_local = is_local
+        self.scope = scope
         self.resources = resources
         self._prompts = prompts
         self._writing_prompts = writing_prompts
@@ -135,10 +158,10 @@ class Toolset:
         return [*self._prompts, *(() if read_only else self._writing_prompts)]
 
     def read(
-        self, title: str
+        self, title: str, *, keeps_nothing: bool = False
     ) -> Callable[[Callable[Concatenate[Call, Arguments], Result]], Callable[Concatenate[Call, Arguments], Result]]:
-        """Declare a tool that changes nothing; it runs in a read-only transaction."""
-        return self._declare(title, read_only=True, destructive=False, idempotent=True)
+        """Declare a tool that changes nothing; it runs in a read-only transaction, or with `keeps_nothing` in none."""
+        return self._declare(title, read_only=True, destructive=False, idempotent=True, keeps_nothing=keeps_nothing)
 
     def write(
         self,
@@ -176,8 +199,19 @@ class Toolset:
         def declare(
             function: Callable[Concatenate[Call, Arguments], Result],
         ) -> Callable[Concatenate[Call, Arguments], Result]:
+            scope = self.scope or (Scope.READ if read_only else Scope.WRITE)
             self._tools.append(
-                Tool(function, title, read_only, destructive, idempotent, self.is_local, keeps_nothing, is_shared)
+                Tool(
+                    function,
+                    title,
+                    read_only,
+                    destructive,
+                    idempotent,
+                    self.is_local,
+                    scope,
+                    keeps_nothing,
+                    is_shared,
+                )
             )
             return function
 
@@ -208,21 +242,17 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
 
     def handle(**arguments: Any) -> CallToolResult:  # noqa: ANN401  checked by the SDK against the signature
         key: str | None = arguments.pop("idempotency_key", None)
-
-        def work(session: "Session") -> dict[str, Any]:
-            return _perform(tool, Call(app, app.clock(), session), arguments, key)
-
+        invocation = caller.current()
+        missing = caller.missing_scope(invocation.caller, tool.scope, tool.name)
+        if missing is not None:
+            _note_refusal(tool, app, invocation, "MissingScope")
+            raise ToolError(missing)
         try:
-            if tool.keeps_nothing or (tool.is_shared and key is None):
-                return _result(tool.function(Call(app, app.clock(), None), **arguments).model_dump(mode="json"))
-            if not tool.is_local:
-                return _result(app.run(tool.name, work, read_only=tool.read_only))
-            if key is None:
-                return _result(tool.function(Call(app, app.clock(), None), **arguments).model_dump(mode="json"))
-            # Once, without the retries of `run`: what the local store has done is not undone with the transaction.
-            with app.database().transaction(tool.name) as session:
-                return _result(work(session))
+            return _result(_run(tool, app, invocation, arguments, key))
         except SalesAutomationError as refusal:
+            # What the store can't do now it can't note either, and the caller tries again.
+            if not isinstance(refusal, StoreUnavailable):
+                _note_refusal(tool, app, invocation, type(refusal).__name__)
             raise ToolError(str(refusal)) from refusal
 
     signature = inspect.signature(tool.function)
@@ -239,6 +269,35 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
     return handle
 
 
+def _run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:
+    """The answer of one call, in a transaction if the tool works in one."""
+    calls: list[Call] = []
+
+    def begin(session: "Session | None") -> Call:
+        calls.append(Call(app, app.clock(), session, tool, invocation))
+        return calls[-1]
+
+    def work(session: "Session") -> dict[str, Any]:
+        return _perform(tool, begin(session), arguments, key)
+
+    if tool.keeps_nothing or ((tool.is_local or tool.is_shared) and key is None):
+        answer = tool.function(begin(None), **arguments).model_dump(mode="json")
+    elif tool.is_local:
+        # Once, without the retries of `run`: what the local store has done is not undone with the transaction.
+        with app.database().transaction(tool.name) as session:
+            answer = work(session)
+    else:
+        answer = app.run(tool.name, work, read_only=tool.read_only)
+    for (provider, verdict), count in calls[-1].events.items():
+        app.telemetry.events.add(provider, verdict, count)
+    return answer
+
+
+def _note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> None:
+    if not tool.read_only and not tool.is_local:
+        audit.refused(app, invocation=invocation, tool=tool.name, hashed=not tool.keeps_nothing, error=error)
+
+
 def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The answer as the client sees it: a new one, or the one that was given under `key` before."""
     if key is not None:
@@ -249,6 +308,8 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
     answer = tool.function(call, **arguments).model_dump(mode="json")
     if key is not None:
         services.idempotency.keep(call.session, key=key, response=answer)
+    if not tool.read_only:
+        call.note(call.session, answer)
     return answer
 
 

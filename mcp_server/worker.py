@@ -63,7 +63,9 @@ class Worker:
     def _maintain(self) -> None:
         """Maintenance, where the database is up and the last one is an hour ago. Nothing waits for it."""
         now = time.monotonic()
-        if not self._app.is_up or (self._maintained_at is not None and now < self._maintained_at + MAINTENANCE_SECONDS):
+        if self._app.open_database is None or (
+            self._maintained_at is not None and now < self._maintained_at + MAINTENANCE_SECONDS
+        ):
             return
         from mcp_server.maintenance import maintain  # noqa: PLC0415  see _turn
 

@@ -113,8 +113,8 @@ EFFECTS: Mapping[EventType, Effect] = MappingProxyType(
 
 @dataclass(slots=True)
 class NewEvent:
-    """An event as it arrives, before it is known whose it is. Exactly one way to find the enrollment is set:
-    enrollment_id, provider_message_id, or campaign_id with email."""
+    """An event as it arrives, before it is known whose it is. At least one way to find the enrollment is set:
+    enrollment_id, provider_message_id, or campaign_id with email. Of several, the first that is known here counts."""
 
     event_type: EventType
     channel: Channel

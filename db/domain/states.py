@@ -165,6 +165,15 @@ class OrphanStatus(StrEnum):
     EXPIRED = "expired"
 
 
+class DeliveryStatus(StrEnum):
+    """Of a webhook's request: `held` is for an operator, and never normalised."""
+
+    WAITING = "waiting"
+    RECORDED = "recorded"
+    FAILED = "failed"
+    HELD = "held"
+
+
 def move_campaign(state: CampaignStatus, command: CampaignCommand) -> CampaignStatus:
     """The campaign's state after `command`; InvalidTransition names what is allowed instead."""
     after = CAMPAIGN_TRANSITIONS.get((state, command))

@@ -8,9 +8,13 @@ from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
 from db.models.pacing import CampaignUsage, SenderUsage
 from db.models.secrets import Secret
+from db.models.security import AccessToken, AuditRecord
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
+from db.models.webhooks import WebhookDelivery
 
 __all__ = [
+    "AccessToken",
+    "AuditRecord",
     "Base",
     "CampaignAction",
     "CampaignEnrollment",
@@ -29,4 +33,5 @@ __all__ = [
     "SenderUsage",
     "Suppression",
     "TemplateStep",
+    "WebhookDelivery",
 ]

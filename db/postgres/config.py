@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DatabaseConfig:
-    """Times are in seconds. `url` is a libpq URL (postgresql://...); nothing of it has a default."""
+    """Times are in seconds. `url` is a libpq URL (postgresql://...); nothing of it has a default.
+    `read_only`: the database itself refuses what a transaction would write, whoever asks for it."""
 
     url: str
     pool_size: int = 5
@@ -21,3 +22,4 @@ class DatabaseConfig:
     start_attempts: int = 5
     sslmode: str | None = None
     sslrootcert: str | None = None
+    read_only: bool = False

@@ -18,6 +18,7 @@ from db.postgres import failures
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import Transaction, current, transaction_id
 from db.postgres.engine import open_engine
+from db.postgres.monitor import PoolState, Watch, pool_state
 from db.postgres.start import wait_until_ready
 
 logger = logging.getLogger("db.postgres")
@@ -33,7 +34,8 @@ class Database:
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.config = config
-        self.engine: Engine = open_engine(config)
+        self.watch = Watch()
+        self.engine: Engine = open_engine(config, self.watch)
         self._read_only = self.engine.execution_options(postgresql_readonly=True)
 
     @classmethod
@@ -51,6 +53,10 @@ class Database:
         """Close every connection. A later call would open them anew."""
         self.engine.dispose()
 
+    def pool_state(self) -> PoolState:
+        """How many connections there are and may be, and how many callers wait for one."""
+        return pool_state(self.engine, self.config.pool_size + self.config.max_overflow, self.watch)
+
     @contextmanager
     def transaction(self, description: str, *, read_only: bool = False) -> Generator[Session]:
         """A session that commits at the end of the block, and rolls back on any error.
@@ -62,7 +68,8 @@ class Database:
             with outer.session.begin_nested():
                 yield outer.session
             return
-        with Session(self._read_only if read_only else self.engine, expire_on_commit=False) as session:
+        engine = self._read_only if read_only or self.config.read_only else self.engine
+        with Session(engine, expire_on_commit=False) as session:
             transaction = Transaction(token_hex(6), description, session)
             token = current.set(transaction)
             try:
@@ -89,6 +96,7 @@ class Database:
             except (DBAPIError, PoolTimeout) as error:
                 last = attempt == self.config.max_attempts or current.get() is not None
                 if isinstance(error, DBAPIError) and failures.is_retryable(error) and not last:
+                    self.watch.retries.add()
                     _pause(attempt, {**facts, "error": _kind(error)})
                     continue
                 shown = failures.meaning(error)

@@ -12,7 +12,7 @@ from db.postgres.config import DatabaseConfig
 from db.postgres.json import loads, to_text
 
 
-def open_engine(config: DatabaseConfig) -> Engine:
+def open_engine(config: DatabaseConfig, watch: monitor.Watch) -> Engine:
     """An engine for `config`. It connects at the first use, not here; StoreUnavailable when the URL can't be read."""
     try:
         url = make_url(config.url)
@@ -23,6 +23,7 @@ def open_engine(config: DatabaseConfig) -> Engine:
         raise StoreUnavailable("DATABASE_URL must start with postgresql://.")
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
+        poolclass=monitor.watched_pool(watch),
         pool_size=config.pool_size,
         max_overflow=config.max_overflow,
         pool_timeout=config.pool_timeout,
@@ -31,14 +32,14 @@ def open_engine(config: DatabaseConfig) -> Engine:
         json_serializer=to_text,
         json_deserializer=loads,
         hide_parameters=True,
-        connect_args=_connect_args(config, url),
+        connect_args=_connect_args(config, url, watch),
     )
     liveness.watch_connections(engine, config.ping_after)
     monitor.watch_pool(engine, config.pool_size + config.max_overflow)
     return engine
 
 
-def _connect_args(config: DatabaseConfig, url: URL) -> dict[str, Any]:
+def _connect_args(config: DatabaseConfig, url: URL, watch: monitor.Watch) -> dict[str, Any]:
     limits = {
         "statement_timeout": config.statement_timeout,
         "idle_in_transaction_session_timeout": config.idle_in_transaction_timeout,
@@ -49,7 +50,7 @@ def _connect_args(config: DatabaseConfig, url: URL) -> dict[str, Any]:
     return {
         "connect_timeout": config.connect_timeout,
         "application_name": "sales-automation-mcp",
-        "cursor_factory": monitor.watched_cursor(config.slow_query),
+        "cursor_factory": monitor.watched_cursor(config.slow_query, watch),
         **{name: value for name, value in ssl.items() if value},
         # What the URL asks for stays, and comes after ours where it says something else.
         **{name: value for name, value in url.query.items() if name in ("connect_timeout", "application_name")},

@@ -5,12 +5,12 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from psycopg import Cursor
 from psycopg.abc import Params, Query
 from sqlalchemy import Engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from db.postgres.context import transaction_id
 
@@ -19,8 +19,58 @@ logger = logging.getLogger("db.postgres")
 POOL_WARNING_INTERVAL = 60.0
 
 
-def watched_cursor(threshold: float) -> type[Cursor[Any]]:
-    """A class of cursors that log what takes `threshold` seconds or longer, whether it ends well or is stopped.
+class Count:
+    """A number that many threads change."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.value = 0
+
+    def add(self, amount: int = 1) -> None:
+        with self._lock:
+            self.value += amount
+
+
+class Watch:
+    """What has been counted since the database was opened, and who waits for a connection now."""
+
+    def __init__(self) -> None:
+        self.slow_queries = Count()
+        self.retries = Count()
+        self.waiting = Count()
+
+
+class PoolState(NamedTuple):
+    """Connections: in use, open and idle, at most; and callers who wait for one or for its opening."""
+
+    in_use: int
+    idle: int
+    limit: int
+    waiting: int
+
+
+def pool_state(engine: Engine, limit: int, watch: Watch) -> PoolState:
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    return PoolState(pool.checkedout(), pool.checkedin(), limit, watch.waiting.value)
+
+
+def watched_pool(watch: Watch) -> type[QueuePool]:
+    """A class of pools that count who waits. The pool has no event for it: its first one comes after the wait."""
+
+    class WatchedPool(QueuePool):
+        def _do_get(self) -> ConnectionPoolEntry:
+            watch.waiting.add()
+            try:
+                return super()._do_get()
+            finally:
+                watch.waiting.add(-1)
+
+    return WatchedPool
+
+
+def watched_cursor(threshold: float, watch: Watch | None = None) -> type[Cursor[Any]]:
+    """A class of cursors that log and count what takes `threshold` seconds or longer, however it ends.
 
     The driver's cursor and not SQLAlchemy's events, which cost every statement a tenth of its time.
     """
@@ -29,25 +79,27 @@ def watched_cursor(threshold: float) -> type[Cursor[Any]]:
         def execute(
             self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
         ) -> Self:
-            with _watched(query, threshold):
+            with _watched(query, threshold, watch):
                 # The driver declares one overload for templates and one for all else; this is both.
                 return super().execute(query, params, prepare=prepare, binary=binary)  # pyright: ignore[reportArgumentType]
 
         def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
-            with _watched(query, threshold):
+            with _watched(query, threshold, watch):
                 super().executemany(query, params_seq, returning=returning)
 
     return WatchedCursor
 
 
 @contextmanager
-def _watched(statement: Query, threshold: float) -> Generator[None]:
+def _watched(statement: Query, threshold: float, watch: Watch | None) -> Generator[None]:
     started = time.perf_counter()
     try:
         yield
     finally:
         seconds = time.perf_counter() - started
         if seconds >= threshold:
+            if watch is not None:
+                watch.slow_queries.add()
             facts = {"seconds": round(seconds, 3), "transaction": transaction_id(), "statement": statement}
             logger.warning("slow query", extra=facts)
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
         actions as actions,
     )
     from db.services import (
+        audit as audit,
+    )
+    from db.services import (
         campaigns as campaigns,
     )
     from db.services import (
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
         explaining as explaining,
     )
     from db.services import (
+        health as health,
+    )
+    from db.services import (
         idempotency as idempotency,
     )
     from db.services import (
@@ -59,7 +65,16 @@ if TYPE_CHECKING:
         templates as templates,
     )
     from db.services import (
+        tokens as tokens,
+    )
+    from db.services import (
+        unsubscribing as unsubscribing,
+    )
+    from db.services import (
         vitals as vitals,
+    )
+    from db.services import (
+        webhooks as webhooks,
     )
 
 

@@ -176,6 +176,7 @@ def preview(
     contact_id: UUID | None,
     step_number: int | None,
     a_b_variant: str | None,
+    public_url: str | None = None,
 ) -> tuple[Step, Text]:
     """The step as it would go to the person of an enrollment, or to any contact if the contact were enrolled.
 
@@ -198,7 +199,7 @@ def preview(
     contact = session.get(Contact, contact_id)
     if contact is None:
         raise NotFound("contact", contact_id, hint="find_contacts shows them.")
-    texts = Texts.of_campaigns(session, {campaign_id})
+    texts = Texts.of_campaigns(session, {campaign_id}, public_url)
     sequence = texts.plans[campaign_id].steps
     if step_number is None:
         step = next_step(sequence, current, a_b_variant)
@@ -206,4 +207,4 @@ def preview(
         step = step_for(sequence, step_number, a_b_variant)
     if step is None:
         raise InvalidInput("step_number: the campaign has no such active step left for this person.")
-    return step, texts.render(campaign_id, step, contact)
+    return step, texts.render(campaign_id, enrollment_id, step, contact)

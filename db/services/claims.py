@@ -31,7 +31,7 @@ from db.domain.states import (
 )
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
-from db.services import enrollment_state, pacing, plans, queue
+from db.services import enrollment_state, pacing, plans, queue, unsubscribing
 from db.services.pacing import Budget
 from db.services.queue import Candidate, Lane
 from db.services.step_texts import Text
@@ -73,11 +73,12 @@ def claim(
     limit: int,
     lease_seconds: int,
     now: datetime,
+    public_url: str | None = None,
 ) -> Claim:
     """Hand out up to `limit` due steps of active campaigns, the one due longest first, for `lease_seconds`.
 
     Whoever must not be written to is stopped instead, whose window is closed is moved to its opening, and whoever's
-    text lacks a variable is paused, with the reason in the action's `error`.
+    text lacks a variable is paused, with the reason in the action's `error`. `public_url`: see Texts.of_campaigns.
     """
     running = _running(session, campaign_id)
     held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}
@@ -89,12 +90,14 @@ def claim(
     budget = pacing.budget(session, plans=concerned, now=now, lock=True)
     until = now + timedelta(seconds=lease_seconds)
     claimed: list[DueAction] = []
+    if lanes and public_url is not None:
+        unsubscribing.make_key(session)
     for _ in range(_ROUNDS):
         wanted = limit - len(claimed)
         found = queue.front(session, lanes=lanes, budget=budget, limit=wanted, now=now, take=True)
         if not found:
             break
-        claimed += _settle(session, found, budget, until, now)
+        claimed += _settle(session, found, budget, until, now, public_url)
         if len(claimed) == limit:
             break
     pacing.save(session, budget, now=now)
@@ -119,13 +122,19 @@ def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
 
 
 def _settle(
-    session: Session, found: Sequence[Enrollment], budget: Budget, until: datetime, now: datetime
+    session: Session,
+    found: Sequence[Enrollment],
+    budget: Budget,
+    until: datetime,
+    now: datetime,
+    public_url: str | None,
 ) -> list[DueAction]:
     """Hand out of `found` what nothing holds back; the others are ended, paused or moved as their first hold says."""
     before = enrollment_state.snapshot(found)
     handed: list[DueAction] = []
     blocked: list[dict[str, Any]] = []
-    for each in queue.examine(session, enrollments=found, plans=budget.plans, now=now):
+    candidates = queue.examine(session, enrollments=found, plans=budget.plans, now=now, public_url=public_url)
+    for each in candidates:
         enrollment, step, text_ = each.enrollment, each.step, each.text
         if each.holds:
             blocked += _hold(each)

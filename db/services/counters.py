@@ -4,7 +4,7 @@ Rows are locked in key order, so that writers queue up instead of deadlocking, a
 transaction locks, so that they are held for little more than the commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -30,50 +30,66 @@ class _CounterTable:
     def __init__(self, table: str, key: Mapping[str, str], counters: Sequence[str]) -> None:
         columns = ", ".join([f"{name} {kind}" for name, kind in key.items()] + [f"{name} int" for name in counters])
         keys = ", ".join(key)
-        given = f"jsonb_to_recordset(CAST(:rows AS jsonb)) AS d({columns})"
-        self._add = text(f"""
+        given = f"jsonb_to_recordset(CAST(:{table} AS jsonb)) AS d({columns})"
+        adding = f"""
             WITH locked AS MATERIALIZED (
                 SELECT d.* FROM {table} m JOIN {given} USING ({keys}) ORDER BY {keys} FOR NO KEY UPDATE OF m
             )
             UPDATE {table} m SET {", ".join(f"{name} = m.{name} + d.{name}" for name in counters)}
             FROM locked d WHERE {" AND ".join(f"m.{name} = d.{name}" for name in key)}
-            RETURNING {", ".join(f"m.{name}" for name in key)}
-        """)
+            RETURNING jsonb_build_array({", ".join(f"m.{name}" for name in key)}) AS key
+        """
+        self.adding = adding
+        """The statement that adds; it takes its rows from a parameter of the table's name, and returns their keys."""
+        self._add = text(adding)
         self._create = text(
             f"INSERT INTO {table} ({keys}) SELECT {keys} FROM {given} ORDER BY {keys} ON CONFLICT DO NOTHING"
         )
+        self._table = table
         self._key = tuple(key)
 
-    def add(self, session: Session, rows: list[dict[str, Any]]) -> None:
-        if not rows:
-            return
-        found = set(session.execute(self._add, rows_parameter(rows)))
-        missing = [row for row in rows if tuple(row[name] for name in self._key) not in found]
+    def parameter(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """The parameter of `adding`."""
+        return {self._table: rows_parameter(rows)["rows"]}
+
+    def add(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self.add_missing(session, rows, session.scalars(self._add, self.parameter(rows)))
+
+    def add_missing(self, session: Session, rows: Sequence[Mapping[str, Any]], found: Iterable[Sequence[Any]]) -> None:
+        """Make the rows that were not among those `found`, and add to them."""
+        known = {tuple(map(str, key)) for key in found}
+        missing = [row for row in rows if tuple(str(row[name]) for name in self._key) not in known]
         if missing:
-            session.execute(self._create, rows_parameter(missing))
-            session.execute(self._add, rows_parameter(missing))
+            session.execute(self._create, self.parameter(missing))
+            session.execute(self._add, self.parameter(missing))
 
 
-_METRICS = _CounterTable(
+METRICS = _CounterTable(
     "campaign_metrics",
     {"instance_id": "uuid", "step_number": "int", "channel": "text", "a_b_variant": "text", "cohort_day": "date"},
     COUNTERS,
 )
-_STATUSES = _CounterTable("campaign_enrollment_totals", {"instance_id": "uuid", "status": "text"}, ("total",))
+STATUSES = _CounterTable("campaign_enrollment_totals", {"instance_id": "uuid", "status": "text"}, ("total",))
+# For statements that do more than to add.
+ADDING_METRICS = METRICS.adding
+ADDING_STATUSES = STATUSES.adding
 
 
-def add_metrics(session: Session, deltas: Deltas) -> None:
-    """Add the changes of a batch to campaign_metrics."""
-    _METRICS.add(
-        session, [{**key._asdict(), **dict(zip(COUNTERS, counts, strict=True))} for key, counts in deltas.rows()]
-    )
+def metrics_rows(deltas: Deltas) -> list[dict[str, Any]]:
+    """The changes of a batch, as rows to add to METRICS."""
+    return [{**key._asdict(), **dict(zip(COUNTERS, counts, strict=True))} for key, counts in deltas.rows()]
 
 
-def add_statuses(session: Session, changes: StatusChanges) -> None:
-    """Keep campaign_enrollment_totals in step with enrollments that were made or have changed their status."""
-    rows = [
+def status_rows(changes: StatusChanges) -> list[dict[str, Any]]:
+    """Changes of status, as rows to add to STATUSES."""
+    return [
         {"instance_id": instance_id, "status": str(status), "total": change}
         for (instance_id, status), change in sorted(changes.items())
         if change
     ]
-    _STATUSES.add(session, rows)
+
+
+def add_statuses(session: Session, changes: StatusChanges) -> None:
+    """Keep campaign_enrollment_totals in step with enrollments that were made or have changed their status."""
+    STATUSES.add(session, status_rows(changes))

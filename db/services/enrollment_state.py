@@ -1,5 +1,5 @@
-"""The state of enrollments, read under lock and written back. Every change of a status passes through `save`, which is
-why campaign_enrollment_totals can be trusted."""
+"""The state of enrollments, read under lock and written back. Every change of a status passes through `changes`, which
+is why campaign_enrollment_totals can be trusted."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -113,27 +113,41 @@ def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
     return from_row(row) if row else None
 
 
-_WRITE = text("""
+WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
         stop_reason = n.stop_reason, updated_at = now()
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(
+    FROM jsonb_to_recordset(CAST(:enrollments AS jsonb)) AS n(
         instance_id uuid, id uuid, status text, current_step int, next_action_at timestamptz, stop_reason text)
     WHERE e.instance_id = n.instance_id AND e.id = n.id
-""")
+"""
+"""The statement that writes rows of `Changes.rows`, its parameter `enrollments`."""
+_WRITE = text(WRITING)
 
 
-def save(session: Session, *, before: Snapshot, after: Iterable[Enrollment]) -> None:
-    """Write the enrollments that differ from `before` (the caller holds them locked), and their totals by status."""
+class Changes(NamedTuple):
+    """What is different of some enrollments: the rows to write, and what it does to the totals by status."""
+
+    rows: list[dict[str, Any]]
+    moves: Counter[tuple[UUID, EnrollmentStatus]]
+
+
+def changes(before: Snapshot, after: Iterable[Enrollment]) -> Changes:
+    """The enrollments that differ from `before`."""
     changed = [each for each in after if _state(each) != before[each.id]]
-    if not changed:
-        return
-    session.execute(_WRITE, rows_parameter([_values(each) for each in changed]))
     moves: Counter[tuple[UUID, EnrollmentStatus]] = Counter()
     for each in changed:
         moves[each.instance_id, before[each.id][0]] -= 1
         moves[each.instance_id, each.status] += 1
-    counters.add_statuses(session, moves)
+    return Changes([_values(each) for each in changed], moves)
+
+
+def save(session: Session, *, before: Snapshot, after: Iterable[Enrollment]) -> None:
+    """Write the enrollments that differ from `before` (the caller holds them locked), and their totals by status."""
+    changed = changes(before, after)
+    if changed.rows:
+        session.execute(_WRITE, {"enrollments": rows_parameter(changed.rows)["rows"]})
+        counters.add_statuses(session, changed.moves)
 
 
 def _values(enrollment: Enrollment) -> dict[str, Any]:

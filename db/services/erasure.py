@@ -32,6 +32,7 @@ from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
 from db.services import contacts, enrollment_state
 from db.services.enrollment_state import ERASED
+from db.services.erasing_bodies import drop_bodies
 from db.services.hashing import HASH_OF, SECRET_NAME, make_secret
 from db.services.suppressions import STRENGTH, find_erased
 
@@ -53,6 +54,7 @@ class Erased:
     orphaned_events: int = 0
     suppressions: int = 0
     kept_answers: int = 0
+    webhook_bodies: int = 0
     addresses: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -85,6 +87,7 @@ def erase(
     before = None if target is None else find_erased(session, target)
     person = _lock_person(session, contact_id, target)
     answers = _drop_answers(session, person)  # the longest search, before anybody's events have to wait
+    bodies = drop_bodies(session, contact_id=person.contact_id, addresses=person.addresses)
     enrollments = _lock_enrollments(session, person)
     unchanged = enrollment_state.snapshot(enrollments)
     is_open = [each for each in enrollments if each.is_open]
@@ -95,7 +98,7 @@ def erase(
     _run(session, _CLEAN_ACTIONS, values)
     cleaned = _run(session, _CLEAN_EVENTS, values)
     replaced = _replace_suppressions(session, person)
-    if person.is_placeholder and before is None and not (orphaned or replaced or answers or even_if_unknown):
+    if person.is_placeholder and before is None and not (orphaned or replaced or answers or bodies or even_if_unknown):
         raise NotFound("person of this", target.kind if target else "contact_id", hint=_HINT)
     _run(session, _CLEAN_ENROLLMENTS, values)
     _clear_contact(session, person, now)
@@ -109,6 +112,7 @@ def erase(
         orphaned_events=orphaned,
         suppressions=replaced,
         kept_answers=answers,
+        webhook_bodies=bodies,
         addresses=frozenset(person.addresses),
     )
 

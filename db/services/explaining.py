@@ -41,7 +41,7 @@ class Explanation:
 _ONE = text(f"SELECT {enrollment_state.COLUMNS} FROM campaign_enrollments e WHERE e.id = :id")
 
 
-def enrollment(session: Session, *, enrollment_id: UUID, now: datetime) -> Explanation:
+def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
     """What holds the next step of one enrollment back. Due if and only if a claim of the whole queue would take it."""
     row = session.execute(_ONE, {"id": enrollment_id}).one_or_none()
     if row is None:
@@ -49,18 +49,23 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime) -> Expla
     one = enrollment_state.from_row(row)
     status, running = _campaign(session, one.instance_id)
     sending = running[one.instance_id].sending
-    (candidate,) = queue.examine(session, enrollments=[one], plans=running, now=now)
+    (candidate,) = queue.examine(session, enrollments=[one], plans=running, now=now, public_url=public_url)
     found = [*holds.of_campaign(status, sending, now), *candidate.holds]
     if not one.is_open or candidate.step is None:
         return Explanation(found, None, candidate.step)
-    limit = _place(session, candidate, candidate.step, running, now)
+    limit = _place(session, candidate, candidate.step, running, now, public_url)
     if limit is not None:
         found.append(limit)
     return Explanation(found, holds.can_move_at(found, sending, one.zone, now), candidate.step)
 
 
 def _place(
-    session: Session, candidate: Candidate, step: Step, running: Mapping[UUID, Plan], now: datetime
+    session: Session,
+    candidate: Candidate,
+    step: Step,
+    running: Mapping[UUID, Plan],
+    now: datetime,
+    public_url: str | None,
 ) -> Hold | None:
     """What leaves no place for the candidate: a limit that is reached, or that those who stand before it reach."""
     one = candidate.enrollment
@@ -68,15 +73,17 @@ def _place(
     hold = budget.hold(one.instance_id, step.channel)
     if hold is not None or candidate.holds or budget.free(one.instance_id, step.channel) is None:
         return hold
-    return _wait_in_line(session, one, step, budget, now)
+    return _wait_in_line(session, one, step, budget, now, public_url)
 
 
-def _wait_in_line(session: Session, one: Enrollment, step: Step, budget: Budget, now: datetime) -> Hold | None:
+def _wait_in_line(
+    session: Session, one: Enrollment, step: Step, budget: Budget, now: datetime, public_url: str | None
+) -> Hold | None:
     """Give the places to those who stand before `one`, as a claim would, and then see whether one is left."""
     after: Enrollment | None = None
     while True:
         line = queue.line(session, before=one, after=after, limit=_CHUNK)
-        for each in queue.examine(session, enrollments=line, plans=budget.plans, now=now):
+        for each in queue.examine(session, enrollments=line, plans=budget.plans, now=now, public_url=public_url):
             if not each.holds and each.step is not None:
                 hold = budget.take(each.enrollment.instance_id, each.step.channel)
                 if hold is not None:
@@ -86,7 +93,7 @@ def _wait_in_line(session: Session, one: Enrollment, step: Step, budget: Budget,
         after = line[-1]
 
 
-def campaign(session: Session, *, campaign_id: UUID, now: datetime) -> Explanation:
+def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
     """What holds a whole campaign back, and when the first of its steps can be handed out."""
     status, running = _campaign(session, campaign_id)
     plan = running[campaign_id]
@@ -104,14 +111,15 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime) -> Explanati
     if not ready:
         found += min(waits.values(), key=lambda each: max(hold.until for hold in each if hold.until is not None))
     elif not found:
-        found += _front(session, ready, budget, now)
+        found += _front(session, ready, budget, now, public_url)
     return Explanation(found, holds.can_move_at(found, plan.sending, None, now))
 
 
-def _front(session: Session, lanes: list[Lane], budget: Budget, now: datetime) -> list[Hold]:
+def _front(session: Session, lanes: list[Lane], budget: Budget, now: datetime, public_url: str | None) -> list[Hold]:
     """What holds back the first of those who are due; nothing, if one of them can be handed out."""
     first = queue.front(session, lanes=lanes, budget=budget, limit=_CHUNK, now=now, take=False)
-    held = [each.holds for each in queue.examine(session, enrollments=first, plans=budget.plans, now=now)]
+    examined = queue.examine(session, enrollments=first, plans=budget.plans, now=now, public_url=public_url)
+    held = [each.holds for each in examined]
     return [] if [] in held else held[0]
 
 

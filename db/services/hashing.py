@@ -17,7 +17,7 @@ SECRET_NAME = "erasure"  # noqa: S105  the name of a row, not what stands in it
 HASH_OF = "sha256(k.value || sha256(k.value || convert_to(lower({address}), 'UTF8')))"
 
 
-def make_secret(session: Session) -> None:
-    """Make the key, unless there is one. It is made once, and all hashes depend on it."""
-    values = {"name": SECRET_NAME, "value": secrets.token_bytes(SECRET_BYTES)}
+def make_secret(session: Session, name: str = SECRET_NAME) -> None:
+    """Make the key of that name, unless there is one. It is made once, and all hashes depend on it."""
+    values = {"name": name, "value": secrets.token_bytes(SECRET_BYTES)}
     session.execute(insert(Secret).values(values).on_conflict_do_nothing())

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact
 from db.services import rendering, templates
-from db.services.step_texts import PERSONAL, campaign_variables
+from db.services.step_texts import PERSONAL, UNSUBSCRIBE_URL, campaign_variables
 
-KNOWN = (*PERSONAL, "attributes", "campaign")
+KNOWN = (*PERSONAL, "attributes", "campaign", UNSUBSCRIBE_URL)
 # Enough to tell that a list lacks a field, and few enough to count in no time.
 _LOOKED_AT = 10_000
 
@@ -30,7 +30,8 @@ def of_template(template: CampaignTemplate) -> list[str]:
     """Variables that no contact and no campaign can have, each with the place that uses it."""
     return [
         f"{use.where}: {{{{ {'.'.join(use.path)} }}}} is unknown, so the step will never be sent. Known are "
-        f"{', '.join(PERSONAL)}, attributes.NAME (of the contact) and campaign.NAME (settings.variables)."
+        f"{', '.join(PERSONAL)}, attributes.NAME (of the contact), campaign.NAME (settings.variables) "
+        f"and {UNSUBSCRIBE_URL} (in emails, where the server has a public address)."
         for use in _uses(template)
         if use.path[0] not in KNOWN
     ]

@@ -101,10 +101,20 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
         rows = session.execute(_LOCK, parameter)
     locked = Locked()
     ranks: dict[int, int] = {}
+    steps: dict[int, tuple[UUID, int]] = {}
     for event, rank, step_number, *columns in rows.all():
         enrollment = _enrollment(locked, columns)
-        if event is not None and rank < ranks.get(event, 4):
+        if event is None:
+            continue
+        if step_number is not None:
+            steps[event] = (enrollment.id, step_number)
+        if rank < ranks.get(event, 4):
             ranks[event] = rank
+            locked.of_event[event] = (enrollment, step_number)
+    for event, (enrollment_id, step_number) in steps.items():
+        # The message says which step it is about, also where the enrollment was found by a surer reference.
+        enrollment, _ = locked.of_event[event]
+        if enrollment.id == enrollment_id:
             locked.of_event[event] = (enrollment, step_number)
     return locked
 

@@ -14,6 +14,7 @@ from db.domain.ids import new_ids
 from db.domain.states import Channel, OrphanStatus
 from db.models import CampaignEnrollment, Contact, OrphanedEvent
 from db.postgres.json import rows_parameter, to_text
+from db.services.paging import Page, page
 from db.services.recording import Outcome, record
 
 _PARK = text("""
@@ -44,6 +45,29 @@ def park(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
         Outcome(EventVerdict.ORPHANED, reason=reason) if id_ in kept else Outcome(EventVerdict.DUPLICATE)
         for id_, reason in zip(ids, reasons, strict=True)
     ]
+
+
+def list_(
+    session: Session,
+    *,
+    provider: str | None,
+    status: OrphanStatus | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[OrphanedEvent]:
+    """What is put aside, latest first. `since` and `until` are of its arrival."""
+    statement = select(OrphanedEvent)
+    if provider is not None:
+        statement = statement.where(OrphanedEvent.provider == provider)
+    if status is not None:
+        statement = statement.where(OrphanedEvent.status == status)
+    if since is not None:
+        statement = statement.where(OrphanedEvent.created_at >= since)
+    if until is not None:
+        statement = statement.where(OrphanedEvent.created_at < until)
+    return page(session, statement, by=[OrphanedEvent.id], limit=limit, cursor=cursor, listing="orphans")
 
 
 def match_campaign(session: Session, *, instance_id: UUID) -> int:

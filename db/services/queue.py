@@ -167,15 +167,20 @@ class Candidate:
 
 
 def examine(
-    session: Session, *, enrollments: Sequence[Enrollment], plans: Mapping[UUID, Plan], now: datetime
+    session: Session,
+    *,
+    enrollments: Sequence[Enrollment],
+    plans: Mapping[UUID, Plan],
+    now: datetime,
+    public_url: str | None = None,
 ) -> list[Candidate]:
-    """Each enrollment with what comes next for it, in the order given."""
+    """Each enrollment with what comes next for it, in the order given. `public_url`: see Texts.of_campaigns."""
     if not enrollments:
         return []
     contact_ids = list({each.contact_id for each in enrollments})
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(contact_ids)))}
     refused = suppressions.of_contacts(session, contact_ids=contact_ids, now=now)
-    texts = Texts.of_campaigns(session, {each.instance_id for each in enrollments})
+    texts = Texts.of_campaigns(session, {each.instance_id for each in enrollments}, public_url)
     steps = {each.id: texts.next_step(each) for each in enrollments}
     leases = _leases(session, enrollments, steps)
     found: list[Candidate] = []
@@ -199,7 +204,7 @@ def examine(
 
 def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) -> tuple[Text | None, list[Hold]]:
     try:
-        return texts.render(enrollment.instance_id, step, contact), []
+        return texts.render(enrollment.instance_id, enrollment.id, step, contact), []
     except MissingVariable as error:
         return None, [Hold(HoldReason.MISSING_VARIABLE, str(error))]
     except InvalidInput as error:

@@ -304,32 +304,51 @@ def _stop(batch: Batch, row: _Row, stop: Stop) -> None:
 def _write(session: Session, batch: Batch, before: enrollment_state.Snapshot) -> None:
     # Most of what providers report is known already (a delivered after an opened, say): that is written nowhere.
     changed = [each for each in batch.touched.values() if each.state != each.action.state()]
-    _write_actions(session, [each.action for each in changed])
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
     suppressions.add_for_contacts(session, reasons=batch.suppressed, source="event")
-    counters.add_metrics(session, batch.deltas)
-    enrollment_state.save(session, before=before, after=batch.locked.enrollments.values())
+    enrollments = enrollment_state.changes(before, batch.locked.enrollments.values())
+    _write_at_once(session, [each.action for each in changed], batch.deltas, enrollments)
 
 
 _ACTION_VALUES = ("provider", "provider_message_id", "status", "open_count", "click_count", *_TIMES)
-_WRITE_ACTIONS = text(f"""
-    INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant,
-                                  {", ".join(_ACTION_VALUES)})
-    SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, {", ".join(_ACTION_VALUES)}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
-        instance_id uuid, id uuid, enrollment_id uuid, step_number int, channel text, a_b_variant text,
-        provider text, provider_message_id text, status text, open_count int, click_count int,
-        {", ".join(f"{time} timestamptz" for time in _TIMES)})
-    ON CONFLICT (instance_id, enrollment_id, step_number) DO UPDATE
-    SET {", ".join(f"{name} = excluded.{name}" for name in _ACTION_VALUES)}, updated_at = now()
+# One statement, since one event needs four of these and each costs a round trip. The counters come last, after what
+# they refer to: those rows are shared by everybody.
+_WRITE = text(f"""
+    WITH actions AS (
+        INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant,
+                                      {", ".join(_ACTION_VALUES)})
+        SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, {", ".join(_ACTION_VALUES)}
+        FROM jsonb_to_recordset(CAST(:actions AS jsonb)) AS a(
+            instance_id uuid, id uuid, enrollment_id uuid, step_number int, channel text, a_b_variant text,
+            provider text, provider_message_id text, status text, open_count int, click_count int,
+            {", ".join(f"{time} timestamptz" for time in _TIMES)})
+        ON CONFLICT (instance_id, enrollment_id, step_number) DO UPDATE
+        SET {", ".join(f"{name} = excluded.{name}" for name in _ACTION_VALUES)}, updated_at = now()
+        RETURNING 1
+    ), enrollments AS ({enrollment_state.WRITING} RETURNING 1),
+    metrics AS ({counters.ADDING_METRICS}), totals AS ({counters.ADDING_STATUSES})
+    SELECT (SELECT count(*) FROM actions), (SELECT count(*) FROM enrollments),
+           (SELECT jsonb_agg(key) FROM metrics), (SELECT jsonb_agg(key) FROM totals)
 """)
 
 
-def _write_actions(session: Session, actions: Sequence[Action]) -> None:
-    values = [_action_values(id_, action) for id_, action in zip(new_ids(len(actions)), actions, strict=True)]
-    if values:
-        session.execute(_WRITE_ACTIONS, rows_parameter(values))
+def _write_at_once(
+    session: Session, actions: Sequence[Action], deltas: Deltas, enrollments: enrollment_state.Changes
+) -> None:
+    metrics, statuses = counters.metrics_rows(deltas), counters.status_rows(enrollments.moves)
+    if not (actions or metrics or enrollments.rows):
+        return
+    rows = [_action_values(id_, action) for id_, action in zip(new_ids(len(actions)), actions, strict=True)]
+    values = {
+        "actions": rows_parameter(rows)["rows"],
+        "enrollments": rows_parameter(enrollments.rows)["rows"],
+        **counters.METRICS.parameter(metrics),
+        **counters.STATUSES.parameter(statuses),
+    }
+    *_, known_metrics, known_statuses = session.execute(_WRITE, values).one()
+    counters.METRICS.add_missing(session, metrics, known_metrics or ())
+    counters.STATUSES.add_missing(session, statuses, known_statuses or ())
 
 
 def _action_values(id_: UUID, action: Action) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import Channel
 from db.models import CampaignInstance, Contact, EmailSequence, LinkedInSequence
-from db.services import plans, rendering
+from db.services import plans, rendering, unsubscribing
+from db.services.unsubscribing import Links
 
 STEP_TYPE_OF_EMAIL = "email"
 
@@ -24,6 +25,8 @@ class Text:
     step_type: str
     subject: str | None
     body: str | None
+    unsubscribe_url: str | None = None
+    """Of an email, where this server has a public address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,11 @@ class Texts:
     plans: dict[UUID, Plan]
     emails: dict[tuple[UUID, int, str | None], EmailSequence]
     linkedin: dict[tuple[UUID, int], LinkedInSequence]
+    links: Links | None
 
     @classmethod
-    def of_campaigns(cls, session: Session, instance_ids: Collection[UUID]) -> Self:
+    def of_campaigns(cls, session: Session, instance_ids: Collection[UUID], public_url: str | None) -> Self:
+        """`public_url`: where people reach this server, for the links by which they unsubscribe."""
         campaigns = {
             campaign.id: campaign
             for campaign in session.scalars(select(CampaignInstance).where(CampaignInstance.id.in_(instance_ids)))
@@ -49,6 +54,7 @@ class Texts:
             plans.of_campaigns(session, instance_ids=instance_ids),
             {(each.template_id, each.step_number, each.a_b_variant): each for each in emails},
             {(each.template_id, each.step_number): each for each in linkedin},
+            unsubscribing.links(session, base=public_url),
         )
 
     def next_step(self, enrollment: Enrollment) -> Step | None:
@@ -56,20 +62,28 @@ class Texts:
         steps = self.plans[enrollment.instance_id].steps
         return next_step(steps, enrollment.current_step, enrollment.a_b_variant)
 
-    def render(self, instance_id: UUID, step: Step, contact: Contact) -> Text:
-        """The step for one person. MissingVariable or InvalidInput say why it can't be sent as it is."""
+    def render(self, instance_id: UUID, enrollment_id: UUID | None, step: Step, contact: Contact) -> Text:
+        """The step for one person. MissingVariable or InvalidInput say why it can't be sent as it is.
+
+        Without an enrollment, as for a preview, the link to unsubscribe leads nowhere.
+        """
         campaign = self.campaigns[instance_id]
         known = variables(contact, campaign)
         where = f"step {step.step_number}"
         if step.channel is Channel.EMAIL:
             email = self.emails[campaign.template_id, step.step_number, step.a_b_variant]
+            url = self.links.url(enrollment_id or UUID(int=0), step.step_number) if self.links else None
+            if url is not None:
+                known[UNSUBSCRIBE_URL] = url
             subject = rendering.render(email.subject, known, f"subject of {where}")
-            return Text(STEP_TYPE_OF_EMAIL, subject, rendering.render(email.body, known, f"body of {where}"))
+            return Text(STEP_TYPE_OF_EMAIL, subject, rendering.render(email.body, known, f"body of {where}"), url)
         linkedin = self.linkedin[campaign.template_id, step.step_number]
         message = linkedin.message and rendering.render(linkedin.message, known, f"message of {where}")
         return Text(linkedin.type, None, message)
 
 
+# In emails alone, and only where the server has a public address.
+UNSUBSCRIBE_URL = "unsubscribe_url"
 PERSONAL = ("email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone")
 
 

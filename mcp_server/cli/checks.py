@@ -67,7 +67,7 @@ def run_checks(app: App) -> Iterator[Check]:
     if home.verdict is not Verdict.FAILED:
         yield from check_local(app)
     yield check_imports(settings)
-    yield check_token(settings)
+    yield check_token(settings, are_kept=_are_kept(app))
     yield Check("http", Verdict.OK, f"plain HTTP; accepted hosts besides loopback: {_listed(settings.allowed_hosts)}")
 
 
@@ -142,7 +142,7 @@ def check_encryption(app: App) -> Check:
     if mode in _ENCRYPTED:
         return Check("database TLS", Verdict.OK, f"sslmode {mode}")
     used = ""
-    if app.is_up:
+    if app.open_database is not None:
         with suppress(SalesAutomationError):  # it went away since the last check
             used = ", used" if app.run("doctor", services.vitals.look, read_only=True).is_encrypted else ", not used"
     advice = "Set SALES_AUTOMATION_DATABASE_SSLMODE=verify-full, or require."
@@ -210,15 +210,28 @@ def _is_readable(folder: Path) -> bool:
     return True
 
 
-def check_token(settings: Settings) -> Check:
+def _are_kept(app: App) -> bool:
+    """Whether the database has tokens; not, where it can't be asked."""
+    from mcp_server.http.keeper import has_tokens  # noqa: PLC0415  it brings the protocol's own modules
+
+    if app.open_database is None:
+        return False
+    with suppress(SalesAutomationError):  # it went away since the last check
+        return has_tokens(app)
+    return False
+
+
+def check_token(settings: Settings, *, are_kept: bool) -> Check:
     """Whether HTTP clients must send a token, and whether it is one that keeps anybody out."""
-    advice = 'Make one: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+    advice = "Unset it, and make one: `sales-automation-mcp tokens create NAME --scope read`."
     try:
         token = settings.bearer_token()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         found = f"the token file can't be read: {reason}"
         return Check("token", Verdict.FAILED, found, "Correct SALES_AUTOMATION_TOKEN_FILE, or its permissions.")
+    if token is None and are_kept:
+        return Check("token", Verdict.OK, "kept in the database: `tokens list` shows them; put TLS in front of HTTP")
     if token is None:
         return Check("token", Verdict.OK, "not set: HTTP on loopback alone, open to every user of this machine")
     if len(token) < _TOKEN_CHARACTERS:

@@ -1,38 +1,117 @@
-"""Who may speak HTTP with this server: holders of the bearer token, when there is one."""
+"""Who may speak HTTP with this server: holders of a bearer token, or everybody on loopback while there is none."""
 
-import hmac
-from hashlib import sha256
+import time
+from collections.abc import Callable
+from typing import Final
 
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from db.domain.access import Caller
+from db.domain.errors import StoreUnavailable
+from mcp_server.caller import LOCAL, SCOPE_KEY
+from mcp_server.http.keeper import Keeper
+from mcp_server.http.limits import Limit, too_many
+from mcp_server.telemetry import Telemetry
 
 # What a load balancer asks before it knows any token; it tells nothing about the data.
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+# Each of these checks a signature of its own.
+_SIGNED_PATHS = ("/webhooks/", "/unsubscribe/")
+
+RETRY_SECONDS: Final = 5
 
 
-class BearerAuth:
-    """Lets requests through that carry the token. Only its hash is kept, and compared in constant time."""
+class Gate:
+    """Lets requests through that carry a token, says whose they are, and holds each token to its rate.
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    A caller who is known is never held up by wrong tokens from the same address, which may be a proxy's.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keeper: Keeper,
+        requests: Limit,
+        failures: Limit,
+        telemetry: Telemetry,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
-        self._expected = sha256(token.encode()).digest()
+        self._keeper = keeper
+        self._requests = requests
+        self._failures = failures
+        self._telemetry = telemetry
+        self._monotonic = monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _OPEN_PATHS or self._is_allowed(Headers(scope=scope)):
+        if scope["type"] != "http" or is_open_path(scope["path"]):
             await self._app(scope, receive, send)
             return
+        try:
+            caller = await self._caller(Headers(scope=scope))
+        except StoreUnavailable as error:
+            await self._refuse(unavailable(error), "unavailable")(scope, receive, send)
+            return
+        if caller is None:
+            await self._stop_stranger(scope)(scope, receive, send)
+            return
+        scope[SCOPE_KEY] = caller
+        if caller is not LOCAL:
+            wait = self._requests.take(caller.id, self._monotonic())
+            if wait:
+                answer = too_many(wait, "This token makes more requests than it may.")
+                await self._refuse(answer, "rate_limited")(scope, receive, send)
+                return
+            # With this the SDK keeps everybody else out of the sessions that this caller opens.
+            token = AccessToken(token="", client_id=caller.id, scopes=list(caller.scopes))
+            scope["user"] = AuthenticatedUser(token)
+        await self._app(scope, receive, send)
+
+    async def _caller(self, headers: Headers) -> Caller | None:
+        given = headers.get("authorization")
+        if given is None:
+            return LOCAL if await self._keeper.is_open() else None
+        scheme, _, token = given.partition(" ")
+        found = await self._keeper.find(token.strip()) if scheme.lower() == "bearer" else None
+        return found or (LOCAL if await self._keeper.is_open() else None)
+
+    def _stop_stranger(self, scope: Scope) -> Response:
+        wait = self._failures.take(address(scope), self._monotonic())
+        if wait:
+            return self._refuse(too_many(wait, "Too many requests without a valid token."), "rate_limited")
         refusal = JSONResponse(
             {
                 "error": "unauthorized",
-                "message": "Send the header `Authorization: Bearer TOKEN` with this server's token.",
+                "message": "Send the header `Authorization: Bearer TOKEN` with a token of this server.",
             },
             status_code=401,
             headers={"WWW-Authenticate": 'Bearer realm="sales-automation-mcp"'},
         )
-        await refusal(scope, receive, send)
+        return self._refuse(refusal, "unauthorized")
 
-    def _is_allowed(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = sha256(token.strip().encode()).digest()
-        return hmac.compare_digest(given, self._expected) and scheme.lower() == "bearer"
+    def _refuse(self, answer: Response, reason: str) -> Response:
+        self._telemetry.refused_requests.add("auth", reason)
+        return answer
+
+
+def is_open_path(path: str) -> bool:
+    """No token is asked for there."""
+    return path in _OPEN_PATHS or path.startswith(_SIGNED_PATHS)
+
+
+def address(scope: Scope) -> str:
+    """Where a request comes from; behind a proxy on this machine, what the proxy says."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else "unknown"
+
+
+def unavailable(error: StoreUnavailable) -> JSONResponse:
+    """503: the caller is to come again."""
+    return JSONResponse(
+        {"error": "unavailable", "message": str(error)}, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)}
+    )

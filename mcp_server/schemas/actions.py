@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db import services
 from db.domain.holds import HoldReason
 from db.domain.states import Channel
 from mcp_server.schemas.base import Answer, Maybe
@@ -15,6 +16,17 @@ from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 if TYPE_CHECKING:
     from db.services.claims import DueAction
     from db.services.explaining import Explanation
+    from db.services.step_texts import Text
+
+
+Headers = Annotated[
+    Maybe[dict[str, str]], Field(description="Header fields to send the email with: they let people unsubscribe.")
+]
+
+
+def headers_of(text: "Text") -> dict[str, str] | None:
+    """The header fields of an email; None for other steps, and where the server has no public address."""
+    return None if text.unsubscribe_url is None else services.unsubscribing.headers(text.unsubscribe_url)
 
 
 class DueActionOut(Answer):
@@ -31,6 +43,7 @@ class DueActionOut(Answer):
     a_b_variant: Maybe[str] = None
     subject: Maybe[str] = None
     body: Maybe[str] = None
+    headers: Headers = None
 
     @classmethod
     def of(cls, due: "DueAction") -> Self:
@@ -48,6 +61,7 @@ class DueActionOut(Answer):
             a_b_variant=due.step.a_b_variant,
             subject=due.text.subject,
             body=due.text.body,
+            headers=headers_of(due.text),
         )
 
 
@@ -99,3 +113,4 @@ class PreviewAnswer(Answer):
     a_b_variant: Maybe[str] = None
     subject: Maybe[str] = None
     body: Maybe[str] = None
+    headers: Headers = None

@@ -192,5 +192,6 @@ class EraseAnswer(Answer):
     events: int
     orphaned_events: int
     kept_answers: int
+    webhook_bodies: int
     jobs: int
     cache_entries: int

@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from db.domain import rules
 from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
-from db.domain.states import Channel
+from db.domain.states import Channel, OrphanStatus
 from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Moment
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.templates import StepNumber
 
 if TYPE_CHECKING:
-    from db.models import CampaignEvent
+    from db.models import CampaignEvent, OrphanedEvent
 
 
 class EventIn(Given):
@@ -110,4 +110,38 @@ class EventOut(Answer):
 
 class EventList(Answer):
     events: list[EventOut]
+    next_cursor: Maybe[str] = None
+
+
+class OrphanOut(Answer):
+    """An event that fits no enrollment yet, and what it would be matched by."""
+
+    id: UUID
+    status: OrphanStatus
+    reason: str
+    event_type: EventType
+    channel: Channel
+    occurred_at: datetime
+    created_at: datetime
+    provider: Maybe[str] = None
+    enrollment_id: Maybe[UUID] = None
+    provider_message_id: Maybe[str] = None
+    campaign_id: Maybe[UUID] = None
+    email: Maybe[str] = None
+    step_number: Maybe[int] = None
+    provider_event_id: Maybe[str] = None
+    metadata: Maybe[dict[str, Any]] = None
+
+    @classmethod
+    def of(cls, row: "OrphanedEvent", detail: str) -> Self:
+        names = cls.model_fields.keys() - {"provider_event_id", "metadata"}
+        answer = cls.model_validate({name: getattr(row, name) for name in names})
+        if detail == "full":
+            answer.provider_event_id = row.provider_event_id
+            answer.metadata = row.details
+        return answer
+
+
+class OrphanList(Answer):
+    orphans: list[OrphanOut]
     next_cursor: Maybe[str] = None

@@ -1,15 +1,148 @@
-"""The system itself."""
+"""The server's health, and the audit log, as clients see them."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field
 
+from db.domain.access import AuditOutcome
+from db.domain.jobs import JobStatus
 from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState
+
+if TYPE_CHECKING:
+    from db.models import AuditRecord
+    from mcp_server.health import Facts
+    from mcp_server.telemetry import Latency
+
+
+class AuditLine(Answer):
+    at: datetime
+    actor: Annotated[
+        str, Field(description="The name of the token; default for the one of the settings; stdio; local.")
+    ]
+    tool: str
+    outcome: AuditOutcome
+    error: Annotated[Maybe[str], Field(description="Why it was refused, in a word.")] = None
+    ids: Annotated[dict[str, list[str]], Field(description="Kind of thing -> ids, up to 20 of each.")]
+    is_cut: Annotated[bool, Field(description="The call concerned more than ids shows.")]
+    request_id: Maybe[str] = None
+    arguments_digest: Annotated[
+        Maybe[str], Field(description="The same for the same arguments; tells nothing of them.")
+    ] = None
+
+    @classmethod
+    def of(cls, record: "AuditRecord") -> Self:
+        return cls(
+            at=record.at,
+            actor=record.actor,
+            tool=record.tool,
+            outcome=AuditOutcome(record.outcome),
+            error=record.error,
+            ids=record.ids,
+            is_cut=record.is_cut,
+            request_id=record.request_id,
+            arguments_digest=record.arguments_digest.hex() if record.arguments_digest else None,
+        )
+
+
+class AuditList(Answer):
+    records: list[AuditLine]
+    next_cursor: Maybe[str] = None
+
+
+class PoolOut(Answer):
+    in_use: int
+    idle: int
+    limit: int
+    waiting: Annotated[int, Field(description="Callers who wait for a connection.")]
+
+
+class CallsOut(Answer):
+    tool: str
+    outcome: CallOutcome
+    calls: int
+    seconds: Annotated[float, Field(description="All of them together.")]
+    p95_seconds: Annotated[Maybe[float], Field(description="95 of 100 took at most as long; left out over 10 s.")] = (
+        None
+    )
+
+
+class CountOut(Answer):
+    provider: str
+    verdict: str
+    count: int
+
+
+class RefusedOut(Answer):
+    part: str
+    reason: str
+    count: int
+
+
+class HealthAnswer(Answer):
+    status: Annotated[str, Field(description="ok, or degraded where the database or the local store is not to be had.")]
+    database: DatabaseState
+    pool: Maybe[PoolOut] = None
+    slow_queries: int
+    retries: int
+    orphans_waiting: Annotated[Maybe[int], Field(description="Events that wait for their enrollment.")] = None
+    jobs: Annotated[Maybe[dict[JobStatus, int]], Field(description="Jobs by status.")] = None
+    calls: list[CallsOut]
+    events: list[CountOut]
+    webhooks: list[CountOut]
+    refused_requests: Annotated[list[RefusedOut], Field(description="HTTP requests that were turned away.")]
+
+    @classmethod
+    def of(cls, facts: "Facts") -> Self:
+        return cls(
+            status="ok" if facts.database is DatabaseState.OK and facts.jobs is not None else "degraded",
+            database=facts.database,
+            pool=PoolOut(**facts.pool._asdict()) if facts.pool else None,
+            slow_queries=facts.slow_queries,
+            retries=facts.retries,
+            orphans_waiting=facts.orphans,
+            jobs=dict(facts.jobs) if facts.jobs is not None else None,
+            calls=[_calls(tool, outcome, latency) for (tool, outcome), latency in sorted(facts.calls.items())],
+            events=_counts(facts.events),
+            webhooks=_counts(facts.webhooks),
+            refused_requests=[
+                RefusedOut(part=part, reason=reason, count=count)
+                for (part, reason), count in sorted(facts.refused_requests.items())
+            ],
+        )
+
+
+def _counts(counts: Mapping[tuple[str, str], int]) -> list[CountOut]:
+    return [CountOut(provider=name, verdict=verdict, count=count) for (name, verdict), count in sorted(counts.items())]
+
+
+def _calls(tool: str, outcome: CallOutcome, latency: "Latency") -> CallsOut:
+    total = sum(latency.counts)
+    return CallsOut(
+        tool=tool,
+        outcome=outcome,
+        calls=total,
+        seconds=round(latency.seconds, 6),
+        p95_seconds=_bound(latency.counts, 0.95 * total),
+    )
+
+
+def _bound(counts: list[int], wanted: float) -> float | None:
+    """The smallest bucket's bound under which `wanted` of the calls lie."""
+    passed = 0
+    for bound, count in zip(BUCKETS, counts, strict=False):
+        passed += count
+        if passed >= wanted:
+            return bound
+    return None
 
 
 class MaintenanceAnswer(Answer):
     matched: Annotated[int, Field(description="Events that had waited, and found their enrollment.")]
     expired: Annotated[int, Field(description="Events that have waited too long; kept to be looked at.")]
     idempotency_keys: Annotated[int, Field(description="Old keys and their answers that were forgotten.")]
+    webhook_bodies: Annotated[int, Field(description="Old bodies of webhook requests that were deleted.")]
     jobs: Annotated[int, Field(description="Old finished jobs that were deleted.")]
     warning: Maybe[str] = None

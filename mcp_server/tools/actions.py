@@ -15,6 +15,7 @@ from mcp_server.schemas.actions import (
     DueActionOut,
     ExplainAnswer,
     PreviewAnswer,
+    headers_of,
 )
 from mcp_server.schemas.base import Line
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
@@ -35,7 +36,8 @@ def claim_due_actions(
 
     Each is yours until lease_until: send it, then call complete_action with its lease_token. Nobody else gets it
     meanwhile; a lease that runs out makes it due again. People who are suppressed are stopped, and a step whose text
-    lacks a variable pauses its enrollment with the reason. With nothing due, next_due_at says when to come back.
+    lacks a variable pauses its enrollment with the reason. Send an email with its headers. With nothing due,
+    next_due_at says when to come back.
     """
     claim = services.claims.claim(
         call.session,
@@ -44,6 +46,7 @@ def claim_due_actions(
         limit=limit,
         lease_seconds=lease_seconds,
         now=call.now,
+        public_url=call.app.settings.public_base,
     )
     return ClaimDueAnswer(actions=[DueActionOut.of(due) for due in claim.actions], next_due_at=claim.next_due_at)
 
@@ -102,6 +105,7 @@ def preview_action(
         contact_id=contact_id,
         step_number=step_number,
         a_b_variant=a_b_variant,
+        public_url=call.app.settings.public_base,
     )
     return PreviewAnswer(
         channel=step.channel,
@@ -110,6 +114,7 @@ def preview_action(
         a_b_variant=step.a_b_variant,
         subject=text.subject,
         body=text.body,
+        headers=headers_of(text),
     )
 
 
@@ -120,9 +125,12 @@ def explain_due(call: Call, enrollment_id: UUID | None = None, campaign_id: UUID
     """
     if (enrollment_id is None) == (campaign_id is None):
         raise InvalidInput("Give enrollment_id or campaign_id, and not both.")
+    public_url = call.app.settings.public_base
     if enrollment_id is not None:
-        found = services.explaining.enrollment(call.session, enrollment_id=enrollment_id, now=call.now)
+        found = services.explaining.enrollment(
+            call.session, enrollment_id=enrollment_id, now=call.now, public_url=public_url
+        )
     else:
         assert campaign_id is not None, "one of the two was given"
-        found = services.explaining.campaign(call.session, campaign_id=campaign_id, now=call.now)
+        found = services.explaining.campaign(call.session, campaign_id=campaign_id, now=call.now, public_url=public_url)
     return ExplainAnswer.of(found)

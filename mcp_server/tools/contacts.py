@@ -298,4 +298,4 @@ def erase_contact(
     if sum(one is not None for one in (contact_id, email, linkedin_url)) != 1:
         raise InvalidInput("Give exactly one of contact_id, email and linkedin_url.")
     target = None if contact_id is not None else _target(email, None, linkedin_url)
-    return erasure.erase(call.app, contact_id=contact_id, target=target, now=call.now)
+    return erasure.erase(call.app, contact_id=contact_id, target=target, now=call.now, note=call.note)

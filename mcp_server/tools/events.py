@@ -10,12 +10,20 @@ from db import services
 from db.domain.errors import InvalidInput
 from db.domain.events import EventType, EventVerdict
 from db.domain.rules import BATCH_MAX, PAGE_DEFAULT
+from db.domain.states import DeliveryStatus, OrphanStatus
+from mcp_server.app import Recording
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
-from mcp_server.schemas.events import EventIn, EventList, EventOut, RecordAnswer, RecordRow
+from mcp_server.schemas.events import EventIn, EventList, EventOut, OrphanList, OrphanOut, RecordAnswer, RecordRow
+from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, ProviderName, ReplayAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import events
+from mcp_server.webhooks.replaying import replay
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from db.domain.access import AuditEntry
+    from db.domain.events import NewEvent
     from db.services.recording import Outcome
 
 
@@ -28,10 +36,17 @@ def record_event(call: Call, event: EventIn) -> RecordAnswer:
     (orphaned) and counted as soon as it fits. For many events call record_events. Next: get_metrics.
     """
     given = event.to_event(call.now)
+
+    def entry(outcome: "Outcome") -> "AuditEntry | None":
+        # What is refused is noted as such, once the caller is told.
+        is_done = outcome.verdict is not EventVerdict.INVALID
+        return call.entry(_answer([_row(0, outcome)]).model_dump(mode="json")) if is_done else None
+
     if call.transaction is None:
-        outcome = call.app.events.submit(given)
+        outcome = call.app.events.submit(Recording(given, entry))
     else:
         (outcome,) = services.events.record_events(call.session, events=[given])
+    _count(call, [given], [outcome])
     if outcome.verdict is EventVerdict.INVALID:
         raise InvalidInput(f"event: {outcome.reason}")
     return _answer([_row(0, outcome)])
@@ -48,6 +63,7 @@ def record_events(
     fitting, rejected = sort_out(events)
     given = [event.to_event(call.now) for event in fitting.values()]
     outcomes = services.events.record_events(call.session, events=given)
+    _count(call, given, outcomes)
     rows = [RecordRow(index=index, status=EventVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
     rows += [_row(index, outcome) for index, outcome in zip(fitting, outcomes, strict=True)]
     return _answer(sorted(rows, key=lambda row: row.index))
@@ -78,6 +94,72 @@ def list_events(
         cursor=cursor,
     )
     return EventList(events=[EventOut.of(event, detail) for event in page.rows], next_cursor=page.next_cursor)
+
+
+@events.read("List orphaned events")
+def list_orphaned_events(
+    call: Call,
+    provider: ProviderName = None,
+    status: OrphanStatus | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+    detail: Detail = "concise",
+) -> OrphanList:
+    """List events that fit no enrollment, latest first, each with the reason; no metrics count them. Those that wait
+    are matched by themselves as soon as their person is enrolled or their message id is reported. since and until are
+    of their arrival; detail=full adds their metadata. Next: enroll_contacts, complete_action, or replay_events.
+    """
+    check_range(since, until)
+    page = services.orphans.list_(
+        call.session, provider=provider, status=status, since=since, until=until, limit=limit, cursor=cursor
+    )
+    return OrphanList(orphans=[OrphanOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
+
+
+@events.read("List webhook deliveries")
+def list_webhook_deliveries(
+    call: Call,
+    provider: ProviderName = None,
+    status: DeliveryStatus | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+    detail: Detail = "concise",
+) -> DeliveryList:
+    """List the requests of providers, latest first, with what became of their events. failed ones say why; held ones
+    ask an operator to confirm a subscription, at the address that detail=full shows: open it only if you have just
+    subscribed this server yourself. detail=full also adds the raw body. Next: replay_events.
+    """
+    check_range(since, until)
+    page = services.webhooks.list_(
+        call.session, provider=provider, status=status, since=since, until=until, limit=limit, cursor=cursor
+    )
+    return DeliveryList(deliveries=[DeliveryOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
+
+
+@events.write("Replay webhook deliveries", idempotent=True, keeps_nothing=True)
+def replay_events(
+    call: Call,
+    provider: ProviderName = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    delivery_ids: DeliveryIds = None,
+    after: Annotated[UUID | None, Field(description="next_after of the call before.")] = None,
+) -> ReplayAnswer:
+    """Read stored requests of providers again, by the rules of this version, and record what they say. Nothing counts
+    twice: what was recorded before is a duplicate. Without arguments all are read, oldest first, up to 5,000 a call;
+    next_after says that there are more. Requests without a stored body are left out. Next: list_orphaned_events.
+    """
+    check_range(since, until)
+    return replay(call.app, provider=provider, since=since, until=until, ids=delivery_ids, after=after)
+
+
+def _count(call: Call, given: "Sequence[NewEvent]", outcomes: "Sequence[Outcome]") -> None:
+    for event, outcome in zip(given, outcomes, strict=True):
+        call.events[event.provider or "none", outcome.verdict] += 1
 
 
 def _row(index: int, outcome: "Outcome") -> RecordRow:

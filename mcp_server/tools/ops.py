@@ -1,9 +1,49 @@
-"""Health and upkeep."""
+"""The server itself: how it is, who wrote what, and its upkeep."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from db import services
+from db.domain.rules import PAGE_DEFAULT, TOKEN_NAME_MAX, TOOL_NAME_MAX
+from mcp_server import health
 from mcp_server.maintenance import maintain
-from mcp_server.schemas.ops import MaintenanceAnswer
+from mcp_server.schemas.base import Cursor, Limit, Line, Moment, check_range
+from mcp_server.schemas.ops import AuditLine, AuditList, HealthAnswer, MaintenanceAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import ops
+
+
+@ops.read("Get the server's health", keeps_nothing=True)
+def get_health(call: Call) -> HealthAnswer:
+    """Show how the server is: database, connections, calls, events, the job queue, and what waits for a person.
+
+    The facts are those of /metrics; counts began with this process. It answers while the database is down, too.
+    """
+    return HealthAnswer.of(health.facts(call.app))
+
+
+@ops.read("List the audit log")
+def list_audit(
+    call: Call,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    tool: Annotated[Line | None, Field(min_length=1, max_length=TOOL_NAME_MAX)] = None,
+    actor: Annotated[
+        Line | None, Field(min_length=1, max_length=TOKEN_NAME_MAX, description="A token's name, stdio or local.")
+    ] = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Cursor = None,
+) -> AuditList:
+    """List who wrote what, latest first: done or refused, with the ids concerned and a keyed hash of the arguments.
+
+    Reading is not kept, nor is what jobs and cache hold: a job has a history of its own (get_job).
+    """
+    check_range(since, until)
+    page = services.audit.list_(
+        call.session, since=since, until=until, tool=tool, actor=actor, limit=limit, cursor=cursor
+    )
+    return AuditList(records=[AuditLine.of(record) for record in page.rows], next_cursor=page.next_cursor)
 
 
 @ops.write("Run maintenance", idempotent=True, keeps_nothing=True)
@@ -13,4 +53,6 @@ def run_maintenance(call: Call) -> MaintenanceAnswer:
     The server does this by itself once an hour; call it to have it done now. warning names what is unusual. Next:
     list_orphaned_events.
     """
-    return MaintenanceAnswer.model_validate(maintain(call.app))
+    answer = MaintenanceAnswer.model_validate(maintain(call.app))
+    call.app.run("audit", lambda session: call.note(session, answer.model_dump(mode="json")))
+    return answer

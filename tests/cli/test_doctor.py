@@ -85,6 +85,12 @@ def test_tokens_that_are_short_lost_or_open_are_named(cli: Cli, tmp_path: Path) 
     assert checks(cli, 0, SALES_AUTOMATION_TOKEN_FILE=str(file))["token"]["verdict"] == "ok"
 
 
+def test_tokens_in_the_database_are_seen(cli: Cli) -> None:
+    assert "not set" in checks(cli, 0)["token"]["found"]
+    assert cli.run("tokens", "create", "me", "--scope", "read").returncode == 0
+    assert "kept in the database" in checks(cli, 0)["token"]["found"]
+
+
 def test_import_directories_that_are_not_there_are_named(cli: Cli, tmp_path: Path) -> None:
     def set_to(folder: Path) -> str:
         return json.dumps([str(folder)])

@@ -11,6 +11,7 @@ from tests.cli.running import Cli
 
 ALL = ("serve", "migrate", "demo", *COMMANDS)
 NESTED = [("jobs", each) for each in ("list", "show", "cancel", "retry")]
+TOKENS = [("tokens", each) for each in ("create", "list", "revoke")]
 EDITS = [("claude-desktop", each) for each in ("install", "uninstall")]
 
 
@@ -22,7 +23,7 @@ def test_the_help_names_every_command_and_the_exit_codes(offline: Cli) -> None:
     assert "Exit codes: 0" in done.stdout
 
 
-@pytest.mark.parametrize("command", [*[(each,) for each in ALL], *NESTED, *EDITS], ids=" ".join)
+@pytest.mark.parametrize("command", [*[(each,) for each in ALL], *NESTED, *TOKENS, *EDITS], ids=" ".join)
 def test_every_command_and_option_is_explained(offline: Cli, command: tuple[str, ...]) -> None:
     done = offline.run(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")

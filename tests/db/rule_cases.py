@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from db.domain import rules
 from db.models import Base
+from db.models.webhooks import EVENT_COUNTS
 
 TABLES = Base.metadata.tables
 NOON = "2026-03-02T12:00:00Z"
@@ -46,6 +47,8 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("suppressions", {"id": uuid(14), "linkedin_url": f"{PROFILE}stop", "reason": "manual"}),
     ("suppressions", {"id": uuid(18), "address_hash": b"h" * 32, "reason": "unsubscribed"}),
     ("secrets", {"name": "first", "value": b"k" * 32}),
+    ("access_tokens", {"id": uuid(19), "name": "agent", "scopes": ["read"], "token_hash": b"a" * 32}),
+    ("audit_log", {"id": uuid(20), "at": NOON, "actor": "agent", "tool": "suppress", "outcome": "ok"}),
     ("campaign_instances", {"id": CAMPAIGN, "template_id": TEMPLATE, "name": "Spring"}),
     ("campaign_instances", {"id": OTHER_CAMPAIGN, "template_id": TEMPLATE, "name": "Summer"}),
     ("campaign_usage", {"instance_id": CAMPAIGN, "day": "2026-03-02", "used": 1}),
@@ -101,6 +104,21 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
         },
     ),
     ("campaign_enrollment_totals", {"instance_id": CAMPAIGN, "status": "enrolled", "total": 1}),
+    (
+        "webhook_deliveries",
+        {"id": uuid(19), "provider": "postmark", "received_at": NOON, "body": b"{}", "body_hash": b"b" * 32},
+    ),
+    (
+        "webhook_deliveries",
+        {
+            "id": uuid(20),
+            "provider": "resend",
+            "delivery_id": "delivery-1",
+            "received_at": NOON,
+            "body": b"{}",
+            "body_hash": b"b" * 32,
+        },
+    ),
 )
 
 # One more row of each table, which the database takes: a case changes it in the columns that it names alone.
@@ -123,10 +141,12 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "orphaned_events": {**_STANDING["orphaned_events"], "id": uuid(90), "provider_event_id": "event-2"},
     "idempotency_keys": {**_STANDING["idempotency_keys"], "key": "key-2"},
     "secrets": {"name": "second", "value": b"k" * 32},
+    "access_tokens": {"id": uuid(90), "name": "other", "scopes": ["ops", "read"], "token_hash": b"b" * 32},
     "campaign_metrics": {**_STANDING["campaign_metrics"], "step_number": 2},
     "campaign_enrollment_totals": {"instance_id": CAMPAIGN, "status": "active", "total": 1},
     "campaign_usage": {**_STANDING["campaign_usage"], "instance_id": OTHER_CAMPAIGN},
     "sender_usage": {**_STANDING["sender_usage"], "channel": "linkedin"},
+    "webhook_deliveries": {**_STANDING["webhook_deliveries"], "id": uuid(90), "body_hash": b"c" * 32},
 }
 
 
@@ -176,6 +196,7 @@ FORMS = [
     *no_object("campaign_events", "metadata"),
     *no_object("orphaned_events", "metadata"),
     *no_object("idempotency_keys", "response"),
+    *no_object("audit_log", "ids"),
     unknown_word("campaign_templates", "type"),
     unknown_word("campaign_templates", "path_type"),
     unknown_word("template_steps", "channel"),
@@ -194,6 +215,8 @@ FORMS = [
     unknown_word("campaign_metrics", "channel"),
     unknown_word("campaign_enrollment_totals", "status"),
     unknown_word("sender_usage", "channel"),
+    unknown_word("webhook_deliveries", "status"),
+    unknown_word("audit_log", "outcome"),
     *too_short_or_long("campaign_templates", "name", 1, rules.NAME_MAX),
     *too_short_or_long("campaign_templates", "description", 0, rules.DESCRIPTION_MAX),
     *too_short_or_long("email_sequences", "subject", 1, rules.SUBJECT_MAX),
@@ -234,7 +257,25 @@ FORMS = [
     *too_short_or_long("orphaned_events", "provider_message_id", 1, rules.PROVIDER_ID_MAX),
     *too_short_or_long("secrets", "name", 1, rules.SECRET_NAME_MAX),
     *wrong_size("suppressions", "address_hash", email=None),
+    *too_short_or_long("access_tokens", "name", 1, rules.TOKEN_NAME_MAX),
+    *too_short_or_long("audit_log", "actor", 1, rules.TOKEN_NAME_MAX),
+    *too_short_or_long("audit_log", "tool", 1, rules.TOOL_NAME_MAX),
+    *too_short_or_long("audit_log", "request_id", 1, rules.REQUEST_ID_MAX),
+    *(
+        case._replace(changes={"outcome": "refused", **case.changes})
+        for case in too_short_or_long("audit_log", "error", 1, rules.ERROR_NAME_MAX)
+    ),
+    *wrong_size("access_tokens", "token_hash"),
+    *wrong_size("audit_log", "arguments_digest"),
     *wrong_size("secrets", "value"),
+    *wrong_size("webhook_deliveries", "body_hash"),
+    *too_short_or_long("webhook_deliveries", "provider", 1, rules.PROVIDER_MAX),
+    *too_short_or_long("webhook_deliveries", "delivery_id", 1, rules.PROVIDER_ID_MAX),
+    *too_short_or_long("webhook_deliveries", "error", 1, rules.DELIVERY_ERROR_MAX),
+    *(
+        Case("ck_webhook_deliveries_body_length", "webhook_deliveries", {"body": body})
+        for body in (b"", b"x" * (rules.WEBHOOK_BODY_MAX + 1))
+    ),
     *out_of_range("template_steps", "step_number", 1, rules.STEP_NUMBER_MAX),
     *out_of_range("email_sequences", "delay_hours", 0, 720),
     *out_of_range("linkedin_sequences", "delay_hours", 0, 720),
@@ -310,6 +351,15 @@ RELATIONS = [
     check("campaign_enrollment_totals", "total", total=-1),
     check("campaign_usage", "used", used=-1),
     check("sender_usage", "used", used=-1),
+    check("webhook_deliveries", "waiting_has_body", body=None),
+    check("webhook_deliveries", "failed_has_error", status="failed"),
+    check("webhook_deliveries", "recorded_at", status="recorded"),
+    *(check("webhook_deliveries", "counts", **{column: -1}) for column in EVENT_COUNTS),
+    check("access_tokens", "scopes", scopes=[]),
+    check("access_tokens", "scopes", scopes=["read", "everything"]),
+    *(check("access_tokens", "name_not_reserved", name=name) for name in ("default", "local", "stdio")),
+    check("audit_log", "error_when_refused", outcome="refused"),
+    check("audit_log", "error_when_refused", error="Refused"),
 ]
 UNIQUE = [
     Case("uq_email_sequences_template_id_step_number_a_b_variant", "email_sequences", {"step_number": 1}),
@@ -323,7 +373,15 @@ UNIQUE = [
     Case("uq_campaign_enrollments_contact_id_instance_id", "campaign_enrollments", {"contact_id": ADA}),
     Case("uq_campaign_actions_enrollment_id_step_number_instance_id", "campaign_actions", {"step_number": 1}),
     Case("uq_campaign_events_provider_event", "campaign_events", {"provider_event_id": "event-1"}),
+    Case("uq_access_tokens_name", "access_tokens", {"name": "agent"}),
+    Case("uq_access_tokens_token_hash", "access_tokens", {"token_hash": b"a" * 32}),
     Case("uq_orphaned_events_provider_event", "orphaned_events", {"provider_event_id": "event-1"}),
+    Case("uq_webhook_deliveries_body_hash", "webhook_deliveries", {"body_hash": b"b" * 32}),
+    Case(
+        "uq_webhook_deliveries_delivery_id",
+        "webhook_deliveries",
+        {"provider": "resend", "delivery_id": "delivery-1"},
+    ),
 ]
 KEYS = [
     Case(

@@ -42,7 +42,7 @@ def text_of(result: CallToolResult) -> str:
     return result.content[0].text
 
 
-async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+async def call(client: Client, tool: str, /, **arguments: Any) -> dict[str, Any]:
     """The structured answer of a call that must succeed."""
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, text_of(result)
@@ -50,7 +50,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return result.structured_content
 
 
-async def refusal(client: Client, tool: str, **arguments: Any) -> str:
+async def refusal(client: Client, tool: str, /, **arguments: Any) -> str:
     """The text of a call that must be refused."""
     result = await client.call_tool(tool, arguments)
     assert result.is_error

@@ -17,7 +17,7 @@ from tests.server.conftest import call, new_campaign
 pytestmark = pytest.mark.anyio
 
 # Rows are stamped by the database, so this clock starts with it.
-NOTHING = {"matched": 0, "expired": 0, "idempotency_keys": 0, "jobs": 0}
+NOTHING = {"matched": 0, "expired": 0, "idempotency_keys": 0, "webhook_bodies": 0, "jobs": 0}
 
 
 class Clock:
@@ -86,6 +86,26 @@ async def test_old_answers_and_finished_jobs_are_forgotten(app: App, clock: Cloc
         clock.now += timedelta(days=31)
         assert await call(client, "run_maintenance") == {**NOTHING, "idempotency_keys": 1, "jobs": 1}
         assert await call(client, "upsert_contacts", **people) != first
+
+
+async def test_old_bodies_of_requests_are_deleted_and_their_rows_stay(
+    app: App, clock: Clock, database: Database
+) -> None:
+    with database.transaction("received") as session:
+        session.execute(
+            text("""
+                INSERT INTO webhook_deliveries (id, provider, received_at, body, body_hash, status, recorded_at)
+                SELECT gen_random_uuid(), 'resend', :at, 'body', sha256(CAST(status AS bytea)), status, :at
+                FROM unnest(ARRAY['recorded', 'waiting']) status
+            """),
+            {"at": clock.now},
+        )
+    clock.now += timedelta(days=91)
+    async with Client(build_server(app)) as client:
+        assert (await call(client, "run_maintenance"))["webhook_bodies"] == 1
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT status, body IS NULL FROM webhook_deliveries ORDER BY status")).all()
+    assert [tuple(row) for row in rows] == [("recorded", True), ("waiting", False)]
 
 
 async def test_an_unusual_share_of_orphans_is_told(app: App, caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,9 @@ CONTACTS = {
     "enroll_contacts", "list_enrollments", "get_enrollment", "update_enrollment", "find_contacts", "upsert_contacts",
     "suppress", "list_suppressions",
 }  # fmt: skip
-EVENTS = {"record_event", "record_events", "list_events"}
+EVENTS = {
+    "record_event", "record_events", "list_events", "list_orphaned_events", "list_webhook_deliveries", "replay_events",
+}  # fmt: skip
 WRITES = {tool.name for toolset in TOOLSETS for tool in toolset.tools if not tool.read_only}
 
 

@@ -1,0 +1,96 @@
+"""The audit log: one row a write, in the transaction of the write."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.orm import Session
+
+from db.domain.access import AuditEntry
+from db.domain.ids import new_ids
+from db.models import AuditRecord
+from db.postgres.json import canonical, rows_parameter
+from db.services.hashing import make_secret
+from db.services.paging import Page, page
+
+SECRET_NAME = "audit"  # noqa: S105  the name of a row, not what stands in it
+
+
+def digest(arguments: Mapping[str, Any]) -> bytes:
+    """The same 32 bytes for the same JSON, in whatever order its keys stand."""
+    try:
+        return sha256(canonical(arguments)).digest()
+    except TypeError:  # a number of more than 64 bits, or half of a surrogate pair
+        return sha256(json.dumps(arguments, sort_keys=True, default=str).encode()).digest()
+
+
+# Keyed where it is written, so that the key never leaves the database: whoever reads the log alone can't try guesses.
+_INSERT = text(f"""
+    INSERT INTO audit_log (id, at, actor, tool, request_id, arguments_digest, ids, is_cut, outcome, error)
+    SELECT g.id, g.at, g.actor, g.tool, g.request_id, sha256(k.value || decode(g.digest, 'hex')), g.ids, g.is_cut,
+           g.outcome, g.error
+    FROM secrets k CROSS JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
+        id uuid, at timestamptz, actor text, tool text, request_id text, digest text, ids jsonb, is_cut bool,
+        outcome text, error text)
+    WHERE k.name = '{SECRET_NAME}'
+    RETURNING id
+""")
+
+
+def write(session: Session, *, entries: Sequence[AuditEntry]) -> None:
+    """Add a row each."""
+    if not entries:
+        return
+    rows = [_row(id_, entry) for id_, entry in zip(new_ids(len(entries)), entries, strict=True)]
+    if session.execute(_INSERT, rows_parameter(rows)).first() is None:
+        make_secret(session, SECRET_NAME)
+        session.execute(_INSERT, rows_parameter(rows))
+
+
+def _row(id_: UUID, entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "at": entry.at,
+        "actor": entry.actor,
+        "tool": entry.tool,
+        "request_id": entry.request_id,
+        "digest": entry.digest.hex() if entry.digest is not None else None,
+        "ids": entry.ids,
+        "is_cut": entry.is_cut,
+        "outcome": entry.outcome,
+        "error": entry.error,
+    }
+
+
+def list_(
+    session: Session,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    tool: str | None,
+    actor: str | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[AuditRecord]:
+    """Writes, the latest first."""
+    statement = select(AuditRecord)
+    if since is not None:
+        statement = statement.where(AuditRecord.at >= since)
+    if until is not None:
+        statement = statement.where(AuditRecord.at < until)
+    if tool is not None:
+        statement = statement.where(AuditRecord.tool == tool)
+    if actor is not None:
+        statement = statement.where(AuditRecord.actor == actor)
+    by = [AuditRecord.at, AuditRecord.id]
+    return page(session, statement, by=by, limit=limit, cursor=cursor, listing="audit")
+
+
+def prune(session: Session, *, before: datetime) -> int:
+    """Delete what was written before that moment; how many rows that were."""
+    gone = delete(AuditRecord).where(AuditRecord.at < before).returning(AuditRecord.id)
+    return len(session.scalars(gone).all())

@@ -1,0 +1,132 @@
+"""Links by which people unsubscribe: signed, so that nobody can make one up, and telling nothing of the person."""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.domain.errors import NotFound
+from db.domain.events import EventType, EventVerdict, NewEvent
+from db.domain.ids import new_id
+from db.domain.states import Channel
+from db.models import CampaignEnrollment, Secret
+from db.services import events, suppressions
+from db.services.hashing import make_secret
+
+SECRET_NAME = "unsubscribe"  # noqa: S105  the name of a row, not what stands in it
+PROVIDER = "unsubscribe-page"
+
+_ID_BYTES, _STEP_BYTES, _SIGNATURE_BYTES = 16, 2, 16
+_LENGTH = _ID_BYTES + _STEP_BYTES + _SIGNATURE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a link says: whose mail it was in."""
+
+    enrollment_id: UUID
+    step_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes links under `base`, the public address of this server."""
+
+    base: str
+    key: bytes
+
+    def url(self, enrollment_id: UUID, step_number: int) -> str:
+        """The link of one mail."""
+        return f"{self.base}/unsubscribe/{sign(self.key, Link(enrollment_id, step_number))}"
+
+
+def headers(url: str) -> dict[str, str]:
+    """The header fields of a mail that let mail programs unsubscribe with one click (RFC 2369, RFC 8058)."""
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
+def sign(key: bytes, link: Link) -> str:
+    """The token of a link: 46 characters of the URL-safe alphabet. It never ends."""
+    said = link.enrollment_id.bytes + link.step_number.to_bytes(_STEP_BYTES)
+    return urlsafe_b64encode(said + _signature(key, said)).decode().rstrip("=")
+
+
+def read(key: bytes, token: str) -> Link | None:
+    """What the token says; None if this key has not signed it."""
+    try:
+        raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (NotBase64, ValueError):
+        return None
+    said, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
+    if len(raw) != _LENGTH or not hmac.compare_digest(signature, _signature(key, said)):
+        return None
+    return Link(UUID(bytes=said[:_ID_BYTES]), int.from_bytes(said[_ID_BYTES:]))
+
+
+def _signature(key: bytes, said: bytes) -> bytes:
+    return hmac.digest(key, said, sha256)[:_SIGNATURE_BYTES]
+
+
+def make_key(session: Session) -> bytes:
+    """The key of all links, made if there is none. Without it no link that was sent works any more."""
+    key = get_key(session)
+    if key is None:
+        make_secret(session, SECRET_NAME)
+        key = get_key(session)
+    assert key is not None, "it was made just now, or before"
+    return key
+
+
+def get_key(session: Session) -> bytes | None:
+    """The key of all links; None where it was never made."""
+    return session.scalar(select(Secret.value).where(Secret.name == SECRET_NAME))
+
+
+def links(session: Session, *, base: str | None) -> Links | None:
+    """What makes links under `base`; None where there is no such address, or the key was never made."""
+    key = get_key(session) if base is not None else None
+    return None if base is None or key is None else Links(base, key)
+
+
+def unsubscribe(session: Session, *, link: Link, now: datetime) -> EventVerdict:
+    """Record that the person of this mail unsubscribes, whatever the state of the enrollment. NotFound if it is gone.
+
+    The same link again is a duplicate and changes nothing, unless the person was let in again since: what they want
+    now is to leave.
+    """
+    found = session.execute(
+        select(CampaignEnrollment.id, CampaignEnrollment.contact_id).where(CampaignEnrollment.id == link.enrollment_id)
+    ).one_or_none()
+    if found is None:
+        raise NotFound("enrollment", link.enrollment_id, hint="list_enrollments shows those of a campaign.")
+    verdict = _record(session, link, f"{link.enrollment_id}", now)
+    if verdict is not EventVerdict.DUPLICATE:
+        return verdict
+    if found.contact_id in suppressions.of_contacts(session, contact_ids=[found.contact_id], now=now):
+        return verdict
+    return _record(session, link, f"{link.enrollment_id} {new_id()}", now)
+
+
+def _record(session: Session, link: Link, event_id: str, now: datetime) -> EventVerdict:
+    verdict = EventVerdict.INVALID
+    # A step that the template has no more must not lose the wish.
+    for step in (link.step_number, None):
+        event = NewEvent(
+            event_type=EventType.UNSUBSCRIBED,
+            channel=Channel.EMAIL,
+            occurred_at=now,
+            enrollment_id=link.enrollment_id,
+            step_number=step,
+            provider=PROVIDER,
+            provider_event_id=event_id,
+        )
+        verdict = events.record_events(session, events=[event])[0].verdict
+        if verdict is not EventVerdict.INVALID:
+            break
+    return verdict

@@ -1,0 +1,75 @@
+"""Who makes the call that is under way. The HTTP edge says so for every request; whoever has the pipes may do all."""
+
+import re
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Final
+
+from mcp.server.mcpserver import Context
+
+from db.domain.access import ACTOR_LOCAL, Caller, Scope
+
+EVERY_SCOPE: Final = frozenset(Scope)
+LOCAL: Final = Caller(ACTOR_LOCAL, EVERY_SCOPE)
+# An HTTP request that no gate has looked at. There is none, and if there ever were it could do nothing.
+_NOBODY: Final = Caller("nobody", frozenset())
+
+SCOPE_KEY: Final = "sales_automation.caller"
+"""Where the gate leaves the caller in an ASGI scope."""
+
+# Nothing that could be an address: it is kept in the audit log.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call: of whom, with which arguments as they came, and the id under which logs and audit know it."""
+
+    caller: Caller
+    arguments: Mapping[str, Any]
+    request_id: str
+
+
+_current: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
+
+
+def current() -> Invocation:
+    """The call that the running code belongs to."""
+    return _current.get() or Invocation(LOCAL, {}, token_hex(8))
+
+
+@contextmanager
+def invoked(invocation: Invocation) -> Generator[None]:
+    """Make it the current one, for what runs inside and on the threads that are started there."""
+    token = _current.set(invocation)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def of_context(context: Context[Any, Any] | None, arguments: Mapping[str, Any], without_http: Caller) -> Invocation:
+    """The call of an MCP request. `without_http`: who calls where the request came by no HTTP."""
+    try:
+        request: Any = context.request_context.request if context is not None else None
+    except ValueError:  # outside of a request
+        request = None
+    if request is None:
+        return Invocation(without_http, arguments, token_hex(8))
+    given = str(request.headers.get("x-request-id", ""))
+    request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(8)
+    return Invocation(request.scope.get(SCOPE_KEY, _NOBODY), arguments, request_id)
+
+
+def missing_scope(caller: Caller, scope: Scope, what: str) -> str | None:
+    """Why `caller` may not use `what`; None if it may."""
+    if scope in caller.scopes:
+        return None
+    held = ", ".join(sorted(caller.scopes)) or "none"
+    return (
+        f"{what} needs the scope {scope}, and this token has {held}. Nothing was done: use a token that was made "
+        f"with --scope {scope}."
+    )

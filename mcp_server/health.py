@@ -1,0 +1,74 @@
+"""How the server is, as facts: /metrics and get_health say the same of them."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from db import services
+from db.domain.errors import StoreUnavailable
+from db.domain.jobs import JobStatus
+from mcp_server.app import App
+from mcp_server.telemetry import CallOutcome, DatabaseState, Latency
+
+if TYPE_CHECKING:
+    from db.postgres.monitor import PoolState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """None stands for what can't be told now."""
+
+    database: DatabaseState
+    pool: "PoolState | None"
+    slow_queries: int
+    retries: int
+    orphans: int | None
+    jobs: Mapping[JobStatus, int] | None
+    calls: Mapping[tuple[str, CallOutcome], Latency]
+    events: Mapping[tuple[str, str], int]
+    webhooks: Mapping[tuple[str, str], int]
+    refused_requests: Mapping[tuple[str, str], int]
+
+
+def facts(app: App) -> Facts:
+    """Ask both stores. A database that is not up is not waited for."""
+    database = app.open_database
+    orphans = _orphans(app) if database else None
+    return Facts(
+        database=_state(app, orphans),
+        pool=database and database.pool_state(),
+        slow_queries=database.watch.slow_queries.value if database else 0,
+        retries=database.watch.retries.value if database else 0,
+        orphans=orphans,
+        jobs=_jobs(app),
+        calls=app.telemetry.calls(),
+        events=app.telemetry.events.counts(),
+        webhooks=app.telemetry.webhooks.counts(),
+        refused_requests=app.telemetry.refused_requests.counts(),
+    )
+
+
+def _state(app: App, orphans: int | None) -> DatabaseState:
+    if orphans is not None:
+        return DatabaseState.OK
+    is_starting = app.open_database is None and app.failure is None
+    return DatabaseState.STARTING if is_starting else DatabaseState.UNAVAILABLE
+
+
+def _orphans(app: App) -> int | None:
+    try:
+        return app.run("health", services.health.look, read_only=True).orphans
+    except StoreUnavailable as error:
+        logger.info("the database does not answer: %s", error)
+        return None
+
+
+def _jobs(app: App) -> Mapping[JobStatus, int] | None:
+    try:
+        return app.local().jobs.stats(now=app.clock()).by_status
+    except StoreUnavailable as error:
+        logger.info("the local store does not answer: %s", error)
+        return None

@@ -1,0 +1,76 @@
+"""Requests of providers, and what has become of them."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from db.domain.rules import PROVIDER_MAX
+from db.domain.states import DeliveryStatus
+from mcp_server.schemas.base import Answer, Line, Maybe
+from mcp_server.webhooks.ses import confirmation_url
+
+if TYPE_CHECKING:
+    from db.models import WebhookDelivery
+
+ProviderName = Annotated[
+    Line | None, Field(min_length=1, max_length=PROVIDER_MAX, description="As in the webhook's URL, such as sendgrid.")
+]
+DeliveryIds = Annotated[
+    list[UUID] | None, Field(min_length=1, max_length=1_000, description="Ids from list_webhook_deliveries.")
+]
+
+
+class DeliveryOut(Answer):
+    """events_* count what became of its events. `body` is left out once it was deleted, and in concise lists."""
+
+    id: UUID
+    provider: str
+    status: DeliveryStatus
+    received_at: datetime
+    recorded_at: Maybe[datetime] = None
+    error: Maybe[str] = None
+    events_recorded: int
+    events_duplicate: int
+    events_orphaned: int
+    events_invalid: int
+    events_ignored: int
+    delivery_id: Maybe[str] = None
+    body: Maybe[str] = None
+    confirmation_url: Annotated[
+        Maybe[str], Field(description="Of a held one: whoever opens it confirms the subscription of the topic.")
+    ] = None
+
+    @classmethod
+    def of(cls, row: "WebhookDelivery", detail: str) -> Self:
+        answer = cls.model_validate(
+            {name: getattr(row, name) for name in cls.model_fields if name not in _FULL},
+        )
+        if detail == "full":
+            answer.delivery_id = row.delivery_id
+            answer.body = row.body.decode("utf-8", "replace") if row.body is not None else None
+            if row.status == DeliveryStatus.HELD and row.body is not None:
+                answer.confirmation_url = confirmation_url(row.body)
+        return answer
+
+
+_FULL = frozenset({"delivery_id", "body", "confirmation_url"})
+
+
+class DeliveryList(Answer):
+    deliveries: list[DeliveryOut]
+    next_cursor: Maybe[str] = None
+
+
+class ReplayAnswer(Answer):
+    """`deliveries` were run again, of which `failed` hold nothing that can be recorded; the rest counts events."""
+
+    deliveries: int
+    failed: int
+    recorded: int
+    duplicates: int
+    orphaned: int
+    invalid: int
+    ignored: int
+    next_after: Maybe[UUID] = None

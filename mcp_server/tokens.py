@@ -1,0 +1,96 @@
+"""`tokens create | list | revoke`: the bearer tokens of HTTP clients."""
+
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from db import services
+from db.domain.access import Scope
+from db.domain.errors import SalesAutomationError, StoreUnavailable
+from mcp_server import logs
+from mcp_server.app import App
+from mcp_server.command import await_database, fail, settings_of
+
+if TYPE_CHECKING:
+    from db.models import AccessToken
+    from db.services import Session
+
+Result = TypeVar("Result")
+
+cli = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode="markdown", help="Bearer tokens of HTTP clients."
+)
+
+Home = Annotated[Path | None, typer.Option(help="Directory of the embedded database.")]
+
+
+@cli.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Who will use it; the audit log shows it.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do; give the option once for each.")],
+    expires_in_days: Annotated[int | None, typer.Option(help="Left out, it never ends.", min=1, max=3650)] = None,
+    home: Home = None,
+) -> None:
+    """Make a token and print it. It is shown this once, and kept as a hash alone."""
+
+    def work(session: "Session", now: datetime) -> str:
+        ends = None if expires_in_days is None else now + timedelta(days=expires_in_days)
+        _, plain = services.tokens.create(session, name=name, scopes=set(scope), expires_at=ends)
+        return plain
+
+    typer.echo(_run(home, work))
+    sys.stderr.write("Keep it now: it is not shown again. Servers that run take it within seconds.\n")
+
+
+@cli.command("list")
+def list_(home: Home = None) -> None:
+    """List the tokens, with what they may do and when they were used last."""
+
+    def work(session: "Session", now: datetime) -> list[tuple[str, ...]]:
+        return [_row(token, now) for token in services.tokens.list_(session)]
+
+    rows = [("NAME", "SCOPES", "STATE", "CREATED", "EXPIRES", "LAST USED", "ID"), *_run(home, work)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@cli.command()
+def revoke(name_or_id: Annotated[str, typer.Argument(help="As `tokens list` shows it.")], home: Home = None) -> None:
+    """End a token. Servers that run refuse it within ten seconds."""
+    name = _run(home, lambda session, now: services.tokens.revoke(session, name_or_id=name_or_id, now=now).name)
+    typer.echo(f"The token {name} is revoked.")
+
+
+def _run(home: Path | None, work: "Callable[[Session, datetime], Result]") -> Result:
+    settings = settings_of(home=home)
+    logs.configure(settings.log_level)
+    app = App(settings)
+    try:
+        await_database(app)
+        return app.run("tokens", lambda session: work(session, app.clock()))
+    except StoreUnavailable as error:
+        sys.stderr.write(f"sales-automation-mcp: {error}\n")
+        raise typer.Exit(1) from None
+    except SalesAutomationError as error:
+        raise fail(str(error)) from None
+    finally:
+        app.close()
+
+
+def _row(token: "AccessToken", now: datetime) -> tuple[str, ...]:
+    state = "active"
+    if token.revoked_at is not None:
+        state = "revoked"
+    elif token.expires_at is not None and token.expires_at <= now:
+        state = "expired"
+    moments = (_shown(token.created_at), _shown(token.expires_at), _shown(token.last_used_at))
+    return (token.name, ",".join(token.scopes), state, *moments, str(token.id))
+
+
+def _shown(moment: datetime | None) -> str:
+    return "-" if moment is None else moment.strftime("%Y-%m-%d %H:%M")

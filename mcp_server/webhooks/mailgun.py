@@ -1,0 +1,92 @@
+"""Mailgun's webhooks. `secret` is the HTTP webhook signing key.
+
+The signature covers a timestamp and a token, not the body: whoever has seen one request could send another body with
+it. So each token is taken once, and remembered with the request.
+"""
+
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from db.domain.events import EventType, NewEvent
+from db.domain.webhooks import Normalised, StoredDelivery
+from mcp_server.webhooks import fields, signing
+from mcp_server.webhooks.base import Forged, Headers, Json, Malformed, Provider
+from mcp_server.webhooks.parsing import parse
+
+NAME: Final = "mailgun"
+# It tries again for eight hours. A token is good once, however long it is good.
+_WINDOW: Final = timedelta(hours=9)
+
+_TYPES: Final[Mapping[str, EventType | None]] = {
+    "accepted": None,
+    "stored": None,
+    "delivered": EventType.DELIVERED,
+    "failed": EventType.BOUNCED,
+    "rejected": EventType.REJECTED,
+    "opened": EventType.OPENED,
+    "clicked": EventType.CLICKED,
+    "unsubscribed": EventType.UNSUBSCRIBED,
+    "complained": EventType.COMPLAINED,
+}
+
+
+def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:  # noqa: ARG001  the signature is in the body
+    """HMAC-SHA256 over timestamp and token, in hexadecimal."""
+    signature = fields.inner(parse(body), "signature")
+    timestamp, token, given = (fields.word(signature, name) for name in ("timestamp", "token", "signature"))
+    if timestamp is None or token is None or given is None:
+        raise Forged("The signature is missing.")
+    expected = signing.keyed_hash(secret.encode(), f"{timestamp}{token}".encode("utf-8", "surrogatepass")).hex()
+    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode()):
+        raise Forged("The signature is wrong.")
+    signing.check_age(timestamp, now, _WINDOW)
+
+
+def token_of(payload: Json, headers: Headers) -> str | None:  # noqa: ARG001  see Provider.delivery_id
+    """The token of the signature."""
+    token = fields.word(fields.inner(payload, "signature"), "token")
+    if token is None or len(token) > 200:
+        raise Malformed("The token is not one.")
+    return token
+
+
+def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
+    """One event a request, under `event-data`; `user-variables` hold what the sender attached."""
+    token = fields.word(fields.inner(payload, "signature"), "token")
+    data = fields.inner(payload, "event-data") or None
+    return fields.each_part([data], lambda _, part: _event(part, token, delivery))
+
+
+def _event(part: dict[str, Any], token: str | None, delivery: StoredDelivery) -> NewEvent:
+    type_ = fields.kind(_TYPES, fields.needed(part, "event"))
+    metadata = fields.details(
+        reason=fields.word(part, "reason") or fields.word(fields.inner(part, "delivery-status"), "message"),
+        url=fields.word(part, "url"),
+        user_agent=fields.word(fields.inner(part, "client-info"), "user-agent"),
+        bot=fields.word(fields.inner(part, "client-info"), "bot"),
+        ip=fields.word(part, "ip"),
+    )
+    if type_ is EventType.BOUNCED:
+        if fields.word(part, "severity") == "temporary":
+            type_ = EventType.DEFERRED
+        else:
+            metadata["bounce_type"] = "hard"
+    id_ = fields.word(part, "id")
+    occurred_at = fields.epoch(part, "timestamp")
+    return fields.event(
+        NAME,
+        type_,
+        occurred_at=occurred_at,
+        # Its ids are unique within a day. A token is of a request, and another try may come with another token.
+        event_id=f"{id_}:{occurred_at.date()}" if id_ and occurred_at else token or fields.digest(delivery),
+        message_id=fields.without_brackets(fields.word(fields.inner(part, "message", "headers"), "message-id")),
+        references=fields.own(fields.inner(part, "user-variables")),
+        email=fields.word(part, "recipient"),
+        metadata=metadata,
+        received_at=delivery.received_at,
+    )
+
+
+PROVIDER: Final = Provider(NAME, verify, normalise, delivery_id=token_of)

@@ -1,0 +1,19 @@
+"""The body of a request as JSON."""
+
+from typing import cast
+
+import orjson
+
+from mcp_server.webhooks.base import Json, Malformed
+
+
+def parse(body: bytes) -> Json:
+    """Bytes -> an object or a list. Malformed where it is neither, is cut off, or is not UTF-8."""
+
+    try:
+        payload = cast("object", orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise Malformed("The body is not JSON in UTF-8, or is cut off.") from None
+    if not isinstance(payload, dict | list):
+        raise Malformed("The body is not an object or a list.")
+    return payload  # pyright: ignore[reportUnknownVariableType] - any JSON

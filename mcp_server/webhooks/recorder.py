@@ -1,0 +1,123 @@
+"""Makes events of the requests that wait, on a thread of its own: those of now, and those left by earlier servers."""
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio.to_thread
+
+from db import services
+from db.domain.errors import StoreUnavailable
+from db.domain.states import DeliveryStatus
+from db.domain.webhooks import Settled, StoredDelivery
+from mcp_server.app import App
+from mcp_server.webhooks.base import Provider
+from mcp_server.webhooks.table import Normaliser
+
+if TYPE_CHECKING:
+    from db.services import Session
+
+_BATCH: Final = 100
+# Whoever stores a request wakes this thread; the rest is for those that another server has left.
+_LOOK_AGAIN_SECONDS: Final = 15.0
+_PAUSE_SECONDS: Final = 1.0
+_PATIENCE: Final = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Use it as an async context. Several may run, in this process and in others: they take different requests."""
+
+    def __init__(self, app: App, known: Mapping[str, Provider]) -> None:
+        self._app = app
+        self._normalise = Normaliser(known)
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="webhooks", daemon=True)
+
+    async def __aenter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop after the transaction under way; what waits then is recorded at the next start."""
+        self._stopping.set()
+        self._wake.set()
+        await anyio.to_thread.run_sync(self._thread.join, _PATIENCE)
+
+    def wake(self) -> None:
+        """Say that a request was stored."""
+        self._wake.set()
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                is_idle = self.record_next() == 0
+            except StoreUnavailable:
+                self._stopping.wait(_PAUSE_SECONDS)
+                continue
+            except Exception as error:  # noqa: BLE001  nothing may end the loop, and the text may hold personal data
+                logger.error("Webhooks could not be recorded: %s", type(error).__name__)  # noqa: TRY400  see above
+                self._stopping.wait(_PAUSE_SECONDS)
+                continue
+            if is_idle:
+                self._wake.wait(_LOOK_AGAIN_SECONDS)
+
+    def record_next(self) -> int:
+        """Record the oldest requests that wait. Returns how many; 0 when none does."""
+        try:
+            return self._record(None)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  one of them can't be recorded, and must not hold up the others
+            logger.error("A batch of webhooks failed, and is done one by one: %s", type(error).__name__)  # noqa: TRY400  the text may hold personal data
+        waiting = self._app.run("look for webhooks", _ids, read_only=False)
+        for delivery in waiting:
+            self._record_alone(delivery)
+        return len(waiting)
+
+    def _record(self, only: StoredDelivery | None) -> int:
+        now = self._app.clock()
+
+        def work(session: "Session") -> tuple[Sequence[StoredDelivery], Sequence[Settled]]:
+            webhooks = services.webhooks
+            if only is None:
+                waiting = webhooks.next_waiting(session, limit=_BATCH)
+            else:
+                waiting = webhooks.lock_waiting(session, delivery_id=only.id)
+            if not waiting:
+                return [], []
+            return waiting, webhooks.record(session, deliveries=waiting, normalise=self._normalise, now=now)
+
+        waiting, settled = self._app.run("record webhooks", work)
+        for delivery, each in zip(waiting, settled, strict=True):
+            count(self._app, delivery.provider, each)
+        return len(waiting)
+
+    def _record_alone(self, delivery: StoredDelivery) -> None:
+        try:
+            self._record(delivery)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  it is kept as failed, with what is known of the reason
+            logger.error("Webhook %s failed: %s", delivery.id, type(error).__name__)  # noqa: TRY400  as above
+            now = self._app.clock()
+            failed = Settled(delivery.id, DeliveryStatus.FAILED, error=f"Internal error: {type(error).__name__}.")
+            self._app.run(
+                "give a webhook up", lambda session: services.webhooks.settle(session, settled=[failed], now=now)
+            )
+
+
+def _ids(session: "Session") -> list[StoredDelivery]:
+    return services.webhooks.next_waiting(session, limit=_BATCH)
+
+
+def count(app: App, provider: str, settled: Settled) -> None:
+    """Count the events of one request."""
+    for verdict in ("recorded", "duplicate", "orphaned", "invalid", "ignored"):
+        number: int = getattr(settled, verdict)
+        if number:
+            app.telemetry.events.add(provider, verdict, number)
