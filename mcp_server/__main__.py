@@ -11,15 +11,19 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from mcp_server import logs, tokens
+from mcp_server import logs
 from mcp_server.app import App
+from mcp_server.cli.lazy import LazyGroup
 from mcp_server.command import await_database, fail, settings_of
 from mcp_server.settings import Settings
 
-cli = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-cli.add_typer(tokens.cli, name="tokens")
+cli = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    epilog="Exit codes: 0 done, 1 failed, 2 the command or what it was given can't be used, 3 done in part (import).",
+)
 
 
 class Transport(StrEnum):

@@ -1,8 +1,9 @@
 """Settings: the only reader of the environment. Every variable is named here, and nothing secret has a default."""
 
 import base64
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr
@@ -145,3 +146,36 @@ class Settings(BaseSettings):
         """The secret of a provider's webhook; None where it is unset, which turns the webhook off."""
         secret = getattr(self, f"webhook_{provider}", None)
         return secret.get_secret_value().strip() or None if isinstance(secret, SecretStr) else None
+
+    def shown(self) -> list[dict[str, str]]:
+        """Each setting as name, value and source ("default" or "given"), for people. Of a secret, only whether it is
+        set."""
+        return [
+            {
+                "name": variable(name),
+                "value": _shown(getattr(self, name)),
+                "source": "given" if name in self.model_fields_set else "default",
+            }
+            for name in type(self).model_fields
+        ]
+
+
+def variable(name: str) -> str:
+    """The variable that a setting is read from."""
+    return "DATABASE_URL" if name == "database_url" else f"SALES_AUTOMATION_{name.upper()}"
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like settings and are none, such as one that is misspelt."""
+    known = {variable(name) for name in Settings.model_fields} | {"SALES_AUTOMATION_DATABASE_URL"}
+    return sorted(name for name in os.environ if name.startswith("SALES_AUTOMATION_") and name.upper() not in known)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, SecretStr):
+        return "set"
+    if isinstance(value, list):
+        return ", ".join(map(str, cast("list[object]", value))) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

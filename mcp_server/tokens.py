@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bearer tokens of HTTP clients.")
+cli = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode="markdown", help="Bearer tokens of HTTP clients."
+)
 
 Home = Annotated[Path | None, typer.Option(help="Directory of the embedded database.")]
 

@@ -71,6 +71,9 @@ if TYPE_CHECKING:
         unsubscribing as unsubscribing,
     )
     from db.services import (
+        vitals as vitals,
+    )
+    from db.services import (
         webhooks as webhooks,
     )
 

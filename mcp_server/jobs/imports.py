@@ -87,7 +87,7 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
         earlier = services.idempotency.replay(session, key=key, tool="import", request_hash=request)
         if earlier is not None:
             return earlier
-        answer = _take_in(session, campaign_id, start + 1, rows, now)
+        answer = take_in(session, campaign_id, start + 1, rows, now)
         services.idempotency.keep(session, key=key, response=answer)
         entry = audit.entry_of(invocation, "import", {}, hashed=False, now=now)
         services.audit.write(session, entries=[entry])
@@ -96,9 +96,10 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
     return work.app.run("import chunk", once)
 
 
-def _take_in(
+def take_in(
     session: "Session", campaign_id: UUID | None, first: int, rows: list[dict[str, Any] | str], now: "datetime"
 ) -> dict[str, Any]:
+    """{"counts": how many of each, "rows": verdicts on the rows that are not plainly fine}; rows count from `first`."""
     people: dict[int, ContactFields] = {}
     counts = Counter[str]()
     verdicts: list[Verdict] = []

@@ -4,12 +4,14 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from db.domain.errors import InvalidInput
 
 FIELDS: Final = frozenset({"email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone"})
 MAX_FILE_BYTES: Final = 67_108_864
+_TOO_LARGE: Final = f"the file is over {MAX_FILE_BYTES:,} bytes. Split it."
+_NOT_UTF_8: Final = "the file is not UTF-8. Save it as CSV UTF-8."
 
 
 def read_allowed(path: str, directories: Sequence[Path]) -> str:
@@ -23,31 +25,74 @@ def read_allowed(path: str, directories: Sequence[Path]) -> str:
         if not real.is_file():
             raise InvalidInput("path: there is no such file.")
         if real.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidInput(f"path: the file is over {MAX_FILE_BYTES:,} bytes. Split it.")
+            raise InvalidInput(f"path: {_TOO_LARGE}")
         return real.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InvalidInput("path: the file is not UTF-8. Save it as CSV UTF-8.") from None
+        raise InvalidInput(f"path: {_NOT_UTF_8}") from None
     except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL in the name, no permission
         raise InvalidInput("path: the file can't be read.") from None
 
 
+def decode(content: bytes) -> str:
+    """The text of a file that was read. InvalidInput says why it can't be taken."""
+    if len(content) > MAX_FILE_BYTES:
+        raise InvalidInput(_TOO_LARGE)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidInput(_NOT_UTF_8) from None
+
+
+class Record(NamedTuple):
+    """A row under the header: the line of the file that it starts on, its cells, and what `parse` makes of it."""
+
+    line: int
+    cells: list[str]
+    fields: dict[str, Any] | str
+
+
+class Table(NamedTuple):
+    """`columns` as the header names them. Rows without any text are left out."""
+
+    columns: list[str]
+    records: list[Record]
+
+
 def parse(text: str, mapping: Mapping[str, str]) -> list[dict[str, Any] | str]:
     """Each row under the header as arguments of a contact, or the reason why it is none. InvalidInput if unreadable."""
+    return [record.fields for record in read_table(text, mapping).records]
+
+
+def read_table(text: str, mapping: Mapping[str, str]) -> Table:
+    """All of a CSV; `mapping` is column -> contact field, or the name of an attribute. InvalidInput if unreadable."""
     text = text.removeprefix("\ufeff")
-    delimiter = max(",;", key=lambda each: len(next(_lines(text, each), list[str]())))
-    lines = _lines(text, delimiter)
-    header = next(lines, list[str]())
+    lines = _lines(text, max(",;\t", key=lambda each: _width(text, each)))
+    _, header = next(lines, (1, list[str]()))
     if not any(cell.strip() for cell in header):
         raise InvalidInput("csv: the first line must name the columns, such as email,first_name.")
     names = _names(header, mapping)
-    return [_row(names, cells) for cells in lines if any(cell.strip() for cell in cells)]
+    filled = ((line, cells) for line, cells in lines if any(cell.strip() for cell in cells))
+    return Table(header, [Record(line, cells, _row(names, cells)) for line, cells in filled])
 
 
-def _lines(text: str, delimiter: str) -> Iterator[list[str]]:
+def _width(text: str, delimiter: str) -> int:
+    """How many columns a delimiter makes of the header; 0 where it fits none, as a comma does not fit "a";"b"."""
     try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return len(next(_lines(text, delimiter), (1, list[str]()))[1])
+    except InvalidInput:
+        return 0
+
+
+def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line of the file, from 1, on which the row starts; its cells): quoted cells may go over several lines."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            yield line, cells
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise InvalidInput(f"csv: can't be read: {error}.") from None
+        raise InvalidInput(f"csv: can't be read: the row on line {line}: {error}.") from None
 
 
 def _names(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from db.domain.errors import StoreUnavailable
 from db.embedded.locks import wait_until
-from mcp_server.__main__ import await_database
 from mcp_server.app import App
+from mcp_server.command import await_database
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from db.domain.errors import InvalidInput
-from mcp_server.jobs.table import parse, read_allowed
+from mcp_server.jobs.table import parse, read_allowed, read_table
 
 
 def test_a_semicolon_and_a_byte_order_mark_are_understood() -> None:
@@ -21,3 +21,15 @@ def test_a_link_or_a_path_out_of_the_allowed_directory_is_refused(tmp_path: Path
     for path in (allowed / "link.csv", allowed / ".." / "out.csv", outside):
         with pytest.raises(InvalidInput, match="outside"):
             read_allowed(str(path), [allowed])
+
+
+def test_quoted_names_between_semicolons_or_tabs_are_understood() -> None:
+    for delimiter in ";\t":
+        text = f'"Email"{delimiter}"First name"\n"z@example.com"{delimiter}"Zoë, A"\n'
+        assert parse(text, {}) == [{"email": "z@example.com", "first_name": "Zoë, A"}]
+
+
+def test_each_row_knows_the_line_it_starts_on() -> None:
+    table = read_table('email,note\r\na@example.com,"one\r\ntwo"\r\n\r\n,\r\nb@example.com\r\n', {})
+    assert [record.line for record in table.records] == [2, 6]
+    assert table.columns == ["email", "note"]

@@ -1,0 +1,1 @@
+"""The commands beside serve, migrate and demo. Each is a module, imported when it is asked for."""

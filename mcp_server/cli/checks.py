@@ -1,0 +1,256 @@
+"""What `doctor` looks at. Each check says what it found, and in one line what to do where that is not right."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from enum import StrEnum
+from io import StringIO
+from ipaddress import ip_address
+from pathlib import Path
+from platform import platform, python_version
+from statistics import median
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from db import services
+from db.domain.errors import SalesAutomationError
+from db.domain.jobs import JobStatus
+from mcp_server import __version__
+from mcp_server.app import App
+from mcp_server.settings import Settings
+
+_PINGS: Final = 5
+_WAITS_LONG: Final = timedelta(minutes=10)
+_TOKEN_CHARACTERS: Final = 20
+_ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
+
+
+class Verdict(StrEnum):
+    """A failure makes doctor end with 1; a warning does not."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`advice` is what to do; None where all is well."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_checks(app: App) -> Iterator[Check]:
+    """All checks, each as soon as it is done. The embedded database is started, as any server would."""
+    settings = app.settings
+    yield Check("program", Verdict.OK, f"sales-automation-mcp {__version__}")
+    yield Check("python", Verdict.OK, f"Python {python_version()} on {platform(terse=True)}")
+    home = check_home(settings.home.expanduser())
+    yield home
+    yield check_toolsets(settings)
+    if settings.database_url is None:
+        yield check_binaries()
+    if settings.database_url is not None or home.verdict is not Verdict.FAILED:
+        yield check_database(app)
+    if settings.database_url is not None:
+        yield check_encryption(app)
+    if home.verdict is not Verdict.FAILED:
+        yield from check_local(app)
+    yield check_imports(settings)
+    yield check_token(settings, are_kept=_are_kept(app))
+    yield Check("http", Verdict.OK, f"plain HTTP; accepted hosts besides loopback: {_listed(settings.allowed_hosts)}")
+
+
+def check_home(home: Path) -> Check:
+    """Whether the directory, or the nearest one above it that exists, can be written to."""
+    advice = "Give this user the directory, or name another with --home or SALES_AUTOMATION_HOME."
+    try:
+        there = next((path for path in (home, *home.parents) if path.exists()), home)
+        if not there.is_dir():
+            return Check("home", Verdict.FAILED, f"{there} is not a directory", advice)
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        return Check("home", Verdict.FAILED, f"{home} can't be written to: {error.strerror}", advice)
+    return Check("home", Verdict.OK, f"{home} is writable" if there == home else f"{home} can be made")
+
+
+def check_toolsets(settings: Settings) -> Check:
+    """Whether the toolsets that are to be offered exist."""
+    from mcp_server.toolsets import select  # noqa: PLC0415  it brings the protocol's own modules
+
+    try:
+        chosen = select(settings.toolsets)
+    except ValueError as error:
+        found, advice = _split(str(error))
+        return Check("toolsets", Verdict.FAILED, found, advice or "Correct SALES_AUTOMATION_TOOLSETS.")
+    mode = "read-only" if settings.read_only else "reading and writing"
+    return Check("toolsets", Verdict.OK, f"{_listed([each.name for each in chosen])}; {mode}")
+
+
+def check_binaries() -> Check:
+    """Whether there is a PostgreSQL to start."""
+    from db.embedded.binaries import locate  # noqa: PLC0415  not needed with a database of one's own
+
+    try:
+        binaries = locate(None)
+    except SalesAutomationError as error:
+        found, _ = _split(str(error))
+        return Check("binaries", Verdict.FAILED, found, "Install PostgreSQL 15 or later, or set DATABASE_URL.")
+    version = ".".join(map(str, binaries.version))
+    return Check("binaries", Verdict.OK, f"PostgreSQL {version} in {binaries.folder}")
+
+
+def check_database(app: App) -> Check:
+    """Whether the database answers, at the right schema, and how fast."""
+    where = "embedded" if app.settings.database_url is None else "DATABASE_URL"
+    try:
+        with redirect_stderr(StringIO()):  # the app says there what the check says
+            app.database()
+        vitals = app.run("doctor", services.vitals.look, read_only=True)
+        seconds = median(_timed_ping(app) for _ in range(_PINGS))
+    except SalesAutomationError as error:
+        found, advice = _split(str(error))
+        return Check("database", Verdict.FAILED, f"{where}: {found}", advice or "Start it, or correct DATABASE_URL.")
+    found = f"{where}: PostgreSQL {vitals.version}, schema {vitals.revision}, {seconds * 1000:.1f} ms a transaction"
+    return Check("database", Verdict.OK, found)
+
+
+def _timed_ping(app: App) -> float:
+    started = time.perf_counter()
+    app.run("doctor", services.vitals.ping, read_only=True)
+    return time.perf_counter() - started
+
+
+def check_encryption(app: App) -> Check:
+    """Whether the way to a database elsewhere is encrypted, now and by demand."""
+    url = app.settings.database_url
+    assert url is not None, "the embedded database is never elsewhere"
+    host, mode = _host_and_mode(url.get_secret_value(), app.settings)
+    if _is_here(host):
+        return Check("database TLS", Verdict.OK, "not needed: the database is on this machine")
+    if mode in _ENCRYPTED:
+        return Check("database TLS", Verdict.OK, f"sslmode {mode}")
+    used = ""
+    if app.open_database is not None:
+        with suppress(SalesAutomationError):  # it went away since the last check
+            used = ", used" if app.run("doctor", services.vitals.look, read_only=True).is_encrypted else ", not used"
+    advice = "Set SALES_AUTOMATION_DATABASE_SSLMODE=verify-full, or require."
+    return Check("database TLS", Verdict.WARNING, f"not demanded{used} (sslmode {mode or 'prefer'})", advice)
+
+
+def _host_and_mode(url: str, settings: Settings) -> tuple[str, str | None]:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return "", settings.database_sslmode
+    asked = dict(parse_qsl(parts.query))
+    return host or asked.get("host", ""), settings.database_sslmode or asked.get("sslmode")
+
+
+def _is_here(host: str) -> bool:
+    if host in ("", "localhost") or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_local(app: App) -> Iterator[Check]:
+    """Whether the local store opens, and what waits in its queue."""
+    try:
+        stats = app.local().jobs.stats(now=app.clock())
+    except SalesAutomationError as error:
+        found, advice = _split(str(error))
+        yield Check("local store", Verdict.FAILED, found, advice or "Name another directory with --home.")
+        return
+    yield Check("local store", Verdict.OK, f"jobs and cache open, synchronous {app.settings.local_synchronous}")
+    counts = ", ".join(f"{stats.by_status.get(status, 0):,} {status}" for status in JobStatus)
+    since = stats.oldest_ready_at
+    if since is not None and app.clock() - since > _WAITS_LONG:
+        found = f"{counts}; {stats.ready:,} wait, the oldest since {since:%Y-%m-%d %H:%M}Z"
+        advice = "Run a server without --no-worker for imports, and an agent for all other types."
+        yield Check("queue", Verdict.WARNING, found, advice)
+    elif stats.by_status.get(JobStatus.FAILED, 0):
+        advice = "`jobs list --status failed` shows them, `jobs retry` tries one again."
+        yield Check("queue", Verdict.WARNING, counts, advice)
+    else:
+        yield Check("queue", Verdict.OK, counts)
+    is_working = app.settings.worker and not app.settings.read_only
+    yield Check("worker", Verdict.OK, "servers started here do imports" if is_working else "off for servers here")
+
+
+def check_imports(settings: Settings) -> Check:
+    """Whether the directories that jobs may read from are there."""
+    folders = [folder.expanduser() for folder in settings.import_directories]
+    missing = [str(folder) for folder in folders if not _is_readable(folder)]
+    if missing:
+        advice = "Make them readable, or correct SALES_AUTOMATION_IMPORT_DIRECTORIES."
+        return Check("import directories", Verdict.FAILED, f"can't be read: {_listed(missing)}", advice)
+    return Check("import directories", Verdict.OK, _listed([str(folder) for folder in folders]))
+
+
+def _is_readable(folder: Path) -> bool:
+    try:
+        next(folder.iterdir(), None)
+    except OSError:
+        return False
+    return True
+
+
+def _are_kept(app: App) -> bool:
+    """Whether the database has tokens; not, where it can't be asked."""
+    from mcp_server.http.keeper import has_tokens  # noqa: PLC0415  it brings the protocol's own modules
+
+    if app.open_database is None:
+        return False
+    with suppress(SalesAutomationError):  # it went away since the last check
+        return has_tokens(app)
+    return False
+
+
+def check_token(settings: Settings, *, are_kept: bool) -> Check:
+    """Whether HTTP clients must send a token, and whether it is one that keeps anybody out."""
+    advice = "Unset it, and make one: `sales-automation-mcp tokens create NAME --scope read`."
+    try:
+        token = settings.bearer_token()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        found = f"the token file can't be read: {reason}"
+        return Check("token", Verdict.FAILED, found, "Correct SALES_AUTOMATION_TOKEN_FILE, or its permissions.")
+    if token is None and are_kept:
+        return Check("token", Verdict.OK, "kept in the database: `tokens list` shows them; put TLS in front of HTTP")
+    if token is None:
+        return Check("token", Verdict.OK, "not set: HTTP on loopback alone, open to every user of this machine")
+    if len(token) < _TOKEN_CHARACTERS:
+        return Check("token", Verdict.WARNING, f"shorter than {_TOKEN_CHARACTERS} characters", advice)
+    if settings.token is None and _is_open(settings.token_file):
+        found = f"{settings.token_file} can be read by other users"
+        return Check("token", Verdict.WARNING, found, f"Run chmod 600 {settings.token_file}")
+    return Check("token", Verdict.OK, "set; put TLS in front of any address but loopback")
+
+
+def _is_open(path: Path | None) -> bool:
+    return sys.platform != "win32" and path is not None and bool(path.expanduser().stat().st_mode & 0o044)
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """What is wrong, and what to do: errors say both, in that order."""
+    found, _, advice = " ".join(text.split()).partition(". ")
+    return found.rstrip("."), advice or None
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,173 @@
+"""`claude-desktop`: this server in the configuration of Claude Desktop, and nothing else of it changed."""
+
+import difflib
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import typer
+from platformdirs import user_config_path
+
+from mcp_server.cli.opening import EXIT_CODES, complain, failed
+from mcp_server.command import fail
+
+_SERVERS: Final = "mcpServers"
+_UV_CACHE: Final = ("archive-v", "environments-v")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+cli = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    help="Add this server to Claude Desktop, or take it out.",
+    epilog=EXIT_CODES,
+)
+
+Name = Annotated[str, typer.Option(help="What the server is called there.")]
+Config = Annotated[
+    Path | None, typer.Option(help="The file to edit, where it is not in its usual place.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+
+
+@cli.command("install", epilog=EXIT_CODES)
+def install(
+    name: Name = "sales-automation",
+    config: Config = None,
+    dry_run: DryRun = False,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A variable for the server, written as it is; repeat it for more."),
+    ] = None,
+) -> None:
+    """Add this server to Claude Desktop, or bring its entry up to date.
+
+    All other entries stay as they are, and the file is copied beside itself first. Of the environment only what --env
+    names is written; an entry that is there keeps what it has.
+    """
+    from mcp_server.cli import json_edit  # noqa: PLC0415  `--help` needs none of it
+
+    variables = _variables(env or [])
+    if not name:
+        raise fail("--name is empty.")
+
+    def change(text: str, servers: dict[str, Any]) -> str:
+        entry: dict[str, Any] = dict(servers.get(name, {})) if isinstance(servers.get(name, {}), dict) else {}
+        entry.update(command(Path(sys.executable)))
+        if variables:
+            known: Any = entry.get("env")
+            entry["env"] = {**(cast("dict[str, Any]", known) if isinstance(known, dict) else {}), **variables}
+        return text if servers.get(name) == entry else json_edit.put(text, (_SERVERS, name), entry)
+
+    if _edit(_path(config), change, dry_run=dry_run):
+        typer.echo(f"{name} is in {_path(config)}. Restart Claude Desktop.")
+    elif not dry_run:
+        typer.echo(f"{name} is in {_path(config)} already.")
+
+
+@cli.command("uninstall", epilog=EXIT_CODES)
+def uninstall(name: Name = "sales-automation", config: Config = None, dry_run: DryRun = False) -> None:
+    """Take this server out of Claude Desktop. Its data stays."""
+    from mcp_server.cli import json_edit  # noqa: PLC0415  see install
+
+    def change(text: str, servers: dict[str, Any]) -> str:
+        return json_edit.remove(text, (_SERVERS, name)) if name in servers else text
+
+    if _edit(_path(config), change, dry_run=dry_run):
+        typer.echo(f"{name} is no longer in {_path(config)}. Restart Claude Desktop.")
+    elif not dry_run:
+        typer.echo(f"{name} is not in {_path(config)}.")
+
+
+def _path(config: Path | None) -> Path:
+    return config or user_config_path("Claude", appauthor=False, roaming=True) / "claude_desktop_config.json"
+
+
+def _variables(given: Sequence[str]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for pair in given:
+        key, found, value = pair.partition("=")
+        if not found or not _VARIABLE.fullmatch(key):
+            raise fail("--env: write KEY=VALUE, such as SALES_AUTOMATION_TOOLSETS=campaigns.")
+        variables[key] = value
+    return variables
+
+
+def command(python: Path) -> dict[str, Any]:
+    """How the client starts the installation of this interpreter: it has no PATH of a shell to find it by."""
+    if any(part.startswith(_UV_CACHE) for part in python.parts):  # where `uvx` runs it, and which it empties at times
+        return {"command": shutil.which("uvx") or "uvx", "args": ["sales-automation-mcp"]}
+    script = python.with_name("sales-automation-mcp.exe" if sys.platform == "win32" else "sales-automation-mcp")
+    if script.is_file():
+        return {"command": str(script), "args": []}
+    return {"command": str(python), "args": ["-m", "mcp_server"]}
+
+
+def _edit(path: Path, change: Callable[[str, dict[str, Any]], str], *, dry_run: bool) -> bool:
+    """Whether the file was changed. In a dry run the difference is printed instead."""
+    try:
+        content = path.read_bytes() if path.exists() else None
+        before = _text(path, content or b"")
+        after = change(before or "{}\n", _servers(path, before))
+        if after in (before, before or "{}\n"):
+            if dry_run:
+                typer.echo("Nothing to change.")
+            return False
+        if dry_run:
+            _show(path, before, after)
+            return False
+        _write(path, content, after)
+    except OSError as error:
+        raise failed(f"{path} can't be changed: {error.strerror}.") from None
+    return True
+
+
+def _text(path: Path, content: bytes) -> str:
+    """Without the mark that some editors put in front, which `_write` puts back. An empty file is an empty object."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise failed(f"{path} is not UTF-8. Nothing was changed.") from None
+    return text if text.strip() else ""
+
+
+def _servers(path: Path, text: str) -> dict[str, Any]:
+    from mcp_server.cli import json_edit  # noqa: PLC0415  see install
+
+    try:
+        root = json_edit.parse(text or "{}")
+    except ValueError as error:
+        raise failed(
+            f"{path} is not valid JSON ({error}). Nothing was changed: correct it, or name another with --config."
+        ) from None
+    servers: Any = cast("dict[str, Any]", root).get(_SERVERS, {}) if isinstance(root, dict) else None
+    if not isinstance(servers, dict):
+        what = f"{_SERVERS} in {path}" if isinstance(root, dict) else str(path)
+        raise failed(f"{what} is not a JSON object. Nothing was changed: correct it.")
+    return cast("dict[str, Any]", servers)
+
+
+def _show(path: Path, before: str, after: str) -> None:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="", n=1)
+    typer.echo("\n".join(lines))
+
+
+def _write(path: Path, content: bytes | None, after: str) -> None:
+    from mcp_server.cli.files import open_new, replacing  # noqa: PLC0415  see install
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mark = b"\xef\xbb\xbf" if content is not None and content.startswith(b"\xef\xbb\xbf") else b""
+    if content is not None:
+        # The name needs the moment of this very run: no app is there to ask for it.
+        backup = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.bak")
+        with open_new(backup) as file:
+            file.write(content)
+        complain(f"what it was before is in {backup}")
+    with replacing(path) as file:
+        file.write(mark + after.encode())
+        if (path.read_bytes() if path.exists() else None) != content:
+            raise failed(f"{path} was changed by somebody else just now. Nothing was changed: repeat it.")

@@ -1,0 +1,46 @@
+"""Files that are written whole or not at all, and read by their owner alone."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[BinaryIO]:
+    """A file that takes the place of `path` at the end of the block; when the block fails, nothing changes.
+
+    A link stays, and what it points to is replaced. A new file is private; one that was there keeps its mode.
+    """
+    real = path.resolve()
+    handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
+    fresh = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if real.exists():
+            shutil.copymode(real, fresh)
+        fresh.replace(real)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open for writing from the start, made for its owner alone if it is new."""
+    return _open(path, os.O_TRUNC)
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Make a file for its owner alone. FileExistsError if there is one."""
+    return _open(path, os.O_EXCL)
+
+
+def _open(path: Path, flag: int) -> BinaryIO:
+    flags = os.O_WRONLY | os.O_CREAT | flag | getattr(os, "O_BINARY", 0)  # without it Windows writes CR LF for LF
+    return os.fdopen(os.open(path, flags, 0o600), "wb")

@@ -1,0 +1,57 @@
+"""Rows as CSV that a spreadsheet only shows, and as JSON lines that are exact. Both are UTF-8 with LF."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, Final, Protocol
+
+from pydantic_core import to_json, to_jsonable_python
+
+# What makes a cell a formula for one spreadsheet or another, the wide forms of East Asian keyboards among them.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+class Sheet(Protocol):
+    """Something that takes rows, column -> value."""
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
+
+
+class CsvSheet:
+    """A header and rows; null is an empty cell, an object is JSON, and no text is a formula."""
+
+    def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
+        self._file = file
+        self._columns = columns
+        self._put([list(columns)])
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._put([[_cell(row[column]) for column in self._columns] for row in rows])
+
+    def _put(self, rows: Sequence[Sequence[str]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue().encode())
+
+
+class JsonLines:
+    """One object a line."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._file.write(b"".join(to_json(row) + b"\n" for row in rows))
+
+
+def neutral(text: str) -> str:
+    """The text, with an apostrophe in front where a spreadsheet would calculate it."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list):
+        return to_json(value).decode()
+    return neutral(str(to_jsonable_python(value)))

@@ -1,0 +1,78 @@
+"""The command line as a whole: help, completion, exit codes, and a start that carries none of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcp_server.cli.lazy import COMMANDS
+from tests.cli.running import Cli
+
+ALL = ("serve", "migrate", "demo", *COMMANDS)
+NESTED = [("jobs", each) for each in ("list", "show", "cancel", "retry")]
+TOKENS = [("tokens", each) for each in ("create", "list", "revoke")]
+EDITS = [("claude-desktop", each) for each in ("install", "uninstall")]
+
+
+def test_the_help_names_every_command_and_the_exit_codes(offline: Cli) -> None:
+    done = offline.run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in ALL:
+        assert command in done.stdout
+    assert "Exit codes: 0" in done.stdout
+
+
+@pytest.mark.parametrize("command", [*[(each,) for each in ALL], *NESTED, *TOKENS, *EDITS], ids=" ".join)
+def test_every_command_and_option_is_explained(offline: Cli, command: tuple[str, ...]) -> None:
+    done = offline.run(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Usage: python -m mcp_server {' '.join(command)}" in done.stdout
+
+
+def test_the_readme_lists_every_command() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    listed = readme.partition("## Command line")[2].partition("\n## ")[0]
+    assert [each for each in ALL if f"| `{each}" not in listed] == []
+
+
+@pytest.mark.parametrize("arguments", [("doctr",), ("export",), ("import",), ("jobs", "lost"), ("doctor", "--no-such")])
+def test_a_wrong_command_is_a_usage_error_on_stderr(offline: Cli, arguments: tuple[str, ...]) -> None:
+    done = offline.run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr
+
+
+def python(cli: Cli, code: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options, "-c", f"from mcp_server.__main__ import cli\n{code}"]
+    env = {**cli.env, "SALES_AUTOMATION_START_ATTEMPTS": "1", **more}
+    return subprocess.run(command, input="", env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_shell_completes_commands(offline: Cli) -> None:
+    words = {"COMP_WORDS": "sales-automation-mcp cl", "COMP_CWORD": "1"}
+    code = "cli(prog_name='sales-automation-mcp')"
+    done = python(offline, code, _SALES_AUTOMATION_MCP_COMPLETE="complete_bash", **words)
+    assert done.stdout.split() == ["claude-desktop"]
+
+
+def test_the_shell_can_be_taught(offline: Cli) -> None:
+    code = "cli(['--show-completion', 'bash'], prog_name='sales-automation-mcp')"
+    done = python(offline, code, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert done.returncode == 0
+    assert "_SALES_AUTOMATION_MCP_COMPLETE=complete_bash" in done.stdout
+
+
+def test_the_start_carries_nothing_that_only_people_need(offline: Cli) -> None:
+    code = "from typer.main import get_command\nget_command(cli)\nimport sys\nprint(*sys.modules, sep='\\n')"
+    imported = set(python(offline, code).stdout.split())
+    assert "mcp_server.cli.lazy" in imported
+    assert not {"rich", "markdown_it", *COMMANDS.values(), "mcp_server.cli.opening"} & imported
+
+
+def test_stdio_draws_nothing(offline: Cli) -> None:
+    # The SDK's own logging brings parts of rich.
+    done = python(offline, "cli([])", "-X", "importtime")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "mcp_server.server" in imported
+    assert not {"typer.rich_utils", "rich.table", "rich.progress", "markdown_it", *COMMANDS.values()} & imported

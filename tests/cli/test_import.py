@@ -1,0 +1,174 @@
+"""`import`: what is taken, what is rejected, and how a script knows."""
+
+import csv
+import json
+import os
+import pty
+import subprocess
+import threading
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from db.postgres.database import Database
+from tests.cli.running import COMMAND, Cli
+from tests.services.scene import new_scene
+
+ODD = (
+    '\ufeffMail;"First name";Plan\r\n'
+    '"a@example.com";Ä;gold\r\n'
+    "bad;B;\r\n"
+    '"b@example.com";"two\r\nlines";x\r\n'
+    ";;\r\n"
+    "c@example.com;C;y;z\r\n"
+)
+
+
+def written(path: Path, content: str) -> Path:
+    path.write_bytes(content.encode())
+    return path
+
+
+def contacts(database: Database) -> list[tuple[str, str | None]]:
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT email, first_name FROM contacts ORDER BY email")).all()
+    return [(email, name) for email, name in rows]
+
+
+def test_an_odd_file_is_taken_and_its_bad_rows_are_kept_with_line_and_reason(
+    cli: Cli, database: Database, tmp_path: Path
+) -> None:
+    file, rejected = written(tmp_path / "odd.csv", ODD), tmp_path / "rejected.csv"
+    done = cli.run("import", file, "--mapping", "email=Mail", "--errors", rejected)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == "4 rows: 2 created, 0 updated, 2 invalid\n"
+    assert contacts(database) == [("a@example.com", "Ä"), ("b@example.com", "two\r\nlines")]
+    with rejected.open(encoding="utf-8", newline="") as lines:
+        header, *rows = csv.reader(lines)
+    assert header == ["line", "status", "reason", "Mail", "First name", "Plan"]
+    assert [(row[0], row[1], row[3]) for row in rows] == [("3", "invalid", "bad"), ("7", "invalid", "c@example.com")]
+    assert "more cells" in rows[1][2]
+    assert "line 3" in done.stderr
+    assert rejected.stat().st_mode & 0o077 == 0
+
+
+def test_people_are_enrolled_once_however_often_it_is_run(cli: Cli, database: Database, tmp_path: Path) -> None:
+    scene = new_scene(database, 0)
+    people = "".join(f"p{index}@example.com\n" for index in range(1_201))
+    file = written(tmp_path / "people.csv", f"email\n{people}")
+    arguments = ("import", file, "--campaign", str(scene.campaign_id), "--json")
+    first, again = cli.run(*arguments), cli.run(*arguments)
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert json.loads(first.stdout)["enrolled"] == 1_201
+    counts = json.loads(again.stdout)
+    assert (counts["enrolled"], counts["already_enrolled"], counts["created"]) == (0, 1_201, 0)
+    assert (first.stderr, again.stderr) == ("", "")
+
+
+def test_the_suppressed_are_rejected_with_the_reason(cli: Cli, database: Database, tmp_path: Path) -> None:
+    scene = new_scene(database, 0)
+    with database.transaction("suppress") as session:
+        session.execute(
+            text("INSERT INTO suppressions (id, email, reason) VALUES (:id, 'no@example.com', 'unsubscribed')"),
+            {"id": uuid4()},
+        )
+    file = written(tmp_path / "people.csv", "email\nyes@example.com\nno@example.com\n")
+    done = cli.run("import", file, "--campaign", str(scene.campaign_id))
+    assert done.returncode == 3
+    assert "1 enrolled, 0 already enrolled, 1 suppressed" in done.stdout
+    assert "line 3: suppressed" in done.stderr
+
+
+def test_a_dry_run_answers_and_keeps_nothing(cli: Cli, database: Database, tmp_path: Path) -> None:
+    scene = new_scene(database, 0)
+    file = written(tmp_path / "people.csv", "email\na@example.com\nbad\n")
+    done = cli.run("import", file, "--campaign", str(scene.campaign_id), "--dry-run")
+    assert done.returncode == 3
+    assert done.stdout.startswith("Dry run: nothing was kept.\n2 rows: 1 created, 0 updated, 1 invalid\n")
+    assert "1 enrolled" in done.stdout
+    assert contacts(database) == []
+
+
+def test_stdin_is_read(cli: Cli, database: Database) -> None:
+    done = cli.run("import", "-", given=b"email\na@example.com\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert contacts(database) == [("a@example.com", None)]
+
+
+def test_an_unknown_campaign_fails_and_takes_nobody_in(cli: Cli, database: Database) -> None:
+    done = cli.run("import", "-", "--campaign", str(uuid4()), given=b"email\na@example.com\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No campaign" in done.stderr
+    assert contacts(database) == []
+
+
+def test_a_read_only_installation_takes_nobody_in(cli: Cli, database: Database) -> None:
+    done = cli.run("import", "-", given=b"email\na@example.com\n", SALES_AUTOMATION_READ_ONLY="true")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert contacts(database) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        (b"", (), "name the columns"),
+        (b"\n\n", (), "name the columns"),
+        (b"email\n\xe4@example.com\n", (), "not UTF-8"),
+        (b'email\n"a@example.com\n', (), "row on line 2"),
+        (b"Mail,mail\n", ("--mapping", "email=Mail"), "two columns"),
+        (b"email\n", ("--mapping", "email=Mail"), "no such column"),
+        (b"email\n", ("--mapping", "email"), "FIELD=COLUMN"),
+        (b"email\n", ("--campaign", "spring"), "valid UUID"),
+    ],
+)
+def test_what_can_not_be_used_is_named_before_anything_is_done(
+    offline: Cli, content: bytes, more: tuple[str, ...], said: str
+) -> None:
+    done = offline.run("import", "-", *more, given=content)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_a_missing_file_and_an_error_file_over_the_input_are_refused(offline: Cli, tmp_path: Path) -> None:
+    assert offline.run("import", tmp_path / "none.csv").returncode == 2
+    file = written(tmp_path / "people.csv", "email\na@example.com\n")
+    assert offline.run("import", file, "--errors", file).returncode == 2
+    assert file.read_text() == "email\na@example.com\n"
+
+
+def test_a_database_that_is_not_there_is_a_failure(offline: Cli) -> None:
+    done = offline.run("import", "-", given=b"email\na@example.com\n", SALES_AUTOMATION_START_ATTEMPTS="1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "a-secret-password" not in done.stderr
+
+
+def test_a_terminal_sees_the_progress_and_stdout_does_not(cli: Cli, tmp_path: Path) -> None:
+    file = written(tmp_path / "people.csv", "email\na@example.com\n")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "import", str(file)], stdout=subprocess.PIPE, stderr=theirs, env={**cli.env, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    seen: list[bytes] = []
+    reader = threading.Thread(target=_read_all, args=(ours, seen))
+    reader.start()
+    said, _ = process.communicate(timeout=90)
+    reader.join(30)
+    os.close(ours)
+    assert process.returncode == 0
+    assert said == b"1 rows: 1 created, 0 updated, 0 invalid\n"
+    assert b"1/1" in b"".join(seen)
+
+
+def _read_all(descriptor: int, seen: list[bytes]) -> None:
+    while True:
+        try:
+            chunk = os.read(descriptor, 65_536)
+        except OSError:  # how Linux says that the other side is closed
+            return
+        if not chunk:
+            return
+        seen.append(chunk)
