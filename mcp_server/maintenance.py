@@ -25,6 +25,7 @@ class Maintained:
     expired: int
     idempotency_keys: int
     webhook_bodies: int
+    audit_records: int
     jobs: int
     warning: str | None
 
@@ -43,6 +44,8 @@ def maintain(app: App) -> Maintained:
     bodies = _until_done(
         app, "forget bodies", services.webhooks.forget_some, now - timedelta(days=settings.webhook_body_days)
     )
+    audited = now - timedelta(days=settings.audit_days)
+    audit = app.run("prune the audit log", partial(services.audit.prune, before=audited))
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     share = app.run("orphan share", partial(services.maintenance.orphan_share, since=now - _LOOK_BACK), read_only=True)
     warning = None
@@ -52,7 +55,7 @@ def maintain(app: App) -> Maintained:
             "reasons with list_orphaned_events, and at what the provider sends as metadata."
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
-    return Maintained(matched, expired, keys, bodies, jobs, warning)
+    return Maintained(matched, expired, keys, bodies, audit, jobs, warning)
 
 
 def _match(app: App) -> int:

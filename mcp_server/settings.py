@@ -87,6 +87,7 @@ class Settings(BaseSettings):
         default=30, ge=1, le=3650, description="Days for which the answers under idempotency keys are kept."
     )
     job_days: int = Field(default=30, ge=1, le=3650, description="Days for which finished jobs are kept.")
+    audit_days: int = Field(default=365, ge=1, le=36_500, description="Days for which the audit log is kept.")
     read_only: bool = Field(default=False, description="Offer no tool that writes, and open read-only transactions.")
     token: SecretStr | None = Field(default=None, description="Bearer token that HTTP clients must send.")
     token_file: Path | None = Field(default=None, description="File with the bearer token on its first line.")

@@ -144,5 +144,6 @@ class MaintenanceAnswer(Answer):
     expired: Annotated[int, Field(description="Events that have waited too long; kept to be looked at.")]
     idempotency_keys: Annotated[int, Field(description="Old keys and their answers that were forgotten.")]
     webhook_bodies: Annotated[int, Field(description="Old bodies of webhook requests that were deleted.")]
+    audit_records: Annotated[int, Field(description="Old rows of the audit log that were deleted.")]
     jobs: Annotated[int, Field(description="Old finished jobs that were deleted.")]
     warning: Maybe[str] = None

@@ -17,7 +17,7 @@ from tests.server.conftest import call, new_campaign
 pytestmark = pytest.mark.anyio
 
 # Rows are stamped by the database, so this clock starts with it.
-NOTHING = {"matched": 0, "expired": 0, "idempotency_keys": 0, "webhook_bodies": 0, "jobs": 0}
+NOTHING = {"matched": 0, "expired": 0, "idempotency_keys": 0, "webhook_bodies": 0, "audit_records": 0, "jobs": 0}
 
 
 class Clock:
@@ -106,6 +106,15 @@ async def test_old_bodies_of_requests_are_deleted_and_their_rows_stay(
     with database.transaction("look") as session:
         rows = session.execute(text("SELECT status, body IS NULL FROM webhook_deliveries ORDER BY status")).all()
     assert [tuple(row) for row in rows] == [("recorded", True), ("waiting", False)]
+
+
+async def test_old_rows_of_the_audit_log_are_deleted(app: App, clock: Clock) -> None:
+    async with Client(build_server(app)) as client:
+        await call(client, "upsert_contacts", contacts=[{"email": "ann@example.com"}])
+        clock.now += timedelta(days=364)
+        assert (await call(client, "run_maintenance"))["audit_records"] == 0
+        clock.now += timedelta(days=2)
+        assert (await call(client, "run_maintenance"))["audit_records"] == 1
 
 
 async def test_an_unusual_share_of_orphans_is_told(app: App, caplog: pytest.LogCaptureFixture) -> None:
