@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -46,10 +47,12 @@ def server(*command: str, **env: str) -> Generator[str]:
     try:
         assert process.stderr is not None
         line = next(line for line in process.stderr if "listening on" in line)
+        # What it logs from here on is thrown away: a pipe that is full would make the server stand still.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
         yield line.split("listening on ")[1].split(" ")[0]
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
 
 
 async def calls_per_second(url: str, tool: str, arguments: Callable[[int], dict[str, Any]]) -> float:
