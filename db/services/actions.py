@@ -199,7 +199,7 @@ def preview(
     contact = session.get(Contact, contact_id)
     if contact is None:
         raise NotFound("contact", contact_id, hint="find_contacts shows them.")
-    texts = Texts.of_campaigns(session, {campaign_id}, public_url)
+    texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=[campaign_id]), public_url)
     sequence = texts.plans[campaign_id].steps
     if step_number is None:
         step = next_step(sequence, current, a_b_variant)

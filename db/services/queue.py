@@ -180,7 +180,8 @@ def examine(
     contact_ids = list({each.contact_id for each in enrollments})
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(contact_ids)))}
     refused = suppressions.of_contacts(session, contact_ids=contact_ids, now=now)
-    texts = Texts.of_campaigns(session, {each.instance_id for each in enrollments}, public_url)
+    concerned = {each.instance_id: plans[each.instance_id] for each in enrollments}
+    texts = Texts.of_campaigns(session, concerned, public_url)
     steps = {each.id: texts.next_step(each) for each in enrollments}
     leases = _leases(session, enrollments, steps)
     found: list[Candidate] = []

@@ -1,6 +1,6 @@
 """The texts of campaigns' steps, and their rendering for one person."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from uuid import UUID
@@ -12,7 +12,7 @@ from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import Channel
 from db.models import CampaignInstance, Contact, EmailSequence, LinkedInSequence
-from db.services import plans, rendering, unsubscribing
+from db.services import rendering, unsubscribing
 from db.services.unsubscribing import Links
 
 STEP_TYPE_OF_EMAIL = "email"
@@ -34,24 +34,25 @@ class Texts:
     """The active steps of some campaigns with their texts."""
 
     campaigns: dict[UUID, CampaignInstance]
-    plans: dict[UUID, Plan]
+    plans: Mapping[UUID, Plan]
     emails: dict[tuple[UUID, int, str | None], EmailSequence]
     linkedin: dict[tuple[UUID, int], LinkedInSequence]
     links: Links | None
 
     @classmethod
-    def of_campaigns(cls, session: Session, instance_ids: Collection[UUID], public_url: str | None) -> Self:
-        """`public_url`: where people reach this server, for the links by which they unsubscribe."""
+    def of_campaigns(cls, session: Session, plans: Mapping[UUID, Plan], public_url: str | None) -> Self:
+        """Of the campaigns of `plans`. `public_url`: where people reach this server, for the links by which they
+        unsubscribe."""
         campaigns = {
             campaign.id: campaign
-            for campaign in session.scalars(select(CampaignInstance).where(CampaignInstance.id.in_(instance_ids)))
+            for campaign in session.scalars(select(CampaignInstance).where(CampaignInstance.id.in_(plans)))
         }
         templates = {campaign.template_id for campaign in campaigns.values()}
         emails = session.scalars(select(EmailSequence).where(EmailSequence.template_id.in_(templates)))
         linkedin = session.scalars(select(LinkedInSequence).where(LinkedInSequence.template_id.in_(templates)))
         return cls(
             campaigns,
-            plans.of_campaigns(session, instance_ids=instance_ids),
+            plans,
             {(each.template_id, each.step_number, each.a_b_variant): each for each in emails},
             {(each.template_id, each.step_number): each for each in linkedin},
             unsubscribing.links(session, base=public_url),
