@@ -21,6 +21,7 @@ class HoldReason(StrEnum):
     ENROLLMENT_ENDED = "enrollment_ended"
     SUPPRESSED = "suppressed"
     NO_STEP_LEFT = "no_step_left"
+    NOBODY_WAITS = "nobody_waits"
     MISSING_VARIABLE = "missing_variable"
     INVALID_TEXT = "invalid_text"
     LEASE_HELD = "lease_held"

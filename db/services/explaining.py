@@ -105,7 +105,8 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: 
         for lane, due in queue.earliest(session, lanes=lanes).items()
     }
     if not waits:
-        nobody = Hold(HoldReason.NO_STEP_LEFT, "Nobody in the campaign waits for a step.")
+        who = "Nobody in the campaign waits for a step. list_enrollments with status paused shows who is held back."
+        nobody = Hold(HoldReason.NOBODY_WAITS, who)
         return Explanation(found or [nobody], None)
     ready = [lane for lane, each in waits.items() if not each]
     if not ready:

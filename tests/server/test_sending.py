@@ -224,5 +224,14 @@ async def test_a_webhook_that_corrects_the_moment_does_not_free_a_claimed_step(d
     assert (await desk.report(second))["status"] == "completed"
 
 
+async def test_a_campaign_in_which_everybody_is_paused_says_where_to_look(desk: Desk) -> None:
+    campaign_id = await desk.campaign({})
+    (row,) = (await call(desk.client, "list_enrollments", campaign_id=campaign_id))["enrollments"]
+    await call(desk.client, "update_enrollment", enrollment_id=row["id"], action="pause")
+    told = await desk.explain(campaign_id=campaign_id)
+    assert [hold["reason"] for hold in told["holds"]] == ["nobody_waits"]
+    assert "list_enrollments" in told["holds"][0]["detail"]
+
+
 async def test_explain_due_takes_one_of_its_two_arguments(desk: Desk) -> None:
     assert "enrollment_id or campaign_id" in await refusal(desk.client, "explain_due")
