@@ -1,8 +1,10 @@
 """Campaigns to record events in, and recounts to hold the counters against."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -29,27 +31,42 @@ class Scene:
     enrollments: list[UUID]
 
 
-def new_scene(database: Database, people: int, *, start: bool = True, domain: str = "example.com") -> Scene:
-    def make(session: Session) -> UUID:
-        template = templates.create(
-            session,
-            name="T",
-            type=TemplateType.MULTI_CHANNEL,
-            path_type=PathType.STRUCTURED,
-            description=None,
-            settings={},
-            email_steps=[
-                EmailStep(1, "One", "The first of all", a_b_variant="A"),
-                EmailStep(1, "Uno", "The first of all", a_b_variant="B"),
-                EmailStep(3, "Three", "The last of all", delay_hours=48),
-            ],
-            linkedin_steps=[LinkedInStep(2, LinkedInStepType.CONNECTION_REQUEST, "Hello", delay_hours=24)],
-        )
-        campaign = campaigns.create(session, name="C", template_id=template.id, settings={}, provider_config={})
-        if start:
-            campaigns.start(session, campaign_id=campaign.id, now=NOW)
-        return campaign.id
+def make_campaign(
+    session: Session,
+    *,
+    email_steps: Sequence[EmailStep],
+    linkedin_steps: Sequence[LinkedInStep] = (),
+    settings: dict[str, Any] | None = None,
+    start_at: datetime | None = NOW,
+) -> UUID:
+    """A campaign of these steps, started at that moment; None leaves it a draft."""
+    template = templates.create(
+        session,
+        name="T",
+        type=TemplateType.MULTI_CHANNEL,
+        path_type=PathType.STRUCTURED,
+        description=None,
+        settings={},
+        email_steps=email_steps,
+        linkedin_steps=linkedin_steps,
+    )
+    made = campaigns.create(session, name="C", template_id=template.id, settings=settings or {}, provider_config={})
+    if start_at is not None:
+        campaigns.start(session, campaign_id=made.id, now=start_at)
+    return made.id
 
+
+def new_scene(database: Database, people: int, *, start: bool = True, domain: str = "example.com") -> Scene:
+    make = partial(
+        make_campaign,
+        email_steps=[
+            EmailStep(1, "One", "The first of all", a_b_variant="A"),
+            EmailStep(1, "Uno", "The first of all", a_b_variant="B"),
+            EmailStep(3, "Three", "The last of all", delay_hours=48),
+        ],
+        linkedin_steps=[LinkedInStep(2, LinkedInStepType.CONNECTION_REQUEST, "Hello", delay_hours=24)],
+        start_at=NOW if start else None,
+    )
     campaign_id = database.run("scene", make)
     return Scene(campaign_id, enroll(database, campaign_id, [f"p{i}@{domain}" for i in range(people)]))
 

@@ -14,15 +14,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from db.domain.events import EventType
-from db.domain.states import PathType, TemplateType
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import campaigns, events, templates
+from db.services import campaigns, events
 from tests.services.agent import Clock
-from tests.services.scene import NOW, assert_counters_are_exact, enroll, event
+from tests.services.scene import NOW, assert_counters_are_exact, enroll, event, make_campaign
 
 ROOT = Path(__file__).parent.parent.parent
 PEOPLE = 2_000
@@ -44,25 +42,6 @@ class Pause(NamedTuple):
 
     since: float
     until: float
-
-
-def make_campaign(database: Database) -> UUID:
-    def make(session: Session) -> UUID:
-        template = templates.create(
-            session,
-            name="T",
-            type=TemplateType.EMAIL,
-            path_type=PathType.STRUCTURED,
-            description=None,
-            settings={},
-            email_steps=[EmailStep(number, "Hello", f"Step {number} of three") for number in range(1, STEPS + 1)],
-            linkedin_steps=[],
-        )
-        campaign = campaigns.create(session, name="C", template_id=template.id, settings={}, provider_config={})
-        campaigns.start(session, campaign_id=campaign.id, now=NOW)
-        return campaign.id
-
-    return database.run("campaign", make)
 
 
 @contextmanager
@@ -142,7 +121,8 @@ def facts(logs: list[Path]) -> list[dict[str, Any]]:
 def test_agents_send_each_step_once_while_people_leave_and_one_agent_dies(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    campaign_id = make_campaign(database)
+    steps = [EmailStep(number, "Hello", f"Step {number} of three") for number in range(1, STEPS + 1)]
+    campaign_id = database.run("campaign", partial(make_campaign, email_steps=steps))
     people = enroll(database, campaign_id, [f"p{number}@example.com" for number in range(PEOPLE)])
     logs = [tmp_path / f"agent-{number}" for number in range(4)]
     origin = time.monotonic()

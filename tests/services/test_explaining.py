@@ -17,14 +17,12 @@ from db.domain.states import (
     ActionOutcome,
     EnrollmentAction,
     LinkedInStepType,
-    PathType,
     SuppressionReason,
-    TemplateType,
 )
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, enrollments, explaining, suppressions, templates
-from tests.services.scene import NOW
+from db.services import actions, campaigns, claims, enrollments, explaining, suppressions
+from tests.services.scene import NOW, make_campaign
 
 PEOPLE = 6
 ZONES = (None, "Asia/Tokyo", "America/New_York")
@@ -113,20 +111,16 @@ class Story:
 
 
 def begin(session: Session, chosen: dict[str, Any], *, start: bool) -> Story:
-    template = templates.create(
+    campaign_id = make_campaign(
         session,
-        name="T",
-        type=TemplateType.MULTI_CHANNEL,
-        path_type=PathType.STRUCTURED,
-        description=None,
-        settings={},
         email_steps=[
             EmailStep(1, "Hello", "The first of all"),
             EmailStep(3, "Again", "Dear {{ first_name }}, the last", delay_hours=24),
         ],
         linkedin_steps=[LinkedInStep(2, LinkedInStepType.MESSAGE, "Hello", delay_hours=5)],
+        settings=chosen,
+        start_at=NOW if start else None,
     )
-    campaign = campaigns.create(session, name="C", template_id=template.id, settings=chosen, provider_config={})
     people = {
         index: ContactRef(
             None,
@@ -138,11 +132,9 @@ def begin(session: Session, chosen: dict[str, Any], *, start: bool) -> Story:
         )
         for index in range(PEOPLE)
     }
-    if start:
-        campaigns.start(session, campaign_id=campaign.id, now=NOW)
-    answers = enrollments.enroll(session, campaign_id=campaign.id, people=people, start_at=None, now=NOW)
+    answers = enrollments.enroll(session, campaign_id=campaign_id, people=people, start_at=None, now=NOW)
     ids = [answers[index].enrollment_id for index in range(PEOPLE)]
-    return Story(session, campaign.id, [id_ for id_ in ids if id_ is not None], [])
+    return Story(session, campaign_id, [id_ for id_ in ids if id_ is not None], [])
 
 
 class _Undo(Exception):

@@ -9,15 +9,14 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.events import EventType
-from db.domain.states import ActionOutcome, PathType, TemplateType
+from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, enrollments, templates
-from tests.services.scene import assert_counters_are_exact, event, record
+from db.services import actions, claims, enrollments
+from tests.services.scene import assert_counters_are_exact, event, make_campaign, record
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Summer time begins in between, on 29 March.
@@ -34,23 +33,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def make(session: Session) -> UUID:
-    template = templates.create(
-        session,
-        name="T",
-        type=TemplateType.EMAIL,
-        path_type=PathType.STRUCTURED,
-        description=None,
-        settings={},
-        email_steps=[
-            EmailStep(number, "Hello", f"Step {number} of four", delay_hours=0 if number == 1 else 24 * 9)
-            for number in range(1, STEPS + 1)
-        ],
-        linkedin_steps=[],
-    )
-    campaign = campaigns.create(session, name="C", template_id=template.id, settings=SETTINGS, provider_config={})
-    campaigns.start(session, campaign_id=campaign.id, now=START)
-    return campaign.id
+STEPS_OF_IT = [
+    EmailStep(number, "Hello", f"Step {number} of four", delay_hours=0 if number == 1 else 24 * 9)
+    for number in range(1, STEPS + 1)
+]
 
 
 def people(database: Database, campaign_id: UUID) -> list[UUID]:
@@ -90,6 +76,7 @@ def run(database: Database, replies: set[UUID]) -> list[tuple[UUID, int, datetim
 
 
 def test_sixty_days_keep_to_the_window_the_limits_and_the_delays(database: Database) -> None:
+    make = partial(make_campaign, email_steps=STEPS_OF_IT, settings=SETTINGS, start_at=START)
     campaign_id = database.run("make", make)
     everybody = people(database, campaign_id)
     replies = set(everybody[:30])
