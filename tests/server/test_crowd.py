@@ -1,0 +1,90 @@
+"""More callers than the pool has connections: they are answered or told to come again, and all is well afterwards."""
+
+from collections import Counter
+from typing import Any
+
+import anyio
+import httpx2 as httpx
+import pytest
+from mcp.client import Client
+from sqlalchemy import text
+
+from db.postgres.database import Database
+from tests.server.conftest import call, new_campaign
+from tests.server.test_storm import SECRET, signed
+from tests.server.test_transports import http_server
+from tests.services.scene import assert_counters_are_exact
+
+pytestmark = pytest.mark.anyio
+
+CALLERS = 200
+SMALL_POOL = {
+    "SALES_AUTOMATION_POOL_SIZE": "5",
+    "SALES_AUTOMATION_POOL_OVERFLOW": "0",
+    "SALES_AUTOMATION_POOL_TIMEOUT": "0.5",
+    "SALES_AUTOMATION_LOCK_TIMEOUT": "0.5",
+    "SALES_AUTOMATION_WEBHOOK_STANDARD": SECRET,
+}
+
+
+async def post_all(base: str, enrollment_ids: list[str]) -> Counter[int]:
+    """One webhook of every caller, all at once; what they were answered."""
+    answers = Counter[int]()
+
+    async def post(client: httpx.AsyncClient, number: int, enrollment_id: str) -> None:
+        body, headers = signed(number, enrollment_id, "opened")
+        answer = await client.post(f"{base}/webhooks/standard", content=body, headers=headers)
+        answers[answer.status_code] += 1
+        if answer.status_code == 503:
+            assert int(answer.headers["retry-after"]) > 0
+
+    async with httpx.AsyncClient(timeout=60) as client, anyio.create_task_group() as group:
+        for number, enrollment_id in enumerate(enrollment_ids):
+            group.start_soon(post, client, number, enrollment_id)
+    return answers
+
+
+async def count_all(base: str, campaign_id: str) -> tuple[int, list[str]]:
+    """get_metrics of every caller, all at once: (how many were answered, the texts of the others)."""
+    refused: list[str] = []
+    answered: list[Any] = []
+
+    async with Client(f"{base}/mcp") as client, anyio.create_task_group() as group:
+
+        async def ask() -> None:
+            result = await client.call_tool("get_metrics", {"campaign_id": campaign_id})
+            (refused if result.is_error else answered).append(str(result.content))
+
+        for _ in range(CALLERS):
+            group.start_soon(ask)
+    return len(answered), refused
+
+
+async def test_a_crowd_at_a_small_pool_is_answered_or_told_to_come_again(database: Database, database_url: str) -> None:
+    with http_server(database_url, **SMALL_POOL) as base:
+        async with Client(f"{base}/mcp") as client:
+            scene = await new_campaign(client, people=CALLERS, start=True)
+        everybody = scene["enrollment_ids"]
+        with database.transaction("hold everybody up") as session:
+            session.execute(text("LOCK TABLE webhook_deliveries, campaign_metrics IN ACCESS EXCLUSIVE MODE"))
+            assert await post_all(base, everybody) == {503: CALLERS}
+            answered, refused = await count_all(base, scene["campaign_id"])
+            assert (answered, len(refused)) == (0, CALLERS)
+            assert all("again" in each for each in refused)
+        answers = await post_all(base, everybody)
+        assert answers == {200: CALLERS}
+        # Half a second for a connection is little, so some may be told to come again; most are not.
+        answered, refused = await count_all(base, scene["campaign_id"])
+        assert answered + len(refused) == CALLERS
+        assert answered > CALLERS / 2
+        assert all("again" in each for each in refused)
+        with anyio.fail_after(60):
+            opened = 0
+            while opened < CALLERS:
+                with database.transaction("look") as session:
+                    opened = session.scalar(text("SELECT count(*) FROM campaign_events")) or 0
+                await anyio.lowlevel.checkpoint()
+        assert_counters_are_exact(database)
+        async with Client(f"{base}/mcp") as client:
+            metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"])
+        assert metrics["totals"]["opened"] == CALLERS
