@@ -3,18 +3,12 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 from pydantic_core import to_json, to_jsonable_python
 
 # What makes a cell a formula for one spreadsheet or another, the wide forms of East Asian keyboards among them.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
-class Sheet(Protocol):
-    """Something that takes rows, column -> value."""
-
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
 
 
 class CsvSheet:
