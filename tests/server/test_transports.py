@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.server.conftest import call, new_campaign, refusal
 pytestmark = pytest.mark.anyio
 
 COMMAND = [sys.executable, "-m", "mcp_server"]
+SERVE_HTTP = [*COMMAND, "serve", "--transport", "streamable-http"]
 ERAS = ["auto", "legacy"]
 TOKEN = "a-token-made-for-this-test"
 
@@ -31,9 +32,9 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def http_server(database_url: str, *arguments: str, **more: str) -> Generator[str]:
+def http_server(database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str) -> Generator[str]:
     """The base URL of a server on a free port, stopped at the end."""
-    command = [*COMMAND, "serve", "--transport", "streamable-http", "--port", "0", *arguments]
+    command = [*command, "--port", "0", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url, **more), text=True)
     try:
         assert process.stderr is not None
