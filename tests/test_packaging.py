@@ -1,6 +1,5 @@
 """What is published: a wheel that runs outside the checkout, and documents that agree with it."""
 
-import json
 import os
 import re
 import subprocess
@@ -8,14 +7,12 @@ import sys
 import tarfile
 import tomllib
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from mcp_server import __version__
 from mcp_server.settings import Settings
 from migrations import HEAD
 
@@ -69,24 +66,6 @@ async def test_the_installed_wheel_migrates_and_serves_outside_the_checkout(
     async with Client(stdio_client(parameters)) as client:
         result = await client.call_tool("list_campaigns", {})
         assert result.structured_content == {"campaigns": []}
-
-
-def test_versions_agree() -> None:
-    server: dict[str, Any] = json.loads((ROOT / "server.json").read_text("utf-8"))
-    assert server["version"] == __version__
-    assert {package["version"] for package in server["packages"]} == {__version__}
-    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
-
-
-def test_server_json_holds_what_the_registry_asks_for() -> None:
-    server: dict[str, Any] = json.loads((ROOT / "server.json").read_text("utf-8"))
-    assert server["$schema"].endswith("/schemas/2025-12-11/server.schema.json")
-    assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", server["name"])
-    assert 1 <= len(server["description"]) <= 100
-    assert f"mcp-name: {server['name']}" in (ROOT / "README.md").read_text("utf-8")
-    variables = {each["name"] for package in server["packages"] for each in package["environmentVariables"]}
-    known = {"DATABASE_URL", *(f"SALES_AUTOMATION_{name.upper()}" for name in Settings.model_fields)}
-    assert variables <= known
 
 
 def test_every_setting_is_in_the_readme() -> None:
