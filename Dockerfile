@@ -1,7 +1,7 @@
 # The server over HTTP, for a PostgreSQL of your own; compose.yaml brings one along.
 #
-# State: these instructions are linted and their commands run in the tests, but no image was ever built by them, for
-# want of a container engine there. Build it, look at `docker compose ps`, and tell us if it is not healthy.
+# State: the tests lint these instructions, and run the command and the health check of the image; no image was built
+# by them yet, for want of a container engine where they run. Trust `docker compose ps` more than this file.
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src

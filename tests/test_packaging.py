@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,13 +20,17 @@ from migrations import HEAD
 ROOT = Path(__file__).parent.parent
 
 
+def build(source: Path, target: Path) -> Path:
+    """Build the sdist, and the wheel from it, into `target`."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    return target
+
+
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the built wheel and sdist."""
-    target = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
-    return target
+    return build(ROOT, tmp_path_factory.mktemp("dist"))
 
 
 def test_wheel_and_sdist_carry_all_that_runs(distributions: Path) -> None:
@@ -37,10 +42,26 @@ def test_wheel_and_sdist_carry_all_that_runs(distributions: Path) -> None:
     assert len(data) > 4
     wheel = set(ZipFile(next(distributions.glob("*.whl"))).namelist())
     assert modules | data <= wheel
-    assert not any(name.startswith(("tests/", "bench/")) for name in wheel)
+    assert not any(name.startswith(("tests/", "bench/", "release/")) for name in wheel)
     with tarfile.open(next(distributions.glob("*.tar.gz"))) as archive:
         sdist = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert modules | data | {"README.md", "CHANGELOG.md", "LICENSE", "server.json"} <= sdist
+    beside = {"README.md", "CHANGELOG.md", "LICENSE", "server.json", "Dockerfile", "compose.yaml", "release/bundle.py"}
+    assert modules | data | beside <= sdist
+
+
+def test_the_same_sources_are_built_to_the_same_bytes_elsewhere_and_later(distributions: Path, tmp_path: Path) -> None:
+    left = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv")
+    copy = Path(shutil.copytree(ROOT, tmp_path / "elsewhere", ignore=left))
+    for name in (".gitignore", ".dockerignore"):
+        shutil.copy(ROOT / name, copy)
+    for path in copy.rglob("*"):
+        os.utime(path, (1_900_000_000, 1_900_000_000))
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    again = build(copy, tmp_path / "dist")
+    names = sorted(path.name for path in distributions.iterdir())
+    assert len(names) == 2
+    assert names == sorted(path.name for path in again.iterdir())
+    assert [name for name in names if (distributions / name).read_bytes() != (again / name).read_bytes()] == []
 
 
 @pytest.fixture
