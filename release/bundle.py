@@ -19,7 +19,7 @@ def contents() -> dict[str, bytes]:
     found = {"manifest.json": (ROOT / "release" / "manifest.json").read_bytes()}
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not path.name.startswith(".") and "__pycache__" not in path.parts:
                 found[path.relative_to(ROOT).as_posix()] = path.read_bytes()
     found |= {name: (ROOT / name).read_bytes() for name in FILES}
     found["pyproject.toml"] += _pins().encode()
