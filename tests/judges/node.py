@@ -3,6 +3,7 @@
 Node and npm are those of the wheel that the type checker runs on, so that a machine with Python and pip has them.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -65,14 +66,16 @@ def node() -> Node:
     # Packages that theirs depend on are not pinned: a cache of another month is as good as a fresh one.
     key = hashlib.sha256(json.dumps(PACKAGES, sort_keys=True).encode()).hexdigest()[:16]
     home = user_cache_path("sales-automation-mcp") / "judges" / key
-    if not home.exists():
-        _install(executable, npm, home)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (home.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several workers of one run come here at once
+        if not home.exists():
+            _install(executable, npm, home)
     return Node(executable, home / "node_modules")
 
 
 def _install(executable: Path, npm: Path, home: Path) -> None:
     """Into a directory beside `home`, which becomes `home` when it is complete."""
-    home.parent.mkdir(parents=True, exist_ok=True)
     wanted = [f"{name}@{version}" for name, version in PACKAGES.items()]
     quiet = ["--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     with tempfile.TemporaryDirectory(dir=home.parent, ignore_cleanup_errors=True) as scratch:
@@ -86,8 +89,7 @@ def _install(executable: Path, npm: Path, home: Path) -> None:
         if done.returncode != 0:
             said = (done.stderr.strip() or "nothing").splitlines()[0]
             raise Unavailable(f"npm can't install the judges: {said}")
-        if not home.exists():
-            complete = Path(scratch, "complete")
-            complete.mkdir()
-            Path(scratch, "node_modules").rename(complete / "node_modules")
-            complete.rename(home)
+        complete = Path(scratch, "complete")
+        complete.mkdir()
+        Path(scratch, "node_modules").rename(complete / "node_modules")
+        complete.rename(home)

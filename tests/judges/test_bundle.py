@@ -13,7 +13,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_server import __version__
 from mcp_server.settings import Settings, variable
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.toolsets import PRESETS, TOOLSETS
 from release import bundle
 from tests.judges.node import Node
 
@@ -54,7 +54,8 @@ def test_it_is_of_this_version_and_asks_for_settings_that_there_are() -> None:
         MANIFEST["user_config"]
     )
     assert MANIFEST["user_config"]["database_url"]["sensitive"]
-    assert all(toolset.name in MANIFEST["user_config"]["toolsets"]["description"] for toolset in TOOLSETS)
+    names = [*(toolset.name for toolset in TOOLSETS), *PRESETS]
+    assert all(name in MANIFEST["user_config"]["toolsets"]["description"] for name in names)
 
 
 def test_its_maker_finds_it_valid_and_packs_it(judges: Node, unpacked: Path, tmp_path: Path) -> None:
