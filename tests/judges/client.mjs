@@ -51,13 +51,17 @@ function transport() {
   return url.pathname === "/sse" ? new SSEClientTransport(url) : new StreamableHTTPClientTransport(url);
 }
 
-// The client holds every answer against the tool's output schema; here it is done once more in the open, with a
-// counterproof.
+// The client holds every answer against the tool's output schema; here it is done once more in the open: every name of
+// the answer is described, and another type under any of them would not do.
 async function call(name, args) {
   const { structuredContent, isError, content } = await client.callTool({ name, arguments: args });
   assert(!isError, `${name}: ${JSON.stringify(content)}`);
   const fits = validator.getValidator(schemas.get(name));
   assert(fits(structuredContent).valid, `${name}: ${fits(structuredContent).errorMessage}`);
-  assert(!fits({ nothing: "of this" }).valid, `the output schema of ${name} takes anything`);
+  for (const field of Object.keys(structuredContent)) {
+    const { type } = schemas.get(name).properties[field];
+    const wrong = { ...structuredContent, [field]: type === "string" ? 1 : "another type" };
+    assert(!fits(wrong).valid, `${name} may answer with anything as ${field}`);
+  }
   return structuredContent;
 }
