@@ -120,12 +120,13 @@ class ContactOut(Answer):
         return self
 
     @classmethod
-    def of(cls, row: object, detail: str) -> Self:
+    def of(cls, row: object, detail: str, *, among_many: bool = False) -> Self:
+        """`among_many`: in a concise list, one address tells who it is."""
         contact = cls.model_validate(row)
         if detail == "concise":
             contact.timezone = contact.attributes = None
-            # One address tells who it is.
-            contact.linkedin_url = contact.linkedin_url if contact.email is None else None
+            if among_many and contact.email is not None:
+                contact.linkedin_url = None
         return contact
 
 

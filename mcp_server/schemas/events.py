@@ -33,7 +33,7 @@ class EventIn(Given):
         Line | None,
         Field(min_length=1, max_length=rules.PROVIDER_ID_MAX, description="Counts once"),
     ] = None
-    metadata: Annotated[JsonObject, Field(description="Of a bounced: bounce_type hard (default) or soft")] = {}
+    metadata: Annotated[JsonObject, Field(description="bounce_type of a bounced: hard (default) or soft")] = {}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -16,7 +16,7 @@ from db.domain.jobs import (
     JobStatus,
     JobType,
 )
-from mcp_server.schemas.base import Answer, Line, Maybe, Second
+from mcp_server.schemas.base import Answer, Line, Maybe, Second, is_nothing
 
 JobId = Annotated[Line, Field(min_length=1, max_length=40, description="Such as job_17")]
 LeaseToken = Annotated[Line, Field(min_length=1, max_length=100)]
@@ -76,11 +76,13 @@ class JobRow(Answer):
     error: Maybe[str] = None
     created_at: Second
     finished_at: Maybe[Second] = None
+    cancel_requested: Annotated[bool, Field(exclude_if=is_nothing)] = False
+    warnings: Annotated[list[str], Field(exclude_if=is_nothing)] = []
 
     @classmethod
     def of(cls, job: object) -> Self:
         row = cls.model_validate(job)
-        row.run_at = row.run_at if row.status is JobStatus.PENDING and row.run_at != row.created_at else None
+        row.run_at = row.run_at if row.status is JobStatus.PENDING else None
         row.progress = row.progress if row.status is JobStatus.PROCESSING else None
         return row
 

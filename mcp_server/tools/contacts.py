@@ -180,7 +180,9 @@ def find_contacts(
         limit=limit,
         cursor=cursor,
     )
-    return ContactList(contacts=[ContactOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
+    among_many = email is None and contact_id is None
+    people = [ContactOut.of(row, detail, among_many=among_many) for row in page.rows]
+    return ContactList(contacts=people, next_cursor=page.next_cursor)
 
 
 @contacts.write("Create or change contacts", idempotent=True)
