@@ -288,5 +288,15 @@ def list_(
     return Page(rows, found.next_cursor)
 
 
+def people(session: Session, *, campaign_id: UUID, enrollment_ids: Collection[UUID]) -> dict[UUID, Contact]:
+    """Who is behind some enrollments of a campaign: enrollment -> contact."""
+    statement = (
+        select(CampaignEnrollment.id, Contact)
+        .join(Contact, Contact.id == CampaignEnrollment.contact_id)
+        .where(CampaignEnrollment.instance_id == campaign_id, CampaignEnrollment.id.in_(enrollment_ids))
+    )
+    return dict(session.execute(statement).all())
+
+
 def _not_found(enrollment_id: UUID) -> NotFound:
     return NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")

@@ -1,6 +1,6 @@
 """Events: recorded in batches, listed, and put aside while their enrollment is unknown."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.events import EventType, EventVerdict, NewEvent
 from db.domain.funnel import Enrollment
-from db.models import CampaignEnrollment, CampaignEvent, Contact
+from db.models import CampaignEvent
 from db.services import campaigns, orphans
 from db.services.locking import Locked
 from db.services.paging import Page, page
@@ -65,13 +65,3 @@ def list_(
     is_indexed = enrollment_id is not None or event_type is not None
     by = [CampaignEvent.occurred_at, CampaignEvent.id] if is_indexed else [CampaignEvent.id]
     return page(session, statement, by=by, limit=limit, cursor=cursor, listing="events")
-
-
-def people(session: Session, *, campaign_id: UUID, enrollment_ids: Collection[UUID]) -> dict[UUID, Contact]:
-    """Who is behind some enrollments of a campaign: enrollment -> contact."""
-    statement = (
-        select(CampaignEnrollment.id, Contact)
-        .join(Contact, Contact.id == CampaignEnrollment.contact_id)
-        .where(CampaignEnrollment.instance_id == campaign_id, CampaignEnrollment.id.in_(enrollment_ids))
-    )
-    return dict(session.execute(statement).all())

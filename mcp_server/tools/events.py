@@ -92,7 +92,7 @@ def list_events(
         cursor=cursor,
     )
     enrollment_ids = {event.enrollment_id for event in page.rows}
-    people = services.events.people(call.session, campaign_id=campaign_id, enrollment_ids=enrollment_ids)
+    people = services.enrollments.people(call.session, campaign_id=campaign_id, enrollment_ids=enrollment_ids)
     events = [EventOut.listed(event, people.get(event.enrollment_id), detail) for event in page.rows]
     return EventList(events=events, next_cursor=page.next_cursor)
 

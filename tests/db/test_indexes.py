@@ -212,7 +212,7 @@ LISTS: dict[str, tuple[Work, str]] = {
         r"uq_campaign_enrollments_contact_id\w*.*\n\s*Index Cond: \(contact_id =",
     ),
     "people behind events": (
-        lambda session, campaign_id, enrollment_id: events.people(
+        lambda session, campaign_id, enrollment_id: enrollments.people(
             session, campaign_id=campaign_id, enrollment_ids=[enrollment_id]
         ),
         r"campaign_enrollments.*\n\s*Index Cond",
