@@ -214,6 +214,18 @@ LISTS: dict[str, tuple[Work, str]] = {
     "events of an enrollment": (list_events(of_enrollment=True), r"ix_campaign_events_enrollment_occurred"),
     "enrollments": (list_enrollments(None), r"campaign_enrollments.*\n\s*Index Cond: \(instance_id ="),
     "enrollments of a status": (list_enrollments(EnrollmentStatus.ACTIVE), r"campaign_enrollments.*\n\s*Index Cond"),
+    "enrollments of a person": (
+        lambda session, _campaign, _enrollment: enrollments.list_(
+            session, campaign_id=None, status=None, contact_id=UUID(int=1), limit=50, cursor=None
+        ),
+        r"uq_campaign_enrollments_contact_id\w*.*\n\s*Index Cond: \(contact_id =",
+    ),
+    "people behind events": (
+        lambda session, campaign_id, enrollment_id: enrollments.people(
+            session, campaign_id=campaign_id, enrollment_ids=[enrollment_id]
+        ),
+        r"campaign_enrollments.*\n\s*Index Cond",
+    ),
     "one enrollment": (
         lambda session, _campaign, enrollment_id: enrollments.get(session, enrollment_id=enrollment_id),
         r"ix_campaign_enrollments_id",
