@@ -69,7 +69,7 @@ def complete_action(
     A failed step pauses its enrollment: update_enrollment resume brings the step again, advance passes it over. The
     same report twice is answered and not repeated. A lost lease is refused.
     """
-    action, enrollment = services.actions.complete(
+    done = services.actions.complete(
         call.session,
         action_id=action_id,
         lease_token=lease_token,
@@ -80,7 +80,7 @@ def complete_action(
         now=call.now,
     )
     return CompleteActionAnswer(
-        action=ActionOut.model_validate(action), enrollment=EnrollmentOut.model_validate(enrollment)
+        action=ActionOut.model_validate(done.action), enrollment=EnrollmentOut.model_validate(done.enrollment)
     )
 
 
