@@ -7,16 +7,14 @@ from uuid import UUID
 
 from db.domain.funnel import Action
 from db.domain.ids import new_ids
-from db.domain.metrics import MILESTONES
 from db.domain.states import Channel
+from db.models.campaigns import MILESTONE_COLUMNS
 from db.postgres.results import named
 from db.services.enrollment_state import Key
 
-TIMES = tuple(f"{milestone}_at" for milestone in MILESTONES)
-
 COLUMNS = f"""
     a.step_number, a.channel, a.a_b_variant, a.provider, a.provider_message_id, a.open_count, a.click_count,
-    ARRAY[{", ".join(f"a.{time}" for time in TIMES)}]
+    ARRAY[{", ".join(f"a.{time}" for time in MILESTONE_COLUMNS)}]
 """
 NAMES = named("step_number", "channel", "a_b_variant", "provider", "provider_message_id", "opens", "clicks", "times")
 
@@ -30,7 +28,7 @@ def from_row(owner: Key, columns: Sequence[Any]) -> Action:
     return Action(*owner, step_number, _CHANNELS[channel], variant, provider, message_id, times, opens, clicks)
 
 
-_VALUES = ("provider", "provider_message_id", "status", "open_count", "click_count", *TIMES)
+_VALUES = ("provider", "provider_message_id", "status", "open_count", "click_count", *MILESTONE_COLUMNS)
 WRITING = f"""
     INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant,
                                   {", ".join(_VALUES)})
@@ -66,4 +64,4 @@ def _row(id_: UUID, action: Action) -> dict[str, Any]:
 
 def moments(action: Action) -> dict[str, datetime]:
     """The milestones that were reached: column -> moment."""
-    return {name: time for name, time in zip(TIMES, action.times, strict=True) if time is not None}
+    return {name: time for name, time in zip(MILESTONE_COLUMNS, action.times, strict=True) if time is not None}

@@ -63,7 +63,7 @@ def complete(
         _skip(session, held, error, now)
     else:
         _fail(session, held, provider, error, now)
-    held.status = ActionStatus(outcome)
+    held.status = outcome.value
     if enrollment_state.changes(before, [held.enrollment]).rows:
         held.updated_at = held.began_at
     return _completed(held)
@@ -74,7 +74,7 @@ class _Held:
     """A claimed step and its enrollment, both locked, with the plan that says what comes next."""
 
     id: UUID
-    status: ActionStatus
+    status: str
     lease_token: UUID | None
     error: str | None
     sender: str | None
@@ -137,7 +137,7 @@ def _completed(held: _Held) -> Completed:
             "provider": action.provider,
             "provider_message_id": action.provider_message_id,
             "error": held.error,
-            **dict(action_state.moments(action)),
+            **action_state.moments(action),
             "open_count": action.open_count,
             "click_count": action.click_count,
         },

@@ -107,7 +107,8 @@ class Texts:
         url = self.links.url(enrollment_id or UUID(int=0), step.step_number) if self.links else None
         if url is not None:
             known[UNSUBSCRIBE_URL] = url
-        assert source.subject is not None and source.body is not None, "an email has both"  # noqa: PT018
+        assert source.subject is not None, "an email has both"
+        assert source.body is not None
         subject = rendering.render(source.subject, known, f"subject of {where}")
         return Text(source.step_type, subject, rendering.render(source.body, known, f"body of {where}"), url)
 
