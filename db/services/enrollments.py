@@ -254,7 +254,11 @@ def get(session: Session, *, enrollment_id: UUID) -> EnrollmentDetails:
     actions = session.scalars(
         select(CampaignAction).filter_by(**of_enrollment).order_by(CampaignAction.step_number)
     ).all()
-    latest = select(CampaignEvent).filter_by(**of_enrollment).order_by(CampaignEvent.occurred_at.desc())
+    latest = (
+        select(CampaignEvent)
+        .filter_by(**of_enrollment)
+        .order_by(CampaignEvent.occurred_at.desc(), CampaignEvent.id.desc())
+    )
     events = session.scalars(latest.limit(_EVENTS_SHOWN)).all()
     return EnrollmentDetails(enrollment, contact, actions, events[::-1])
 

@@ -327,7 +327,7 @@ def _write(session: Session, batch: Batch, before: enrollment_state.Snapshot, ev
 
 # One statement, since one event needs most of these and each costs a round trip. The counters come last, after what
 # they refer to: those rows are shared by everybody. Hardly ever does an event wait for a message.
-_WRITE = text(f"""
+_WRITING = f"""
     WITH events AS ({_INSERTING} RETURNING 1), actions AS ({action_state.WRITING} RETURNING 1),
     enrollments AS ({enrollment_state.WRITING} RETURNING 1),
     metrics AS ({counters.ADDING_METRICS}), totals AS ({counters.ADDING_STATUSES})
@@ -336,4 +336,8 @@ _WRITE = text(f"""
            (SELECT jsonb_agg(DISTINCT provider_message_id) FROM orphaned_events
             WHERE status = 'waiting'
               AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb))))
-""").columns(*named("events", "actions", "enrollments", "metrics", "totals", "awaited"))
+"""
+# In one line, since psycopg keeps no statement of more than 4,096 characters and would take this one apart each time.
+_WRITE = text(" ".join(_WRITING.split())).columns(
+    *named("events", "actions", "enrollments", "metrics", "totals", "awaited")
+)
