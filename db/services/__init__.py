@@ -65,6 +65,9 @@ if TYPE_CHECKING:
         templates as templates,
     )
     from db.services import (
+        tickets as tickets,
+    )
+    from db.services import (
         tokens as tokens,
     )
     from db.services import (
@@ -72,6 +75,9 @@ if TYPE_CHECKING:
     )
     from db.services import (
         vitals as vitals,
+    )
+    from db.services import (
+        watching as watching,
     )
     from db.services import (
         webhooks as webhooks,

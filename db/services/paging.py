@@ -40,21 +40,23 @@ def page(
     `listing` names the list, so that the cursor of one list is refused by another.
     """
     if cursor is not None:
-        statement = statement.where(tuple_(*by) < tuple_(*_decode(cursor, listing, len(by))))
+        statement = statement.where(tuple_(*by) < tuple_(*decode_cursor(cursor, listing, len(by))))
     statement = statement.order_by(*(column.desc() for column in by)).limit(limit + 1)
     rows: Sequence[Row] = session.scalars(statement).all()
     if len(rows) <= limit:
         return Page(rows, None)
     last = rows[limit - 1]
-    return Page(rows[:limit], _encode(listing, [getattr(last, column.key) for column in by]))
+    return Page(rows[:limit], encode_cursor(listing, [getattr(last, column.key) for column in by]))
 
 
-def _encode(listing: str, values: Sequence[UUID | datetime]) -> str:
+def encode_cursor(listing: str, values: Sequence[UUID | datetime]) -> str:
+    """The cursor that names a row of a list by `values`."""
     plain = json.dumps([value.isoformat() if isinstance(value, datetime) else str(value) for value in values]).encode()
     return urlsafe_b64encode(_seal(listing, plain) + plain).decode().rstrip("=")
 
 
-def _decode(cursor: str, listing: str, count: int) -> list[UUID | datetime]:
+def decode_cursor(cursor: str, listing: str, count: int) -> list[UUID | datetime]:
+    """The `count` values of a cursor. InvalidInput where this list did not give it."""
     refusal = InvalidInput("cursor is not one that this list gave. Pass next_cursor unchanged, or leave cursor out.")
     try:
         raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "dashboard": "mcp_server.cli.dashboard",
         "doctor": "mcp_server.cli.doctor",
         "import": "mcp_server.cli.imports",
         "export": "mcp_server.cli.exports",

@@ -1,7 +1,7 @@
 """One ASGI app for every HTTP client: Streamable HTTP at /mcp, SSE at /sse with /messages/, webhooks, health, metrics,
-and the page on which people unsubscribe."""
+the page on which people unsubscribe, and the dashboard."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
 from mcp_server.http import metrics, unsubscribe
 from mcp_server.http.auth import Gate
+from mcp_server.http.dashboard.routes import routes as dashboard
+from mcp_server.http.dashboard.sessions import Sessions, stored_key
 from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit
 from mcp_server.http.webhooks import webhooks
@@ -35,17 +37,10 @@ def build_http_app(
 ) -> Starlette:
     """The HTTP face of `server`. `token` is that of the settings, beside those that the database holds; `fetch` gets
     the certificates that webhooks are verified with."""
-    public = app.settings.public_url
-    names = [*app.settings.allowed_hosts, *([public.host] if public and public.host else [])]
-    security = _security(host, names, is_open=host in ("0.0.0.0", "::") and not app.settings.allowed_hosts)  # noqa: S104  a comparison, not a bind
-    failures = Limit(app.settings.failed_auth_limit / 60, app.settings.failed_auth_limit)
-    gate = Middleware(
-        Gate,
-        keeper=Keeper(app, default=token, is_loopback=host in LOOPBACK),
-        requests=Limit(app.settings.rate_limit, 2 * app.settings.rate_limit),
-        failures=failures,
-        telemetry=app.telemetry,
-    )
+    security = _security(app, host)
+    sessions, failures = Sessions(stored_key(app), app.clock), _failures(app)
+    gate = _gate(app, Keeper(app, default=token, is_loopback=host in LOOPBACK), sessions, failures)
+    pages, watching = dashboard(app, sessions, failures, security)
     streamable = server.streamable_http_app(
         transport_security=security, host=host, json_response=True, max_request_body_size=_MAX_BODY
     )
@@ -56,11 +51,8 @@ def build_http_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         await server.list_tools()  # the SDK checks the headers of the first request against the tools' schemas
-        async with server.session_manager.run(), recording:
+        async with server.session_manager.run(), recording, watching:
             yield
-
-    async def healthz(_: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> JSONResponse:
         try:
@@ -71,11 +63,12 @@ def build_http_app(
 
     return Starlette(
         routes=[
-            Route("/healthz", healthz),
+            Route("/healthz", _healthz),
             Route("/readyz", readyz),
             webhook,
             metrics.route(app, security),
             *unsubscribe.routes(app, failures),
+            *pages,
             *streamable.routes,
             *sse.routes,
         ],
@@ -84,15 +77,52 @@ def build_http_app(
     )
 
 
-def _security(host: str, allowed_hosts: Sequence[str], *, is_open: bool) -> TransportSecuritySettings:
+def build_dashboard_app(app: App, *, host: str, key: bytes) -> Starlette:
+    """The dashboard alone, for holders of a link that `key` signed or of a token; never for this whole machine."""
+    security = _security(app, host)
+    sessions, failures = Sessions(lambda: key, app.clock), _failures(app)
+    gate = _gate(app, Keeper(app, default=None, is_loopback=False), sessions, failures)
+    pages, watching = dashboard(app, sessions, failures, security)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with watching:
+            yield
+
+    return Starlette(routes=[Route("/healthz", _healthz), *pages], middleware=[gate], lifespan=lifespan)
+
+
+async def _healthz(_: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+def _failures(app: App) -> Limit:
+    """How often an address may be wrong: with tokens, and with links."""
+    return Limit(app.settings.failed_auth_limit / 60, app.settings.failed_auth_limit)
+
+
+def _gate(app: App, keeper: Keeper, sessions: Sessions, failures: Limit) -> Middleware:
+    return Middleware(
+        Gate,
+        keeper=keeper,
+        requests=Limit(app.settings.rate_limit, 2 * app.settings.rate_limit),
+        failures=failures,
+        telemetry=app.telemetry,
+        sessions=sessions,
+    )
+
+
+def _security(app: App, host: str) -> TransportSecuritySettings:
     """Which Host and Origin headers are taken: the names of this machine, the bound address, and those of the settings.
 
-    `is_open`: on a wildcard address any name may be the right one, so it is checked only where the settings say which;
-    such a server never runs without a token.
+    On a wildcard address any name may be the right one, so it is checked only where the settings say which; such a
+    server never runs without a token.
     """
-    if is_open:
+    if host in ("0.0.0.0", "::") and not app.settings.allowed_hosts:  # noqa: S104  a comparison, not a bind
         return TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    names = ["127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *allowed_hosts]
+    public = app.settings.public_url
+    further = [*app.settings.allowed_hosts, *([public.host] if public and public.host else [])]
+    names = ["127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *further]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[entry for name in names for entry in (name, f"{name}:*")],

@@ -1,4 +1,5 @@
-"""Who may speak HTTP with this server: holders of a bearer token, or everybody on loopback while there is none."""
+"""Who may speak HTTP with this server: holders of a bearer token, or everybody on loopback while there is none. The
+dashboard's data is also for who has signed in."""
 
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.domain.access import Caller
 from db.domain.errors import StoreUnavailable
 from mcp_server.caller import LOCAL, SCOPE_KEY
+from mcp_server.http.dashboard.sessions import Sessions
 from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit, too_many
 from mcp_server.telemetry import Telemetry
@@ -21,6 +23,9 @@ from mcp_server.telemetry import Telemetry
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 # Each of these checks a signature of its own.
 _SIGNED_PATHS = ("/webhooks/", "/unsubscribe/")
+# The page without any data, and the way in and out; the rest of the dashboard takes its sessions beside tokens.
+_DASHBOARD = "/dashboard"
+_DASHBOARD_DATA = (f"{_DASHBOARD}/api/", f"{_DASHBOARD}/events")
 
 RETRY_SECONDS: Final = 5
 
@@ -39,6 +44,7 @@ class Gate:
         requests: Limit,
         failures: Limit,
         telemetry: Telemetry,
+        sessions: Sessions,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
@@ -46,6 +52,7 @@ class Gate:
         self._requests = requests
         self._failures = failures
         self._telemetry = telemetry
+        self._sessions = sessions
         self._monotonic = monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +60,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            caller = await self._caller(Headers(scope=scope))
+            caller = await self._caller(Headers(scope=scope), scope["path"])
         except StoreUnavailable as error:
             await self._refuse(unavailable(error), "unavailable")(scope, receive, send)
             return
@@ -72,10 +79,11 @@ class Gate:
             scope["user"] = AuthenticatedUser(token)
         await self._app(scope, receive, send)
 
-    async def _caller(self, headers: Headers) -> Caller | None:
+    async def _caller(self, headers: Headers, path: str) -> Caller | None:
         given = headers.get("authorization")
         if given is None:
-            return LOCAL if await self._keeper.is_open() else None
+            visitor = await self._sessions.find(headers.get("cookie")) if path.startswith(_DASHBOARD_DATA) else None
+            return visitor or (LOCAL if await self._keeper.is_open() else None)
         scheme, _, token = given.partition(" ")
         found = await self._keeper.find(token.strip()) if scheme.lower() == "bearer" else None
         return found or (LOCAL if await self._keeper.is_open() else None)
@@ -101,6 +109,8 @@ class Gate:
 
 def is_open_path(path: str) -> bool:
     """No token is asked for there."""
+    if path == _DASHBOARD or path.startswith(f"{_DASHBOARD}/"):
+        return not path.startswith(_DASHBOARD_DATA)
     return path in _OPEN_PATHS or path.startswith(_SIGNED_PATHS)
 
 

@@ -3,10 +3,12 @@
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
 import uvicorn
 from mcp.server import MCPServer
+from starlette.applications import Starlette
 
 from mcp_server.app import App
 from mcp_server.http.app import build_http_app
@@ -16,7 +18,16 @@ _SECONDS_TO_FINISH = 10
 
 def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token: str | None) -> None:
     """Serve on host:port (0 takes a free port). The address is written to stderr once it listens."""
-    http_app = build_http_app(server, app, host=host, token=token)
+
+    def say(url: str) -> None:
+        sys.stderr.write(f"sales-automation-mcp: listening on {url} (/mcp, /sse, /dashboard)\n")
+        sys.stderr.flush()
+
+    run(build_http_app(server, app, host=host, token=token), host=host, port=port, when_listening=say)
+
+
+def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[str], None]) -> None:
+    """Serve until a signal says stop. `when_listening` is called with the address, before the first request."""
     config = uvicorn.Config(
         http_app,
         host=host,
@@ -29,8 +40,7 @@ def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token:
     listener = listen(config)
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
-    sys.stderr.write(f"sales-automation-mcp: listening on http://{shown}:{address[1]} (/mcp, /sse)\n")
-    sys.stderr.flush()
+    when_listening(f"http://{shown}:{address[1]}")
     uvicorn.Server(config).run(sockets=[listener])
 
 

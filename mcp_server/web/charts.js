@@ -4,7 +4,7 @@
 //   funnel(metrics, {steps})       get_metrics with group_by step, or total
 //   variants(metrics)              get_metrics with group_by variant
 //   cohorts(metrics)               get_metrics with group_by day
-//   explanation(explain, {now})    explain_due
+//   explanation(explain, {now, isBrief})    explain_due
 //
 // Each answers an element of the class sa-chart; charts.css gives the colours as custom properties.
 
@@ -44,7 +44,7 @@ export const count = (value) => COUNT.format(value);
 export function percent(share) {
   if (share === null || share === undefined) return "–";
   const digits = share > 0 && share < 0.00995 ? 2 : 1;
-  return `${(share * 100).toFixed(share === 0 || share === 1 ? 0 : digits)} %`;
+  return `${(share * 100).toFixed(share === 0 || share === 1 ? 0 : digits)}\u00a0%`;
 }
 
 /** "2026-11-02T09:00:00Z" -> "Mon, 2 Nov, 09:00" on the reader's clock. */
@@ -164,7 +164,7 @@ function verdict(comparison) {
   const split = Object.entries(counts).map(([name, people]) => `${name}: ${count(people)}`).join(", ");
   return [
     mismatch && h("p", { class: "sa-warning", role: "note" }, `Don't trust this comparison: the split (${split}) is more uneven than chance makes it.`),
-    comparison.note && h("p", { class: "sa-note" }, comparison.note),
+    comparison.note && h("p", { class: "sa-note" }, comparison.note.replaceAll("_", " ")),
   ];
 }
 
@@ -176,7 +176,7 @@ function ratePanel(metrics, groups, rate) {
   const verdict = leader === null ? "no leader" : `${leader} leads`;
   return h("div", { class: "sa-panel", "data-rate": rate },
     h("p", { class: "sa-panel-title" }, words(rate),
-      h("span", { class: "sa-hint" }, LOWER_IS_BETTER.has(rate) ? "lower is better" : "")),
+      h("span", { class: "sa-hint" }, LOWER_IS_BETTER.has(rate) ? "low is good" : "")),
     s("svg", { role: "img", "aria-label": `${words(rate)}: ${said.join("; ")}; ${verdict}`, width: "100%", height: groups.length * LANE + 18 },
       [0, 0.5, 1].map((part) => gridLine(part, groups.length * LANE, percent(top * part))),
       groups.map((group, index) => lane(group, rate, index, top, leader === group.key))));
@@ -311,29 +311,38 @@ function niceCeiling(value) {
 // --- What holds it back -------------------------------------------------------------------------------------------
 
 /** Whether a step can be handed out now; what holds it back, and until when, or that it takes a person. */
-export function explanation(explain, { now = Date.now(), title = "What happens next" } = {}) {
-  const state = explain.due ? "due" : explain.next_at ? "waits" : "held";
+export function explanation(explain, { now = Date.now(), title = "What happens next", isBrief = false } = {}) {
+  const state = stateOf(explain);
   return h("section", { class: `sa-chart sa-explain sa-explain-${state}`, "aria-label": title },
     h("p", { class: "sa-state" },
       s("svg", { width: 12, height: 12, "aria-hidden": "true" }, stateShape(state)),
-      h("strong", {}, { due: "Due now", waits: "Waiting", held: "Needs a person" }[state]),
+      h("strong", {}, { due: "Due now", waits: "Waiting", held: "Needs a person", over: "Nothing to do" }[state]),
       explain.step_number && h("span", {}, ` · step ${explain.step_number}${explain.channel ? `, ${explain.channel}` : ""}`),
       explain.next_at && !explain.due && h("span", {}, " · next ", when(explain.next_at, now))),
-    explain.holds.length > 0 && h("ul", { class: "sa-holds" }, explain.holds.map((hold) => holdLine(hold, now))),
-    explain.due && h("p", { class: "sa-note" }, "claim_due_actions hands it out to the next agent that asks."));
+    explain.holds.length > 0 && h("ul", { class: "sa-holds" }, explain.holds.map((hold) => holdLine(hold, now, state))),
+    explain.due && !isBrief && h("p", { class: "sa-note" }, "claim_due_actions hands it out to the next agent that asks."));
+}
+
+const OVER = new Set(["nobody_waits", "campaign_ended", "enrollment_ended", "no_step_left"]);
+
+function stateOf({ due, next_at, holds }) {
+  if (due) return "due";
+  if (holds.some((hold) => OVER.has(hold.reason))) return "over";
+  return next_at ? "waits" : "held";
 }
 
 function stateShape(state) {
   if (state === "due") return s("circle", { cx: 6, cy: 6, r: 5.5, class: "sa-dot" });
   if (state === "waits") return s("path", { d: "M6 .5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11Zm0 2v3.5l2.4 1.4", class: "sa-ring" });
+  if (state === "over") return s("path", { d: "M1 6h10", class: "sa-ring" });
   return s("path", { d: "M6 .7 11.6 11H.4Z", class: "sa-dot" });
 }
 
-function holdLine(hold, now) {
+function holdLine(hold, now, state) {
   return h("li", { "data-reason": hold.reason },
     h("span", { class: "sa-reason" }, words(hold.reason)),
     h("span", { class: "sa-detail" }, hold.detail),
-    h("span", { class: "sa-until" }, hold.until ? ["until ", when(hold.until, now)] : "until somebody acts"));
+    state !== "over" && h("span", { class: "sa-until" }, hold.until ? ["until ", when(hold.until, now)] : "until somebody acts"));
 }
 
 /** A moment with how far it lies. */

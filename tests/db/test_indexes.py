@@ -41,6 +41,7 @@ from db.services import (
     queue,
     suppressions,
     templates,
+    watching,
     webhooks,
 )
 from db.services.pacing import Budget
@@ -189,6 +190,18 @@ def orphan(session: Session, campaign_id: UUID, _enrollment_id: UUID) -> object:
     return person(session, campaign_id, "ben")
 
 
+def queued(*, of_campaign: bool) -> Work:
+    return lambda session, campaign_id, _enrollment: watching.waiting(
+        session, campaign_id=campaign_id if of_campaign else None, limit=50, cursor=None
+    )
+
+
+def happened(*, of_campaign: bool) -> Work:
+    return lambda session, campaign_id, _enrollment: watching.latest(
+        session, campaign_id=campaign_id if of_campaign else None, limit=50
+    )
+
+
 def deliveries(of: str | None = None) -> Work:
     return lambda session, _campaign, _enrollment: webhooks.list_(
         session, provider=of, status=None, since=None, until=None, limit=50, cursor=None
@@ -216,6 +229,7 @@ def erase(session: Session, _campaign_id: UUID, enrollment_id: UUID) -> object:
 
 
 METRICS_KEY = r"pk_campaign_metrics.*\n\s*Index Cond: \(\(?instance_id ="
+LATEST_KEY = r"campaign_events.*\n\s*Index Cond: .*instance_id ="
 LISTS: dict[str, tuple[Work, str]] = {
     "metrics": (report(GroupBy.TOTAL), METRICS_KEY),
     "metrics by day": (report(GroupBy.DAY, NOW.date()), METRICS_KEY),
@@ -291,6 +305,17 @@ LISTS: dict[str, tuple[Work, str]] = {
     "webhook requests that wait": (store, r"ix_webhook_deliveries_waiting"),
     "a webhook request with an id": (store, r"uq_webhook_deliveries_delivery_id"),
     "a webhook request that is done": (settle, r"pk_webhook_deliveries"),
+    "the queue of a campaign": (queued(of_campaign=True), r"ix_campaign_enrollments_due.*\n\s*Index Cond"),
+    "the queue of all campaigns": (queued(of_campaign=False), r"ix_campaign_enrollments_due.*\n\s*Index Cond"),
+    "how many are due": (
+        lambda session, _campaign, _enrollment: watching.count_due(session, campaign_id=None, now=NOW),
+        r"ix_campaign_enrollments_due.*\n\s*Index Cond: .*next_action_at <=",
+    ),
+    "the latest events of a campaign": (
+        happened(of_campaign=True),
+        r"campaign_events.*\n\s*Index Cond: .*instance_id =",
+    ),
+    "the latest events of all": (happened(of_campaign=False), r"campaign_events.*\n\s*Index Cond: .*instance_id ="),
     "recording": (record, r"ix_campaign_enrollments_id"),
     "claiming and completing": (claim_and_complete, r"ix_campaign_actions_id"),
     "parking and enrolling": (orphan, r"ix_campaign_actions_provider_message_id"),

@@ -1,0 +1,99 @@
+"""Tickets that let somebody look: signed with a key of this database, so that nobody can make one up or change one.
+
+A link is a ticket that is good for minutes and for one use; a session is what a browser gets for it. Neither is a
+bearer token. Without the key none holds any more: `replace_key` ends them all.
+"""
+
+import hmac
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from hashlib import sha256
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from db.domain.rules import SECRET_BYTES
+from db.models import Secret
+from db.services.hashing import make_secret
+
+SECRET_NAME = "dashboard"  # noqa: S105  the name of a row, not what stands in it
+
+_TIME_BYTES, _ID_BYTES, _SIGNATURE_BYTES = 6, 16, 32
+_LENGTH = 1 + _TIME_BYTES + _ID_BYTES + _SIGNATURE_BYTES
+
+
+class Kind(IntEnum):
+    """What a ticket is good for; the first byte of what is signed."""
+
+    LINK = 1
+    SESSION = 2
+
+
+LIFETIMES: dict[Kind, timedelta] = {Kind.LINK: timedelta(minutes=5), Kind.SESSION: timedelta(hours=12)}
+# The clocks of two machines.
+_SKEW = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """`id` tells it from all others, so that it can be used up."""
+
+    kind: Kind
+    issued_at: datetime
+    id: bytes
+
+
+def issue(key: bytes, kind: Kind, now: datetime) -> str:
+    """A new ticket: 74 characters of the URL-safe alphabet."""
+    whole = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return _sign(key, Ticket(kind, whole, secrets.token_bytes(_ID_BYTES)))
+
+
+def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
+    """What the ticket says; None if this key has not signed it, or it is another kind, or its time is over."""
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (NotBase64, ValueError):
+        return None
+    if len(raw) != _LENGTH or raw[0] != kind:
+        return None
+    issued_at = datetime.fromtimestamp(int.from_bytes(raw[1 : 1 + _TIME_BYTES]) / 1000, UTC)
+    ticket = Ticket(kind, issued_at, raw[1 + _TIME_BYTES : -_SIGNATURE_BYTES])
+    # The text and not the bytes: several texts stand for the same bytes, and one ticket has one text.
+    is_ours = text.isascii() and hmac.compare_digest(text, _sign(key, ticket))
+    return ticket if is_ours and -_SKEW <= now - issued_at < LIFETIMES[kind] else None
+
+
+def _sign(key: bytes, ticket: Ticket) -> str:
+    said = bytes([ticket.kind]) + round(ticket.issued_at.timestamp() * 1000).to_bytes(_TIME_BYTES) + ticket.id
+    return urlsafe_b64encode(said + hmac.digest(key, said, sha256)).decode().rstrip("=")
+
+
+def random_key() -> bytes:
+    """A key for a server that keeps none."""
+    return secrets.token_bytes(SECRET_BYTES)
+
+
+def make_key(session: Session) -> bytes:
+    """The key of all tickets, made if there is none."""
+    key = get_key(session)
+    if key is None:
+        make_secret(session, SECRET_NAME)
+        key = get_key(session)
+    assert key is not None, "it was made just now, or before"
+    return key
+
+
+def get_key(session: Session) -> bytes | None:
+    """The key of all tickets; None where it was never made."""
+    return session.scalar(select(Secret.value).where(Secret.name == SECRET_NAME))
+
+
+def replace_key(session: Session) -> None:
+    """End every link and every session."""
+    session.execute(delete(Secret).where(Secret.name == SECRET_NAME))
+    make_secret(session, SECRET_NAME)

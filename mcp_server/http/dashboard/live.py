@@ -1,0 +1,205 @@
+"""/dashboard/events: events as they come, as Server-Sent Events. One look at the database a second serves everybody who
+watches, and none is taken while nobody does."""
+
+import logging
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.to_thread import run_sync
+from sse_starlette.event import ServerSentEvent
+from sse_starlette.sse import EventSourceResponse, SendTimeoutError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from db import services
+from db.domain.errors import StoreUnavailable
+from mcp_server.app import App
+from mcp_server.http.auth import RETRY_SECONDS
+from mcp_server.http.dashboard.replies import NO_STORE, problem
+from mcp_server.schemas.watching import HappenedOut
+
+if TYPE_CHECKING:
+    from db.services.watching import Happened
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 1.0
+_AFTER_A_FAILURE_SECONDS: Final = 5.0
+# An event gets its id before it is committed, so each look goes back so far, and leaves out what was seen.
+_OVERLAP_MILLISECONDS: Final = 10_000
+_MOST_AT_ONCE: Final = 200
+_MOST_WATCHERS: Final = 50
+# Whoever is further behind is cut off, and comes back with the id of the last event that reached them.
+_MOST_BEHIND: Final = 500
+# Whoever watches comes back then, and is asked again who they are.
+_LONGEST_SECONDS: Final = 300.0
+_SEND_SECONDS: Final = 20.0
+_PING_SECONDS: Final = 15
+
+Watcher = MemoryObjectSendStream["Happened"]
+
+
+class Live:
+    """Hands new events to all who watch. Used on the event loop."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._watchers: set[Watcher] = set()
+        self._tasks: TaskGroup | None = None
+        self.is_looking = False
+        """The database is asked again and again."""
+        self._is_ready = anyio.Event()
+
+    @property
+    def is_full(self) -> bool:
+        """There are as many watchers as are allowed."""
+        return len(self._watchers) >= _MOST_WATCHERS
+
+    async def ready(self) -> None:
+        """Return when the first look is done."""
+        await self._is_ready.wait()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """What must run while watchers are served."""
+        async with anyio.create_task_group() as self._tasks:
+            yield
+            self._tasks.cancel_scope.cancel()
+
+    @contextmanager
+    def watch(self) -> "Generator[MemoryObjectReceiveStream[Happened]]":
+        """The events from now on, of which none is lost once it is `ready`."""
+        assert self._tasks is not None, "requests come while the app is running"
+        give, take = anyio.create_memory_object_stream["Happened"](_MOST_BEHIND)
+        self._watchers.add(give)
+        if not self.is_looking:
+            self.is_looking, self._is_ready = True, anyio.Event()
+            self._tasks.start_soon(self._look_again_and_again)
+        try:
+            yield take
+        finally:
+            self._leave(give)
+            take.close()
+
+    async def latest(self, after: UUID | None, limit: int = _MOST_AT_ONCE) -> "list[Happened]":
+        """The latest events whose id is greater, the oldest of them first."""
+
+        def look() -> "list[Happened]":
+            return self._app.run(
+                "live events",
+                lambda session: list(services.watching.latest(session, after=after, limit=limit))[::-1],
+                read_only=True,
+            )
+
+        return await run_sync(look)
+
+    def _leave(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+        watcher.close()
+
+    async def _look_again_and_again(self) -> None:
+        seen: set[UUID] | None = None
+        try:
+            while self._watchers:
+                try:
+                    seen = await self._look(seen)
+                    self._is_ready.set()
+                except StoreUnavailable:
+                    await anyio.sleep(_AFTER_A_FAILURE_SECONDS)
+                except Exception as error:  # noqa: BLE001  no fault of the dashboard may end the server
+                    logger.error("New events could not be looked for: %s", type(error).__name__)  # noqa: TRY400  a trace may hold personal data
+                    await anyio.sleep(_AFTER_A_FAILURE_SECONDS)
+                else:
+                    await anyio.sleep(_LOOK_SECONDS)
+        finally:
+            self.is_looking = False
+
+    async def _look(self, seen: set[UUID] | None) -> set[UUID]:
+        """Hand out what is new. `seen`: the ids of the latest events before; None at the first look."""
+        start = None if not seen else _back(max(seen))
+        found = await self.latest(start)
+        if seen is not None:
+            self._hand_out(event for event in found if event.id not in seen)
+        ids = {event.id for event in found} | (seen or set())
+        floor = _back(max(ids)) if ids else UUID(int=0)
+        return {each for each in ids if each >= floor}
+
+    def _hand_out(self, events: "Iterable[Happened]") -> None:
+        for event in events:
+            for watcher in list(self._watchers):
+                try:
+                    watcher.send_nowait(event)
+                except (anyio.WouldBlock, anyio.BrokenResourceError):
+                    self._leave(watcher)
+
+
+def _back(id_: UUID) -> UUID:
+    """The first id of some seconds before."""
+    return UUID(int=max(0, (id_.int >> 80) - _OVERLAP_MILLISECONDS) << 80)
+
+
+class Endpoint:
+    """GET /dashboard/events. First comes `ready`; whoever then reads the latest events misses none. With
+    Last-Event-ID, what came in since follows, and perhaps some of it once more."""
+
+    def __init__(self, app: App) -> None:
+        self._live = Live(app)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """What must run while the endpoint is served."""
+        return self._live.running()
+
+    async def respond(self, request: Request) -> Response:
+        if self._live.is_full:
+            refusal = problem(503, "busy", "Too many people watch already. Try again later.")
+            refusal.headers["Retry-After"] = str(RETRY_SECONDS)
+            return refusal
+        return _Stream(
+            self._events(_uuid(request.headers.get("last-event-id", ""))),
+            headers={**NO_STORE, "X-Accel-Buffering": "no"},
+            ping=_PING_SECONDS,
+            send_timeout=_SEND_SECONDS,
+        )
+
+    async def _events(self, last: UUID | None) -> AsyncGenerator[ServerSentEvent]:
+        with self._live.watch() as stream:
+            await self._live.ready()
+            yield ServerSentEvent(event="ready", data="{}")
+            if last is not None:
+                for event in await self._live.latest(_back(last)):
+                    yield _message(event)
+            ends_at = anyio.current_time() + _LONGEST_SECONDS
+            while (event := await _next(stream, ends_at)) is not None:
+                yield _message(event)
+
+
+async def _next(stream: "MemoryObjectReceiveStream[Happened]", ends_at: float) -> "Happened | None":
+    """The next event; None where the time is over, or the watcher was cut off."""
+    with anyio.move_on_after(ends_at - anyio.current_time()), suppress(anyio.EndOfStream):
+        return await stream.receive()
+    return None
+
+
+def _message(event: "Happened") -> ServerSentEvent:
+    return ServerSentEvent(id=str(event.id), data=HappenedOut.of(event).model_dump_json())
+
+
+class _Stream(EventSourceResponse):
+    """One that ends in silence when the client no longer reads, or the database is gone: the client comes back."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(SendTimeoutError, StoreUnavailable):
+            await super().__call__(scope, receive, send)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

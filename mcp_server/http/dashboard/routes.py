@@ -1,0 +1,64 @@
+"""Where everything of the dashboard is, and what is checked before it is reached."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from db.domain.access import Scope
+from mcp_server import caller
+from mcp_server.app import App
+from mcp_server.http.dashboard import live, pages
+from mcp_server.http.dashboard.reading import Reading
+from mcp_server.http.dashboard.replies import problem
+from mcp_server.http.dashboard.sessions import ROOT, Sessions
+from mcp_server.http.limits import Limit
+
+Respond = Callable[[Request], Awaitable[Response]]
+
+# A page of another site that asks here gets nothing, not even an answer that it can't read.
+_OURS: Final = ("", "same-origin", "none")
+
+
+def routes(
+    app: App, known: Sessions, failures: Limit, security: TransportSecuritySettings
+) -> tuple[list[Route], AbstractAsyncContextManager[Any]]:
+    """The routes, and what must run while they are served. `failures`: how often an address may try wrong links."""
+    guard = TransportSecurityMiddleware(security)
+    door = pages.Door(known, failures, app.telemetry)
+    reading, events = Reading(app), live.Endpoint(app)
+
+    def guarded(respond: Respond) -> Respond:
+        async def checked(request: Request) -> Response:
+            refusal = await guard.validate_request(request)
+            return refusal if refusal is not None else await respond(request)
+
+        return checked
+
+    def data(respond: Respond) -> Respond:
+        async def checked(request: Request) -> Response:
+            if request.headers.get("sec-fetch-site", "") not in _OURS:
+                return problem(403, "cross_site", "Only the dashboard's own page may read this in a browser.")
+            missing = caller.missing_scope(request.scope[caller.SCOPE_KEY], Scope.READ, "The dashboard")
+            if missing is not None:
+                return problem(403, "insufficient_scope", missing)
+            return await respond(request)
+
+        return guarded(checked)
+
+    async def slash(_: Request) -> Response:
+        return RedirectResponse(ROOT, status_code=308)
+
+    return [
+        Route(ROOT, guarded(pages.shell), methods=["GET"]),
+        Route(f"{ROOT}/", slash, methods=["GET"]),
+        Route(f"{ROOT}/static/{{name}}", guarded(pages.static), methods=["GET"]),
+        Route(f"{ROOT}/login", guarded(door.enter), methods=["GET"]),
+        Route(f"{ROOT}/logout", guarded(door.leave), methods=["POST"]),
+        Route(f"{ROOT}/api/{{name}}", data(reading.respond), methods=["GET"]),
+        Route(f"{ROOT}/events", data(events.respond), methods=["GET"]),
+    ], events.running()

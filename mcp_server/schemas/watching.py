@@ -1,0 +1,72 @@
+"""What the dashboard shows and no tool answers: the queue and the events of all campaigns, and who looks at them."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from db.domain.access import Caller, Scope
+from db.domain.events import EventType
+from db.domain.states import Channel
+from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.schemas.campaigns import CampaignLine
+
+if TYPE_CHECKING:
+    from db.services.watching import Happened
+
+
+class WaitingOut(Answer):
+    enrollment_id: UUID
+    campaign_id: UUID
+    campaign_name: str
+    name: Maybe[str] = None
+    address: Maybe[str] = None
+    current_step: int
+    a_b_variant: Maybe[str] = None
+    next_action_at: datetime
+
+
+class WaitingList(Answer):
+    """`due`: how many are past their moment, counted up to `due_most`."""
+
+    waiting: list[WaitingOut]
+    due: int
+    due_most: int
+    next_cursor: Maybe[str] = None
+
+
+class HappenedOut(Answer):
+    id: UUID
+    campaign_id: UUID
+    campaign_name: str
+    enrollment_id: UUID
+    name: Maybe[str] = None
+    address: Maybe[str] = None
+    event_type: EventType
+    channel: Channel
+    step_number: Maybe[int] = None
+    occurred_at: datetime
+
+    @classmethod
+    def of(cls, happened: "Happened") -> Self:
+        return cls.model_validate(happened)
+
+
+class HappenedList(Answer):
+    events: list[HappenedOut]
+
+
+class FoundCampaigns(Answer):
+    campaigns: list[CampaignLine]
+
+
+class Viewer(Answer):
+    """Who looks. `is_session`: signed in by a link, and so able to sign out."""
+
+    name: str
+    scopes: list[Scope]
+    is_session: bool
+    version: str
+
+    @classmethod
+    def of(cls, caller: Caller, version: str, *, is_session: bool) -> Self:
+        return cls(name=caller.name, scopes=sorted(caller.scopes), is_session=is_session, version=version)

@@ -1,0 +1,159 @@
+"""Server-Sent Events: each new event reaches all who watch, once, and nobody holds up anybody."""
+
+import json
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import anyio
+import httpx2 as httpx
+import pytest
+
+from db.domain.events import EventType
+from db.postgres.database import Database
+from mcp_server.app import App
+from mcp_server.http.dashboard import live
+from mcp_server.http.dashboard.live import Live
+from tests.dashboard.scene import event, record
+from tests.server.test_transports import COMMAND, environment
+from tests.services.scene import enroll, new_scene
+
+MakeApp = Callable[..., App]
+Lines = Iterator[str]
+
+
+@pytest.fixture
+def enrollment(database: Database) -> UUID:
+    return new_scene(database, 1).enrollments[0]
+
+
+def happen(database: Database, enrollment: UUID, kind: EventType = EventType.OPENED) -> None:
+    record(database, [event(kind, enrollment, 1, datetime.now(UTC))])
+
+
+@contextmanager
+def serving(database_url: str) -> Generator[tuple[str, subprocess.Popen[str]]]:
+    """A server as a process, so that it can be stopped."""
+    command = [*COMMAND, "serve", "--transport", "streamable-http", "--port", "0", "--no-worker"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url), text=True)
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "listening on" in line)
+        yield line.split("listening on ")[1].split(" ")[0], process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@contextmanager
+def stream(base: str, last: str | None = None) -> Generator[Lines]:
+    """The lines of the stream, from `ready` on."""
+    headers = {"Last-Event-ID": last} if last else {}
+    with httpx.stream("GET", f"{base}/dashboard/events", headers=headers, timeout=20) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+        assert next(line for line in lines if line) == "event: ready"
+        yield lines
+
+
+def next_event(lines: Lines) -> tuple[str, dict[str, str]]:
+    """(id, data) of the next event."""
+    id_ = next(line for line in lines if line.startswith("id: ")).removeprefix("id: ")
+    return id_, json.loads(next(line for line in lines if line.startswith("data: ")).removeprefix("data: "))
+
+
+def test_who_comes_back_gets_what_was_missed(database: Database, database_url: str, enrollment: UUID) -> None:
+    with serving(database_url) as (base, _):
+        with stream(base) as lines:
+            happen(database, enrollment)
+            last, data = next_event(lines)
+            assert (data["id"], data["event_type"], data["enrollment_id"]) == (last, "opened", str(enrollment))
+            assert data["address"] == "p0@example.com"
+        happen(database, enrollment, EventType.CLICKED)
+        with stream(base, last) as lines:
+            kinds = [next_event(lines)[1]["event_type"] for _ in range(2)]
+        assert kinds == ["opened", "clicked"]
+
+
+def test_a_stop_ends_the_streams_at_once(database: Database, database_url: str, enrollment: UUID) -> None:
+    with serving(database_url) as (base, process), stream(base) as lines:
+        process.terminate()
+        with suppress(httpx.RemoteProtocolError):  # cut off, as an EventSource expects that is to come back
+            assert [line for line in lines if line.startswith("data")] == ["data: {}"]
+        _, said = process.communicate(timeout=8)
+        assert process.returncode == 0
+        assert "Traceback" not in said
+
+
+def test_who_never_reads_holds_up_nobody(database: Database, database_url: str, enrollment: UUID) -> None:
+    with serving(database_url) as (base, _), stuck(base), stream(base) as lines:
+        for kind in (EventType.OPENED, EventType.CLICKED):
+            happen(database, enrollment, kind)
+            assert next_event(lines)[1]["event_type"] == str(kind)
+
+
+@contextmanager
+def stuck(base: str) -> Generator[None]:
+    """A client that asks for the stream and reads nothing of it."""
+    where = urlsplit(base)
+    with socket.create_connection((where.hostname, where.port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        connection.sendall(f"GET /dashboard/events HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode())
+        yield
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncGenerator[Live]:
+    made = Live(app)
+    async with made.running():
+        yield made
+
+
+@pytest.mark.anyio
+async def test_a_watcher_far_behind_is_cut_off_and_the_others_go_on(
+    make_app: MakeApp, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_MOST_BEHIND", 3)
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.05)
+    scene = new_scene(database, 1)
+    people = enroll(database, scene.campaign_id, [f"more{i}@example.com" for i in range(6)])
+    async with running(make_app()) as made:
+        with made.watch() as slow, made.watch() as quick:
+            await made.ready()
+            for each in people:
+                happen(database, each)
+                with anyio.fail_after(10):
+                    assert (await quick.receive()).enrollment_id == each
+            with anyio.fail_after(10):
+                kept = [each async for each in slow]
+    assert [each.enrollment_id for each in kept] == people[:3]
+
+
+@pytest.mark.anyio
+async def test_the_database_is_looked_at_only_while_somebody_watches(
+    make_app: MakeApp, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.01)
+    async with running(make_app()) as made:
+        assert not made.is_looking
+        with made.watch():
+            await made.ready()
+            assert made.is_looking
+        with anyio.fail_after(10):
+            while made.is_looking:  # noqa: ASYNC110  it ends by itself, and tells nobody
+                await anyio.sleep(0.01)
+
+
+@pytest.mark.anyio
+async def test_there_are_so_many_watchers_and_no_more(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_MOST_WATCHERS", 1)
+    async with running(make_app()) as made:
+        with made.watch():
+            assert made.is_full
+        assert not made.is_full
