@@ -1,8 +1,11 @@
 """The prompts and resources that a server offers, with their completions. Loaded with the tools, after `initialize`."""
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 from mcp.server import MCPServer
+from mcp.server.apps import APP_MIME_TYPE
+from mcp.server.mcpserver.resources import FunctionResource
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -18,16 +21,18 @@ from mcp_types import (
 from mcp_types import Prompt as ListedPrompt
 
 from db.domain.errors import InvalidInput
-from mcp_server import completions
+from mcp_server import completions, views
 from mcp_server.app import App
 from mcp_server.prompts.base import Prompt
 from mcp_server.prompts.catalogue import PROMPTS
 from mcp_server.resources import records
 from mcp_server.resources.catalogue import RESOURCES, check_address
+from mcp_server.views import document
 
 
 class Guides:
-    """`prompts` and `resources` are the names of those that are on; prompts speak of `tools` alone.
+    """`prompts` and `resources` are the names of those that are on; prompts speak of `tools` alone, and each view comes
+    with its tool.
 
     What the SDK would do for prompts is done here: of its answer to a wrong argument a client sees that there was one,
     and neither which nor why.
@@ -38,6 +43,7 @@ class Guides:
         self._tools = tools
         self._prompts = {each.name: each for each in PROMPTS if each.name in set(prompts)}
         self._resources = {each.noun: each for each in RESOURCES if each.noun in set(resources)}
+        self._views = [view for view in views.VIEWS if view.tool in tools]
 
     def list_prompts(self) -> list[ListedPrompt]:
         return [_listed(prompt) for prompt in self._prompts.values()]
@@ -56,7 +62,7 @@ class Guides:
         return GetPromptResult(description=prompt.description, messages=[message])
 
     def add_resources(self, server: MCPServer[App]) -> None:
-        """Register the resource templates with the SDK."""
+        """Register the resource templates and the views with the SDK."""
         for each in self._resources.values():
             read = records.reader(each, self._app)
             add = server.resource(
@@ -67,16 +73,32 @@ class Guides:
                 mime_type="application/json",
             )
             add(read)
+        for view in self._views:
+            server.add_resource(_resource(view))
 
     def check_address(self, uri: str) -> None:
         """ResourceNotFoundError, with what to do instead, for an address that no record can have."""
-        check_address(uri, self._resources)
+        if uri not in {views.address(view.tool) for view in self._views}:
+            check_address(uri, self._resources)
 
     def complete(
         self, reference: PromptReference | ResourceTemplateReference, argument: CompletionArgument
     ) -> Completion:
         """See completions.complete."""
         return completions.complete(self._app, reference, argument, prompts=self._prompts, resources=self._resources)
+
+
+def _resource(view: views.View) -> FunctionResource:
+    return FunctionResource(
+        uri=views.address(view.tool),
+        name=view.tool,
+        title=view.title,
+        description=f"Shows the answer of {view.tool}.",
+        mime_type=APP_MIME_TYPE,
+        # It needs nothing from anywhere.
+        meta={"ui": {"csp": {}, "prefersBorder": True}},
+        fn=partial(document.of_view, view),
+    )
 
 
 def _listed(prompt: Prompt) -> ListedPrompt:

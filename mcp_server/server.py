@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 import mcp_types
 from mcp.server import MCPServer
+from mcp.server.apps import Apps
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
@@ -64,6 +65,8 @@ class SalesServer(MCPServer[App]):
             instructions=_instructions(self._toolsets, read_only=app.settings.read_only),
             lifespan=self._live,
             log_level=app.settings.log_level,
+            # It tells that there are views. They come with their tools.
+            extensions=[Apps()] if any(toolset.views for toolset in self._toolsets) else None,
         )
         self.completion()(self._complete)
 
@@ -110,6 +113,10 @@ class SalesServer(MCPServer[App]):
         context: Context[App, Any] | None = None,  # noqa: ARG002  the SDK's signature
     ) -> mcp_types.GetPromptResult:
         return (await self._guide()).get_prompt(name, arguments or {})
+
+    async def list_resources(self) -> list[mcp_types.Resource]:
+        await self._load()
+        return await super().list_resources()
 
     async def list_resource_templates(self) -> list[mcp_types.ResourceTemplate]:
         await self._load()

@@ -19,7 +19,7 @@ from db import services
 from db.domain.access import Scope
 from db.domain.errors import SalesAutomationError, StoreUnavailable
 from db.domain.rules import IDEMPOTENCY_KEY_MAX
-from mcp_server import audit, caller
+from mcp_server import audit, caller, views
 from mcp_server.app import App
 from mcp_server.caller import Invocation
 from mcp_server.schemas.base import Answer, Line, Rejected
@@ -124,7 +124,7 @@ class Toolset:
     any of its tools; left out, it is `read` for those that change nothing, and `write` for the others.
 
     prompts: names in mcp_server.prompts that read alone; writing_prompts: those whose tools write. resources: nouns in
-    mcp_server.resources.
+    mcp_server.resources. views: tools whose answers have a view of the same name in mcp_server.views.
     """
 
     def __init__(
@@ -137,12 +137,14 @@ class Toolset:
         prompts: Sequence[str] = (),
         writing_prompts: Sequence[str] = (),
         resources: Sequence[str] = (),
+        views: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.summary = summary
         self.is_local = is_local
         self.scope = scope
         self.resources = resources
+        self.views = views
         self._prompts = prompts
         self._writing_prompts = writing_prompts
         self._tools: list[Tool] = []
@@ -224,16 +226,18 @@ class Toolset:
 
     def offer(self, app: App, *, read_only: bool) -> list[OfferedTool]:
         """The tools as the SDK wants them; those that write only if `read_only` is off."""
-        return [_offer(tool, app) for tool in self.tools if tool.read_only or not read_only]
+        offered = [tool for tool in self.tools if tool.read_only or not read_only]
+        return [_offer(tool, app, has_view=tool.name in self.views) for tool in offered]
 
 
-def _offer(tool: Tool, app: App) -> OfferedTool:
+def _offer(tool: Tool, app: App, *, has_view: bool) -> OfferedTool:
     offered = OfferedTool.from_function(
         _handler(tool, app),
         name=tool.name,
         title=tool.title,
         description=_description(tool.function),
         annotations=tool.annotations(),
+        meta={"ui": {"resourceUri": views.address(tool.name)}} if has_view else None,
     )
     offered.parameters = lean_input(offered.parameters)
     offered.fn_metadata.output_schema = lean_output(offered.fn_metadata.output_schema or {})

@@ -12,9 +12,16 @@ campaigns = Toolset(
 contacts = Toolset(
     "contacts", "people, their enrollments in campaigns, and the addresses not to write to", resources=["enrollment"]
 )
-actions = Toolset("actions", "the steps that fall due, handed out under a lease", writing_prompts=["work_due_actions"])
+actions = Toolset(
+    "actions",
+    "the steps that fall due, handed out under a lease",
+    writing_prompts=["work_due_actions"],
+    views=["explain_due"],
+)
 events = Toolset("events", "what happened: sends, opens, replies, bounces, unsubscribes", prompts=["triage_replies"])
-metrics = Toolset("metrics", "the funnel of a campaign in counts and rates", prompts=["weekly_report"])
+metrics = Toolset(
+    "metrics", "the funnel of a campaign in counts and rates", prompts=["weekly_report"], views=["get_metrics"]
+)
 jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
 cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
 ops = Toolset("ops", "the health and upkeep of this system, and who wrote what", scope=Scope.OPS)

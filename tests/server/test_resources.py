@@ -40,7 +40,7 @@ async def test_the_templates_are_listed_with_what_they_give(client: Client) -> N
         assert each.mime_type == "application/json"
         assert each.title
         assert each.description
-    assert (await client.list_resources()).resources == []
+    assert all(each.uri.startswith("ui://") for each in (await client.list_resources()).resources)
 
 
 async def test_a_campaign_is_what_its_tools_answer(client: Client) -> None:

@@ -1,0 +1,50 @@
+// The view of get_metrics: the totals as figures, and the chart of what they are grouped by.
+
+import { cohorts, count, funnel, h, percent, variants, words } from "../web/charts.js";
+import { button, run } from "./frame.js";
+
+const GROUPS = { total: "Total", step: "Step", variant: "Variant", channel: "Channel", day: "Day" };
+const CHANNELS = { email: "Email", linkedin: "LinkedIn" };
+
+// Counter -> its rate, and what that is a share of.
+const FIGURES = {
+  sent: [],
+  delivered: ["delivery_rate", "sent"],
+  opened: ["open_rate", "delivered"],
+  clicked: ["click_rate", "delivered"],
+  replied: ["reply_rate", "delivered"],
+  bounced: ["bounce_rate", "sent"],
+  unsubscribed: ["unsubscribe_rate", "delivered"],
+};
+
+const CHARTS = {
+  total: (answer) => funnel({ ...answer, groups: [] }, { title: "Funnel" }),
+  step: (answer) => funnel(answer),
+  variant: (answer) => variants(answer),
+  channel: (answer) => answer.groups.map(({ key, totals }) =>
+    funnel({ totals, groups: [] }, { title: CHANNELS[key] ?? words(key), steps: { all: { channel: key } } })),
+  day: (answer) => cohorts(answer),
+};
+
+const groupedBy = ({ group_by: group }) => (Object.hasOwn(GROUPS, group) ? group : "total");
+
+function figures({ enrolled, totals, rates }) {
+  const one = (name, value, [rate, whole] = []) => h("div", { "data-figure": name }, h("dt", {}, words(name)),
+    h("dd", {}, count(value), rate && h("span", { class: "v-rate" }, `${percent(rates[rate])} of ${whole}`)));
+  const counted = Object.entries(FIGURES).map(([name, share]) => one(name, totals[name], share));
+  return h("dl", { class: "v-figures" }, one("enrolled", enrolled), counted);
+}
+
+function range({ since, until }) {
+  if (!since && !until) return null;
+  return h("p", { class: "sa-note" }, `Steps sent${since ? ` since ${since}` : ""}${until ? ` until ${until}` : ""}.`);
+}
+
+run({
+  draw: (answer, given) => [figures(answer), range(given), CHARTS[groupedBy(given)](answer)].flat().filter(Boolean),
+  controls: (ask, given) => [
+    h("div", { class: "v-choices", role: "group", "aria-label": "Grouped by" }, Object.entries(GROUPS).map(([name, text]) =>
+      button(text, { "aria-pressed": String(name === groupedBy(given)) }, () => ask({ group_by: name })))),
+    button("Refresh", {}, () => ask({})),
+  ],
+});

@@ -1,0 +1,152 @@
+"""A server with data, and a small host page in Chromium that shows its views as hosts of MCP Apps must."""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import TextResourceContents
+from playwright.sync_api import Browser, FrameLocator, Page, expect
+from pydantic import SecretStr
+
+from db.postgres.database import Database
+from mcp_server import views
+from mcp_server.app import App
+from mcp_server.server import build_server
+from mcp_server.settings import Settings
+from tests.dashboard.conftest import browser, empty
+from tests.dashboard.scene import Scene, fill
+from tests.server.conftest import make_app
+
+__all__ = ["browser", "make_app"]  # fixtures of the tests here, too
+
+Answer = dict[str, Any]
+
+# What a host must apply to a view that names no domain.
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "media-src 'self' data:; connect-src 'none'; frame-src 'none'; object-src 'none'; base-uri 'self'"
+)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A real server and its data. Answers are as they are on the wire."""
+
+    scene: Scene
+    call: Callable[[str, Mapping[str, Any]], Answer]
+    document: Callable[[str], str]
+    """The HTML of the view of a tool."""
+
+
+@pytest.fixture(scope="module")
+def backend(migrated: Database, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[Backend]:
+    empty(migrated)
+    scene = fill(migrated, people=90, now=datetime.now(UTC))
+    app = App(Settings(database_url=SecretStr(postgres), home=tmp_path_factory.mktemp("home")))
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(Client(build_server(app))) as client:
+
+        def call(tool: str, arguments: Mapping[str, Any]) -> Answer:
+            result = portal.call(client.call_tool, tool, dict(arguments))
+            return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+        def document(tool: str) -> str:
+            (content,) = portal.call(client.read_resource, views.address(tool)).contents
+            assert isinstance(content, TextResourceContents)
+            return content.text
+
+        yield Backend(scene, call, document)
+    app.close()
+    empty(migrated)
+
+
+@dataclass
+class Shown:
+    """A view in its host."""
+
+    page: Page
+    backend: Backend
+    tool: str
+    said: list[str] = field(default_factory=list[str])
+    requests: list[str] = field(default_factory=list[str])
+    calls: list[Answer] = field(default_factory=list[Answer])
+
+    @property
+    def view(self) -> FrameLocator:
+        return self.page.frame_locator("iframe")
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a script that runs in the view itself."""
+        return self.page.frames[1].evaluate(script)
+
+    def received(self, method: str) -> list[Answer]:
+        return self.page.evaluate("method => host.received.filter(one => one.method === method)", method)
+
+    def answer_to(self, method: str) -> Answer:
+        """What the view answers to a request of the host. It has read by then whatever was sent before."""
+        self.page.evaluate("method => host.send({ id: method, method, params: {} })", method)
+        self.page.wait_for_function("id => host.received.some(one => one.id === id)", arg=method)
+        return self.page.evaluate("id => host.received.find(one => one.id === id)", method)
+
+    def notify(self, name: str, **params: Any) -> None:
+        self.page.evaluate("([name, params]) => host.notify(name, params)", [name, params])
+
+    def give(self, result: Answer, **arguments: Any) -> None:
+        """Tell the view of a call and its result."""
+        self.notify("tool-input", arguments=arguments)
+        self.notify("tool-result", **result)
+
+    def answered(self, **arguments: Any) -> Answer:
+        """Tell the view of a call to the real server; the structured answer."""
+        result = self.backend.call(self.tool, arguments)
+        self.give(result, **arguments)
+        expect(self.view.get_by_role("status")).to_contain_text("As of")
+        return result["structuredContent"]
+
+
+Show = Callable[..., Shown]
+
+
+@pytest.fixture
+def show(browser: Browser, backend: Backend) -> Generator[Show]:
+    """Shows the view of a tool, and in the end holds that it said nothing on the console and asked the network for
+    nothing."""
+    opened: list[Shown] = []
+
+    def start(tool: str, *, width: int = 720, **host: Any) -> Shown:
+        at = Shown(browser.new_page(viewport={"width": width, "height": 800}), backend, tool)
+        opened.append(at)
+        _listen(at)
+        at.page.set_content("<!doctype html><html lang=en><title>Host</title><body></body></html>")
+        at.page.expose_function("callTool", partial(_call, at))  # pyright: ignore[reportUnknownMemberType]  as it is
+        at.page.evaluate(Path(__file__).with_name("host.js").read_text("utf-8"))
+        at.page.evaluate("given => Object.assign(host, given)", host)
+        policy = f'<head><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        at.page.evaluate("html => host.embed(html)", backend.document(tool).replace("<head>", policy, 1))
+        at.page.wait_for_function("host.received.some(one => one.method === 'ui/notifications/initialized')")
+        return at
+
+    yield start
+    for each in opened:
+        each.page.context.close()
+    assert [line for each in opened for line in (*each.said, *each.requests)] == []
+
+
+def _listen(at: Shown) -> None:
+    at.page.on("console", lambda message: at.said.append(f"{message.type}: {message.text}"))
+    at.page.on("pageerror", lambda error: at.said.append(str(error)))
+    at.page.on("request", lambda request: at.requests.append(request.url))
+
+
+def _call(at: Shown, name: str, arguments: Answer) -> Answer:
+    at.calls.append({"name": name, "arguments": arguments})
+    try:
+        return {"result": at.backend.call(name, arguments)}
+    except MCPError as error:
+        return {"error": {"code": error.error.code, "message": error.error.message}}
