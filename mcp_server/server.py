@@ -34,7 +34,9 @@ System of record for sales outreach: a campaign is made of a template of email a
 in it, and what happens to each step is recorded as events and counted.
 Usual order: create_template, create_campaign, enroll_contacts, start_campaign; then claim_due_actions and \
 complete_action in a loop, record_event(s) for what providers report, and get_metrics.
-An error says what was wrong and what to call next. Writes take an idempotency_key, so that they can be repeated safely.
+An error says what was wrong and what to call next. Writes take an idempotency_key, any text: a repeated call with the \
+same key and arguments gets the first answer. Lists are paged: next_cursor of a page is the cursor of the next; \
+detail=full adds the fields that a list leaves out. Moments have a zone, such as 2026-11-02T09:00:00+01:00.
 Toolsets that are on: {toolsets}."""
 
 # A client's first message lies in the pipe when the server comes up. What is imported while it is answered makes it

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     local_synchronous: Literal["NORMAL", "FULL"] = Field(
         default="NORMAL", description="FULL: jobs and cache survive a power cut to the last write, at a cost in speed."
     )
-    toolsets: str = Field(default="all", description="Comma-separated toolsets to offer, or all.")
+    toolsets: str = Field(default="all", description="Comma-separated toolsets to offer, outreach or all.")
     worker: bool = Field(default=True, description="Do import jobs in this process.")
     import_directories: list[Path] = Field(
         default=[],

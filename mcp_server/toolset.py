@@ -23,7 +23,7 @@ from mcp_server import audit, caller
 from mcp_server.app import App
 from mcp_server.caller import Invocation
 from mcp_server.schemas.base import Answer, Line, Rejected
-from mcp_server.schemas.lean import lean
+from mcp_server.schemas.lean import lean_input, lean_output
 
 if TYPE_CHECKING:
     from db.domain.access import AuditEntry
@@ -77,14 +77,8 @@ class Call:
         return self.app.local().cache
 
 
-IdempotencyKey = Annotated[
-    Line | None,
-    Field(
-        min_length=1,
-        max_length=IDEMPOTENCY_KEY_MAX,
-        description="Any text of your choice. A repeated call with the same key and arguments gets the first answer.",
-    ),
-]
+IdempotencyKey = Annotated[Line | None, Field(min_length=1, max_length=IDEMPOTENCY_KEY_MAX)]
+"""Any text. What it does is said in the server's instructions, once for all tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +101,13 @@ class Tool:
     def name(self) -> str:
         return self.function.__name__
 
+    @property
+    def answer(self) -> type[Answer]:
+        """The shape of its answers in full, of which clients are told the outline."""
+        return inspect.signature(self.function).return_annotation
+
     def annotations(self) -> ToolAnnotations:
         return ToolAnnotations(
-            title=self.title,
             read_only_hint=self.read_only,
             destructive_hint=self.destructive,
             idempotent_hint=self.idempotent,
@@ -234,14 +232,25 @@ def _offer(tool: Tool, app: App) -> OfferedTool:
         _handler(tool, app),
         name=tool.name,
         title=tool.title,
-        description=inspect.cleandoc(tool.function.__doc__ or ""),
+        description=_description(tool.function),
         annotations=tool.annotations(),
     )
-    offered.parameters = lean(offered.parameters)
-    offered.fn_metadata.output_schema = lean(offered.fn_metadata.output_schema or {})
+    offered.parameters = lean_input(offered.parameters)
+    offered.fn_metadata.output_schema = lean_output(offered.fn_metadata.output_schema or {})
     # The SDK would validate each answer again, on the event loop; a model of that very schema has just written it.
     offered.fn_metadata.output_model = None
     return offered
+
+
+def full_input(tool: OfferedTool) -> dict[str, Any]:
+    """The schema by which the arguments are checked, of which clients are told what they need."""
+    return tool.fn_metadata.arg_model.model_json_schema()
+
+
+def _description(function: Callable[..., Answer]) -> str:
+    """The docstring, a line for each paragraph."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    return "\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 
 
 def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:

@@ -76,13 +76,11 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A moment with its zone, such as 2026-11-02T09:00:00+01:00; in UTC from here on."""
 
 Name = Annotated[Line, Field(min_length=1, max_length=rules.NAME_MAX)]
-Cursor = Annotated[
-    Line | None, Field(max_length=300, description="next_cursor of the page before; leave out for the first page.")
-]
-Limit = Annotated[int, Field(ge=1, le=rules.PAGE_MAX, description="Rows a page.")]
+Cursor = Annotated[Line | None, Field(max_length=300)]
+"""next_cursor of the page before, as the server's instructions say once for all lists."""
 
-
-Detail = Annotated[Literal["concise", "full"], Field(description="full adds the fields that a list leaves out.")]
+Limit = Annotated[int, Field(ge=1, le=rules.PAGE_MAX)]
+Detail = Literal["concise", "full"]
 Search = Annotated[Line | None, Field(min_length=2, max_length=200)]
 
 

@@ -21,49 +21,45 @@ def _zone(name: str) -> str:
 
 
 TimeZone = Annotated[
-    Line, Field(min_length=1, max_length=rules.TIMEZONE_MAX, description="IANA name."), AfterValidator(_zone)
+    Line, Field(min_length=1, max_length=rules.TIMEZONE_MAX, description="IANA name"), AfterValidator(_zone)
 ]
 
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 assert get_args(Weekday) == WEEKDAYS
 
-WallTime = Annotated[
-    str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="HH:MM on the wall clock of the time zone.")
-]
+WallTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="HH:MM")]
 EndTime = Annotated[
-    str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", description="HH:MM, exclusive; 24:00 is midnight.")
+    str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", description="HH:MM, exclusive; up to 24:00")
 ]
-DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX, description="Steps handed out a day at most.")]
-MinGap = Annotated[
-    int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX, description="Seconds from one step handed out to the next.")
-]
+DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX)]
+MinGap = Annotated[int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX)]
 
 
 class SendingWindow(Given):
-    """When steps are handed out; what falls due outside waits for the next opening."""
+    """Steps due outside wait for the next opening; any time if left out"""
 
-    days: Annotated[list[Weekday], Field(max_length=7)] = ["mon", "tue", "wed", "thu", "fri"]
+    days: Annotated[list[Weekday], Field(max_length=7, description="Default mon to fri")] = [*WEEKDAYS[:5]]
     start: WallTime
     end: EndTime
 
 
 class RampUp(Given):
-    """A daily limit that starts low and grows; it holds while it is below daily_limit."""
+    """daily_limit on the first day, and by how much it grows each day"""
 
-    start: Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX, description="On the day of start_campaign.")]
-    increase: Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX, description="More on each day after it.")]
+    start: DailyLimit
+    increase: DailyLimit
 
 
 class Sender(Given):
-    """An account to send from. Campaigns that name the same one share its limits; the tightest holds."""
-
-    account: Annotated[Line, Field(min_length=1, max_length=rules.SENDER_MAX, description="Mailbox or profile.")]
+    account: Annotated[Line, Field(min_length=1, max_length=rules.SENDER_MAX)]
     daily_limit: DailyLimit | None = None
     min_gap_seconds: MinGap | None = None
 
 
 class Senders(Given):
+    """Accounts to send from. Campaigns that name the same one share its limits; the tightest holds"""
+
     email: Sender | None = None
     linkedin: Sender | None = None
 
@@ -72,23 +68,23 @@ VariableName = Annotated[Line, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
 class CampaignSettings(Given):
-    """How a campaign sends. Days are days in its time zone."""
+    """How it sends; days and times are those of timezone"""
 
-    timezone: Annotated[TimeZone | None, Field(description="IANA name; UTC if left out.")] = None
+    timezone: Annotated[TimeZone | None, Field(description="IANA name; default UTC")] = None
     use_contact_timezone: Annotated[
-        bool | None, Field(description="Read the window in each person's time zone, where it is known.")
+        bool | None, Field(description="The window opens in each person's own zone, if known")
     ] = None
-    sending_window: Annotated[SendingWindow | None, Field(description="Any time if left out.")] = None
-    holidays: Annotated[
-        list[date] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days on which nothing is handed out.")
-    ] = None
-    daily_limit: DailyLimit | None = None
-    min_gap_seconds: MinGap | None = None
+    sending_window: SendingWindow | None = None
+    holidays: Annotated[list[date] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days without sending")] = (
+        None
+    )
+    daily_limit: Annotated[DailyLimit | None, Field(description="Steps a day")] = None
+    min_gap_seconds: Annotated[MinGap | None, Field(description="Between two steps")] = None
     ramp_up: RampUp | None = None
     senders: Senders | None = None
     variables: Annotated[
         dict[VariableName, Line | int | float | bool] | None,
-        Field(max_length=100, description="For the texts: {{ campaign.NAME }}."),
+        Field(max_length=100, description="For {{ campaign.NAME }} in texts"),
     ] = None
 
     def to_json(self) -> dict[str, Any]:

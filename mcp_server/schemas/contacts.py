@@ -60,7 +60,7 @@ CompanyName = Annotated[Line, Field(max_length=rules.COMPANY_MAX)]
 
 
 class ContactIn(Given):
-    """A person, known by email, linkedin_url or both."""
+    """Known by email, linkedin_url or both"""
 
     email: Email | None = None
     linkedin_url: LinkedInUrl | None = None
@@ -82,7 +82,7 @@ class ContactIn(Given):
 
 
 class EnrollIn(Given):
-    """Somebody to enroll: contact_id of a contact that exists, or the person's own fields."""
+    """contact_id of a contact that exists, or the person's fields with email or linkedin_url"""
 
     contact_id: UUID | None = None
     email: Email | None = None

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class EventIn(Given):
-    """What happened to one person: named by enrollment_id, by provider_message_id, or by campaign_id and email."""
+    """Of the person named by enrollment_id, by provider_message_id, or by campaign_id and email"""
 
     event_type: EventType
     channel: Channel
-    occurred_at: Annotated[Moment | None, Field(description="Now, if left out. With a zone.")] = None
+    occurred_at: Annotated[Moment | None, Field(description="Default now")] = None
     enrollment_id: UUID | None = None
     provider_message_id: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX)] = None
     campaign_id: UUID | None = None
@@ -31,11 +31,9 @@ class EventIn(Given):
     provider: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_MAX)] = None
     provider_event_id: Annotated[
         Line | None,
-        Field(
-            min_length=1, max_length=rules.PROVIDER_ID_MAX, description="The provider's id: the same id counts once."
-        ),
+        Field(min_length=1, max_length=rules.PROVIDER_ID_MAX, description="Counts once"),
     ] = None
-    metadata: Annotated[JsonObject, Field(description="Such as bounce_type hard or soft for a bounced event.")] = {}
+    metadata: Annotated[JsonObject, Field(description="Of a bounced: bounce_type hard (default) or soft")] = {}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

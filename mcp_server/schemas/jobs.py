@@ -18,20 +18,18 @@ from db.domain.jobs import (
 )
 from mcp_server.schemas.base import Answer, Line, Maybe
 
-JobId = Annotated[Line, Field(min_length=1, max_length=40, description="Such as job_17.")]
-LeaseToken = Annotated[Line, Field(min_length=1, max_length=100, description="As claim_job gave it.")]
+JobId = Annotated[Line, Field(min_length=1, max_length=40, description="Such as job_17")]
+LeaseToken = Annotated[Line, Field(min_length=1, max_length=100)]
 LeaseSeconds = Annotated[int, Field(ge=MIN_LEASE_SECONDS, le=MAX_LEASE_SECONDS)]
 MaxAttempts = Annotated[int, Field(ge=MIN_ATTEMPTS, le=MAX_ATTEMPTS)]
 WorkerId = Annotated[
-    Line, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, description="Your own name, the same in each call.")
+    Line, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, description="Your name, the same in each call")
 ]
 DedupeKey = Annotated[
     Line | None,
-    Field(
-        min_length=1, max_length=MAX_NAME_CHARACTERS, description="While a job with this key lives, it is the answer."
-    ),
+    Field(min_length=1, max_length=MAX_NAME_CHARACTERS),
 ]
-JobLimit = Annotated[int, Field(ge=1, le=1000, description="Rows a page.")]
+JobLimit = Annotated[int, Field(ge=1, le=1000)]
 
 
 class AttemptOut(Answer):

@@ -12,9 +12,7 @@ from db.domain.templates import EmailStep, LinkedInStep
 from mcp_server.schemas.base import Answer, Given, Line, Maybe, Warnings
 
 StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX)]
-DelayHours = Annotated[
-    int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="Hours after the step before (or after the start).")
-]
+DelayHours = Annotated[int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="After the step before")]
 
 
 Variant = Annotated[Line, Field(min_length=1, max_length=rules.VARIANT_MAX)]
@@ -22,12 +20,20 @@ Variant = Annotated[Line, Field(min_length=1, max_length=rules.VARIANT_MAX)]
 
 class EmailStepIn(Given):
     step_number: StepNumber
-    subject: Annotated[Line, Field(min_length=1, max_length=rules.SUBJECT_MAX)]
-    body: Annotated[Line, Field(min_length=rules.BODY_MIN, max_length=rules.BODY_MAX)]
+    subject: Annotated[
+        Line,
+        Field(min_length=1, max_length=rules.SUBJECT_MAX, description=f"At most {rules.SUBJECT_MAX} characters"),
+    ]
+    body: Annotated[
+        Line,
+        Field(
+            min_length=rules.BODY_MIN,
+            max_length=rules.BODY_MAX,
+            description=f"{rules.BODY_MIN} to {rules.BODY_MAX:,} characters",
+        ),
+    ]
     delay_hours: DelayHours = 0
-    a_b_variant: Annotated[
-        Variant | None, Field(description="Name of the variant, such as A; people are split evenly.")
-    ] = None
+    a_b_variant: Annotated[Variant | None, Field(description="Such as A")] = None
     is_active: bool = True
 
     def to_step(self) -> EmailStep:
@@ -42,7 +48,8 @@ class LinkedInStepIn(Given):
         Field(
             min_length=1,
             max_length=rules.LINKEDIN_MESSAGE_MAX,
-            description=f"Needed for messages; a connection_request takes {rules.CONNECTION_MESSAGE_MAX} at most.",
+            description=f"Needed for messages; at most {rules.LINKEDIN_MESSAGE_MAX:,} characters, "
+            f"{rules.CONNECTION_MESSAGE_MAX} in a connection_request",
         ),
     ] = None
     delay_hours: DelayHours = 0

@@ -14,12 +14,8 @@ from mcp_server.webhooks.ses import confirmation_url
 if TYPE_CHECKING:
     from db.models import WebhookDelivery
 
-ProviderName = Annotated[
-    Line | None, Field(min_length=1, max_length=PROVIDER_MAX, description="As in the webhook's URL, such as sendgrid.")
-]
-DeliveryIds = Annotated[
-    list[UUID] | None, Field(min_length=1, max_length=1_000, description="Ids from list_webhook_deliveries.")
-]
+ProviderName = Annotated[Line | None, Field(min_length=1, max_length=PROVIDER_MAX, description="Such as sendgrid")]
+DeliveryIds = Annotated[list[UUID] | None, Field(min_length=1, max_length=1_000)]
 
 
 class DeliveryOut(Answer):

@@ -32,12 +32,11 @@ def claim_due_actions(
     limit: Annotated[int, Field(ge=1, le=500)] = 10,
     lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300,
 ) -> ClaimDueAnswer:
-    """Take steps that are due in active campaigns, rendered for their person, the one due longest first.
+    """Take due steps of active campaigns, rendered for their person, longest due first.
 
-    Each is yours until lease_until: send it, then call complete_action with its lease_token. Nobody else gets it
-    meanwhile; a lease that runs out makes it due again. People who are suppressed are stopped, and a step whose text
-    lacks a variable pauses its enrollment with the reason. Send an email with its headers. With nothing due,
-    next_due_at says when to come back.
+    Each is yours until lease_until: send it (an email with its headers), then call complete_action with its
+    lease_token; a lease that runs out makes it due again. Suppressed people are stopped; a step that lacks a variable
+    pauses its enrollment. With nothing due, next_due_at says when to come back, and explain_due why.
     """
     claim = services.claims.claim(
         call.session,
@@ -60,14 +59,14 @@ def complete_action(
     provider: Annotated[Line | None, Field(min_length=1, max_length=PROVIDER_MAX)] = None,
     provider_message_id: Annotated[
         Line | None,
-        Field(min_length=1, max_length=PROVIDER_ID_MAX, description="Ties the provider's later events to this step."),
+        Field(min_length=1, max_length=PROVIDER_ID_MAX, description="Ties later events to this step"),
     ] = None,
     error: Annotated[Line | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None,
 ) -> CompleteActionAnswer:
-    """Report a claimed step: sent (the next step is scheduled), skipped (passed over), or failed (nothing was sent).
+    """Report a claimed step: sent (the next is scheduled), skipped, or failed (not sent).
 
-    A failed step pauses its enrollment: update_enrollment resume brings the step again, advance passes it over. The
-    same report twice is answered and not repeated. A lost lease is refused.
+    failed pauses the enrollment: update_enrollment resume brings the step again, advance skips it. The same report
+    twice is safe; a lost lease is refused.
     """
     action, enrollment = services.actions.complete(
         call.session,
@@ -93,8 +92,8 @@ def preview_action(
     step_number: StepNumber | None = None,
     a_b_variant: Variant | None = None,
 ) -> PreviewAnswer:
-    """Show a step as it would be sent to the person of an enrollment, or to any contact of your choice (campaign_id and
-    contact_id, enrolled or not). The next step, or step_number; a_b_variant is for contacts. Changes nothing.
+    """Show a step as it would be sent in an enrollment, or to any contact (campaign_id and contact_id, enrolled or
+    not). The next step, or step_number; a_b_variant is for contacts. Changes nothing.
     """
     if (enrollment_id is None) != (campaign_id is not None and contact_id is not None):
         raise InvalidInput("Give enrollment_id, or campaign_id and contact_id.")
@@ -120,8 +119,8 @@ def preview_action(
 
 @actions.read("Explain what is due")
 def explain_due(call: Call, enrollment_id: UUID | None = None, campaign_id: UUID | None = None) -> ExplainAnswer:
-    """Say whether the next step of an enrollment, or any step of a campaign, can be handed out now; if not, what holds
-    it back and when that ends. Give one of the two. Changes nothing. Next: what the details of the holds name.
+    """Say whether the next step of an enrollment, or any of a campaign, can be handed out now; if not, what holds it
+    back and until when. Give one of the two. Changes nothing.
     """
     if (enrollment_id is None) == (campaign_id is None):
         raise InvalidInput("Give enrollment_id or campaign_id, and not both.")

@@ -16,7 +16,7 @@ Key = Annotated[Line, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 @cache.read("Get from the cache")
 def cache_get(call: Call, namespace: Namespace, key: Key) -> CacheGetAnswer:
-    """Get a value that was cached and has not expired; hit=false if there is none."""
+    """Get a cached value that has not expired; hit=false if there is none."""
     entry = call.cache.get(namespace, key, now=call.now)
     if entry is None:
         return CacheGetAnswer(hit=False, value=None)
@@ -31,7 +31,7 @@ def cache_set(
     value: JsonValue,
     ttl_seconds: Annotated[int, Field(ge=1, le=MAX_TTL_SECONDS)] = 3600,
 ) -> CacheSetAnswer:
-    """Cache a value (at most 1 MiB of JSON) for ttl_seconds. It may leave earlier when the cache is full."""
+    """Cache a value of up to 1 MiB for ttl_seconds; it leaves earlier when the cache is full."""
     return CacheSetAnswer(expires_at=call.cache.set(namespace, key, value, ttl_seconds=ttl_seconds, now=call.now))
 
 

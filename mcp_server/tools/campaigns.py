@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from db import services
 from db.domain.rules import DESCRIPTION_MAX, PAGE_DEFAULT
@@ -25,6 +25,14 @@ Description = Annotated[Line | None, Field(max_length=DESCRIPTION_MAX)]
 EmailSteps = Annotated[list[EmailStepIn], Field(max_length=500)]
 LinkedInSteps = Annotated[list[LinkedInStepIn], Field(max_length=500)]
 
+# Who changes them has read them, with get_template or get_campaign, so that their long shapes are told once.
+_as_in_template = WithJsonSchema({"type": "array", "description": "As in create_template"})
+ChangedEmailSteps = Annotated[EmailSteps, _as_in_template]
+ChangedLinkedInSteps = Annotated[LinkedInSteps, _as_in_template]
+ChangedSettings = Annotated[
+    CampaignSettings, WithJsonSchema({"type": "object", "description": "As in create_campaign; all of them"})
+]
+
 
 @campaigns.write("Create a template")
 def create_template(
@@ -37,13 +45,12 @@ def create_template(
     email_steps: EmailSteps | None = None,
     linkedin_steps: LinkedInSteps | None = None,
 ) -> TemplateAnswer:
-    """Create a template with all its steps, or nothing. It sends nothing by itself.
+    """Create a template with all its steps, or nothing. It sends nothing.
 
-    Steps are done in the order of step_number, from 1; each number belongs to one channel. Several emails with one
-    step_number and different a_b_variant are an A/B test. Texts are Liquid: {{ first_name }}, {{ attributes.city }} of
-    the contact, {{ campaign.offer }} of the campaign's settings.variables; a variable without a value stops the step
-    unless the text has a default for it, and warnings name those that nobody can have. Example:
-    email_steps=[{"step_number": 1, "subject": "Hello", "body": "Hi {{ first_name }}, ..."}]. Next: create_campaign.
+    Steps are done in the order of step_number, from 1; each number belongs to one channel. Emails with one step_number
+    and different a_b_variant are an A/B test, split evenly. Texts are Liquid: {{ first_name }}, {{ attributes.city }}
+    of the contact, {{ campaign.offer }} of the campaign's settings.variables. A variable without value or default stops
+    the step; warnings name those that nobody can have. Next: create_campaign.
     """
     template = services.templates.create(
         call.session,
@@ -76,7 +83,7 @@ def list_templates(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> TemplateList:
-    """List templates, newest first. detail=full adds the steps. Next: get_template or create_campaign."""
+    """List templates, newest first; full adds the steps. Next: get_template or create_campaign."""
     page = services.templates.list_(
         call.session, type=type, include_archived=include_archived, limit=limit, cursor=cursor
     )
@@ -91,14 +98,13 @@ def update_template(
     name: Name | None = None,
     description: Description = None,
     settings: JsonObject | None = None,
-    email_steps: EmailSteps | None = None,
-    linkedin_steps: LinkedInSteps | None = None,
+    email_steps: ChangedEmailSteps | None = None,
+    linkedin_steps: ChangedLinkedInSteps | None = None,
 ) -> TemplateAnswer:
-    """Change a template's fields, and add or replace steps by step_number (and a_b_variant).
+    """Change fields of a template, and add or replace steps by step_number (and a_b_variant); the rest stays.
 
-    What is left out stays as it is; a step is taken out of use with is_active=false. Running campaigns follow the
-    change; a new delay counts for whoever reaches the step from now on. Refused where a new step would come before one
-    that somebody has done.
+    is_active=false takes a step out of use. Running campaigns follow; a new delay counts for whoever reaches the step
+    from now on. Refused where a new step would come before one that somebody has done.
     """
     template = services.templates.update(
         call.session,
@@ -114,7 +120,7 @@ def update_template(
 
 @campaigns.write("Archive a template", idempotent=True)
 def archive_template(call: Call, template_id: UUID) -> TemplateAnswer:
-    """Take a template out of use. Its campaigns go on; no new campaign can be made of it. Nothing is deleted."""
+    """Take a template out of use. Its campaigns go on, new ones can't be made of it; nothing is deleted."""
     template = services.templates.archive(call.session, template_id=template_id)
     return TemplateAnswer(template=TemplateOut.model_validate(template))
 
@@ -129,7 +135,7 @@ def create_campaign(
 ) -> CampaignAnswer:
     """Create a draft campaign from a template. Nothing is sent until it is started.
 
-    provider_config is kept for whoever sends; put no secrets in it. Next: enroll_contacts, then start_campaign.
+    provider_config is for whoever sends; put no secrets in it. Next: enroll_contacts, then start_campaign.
     """
     campaign = services.campaigns.create(
         call.session,
@@ -167,12 +173,11 @@ def update_campaign(
     call: Call,
     campaign_id: UUID,
     name: Name | None = None,
-    settings: CampaignSettings | None = None,
+    settings: ChangedSettings | None = None,
     provider_config: JsonObject | None = None,
 ) -> CampaignAnswer:
-    """Change name, settings or provider_config of a campaign that has not ended. Each is replaced as a whole.
-
-    The state is changed by start_campaign, pause_campaign and complete_campaign.
+    """Replace name, settings or provider_config, each as a whole, of a campaign that has not ended. Its state is
+    changed by start_campaign, pause_campaign and complete_campaign.
     """
     fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
     return _answer(services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields))
@@ -180,10 +185,9 @@ def update_campaign(
 
 @campaigns.write("Start or resume a campaign")
 def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
-    """Start a draft, or resume a paused campaign: its enrollments become active and their steps fall due.
+    """Start a draft or resume a paused campaign: its enrollments become active and their steps fall due.
 
-    warnings name the variables of its texts that are not filled in. Next: claim_due_actions and complete_action in a
-    loop, and get_metrics to follow it.
+    warnings name variables of its texts without a value. Next: claim_due_actions, and get_metrics to follow it.
     """
     campaign = services.campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
     warnings = services.linting.of_campaign(call.session, campaign=campaign)
@@ -192,13 +196,13 @@ def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
 
 @campaigns.write("Pause a campaign")
 def pause_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
-    """Hand out no further step of an active campaign. Events are still recorded. Next: start_campaign resumes it."""
+    """Hand out no further step of a campaign; events are still recorded. start_campaign resumes it."""
     return _answer(services.campaigns.pause(call.session, campaign_id=campaign_id, now=call.now))
 
 
 @campaigns.write("Complete a campaign", destructive=True)
 def complete_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
-    """End a campaign for good, and every enrollment in it that has not ended. Can't be undone; pause_campaign can."""
+    """End a campaign for good, with every enrollment in it. Can't be undone; pause_campaign can."""
     return _answer(services.campaigns.complete(call.session, campaign_id=campaign_id, now=call.now))
 
 

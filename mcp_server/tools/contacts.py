@@ -56,11 +56,11 @@ def enroll_contacts(
     start_at: Moment | None = None,
     all_or_nothing: bool = False,
 ) -> EnrollAnswer:
-    """Enroll 1 to 10,000 people in a campaign; people who are not known yet become contacts.
+    """Enroll 1 to 10,000 people in a campaign; who is not known becomes a contact. Sends nothing.
 
-    Each row is answered: enrolled, already_enrolled, suppressed or invalid (with the reason); the others are taken
-    in all the same, unless all_or_nothing is set. start_at delays the first step. Enrolling sends nothing; in a draft
-    the first step falls due when the campaign starts. Next: start_campaign, or list_enrollments.
+    Each row is answered: enrolled, already_enrolled, suppressed or invalid (with the reason); the others are taken in
+    all the same, unless all_or_nothing. start_at delays the first step; a draft's steps fall due when it starts. Next:
+    start_campaign or list_enrollments.
     """
     people, rejected = sort_out(contacts)
     enrolled = services.enrollments.enroll(
@@ -113,7 +113,7 @@ def list_enrollments(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> EnrollmentList:
-    """List who is enrolled in a campaign and how far, newest first. Next: get_enrollment for one person's history."""
+    """List who is enrolled in a campaign and how far, newest first. Next: get_enrollment."""
     page = services.enrollments.list_(call.session, campaign_id=campaign_id, status=status, limit=limit, cursor=cursor)
     lines = [EnrollmentLine.of(one.enrollment, one.contact, detail) for one in page.rows]
     return EnrollmentList(enrollments=lines, next_cursor=page.next_cursor)
@@ -127,9 +127,8 @@ def get_enrollment(call: Call, enrollment_id: UUID) -> EnrollmentAnswer:
 
 @contacts.write("Change an enrollment")
 def update_enrollment(call: Call, enrollment_id: UUID, action: EnrollmentAction) -> EnrollmentAnswer:
-    """Change one enrollment: pause, resume, advance (skip the next step), unsubscribe, or complete.
-
-    unsubscribe also suppresses the person and stops all their other enrollments; it can't be undone.
+    """Change one enrollment. advance skips the next step. unsubscribe also suppresses the person and stops all their
+    enrollments; it can't be undone.
     """
     services.enrollments.update(call.session, enrollment_id=enrollment_id, action=action, now=call.now)
     return _answer(call, enrollment_id)
@@ -153,9 +152,8 @@ def find_contacts(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> ContactList:
-    """Find people by exact email, by company, or by a part of name, email, company or title; newest first.
-
-    With contact_id, that person; of who was erased it shows when, and nothing else does.
+    """Find people by exact email, by company, or by part of name, email, company or title; newest first. Of who was
+    erased, contact_id shows when, and nothing else.
     """
     page = services.contacts.find(
         call.session,
@@ -174,8 +172,7 @@ def upsert_contacts(
     call: Call, contacts: Annotated[list[Row[ContactIn]], Field(min_length=1, max_length=BATCH_MAX)]
 ) -> UpsertAnswer:
     """Create or change 1 to 10,000 people, found by email or linkedin_url. Fields left out stay; attributes merge.
-
-    Enrolls nobody: next is enroll_contacts with the contact_id.
+    Enrolls nobody. Next: enroll_contacts.
     """
     people, rejected = sort_out(contacts)
     fields = {index: person.to_fields() for index, person in people.items()}
@@ -200,16 +197,14 @@ def suppress(
     domain: Domain | None = None,
     linkedin_url: LinkedInUrl | None = None,
     reason: SuppressionReason = SuppressionReason.MANUAL,
-    source: Annotated[Line | None, Field(max_length=PROVIDER_ID_MAX, description="Who or what asked for it.")] = None,
-    expires_at: Annotated[Moment | None, Field(description="With reason manual: when it ends by itself.")] = None,
+    source: Annotated[Line | None, Field(max_length=PROVIDER_ID_MAX, description="Who asked for it")] = None,
+    expires_at: Moment | None = None,
 ) -> SuppressAnswer:
-    """Never write again to an email address, to a domain, or to a LinkedIn profile: give exactly one.
+    """Never write again to an email address, a domain or a LinkedIn profile: give exactly one.
 
-    A domain covers every address directly at it, in Unicode or punycode, and none at its subdomains. Running
-    enrollments of whom it belongs to are stopped in every campaign, and can't be enrolled again. With expires_at it
-    holds until that moment; what was stopped stays stopped. Suppressing again replaces reason, source and expiry of
-    one made by hand; an unsubscribe, a complaint or a bounce is never weakened, and never ends by itself.
-    To undo: unsuppress.
+    Running enrollments it concerns are stopped in every campaign, and can't be enrolled again. A domain covers the
+    addresses directly at it, not those at subdomains. expires_at ends a manual one; what was stopped stays stopped. An
+    unsubscribe, complaint or bounce is never weakened. Undo: unsuppress.
     """
     target = _target(email, domain, linkedin_url)
     if expires_at is not None and expires_at <= call.now:
@@ -234,15 +229,14 @@ def unsuppress(
     domain: Domain | None = None,
     linkedin_url: LinkedInUrl | None = None,
     has_new_consent: Annotated[
-        bool, Field(description="The person has asked to be written to again since, and you hold the evidence.")
+        bool, Field(description="They asked to be written to again since, and you hold the evidence")
     ] = False,
 ) -> UnsuppressAnswer:
-    """Lift the suppression of one email address, domain or LinkedIn profile: give exactly one, as it was suppressed.
+    """Lift the suppression of one email address, domain or LinkedIn profile: give exactly one, as suppressed.
 
-    One made by hand or by a bounce is lifted freely. Whoever unsubscribed or complained is written to again only by
-    their own later wish: that needs has_new_consent=true. Who was erased stays suppressed for ever. Enrollments that
-    were stopped stay stopped: next, enroll_contacts in another campaign. still_suppressed_by tells what else holds the
-    person, such as their domain or their LinkedIn profile; each is lifted by a call of its own.
+    Manual ones and bounces are lifted freely; an unsubscribe or complaint only by the person's own later wish
+    (has_new_consent); an erased person never. Stopped enrollments stay stopped: enroll_contacts in another campaign.
+    still_suppressed_by tells what else holds the person.
     """
     target = _target(email, domain, linkedin_url)
     row = services.suppressions.unsuppress(call.session, target=target, has_new_consent=has_new_consent)
@@ -268,10 +262,8 @@ def list_suppressions(
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> SuppressionList:
-    """List the addresses that are not written to, newest first, or those that contain `search`.
-
-    state=active leaves out those whose expires_at has passed, state=expired shows only them. People who were erased
-    are listed without an address (is_erased).
+    """List the addresses that are not written to, newest first, or those that contain search. active leaves out the
+    expired. Erased people are listed without address.
     """
     page = services.suppressions.list_(
         call.session, reason=reason, search=search, state=state, limit=limit, cursor=cursor, now=call.now
@@ -287,13 +279,11 @@ def erase_contact(
     email: Email | None = None,
     linkedin_url: LinkedInUrl | None = None,
 ) -> EraseAnswer:
-    """Delete all personal data of one person, for good: give exactly one of contact_id, email and linkedin_url.
+    """Delete all personal data of one person, for good: give exactly one argument. It can't be undone.
 
-    It goes from contacts, suppressions, events, kept answers, jobs and the cache. Running enrollments are stopped.
-    Counts stay, and a hash keeps both addresses suppressed for ever, whoever enrolls them again. It can't be undone.
-    Erasing again is answered, and removes what has come in since, or what an interrupted call left; an
-    idempotency_key is not needed for that, and is not kept. Text that names the person without an address or id, as a
-    job's error may, is not found; nor is what others keep, such as backups and your email provider.
+    It goes from contacts, suppressions, events, kept answers, jobs and the cache; running enrollments are stopped.
+    Counts stay, and a hash keeps the addresses suppressed for ever. Erasing again is safe, and removes what came since.
+    Not found is text that names the person without address or id, and what others keep, as backups.
     """
     if sum(one is not None for one in (contact_id, email, linkedin_url)) != 1:
         raise InvalidInput("Give exactly one of contact_id, email and linkedin_url.")

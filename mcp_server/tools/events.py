@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
 @events.write("Record an event", is_shared=True)
 def record_event(call: Call, event: EventIn) -> RecordAnswer:
-    """Record one thing that happened, with all that it implies: counters, the enrollment's state, suppressions.
+    """Record one event and what it implies: counters, the enrollment's state, suppressions.
 
-    An event with a provider_event_id counts once, however often it is sent. A reply completes the enrollment; an
-    unsubscribe, a complaint or a hard bounce also suppresses the person. An event of an unknown enrollment is kept
-    (orphaned) and counted as soon as it fits. For many events call record_events. Next: get_metrics.
+    A reply completes the enrollment; an unsubscribe, complaint or hard bounce also suppresses the person. One of an
+    unknown enrollment is kept as orphaned and counted once it fits. For many: record_events. Next: get_metrics.
     """
     given = event.to_event(call.now)
 
@@ -56,9 +55,8 @@ def record_event(call: Call, event: EventIn) -> RecordAnswer:
 def record_events(
     call: Call, events: Annotated[list[Row[EventIn]], Field(min_length=1, max_length=BATCH_MAX)]
 ) -> RecordAnswer:
-    """Record 1 to 10,000 events in one transaction, as record_event does. Any order will do.
-
-    Each row is answered: recorded, duplicate, orphaned or invalid (with the reason); an invalid one fails alone.
+    """Record 1 to 10,000 events in one transaction, in any order, as record_event does. Each row is answered: recorded,
+    duplicate, orphaned or invalid (with the reason, and alone).
     """
     fitting, rejected = sort_out(events)
     given = [event.to_event(call.now) for event in fitting.values()]
@@ -81,7 +79,7 @@ def list_events(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> EventList:
-    """List the events of a campaign, latest first; detail=full adds their metadata. To count, call get_metrics."""
+    """List the events of a campaign, latest first; full adds metadata. To count, call get_metrics."""
     check_range(since, until)
     page = services.events.list_(
         call.session,
@@ -107,9 +105,9 @@ def list_orphaned_events(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> OrphanList:
-    """List events that fit no enrollment, latest first, each with the reason; no metrics count them. Those that wait
-    are matched by themselves as soon as their person is enrolled or their message id is reported. since and until are
-    of their arrival; detail=full adds their metadata. Next: enroll_contacts, complete_action, or replay_events.
+    """List events that fit no enrollment, latest first, with the reason; no metrics count them. Waiting ones are
+    matched by themselves once their person is enrolled or their message id reported. since and until are of their
+    arrival. Next: enroll_contacts, complete_action or replay_events.
     """
     check_range(since, until)
     page = services.orphans.list_(
@@ -129,9 +127,9 @@ def list_webhook_deliveries(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> DeliveryList:
-    """List the requests of providers, latest first, with what became of their events. failed ones say why; held ones
-    ask an operator to confirm a subscription, at the address that detail=full shows: open it only if you have just
-    subscribed this server yourself. detail=full also adds the raw body. Next: replay_events.
+    """List requests of providers, latest first, with what became of their events; full adds the raw body. failed ones
+    say why; held ones ask an operator to confirm a subscription, at an address that full shows: open it only if you
+    have just subscribed this server. Next: replay_events.
     """
     check_range(since, until)
     page = services.webhooks.list_(
@@ -147,11 +145,10 @@ def replay_events(
     since: Moment | None = None,
     until: Moment | None = None,
     delivery_ids: DeliveryIds = None,
-    after: Annotated[UUID | None, Field(description="next_after of the call before.")] = None,
+    after: Annotated[UUID | None, Field(description="next_after")] = None,
 ) -> ReplayAnswer:
-    """Read stored requests of providers again, by the rules of this version, and record what they say. Nothing counts
-    twice: what was recorded before is a duplicate. Without arguments all are read, oldest first, up to 5,000 a call;
-    next_after says that there are more. Requests without a stored body are left out. Next: list_orphaned_events.
+    """Read stored requests of providers again, by today's rules, and record what they say; nothing counts twice.
+    Without arguments all, oldest first, up to 5,000 a call; next_after says there are more. Next: list_orphaned_events.
     """
     check_range(since, until)
     return replay(call.app, provider=provider, since=since, until=until, ids=delivery_ids, after=after)

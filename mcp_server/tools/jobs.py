@@ -42,10 +42,9 @@ def create_job(
     max_attempts: MaxAttempts = 5,
     dedupe_key: DedupeKey = None,
 ) -> CreateJobAnswer:
-    """Put a job into the queue, now or for run_at. parameters are at most 1 MiB of JSON. Whoever claims it does it.
+    """Put a job into the queue, now or for run_at; whoever claims it does it. parameters: up to 1 MiB.
 
-    With a dedupe_key, a pending or processing job of the same key is the answer instead (existing=true). Next:
-    claim_job, or get_job to follow it.
+    With a dedupe_key, a live job of that key is the answer instead (existing=true). Next: claim_job, or get_job.
     """
     job = call.jobs.create(
         type=type,
@@ -61,7 +60,7 @@ def create_job(
 
 @jobs.read("Get a job")
 def get_job(call: Call, job_id: JobId) -> JobAnswer:
-    """Show a job: its state, parameters, progress, result, and the attempts that did not complete it."""
+    """Show a job: state, parameters, progress, result, and the attempts that did not complete it."""
     return _detail(call, job_id)
 
 
@@ -74,7 +73,7 @@ def list_jobs(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> JobList:
-    """List jobs, newest first. detail=full adds parameters, result and history. For counts call get_job_stats."""
+    """List jobs, newest first; full adds parameters, result and history. For counts: get_job_stats."""
     is_full = detail == "full"
     page = call.jobs.list(status=status, type=type, limit=limit, cursor=cursor, full=is_full, now=call.now)
     shape = JobOut if is_full else JobLine
@@ -88,10 +87,10 @@ def claim_job(
     types: Annotated[list[JobType] | None, Field(min_length=1, max_length=len(JobType))] = None,
     lease_seconds: LeaseSeconds = 60,
 ) -> ClaimAnswer:
-    """Take the job whose turn it is: high before normal before low, then the one due longest; null when none is due.
+    """Take the next job: by priority, then the one due longest; null when none is due.
 
-    It is yours until lease_until; call heartbeat_job before that to keep it, and then complete_job or fail_job with
-    the lease_token. A lease that runs out puts the job back.
+    Until lease_until it is yours: heartbeat_job keeps it, complete_job or fail_job end it, with the lease_token. A
+    lease that runs out puts it back.
     """
     job = call.jobs.claim(types=types, worker_id=worker_id, lease_seconds=lease_seconds, now=call.now)
     return ClaimAnswer(job=None if job is None else ClaimedJobOut.model_validate(job))
@@ -99,9 +98,8 @@ def claim_job(
 
 @jobs.write("Keep a job", is_audited=False, idempotent=True)
 def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: JsonValue = None) -> HeartbeatAnswer:
-    """Begin the lease of your job anew, and note its progress (at most 16 KiB of JSON).
-
-    cancel_requested=true asks you to stop and call fail_job. A lost lease is refused: the job is somebody else's now.
+    """Begin the lease of your job anew, and note its progress. cancel_requested=true: stop and call fail_job. A lost
+    lease is refused: the job is somebody else's.
     """
     beat = call.jobs.heartbeat(job_id, lease_token, progress=progress, now=call.now)
     return HeartbeatAnswer.model_validate(beat)
@@ -109,16 +107,15 @@ def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: 
 
 @jobs.write("Complete a job", is_audited=False)
 def complete_job(call: Call, job_id: JobId, lease_token: LeaseToken, result: JsonValue = None) -> JobAnswer:
-    """Report your job done; result is at most 1 MiB of JSON. A lost lease is refused and changes nothing."""
+    """Report your job done, with a result of up to 1 MiB. A lost lease is refused and changes nothing."""
     call.jobs.complete(job_id, lease_token, result=result, now=call.now)
     return _detail(call, job_id)
 
 
 @jobs.write("Fail a job", is_audited=False)
 def fail_job(call: Call, job_id: JobId, lease_token: LeaseToken, error: ErrorText, retry: bool = True) -> JobAnswer:
-    """Report that your job did not work out: it comes back after a pause, up to its max_attempts; then it is failed.
-
-    retry=false fails it at once, for an error that no repetition will cure.
+    """Report that your job did not work out: it comes back after a pause, up to max_attempts, then it is failed; with
+    retry=false at once.
     """
     call.jobs.fail(job_id, lease_token, error, retry=retry, now=call.now)
     return _detail(call, job_id)
@@ -126,21 +123,21 @@ def fail_job(call: Call, job_id: JobId, lease_token: LeaseToken, error: ErrorTex
 
 @jobs.write("Cancel a job", destructive=True, idempotent=True)
 def cancel_job(call: Call, job_id: JobId) -> JobAnswer:
-    """Cancel a pending job at once. The holder of a processing one is told at its next heartbeat."""
+    """Cancel a pending job at once; the holder of a processing one is told at its next heartbeat."""
     call.jobs.cancel(job_id, now=call.now)
     return _detail(call, job_id)
 
 
 @jobs.write("Retry a failed job")
 def retry_job(call: Call, job_id: JobId) -> JobAnswer:
-    """Put a failed job back into the queue with all its attempts before it. Its history is kept."""
+    """Put a failed job back into the queue with all its attempts; its history is kept."""
     call.jobs.retry(job_id, now=call.now)
     return _detail(call, job_id)
 
 
 @jobs.read("Count jobs")
 def get_job_stats(call: Call) -> JobStatsAnswer:
-    """Count the jobs by status and type, how many are ready or scheduled, and since when the oldest waits."""
+    """Count jobs by status and type, the ready and the scheduled, and since when the oldest waits."""
     return JobStatsAnswer(stats=JobStatsOut.model_validate(call.jobs.stats(now=call.now)))
 
 

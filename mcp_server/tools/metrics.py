@@ -13,19 +13,18 @@ from mcp_server.schemas.metrics import MetricsAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import metrics
 
-Day = Annotated[date | Moment | None, Field(description="A day such as 2026-11-02, or a moment (its day in UTC).")]
+Day = Annotated[date | Moment | None, Field(description="Such as 2026-11-02")]
 
 
 @metrics.read("Get the metrics of a campaign")
 def get_metrics(
     call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: Day = None, until: Day = None
 ) -> MetricsAnswer:
-    """Count what came of a campaign's steps: sent, delivered, opened, clicked, replied, bounced, and the rates.
+    """Count what came of a campaign's steps, and the rates (shares from 0 to 1, null without a denominator).
 
-    Counts are unique per person and step, and belong to the day on which the step was sent; since and until (both
-    included, UTC) choose those days. group_by splits them by step, variant, channel or day. Rates are shares from 0
-    to 1, and null while nothing is there to divide by. By variant, each rate has its 95 % interval, and two variants
-    are compared: a leader is named where the difference is more than chance.
+    Counts are unique per person and step, and belong to the day (UTC) on which the step was sent: since and until, both
+    included, choose those days. variant adds each rate's 95 % interval, and compares two variants: a leader is named
+    where the difference is more than chance.
     """
     first, last = _day(since), _day(until)
     check_range(first, last)

@@ -16,9 +16,8 @@ from mcp_server.toolsets import ops
 
 @ops.read("Get the server's health", keeps_nothing=True)
 def get_health(call: Call) -> HealthAnswer:
-    """Show how the server is: database, connections, calls, events, the job queue, and what waits for a person.
-
-    The facts are those of /metrics; counts began with this process. It answers while the database is down, too.
+    """Show how the server is: database, connections, calls, events, jobs, and what waits for a person. Counts began
+    with this process. Answers while the database is down, too.
     """
     return HealthAnswer.of(health.facts(call.app))
 
@@ -31,15 +30,13 @@ def list_audit(
     tool: Annotated[Line | None, Field(min_length=1, max_length=TOOL_NAME_MAX)] = None,
     actor: Annotated[
         Line | None,
-        Field(min_length=1, max_length=TOKEN_NAME_MAX, description="A token's name, default, stdio, local or worker."),
+        Field(min_length=1, max_length=TOKEN_NAME_MAX, description="Token's name, default, stdio, local or worker"),
     ] = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> AuditList:
-    """List who wrote what, latest first: done or refused, with the ids concerned and a keyed hash of the arguments.
-
-    What the worker imports stands under import. Reading is not kept, nor is work on the queue and the cache: a job has
-    a history of its own (get_job).
+    """List who wrote what, latest first: done or refused, with the ids concerned. Reads are not kept, nor is work on
+    the queue and the cache (see get_job); imports stand under import.
     """
     check_range(since, until)
     page = services.audit.list_(
@@ -50,10 +47,8 @@ def list_audit(
 
 @ops.write("Run maintenance", idempotent=True, keeps_nothing=True)
 def run_maintenance(call: Call) -> MaintenanceAnswer:
-    """Match events that waited for their enrollment, give up on old ones, and forget old answers and finished jobs.
-
-    The server does this by itself once an hour; call it to have it done now. warning names what is unusual. Next:
-    list_orphaned_events.
+    """Match events that waited, give up on old ones, forget old answers and finished jobs: now, instead of within the
+    hour. warning names what is unusual. Next: list_orphaned_events.
     """
     answer = MaintenanceAnswer.model_validate(maintain(call.app))
     call.app.run("audit", lambda session: call.note(session, answer.model_dump(mode="json")))

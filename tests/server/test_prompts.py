@@ -114,7 +114,9 @@ async def test_every_word_that_a_prompt_quotes_is_one_of_the_tools(
 ) -> None:
     known = {"null"}
     for tool in (await client.list_tools()).tools:
-        known |= {*words(tool.input_schema), *words(tool.output_schema)}
+        known |= set(words(tool.input_schema))
+    for tool in (tool for toolset in TOOLSETS for tool in toolset.tools):
+        known |= set(words(tool.answer.model_json_schema()))
     quoted = re.findall(r"`(\w+)`", await prompt(client, name, **given))
     assert quoted
     assert set(quoted) <= known

@@ -303,6 +303,10 @@ async def test_read_only_offers_no_write_and_choosing_toolsets_leaves_others_out
     async with Client(build_server(make_app(toolsets="metrics, events"))) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert names == EVENTS | {"get_metrics"}
+    async with Client(build_server(make_app(toolsets="outreach, cache"))) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert names >= CAMPAIGNS | CONTACTS | EVENTS | {"get_metrics", "claim_due_actions", "cache_get"}
+        assert not names & {"create_job", "get_health"}
     with pytest.raises(ValueError, match="No toolset fax"):
         build_server(make_app(toolsets="fax"))
 

@@ -149,9 +149,10 @@ async def test_over_stdio_an_unreachable_database_is_a_tool_error_and_then_a_fai
             assert "DATABASE_URL" in text
             assert "a-secret-password" not in text
         assert process.stdin is not None
-        await process.stdin.aclose()
         assert process.stderr is not None
-        said = b"".join([chunk async for chunk in process.stderr]).decode()
+        first = await process.stderr.receive()  # else it might end before its tries do
+        await process.stdin.aclose()
+        said = (first + b"".join([chunk async for chunk in process.stderr])).decode()
         assert await process.wait() == 1
         assert said.count("\n") == 1
         assert "does not answer" in said
