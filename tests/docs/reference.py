@@ -9,6 +9,7 @@ from tests.docs.regions import PAGES, regions, written_anew
 
 WRITERS: Mapping[str, Callable[[], str]] = {
     "toolsets": tools.overview,
+    "presets": tools.presets,
     "tools": tools.reference,
     "prompts": tables.prompts,
     "resources": tables.resources,

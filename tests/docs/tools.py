@@ -8,7 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, create_model
 
 from mcp_server.toolset import IdempotencyKey, Tool, Toolset
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.toolsets import PRESETS, TOOLSETS
 from tests.docs.examples import EXAMPLES
 from tests.docs.meanings import ARGUMENTS, RESULTS
 from tests.docs.regions import table
@@ -41,8 +41,7 @@ def taken(tool: Tool) -> Schema:
 
 def answered(tool: Tool) -> Schema:
     """The JSON schema of the answer."""
-    answer: type[BaseModel] = inspect.signature(tool.function).return_annotation
-    return answer.model_json_schema(mode="serialization")
+    return tool.answer.model_json_schema(mode="serialization")
 
 
 def reference() -> str:
@@ -54,6 +53,12 @@ def overview() -> str:
     """The toolsets with their tools, as a table."""
     rows = ([f"[`{each.name}`](tools.md#{each.name})", each.summary, _links(each)] for each in TOOLSETS)
     return table(("toolset", "what it is for", "tools"), rows)
+
+
+def presets() -> str:
+    """The names that stand for several toolsets."""
+    rows = ((f"`{name}`", ", ".join(each.name for each in chosen)) for name, chosen in PRESETS.items())
+    return table(("preset", "toolsets"), rows)
 
 
 def shapes_of(schemas: Iterator[Schema]) -> dict[str, Schema]:
@@ -71,10 +76,10 @@ def inputs() -> dict[str, Schema]:
 
 
 def meaning_of(owner: str, name: str, schema: Schema, meanings: Mapping[str, str]) -> str:
-    """What the model says of a field; else what is said of this field of the tool or shape `owner`, or of all of that
-    name."""
+    """What is said of this field of the tool or shape `owner`; else what the model says; else what all of that name
+    mean."""
     said = schema.get("description") or _inner(schema).get("description")
-    return said or meanings.get(f"{owner}.{name}") or meanings.get(name, "")
+    return meanings.get(f"{owner}.{name}") or said or meanings.get(name, "")
 
 
 def _links(toolset: Toolset) -> str:
