@@ -122,7 +122,12 @@ def prometheus() -> str:
         refused_requests=pairs,
     )
     rows = (
-        (f"`{each.name}{'_total' if each.type == 'counter' else ''}`", each.type, _labels(each.samples), each.documentation)
+        (
+            f"`{each.name}{'_total' if each.type == 'counter' else ''}`",
+            each.type,
+            _labels(each.samples),
+            each.documentation,
+        )
         for each in families(facts)
     )
     return table(("metric", "type", "labels", "meaning"), rows)

@@ -229,4 +229,3 @@ def _json(value: object, indent: str = "") -> str:
 
 def _choices(values: list[Any]) -> str:
     return ", ".join(f"`{value}`" for value in values)
-
