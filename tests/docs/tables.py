@@ -133,6 +133,9 @@ def prometheus() -> str:
     return table(("metric", "type", "labels", "meaning"), rows)
 
 
+_SUFFIX = {"counter": "_total"}
+
+
 class _Sample(Protocol):
     labels: Mapping[str, str]
 
