@@ -57,6 +57,12 @@ def fill(opened: Database, count: int, prefix: str) -> UUID:
     return campaign_id
 
 
+def tidy(opened: Database) -> None:
+    """What the server does by itself within a minute of work."""
+    with opened.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+
+
 def claim(opened: Database, campaign_id: UUID, limit: int) -> list[DueAction]:
     return opened.run(
         "claim",
@@ -102,9 +108,9 @@ def main() -> None:
     print(machine())
     with database() as opened:
         small, large = fill(opened, 10_000, "s"), fill(opened, 1_000_000, "l")
-        with opened.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(_QUEUE)
-            connection.execute(text("VACUUM ANALYZE"))
+        with opened.transaction("queue") as session:
+            session.connection().exec_driver_sql(_QUEUE)
+        tidy(opened)
 
         def milliseconds(campaign_id: UUID) -> Callable[[], float]:
             def measure() -> float:
@@ -119,6 +125,10 @@ def main() -> None:
         report("Claims", figures, against=names[1], unit="ms")
         growth = ratio(figures, *names)
         verdict(" / ".join(names), growth, "at most 1.5", met=growth <= 1.5)
+        # What the statistics say of empty tables lasts, in the plans of prepared statements, until they are taken anew.
+        work_off(opened, large)
+        take(opened)
+        tidy(opened)
         figures = alternate(
             {
                 "claim + complete": lambda: rate(DONE, lambda: work_off(opened, large)),

@@ -33,6 +33,7 @@ def echo(text: str) -> str:
     return text
 config = uvicorn.Config(server.streamable_http_app(json_response=True), host="127.0.0.1", port=0, log_config=None)
 listener = config.bind_socket()
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
 listener.listen(config.backlog)
 print(f"listening on http://127.0.0.1:{listener.getsockname()[1]} ", file=sys.stderr, flush=True)
 uvicorn.Server(config).run(sockets=[listener])

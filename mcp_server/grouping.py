@@ -4,8 +4,12 @@ Whoever comes when nothing is under way starts at once, so an idle server adds n
 after the commit that holds it. A transaction a caller is bound by the disk; this is what lifts that.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -13,22 +17,28 @@ Answer = TypeVar("Answer")
 
 
 class _Ticket(Generic[Item, Answer]):
-    """One caller's item. Its event is set when there is an outcome, or when the caller is to lead the next group."""
+    """One caller's item, and what the caller waits for: on its event loop, or on its own thread."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, loop: asyncio.AbstractEventLoop | None) -> None:
         self.item = item
-        self.woken = threading.Event()
+        self.loop = loop
+        self.future: asyncio.Future[Answer] | Future[Answer] = loop.create_future() if loop else Future()
         self.answers: list[Answer] = []
         self.error: BaseException | None = None
 
-    @property
-    def is_settled(self) -> bool:
-        return bool(self.answers) or self.error is not None
+    def hand_over(self) -> None:
+        """Wake the caller, unless it has gone. On its event loop, if it has one."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.answers[0])
 
 
 class Grouping(Generic[Item, Answer]):
     """`perform` takes the items of a group, in the order in which they came, and returns an answer for each; it does
-    all of them or, when it raises, none.
+    all of them or, when it raises, none. It runs on one thread of the grouping's own.
 
     retry_alone: errors that one item can bring on all. The items of such a group are then performed one by one, so that
     the bad one fails alone.
@@ -46,7 +56,8 @@ class Grouping(Generic[Item, Answer]):
         self._retry_alone = retry_alone
         self._lock = threading.Lock()
         self._waiting: list[_Ticket[Item, Answer]] = []
-        self._is_led = False
+        self._is_under_way = False
+        self._thread = ThreadPoolExecutor(1, "grouping")
 
     @property
     def waiting(self) -> int:
@@ -55,34 +66,37 @@ class Grouping(Generic[Item, Answer]):
 
     def submit(self, item: Item) -> Answer:
         """The answer for `item`, once it is kept; or the error of its group. Blocks; for any number of threads."""
-        ticket = _Ticket[Item, Answer](item)
+        ticket = _Ticket[Item, Answer](item, None)
+        self._enter(ticket)
+        assert isinstance(ticket.future, Future)
+        return ticket.future.result()
+
+    async def ask(self, item: Item) -> Answer:
+        """`submit` for callers on an event loop. Who is cancelled gets no answer; the item may be kept all the same."""
+        ticket = _Ticket[Item, Answer](item, asyncio.get_running_loop())
+        self._enter(ticket)
+        assert isinstance(ticket.future, asyncio.Future)
+        return await ticket.future
+
+    def _enter(self, ticket: _Ticket[Item, Answer]) -> None:
         with self._lock:
             self._waiting.append(ticket)
-            leads = not self._is_led
-            self._is_led = True
-        if not leads:
-            ticket.woken.wait()
-        if not ticket.is_settled:
-            self._lead()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.answers[0]
+            is_first = not self._is_under_way
+            self._is_under_way = True
+        if is_first:
+            self._thread.submit(self._work)
 
-    def _lead(self) -> None:
-        """Perform what waits, which holds the leader's own item, and hand the lead to the first of those who came
-        meanwhile: nobody works for others for longer than for itself."""
+    def _work(self) -> None:
+        """Perform what waits, and what comes meanwhile, until nothing does."""
+        while group := self._next():
+            self._settle(group)
+            _hand_over(group)
+
+    def _next(self) -> Sequence[_Ticket[Item, Answer]]:
         with self._lock:
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        try:
-            self._settle(group)
-        finally:
-            with self._lock:
-                self._is_led = bool(self._waiting)
-                heir = self._waiting[0] if self._waiting else None
-            for ticket in group:
-                ticket.woken.set()
-            if heir is not None:
-                heir.woken.set()
+            self._is_under_way = bool(group)
+        return group
 
     def _settle(self, group: Sequence[_Ticket[Item, Answer]]) -> None:
         try:
@@ -95,3 +109,18 @@ class Grouping(Generic[Item, Answer]):
                 return
             for ticket in group:
                 ticket.error = error
+
+
+def _hand_over(group: Sequence[_Ticket[Item, Answer]]) -> None:
+    """Wake the callers of a group; those of one event loop together, since to wake it costs more than all else."""
+
+    def wake(tickets: Sequence[_Ticket[Item, Answer]]) -> None:
+        for ticket in tickets:
+            ticket.hand_over()
+
+    for loop, tickets in groupby(group, key=lambda ticket: ticket.loop):
+        if loop is None:
+            wake(list(tickets))
+        else:
+            with suppress(RuntimeError):  # it is closed, so nobody waits there any more
+                loop.call_soon_threadsafe(wake, list(tickets))

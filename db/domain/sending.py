@@ -107,6 +107,11 @@ class Sending:
     def is_limited(self) -> bool:
         return self.limits.are_set or self.ramp_up is not None
 
+    @property
+    def may_be_limited(self) -> bool:
+        """By limits of its own, or by those of an account that it sends from."""
+        return self.is_limited or bool(self.senders)
+
 
 ANYTIME = Sending()
 

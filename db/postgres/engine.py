@@ -50,6 +50,8 @@ def _connect_args(config: DatabaseConfig, url: URL, watch: monitor.Watch) -> dic
     return {
         "connect_timeout": config.connect_timeout,
         "application_name": "sales-automation-mcp",
+        # A database without an encoding would answer in bytes, which the driver does not expect.
+        "client_encoding": "utf8",
         "cursor_factory": monitor.watched_cursor(config.slow_query, watch),
         **{name: value for name, value in ssl.items() if value},
         # What the URL asks for stays, and comes after ours where it says something else.

@@ -25,10 +25,11 @@ _FINAL = {
 
 
 def wait_until_ready(engine: Engine, *, attempts: int) -> None:
-    """Return when the server answers and is PostgreSQL 15 or later; StoreUnavailable with the reason otherwise."""
+    """Return when the server answers, is PostgreSQL 15 or later, and its database can hold every text;
+    StoreUnavailable with the reason otherwise."""
     for attempt in range(1, attempts + 1):
         try:
-            version = _server_version(engine)
+            version, encoding = _server_version(engine)
             break
         except DBAPIError as error:
             reason = _reason(error)
@@ -49,12 +50,18 @@ def wait_until_ready(engine: Engine, *, attempts: int) -> None:
         raise StoreUnavailable(
             f"PostgreSQL at {_address(engine)} is version {version}; this server needs {MINIMUM_VERSION} or later."
         )
+    if encoding != "UTF8":
+        raise StoreUnavailable(
+            f"The database at {_address(engine)} is encoded as {encoding}, which can't hold every name; this server "
+            "needs UTF8. Make one with `createdb --template=template0 --encoding=UTF8`, and correct DATABASE_URL."
+        )
 
 
-def _server_version(engine: Engine) -> int:
+def _server_version(engine: Engine) -> tuple[int, str | None]:
+    """The major version, and the encoding of the database."""
     with engine.connect() as connection:
         driver = cast("Connection[Any]", connection.connection.driver_connection)
-        return driver.info.server_version // 10_000
+        return driver.info.server_version // 10_000, driver.info.parameter_status("server_encoding")
 
 
 def _address(engine: Engine) -> str:

@@ -1,15 +1,17 @@
 """Claimed steps are reported done, and any step can be looked at before. db.services.claims hands them out."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
-from db.domain.funnel import Enrollment
-from db.domain.scheduling import Step, next_step, step_for
+from db.domain.funnel import Action, Enrollment
+from db.domain.scheduling import Plan, Step, next_step, step_for
 from db.domain.states import (
     ActionOutcome,
     ActionStatus,
@@ -19,9 +21,17 @@ from db.domain.states import (
     LinkedInStepType,
     move_enrollment,
 )
-from db.models import CampaignAction, CampaignEnrollment, CampaignInstance, Contact, LinkedInSequence
-from db.services import campaigns, enrollment_state, events, pacing, plans
+from db.models import CampaignEnrollment, Contact
+from db.postgres.results import named
+from db.services import action_state, campaigns, enrollment_state, events, pacing, plans
 from db.services.step_texts import Text, Texts
+
+
+class Completed(NamedTuple):
+    """An action and its enrollment as they are now, each by the names of its columns (and `campaign_id`)."""
+
+    action: dict[str, Any]
+    enrollment: dict[str, Any]
 
 
 def complete(
@@ -34,118 +44,176 @@ def complete(
     provider_message_id: str | None,
     error: str | None,
     now: datetime,
-) -> tuple[CampaignAction, CampaignEnrollment]:
+) -> Completed:
     """Report a claimed step: sent advances the enrollment, skipped passes the step, failed pauses the enrollment.
 
     The same report twice is answered, not repeated. LeaseLost when somebody else has claimed the step since.
     """
-    action, row = _lock(session, action_id)
-    if action.lease_token != lease_token:
+    held = _hold(session, action_id)
+    if held.lease_token != lease_token:
         raise LeaseLost("lease_token is not the current one: the step was claimed again. Call claim_due_actions.")
-    if action.status == outcome.value:
-        return action, row
-    if action.status != ActionStatus.CLAIMED:
-        raise Refused(f"This action was reported as {action.status} before. Nothing was changed.")
-    enrollment = enrollment_state.of_model(row)
+    if held.status == outcome.value:
+        return _completed(held)
+    if held.status != ActionStatus.CLAIMED:
+        raise Refused(f"This action was reported as {held.status} before. Nothing was changed.")
+    before = enrollment_state.snapshot([held.enrollment])
     if outcome is ActionOutcome.SENT:
-        sent = _event(action, _sent_event_type(session, action), provider, provider_message_id, now)
-        events.record_own(session, event=sent, enrollment=enrollment)
+        _record(session, held, _sent_event_type(held), provider, provider_message_id, now)
+    elif outcome is ActionOutcome.SKIPPED:
+        _skip(session, held, error, now)
     else:
-        if outcome is ActionOutcome.SKIPPED:
-            _skip(session, enrollment, action, error, now)
-        else:
-            _fail(session, enrollment, action, provider, error, now)
-        _give_back(session, action)
-    session.flush()  # the rows are read back below
-    return _read(session, action_id)
+        _fail(session, held, provider, error, now)
+    held.status = outcome.value
+    if enrollment_state.changes(before, [held.enrollment]).rows:
+        held.updated_at = held.began_at
+    return _completed(held)
 
 
-# The enrollment first, as whoever records events locks them; and both, so that both are read as the last holder left
-# them.
-_BOTH = (
-    select(CampaignAction, CampaignEnrollment)
-    .select_from(CampaignEnrollment)
-    .join(
-        CampaignAction,
-        (CampaignAction.instance_id == CampaignEnrollment.instance_id)
-        & (CampaignAction.enrollment_id == CampaignEnrollment.id),
-    )
-    .where(CampaignAction.id == bindparam("id"))
-    .execution_options(populate_existing=True)
-)
-_LOCK_BOTH = _BOTH.with_for_update(key_share=True)
+@dataclass(slots=True)
+class _Held:
+    """A claimed step and its enrollment, both locked, with the plan that says what comes next."""
+
+    id: UUID
+    status: str
+    lease_token: UUID | None
+    error: str | None
+    sender: str | None
+    reserved_on: date | None
+    linkedin_type: str | None
+    created_at: datetime
+    updated_at: datetime
+    """Both of the enrollment."""
+    began_at: datetime
+    """The transaction: the `updated_at` of what it writes."""
+    enrollment: Enrollment
+    action: Action
+    plan: Plan
 
 
-def _lock(session: Session, action_id: UUID) -> tuple[CampaignAction, CampaignEnrollment]:
-    found = session.execute(_LOCK_BOTH, {"id": action_id}).one_or_none()
+# All that a report needs, in one statement. The enrollment is locked first, as whoever records events locks it; and
+# both are, so that both are read as the last holder left them.
+_OWN_NAMES = named(
+    "action_id", "status", "lease_token", "error", "sender", "reserved_on", "linkedin_type", "created_at", "updated_at",
+    "began_at", "zone",
+)  # fmt: skip
+_HOLD = text(f"""
+    SELECT a.id, a.status, a.lease_token, a.error, a.sender, a.reserved_on,
+           CASE WHEN a.channel = 'linkedin' THEN (
+               SELECT type FROM linkedin_sequences WHERE template_id = i.template_id AND step_number = a.step_number
+           ) END,
+           e.created_at, e.updated_at, now(), c.timezone,
+           {plans.COLUMNS}, {enrollment_state.COLUMNS}, {action_state.COLUMNS}
+    FROM campaign_actions a
+    JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
+    JOIN campaign_instances i ON i.id = a.instance_id
+    JOIN contacts c ON c.id = e.contact_id
+    WHERE a.id = :id FOR NO KEY UPDATE OF e, a
+""").columns(*_OWN_NAMES, *plans.NAMES, *enrollment_state.NAMES, *action_state.NAMES)
+_OWN, _PLAN, _ENROLLMENT = len(_OWN_NAMES), len(plans.NAMES), len(enrollment_state.NAMES)
+
+
+def _hold(session: Session, action_id: UUID) -> _Held:
+    found = session.execute(_HOLD, {"id": action_id}).one_or_none()
     if found is None:
         raise NotFound("action", action_id, hint="claim_due_actions hands actions out.")
-    return found[0], found[1]
+    *own, zone = found[:_OWN]
+    plan, rest = found[_OWN : _OWN + _PLAN], found[_OWN + _PLAN :]
+    enrollment = enrollment_state.from_row(rest[:_ENROLLMENT])
+    enrollment.zone = zone
+    key = enrollment_state.Key(enrollment.instance_id, enrollment.id)
+    action = action_state.from_row(key, rest[_ENROLLMENT:])
+    return _Held(*own, enrollment=enrollment, action=action, plan=plans.from_row(*plan))
 
 
-def _read(session: Session, action_id: UUID) -> tuple[CampaignAction, CampaignEnrollment]:
-    found = session.execute(_BOTH, {"id": action_id}).one()
-    return found[0], found[1]
+def _completed(held: _Held) -> Completed:
+    action, enrollment = held.action, held.enrollment
+    return Completed(
+        {
+            "id": held.id,
+            "step_number": action.step_number,
+            "channel": action.channel,
+            "status": held.status,
+            "a_b_variant": action.a_b_variant,
+            "provider": action.provider,
+            "provider_message_id": action.provider_message_id,
+            "error": held.error,
+            **action_state.moments(action),
+            "open_count": action.open_count,
+            "click_count": action.click_count,
+        },
+        {
+            "id": enrollment.id,
+            "campaign_id": enrollment.instance_id,
+            "contact_id": enrollment.contact_id,
+            "status": enrollment.status,
+            "current_step": enrollment.current_step,
+            "next_action_at": enrollment.next_action_at,
+            "a_b_variant": enrollment.a_b_variant,
+            "stop_reason": enrollment.stop_reason,
+            "created_at": held.created_at,
+            "updated_at": held.updated_at,
+        },
+    )
 
 
-def _event(
-    action: CampaignAction,
+def _record(
+    session: Session,
+    held: _Held,
     event_type: EventType,
     provider: str | None,
     provider_message_id: str | None,
     now: datetime,
-) -> NewEvent:
-    return NewEvent(
+) -> None:
+    event = NewEvent(
         event_type=event_type,
-        channel=Channel(action.channel),
+        channel=held.action.channel,
         occurred_at=now,
-        enrollment_id=action.enrollment_id,
-        step_number=action.step_number,
+        enrollment_id=held.enrollment.id,
+        step_number=held.action.step_number,
         provider=provider,
         provider_message_id=provider_message_id,
     )
+    events.record_own(session, event=event, enrollment=held.enrollment, action=held.action, plan=held.plan)
 
 
-def _skip(session: Session, enrollment: Enrollment, action: CampaignAction, error: str | None, now: datetime) -> None:
+def _skip(session: Session, held: _Held, error: str | None, now: datetime) -> None:
     """Passed over: the next step is scheduled as if this one had been sent now."""
-    before = enrollment_state.snapshot([enrollment])
-    action.status, action.error = ActionStatus.SKIPPED, error
-    plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
-    plans.locate(session, plans={enrollment.instance_id: plan}, enrollments=[enrollment])
-    if enrollment.is_open:
-        enrollment.pass_step(action.step_number, now, plan)
-    enrollment_state.save(session, before=before, after=[enrollment])
+    before = enrollment_state.snapshot([held.enrollment])
+    _not_sent(session, held, ActionStatus.SKIPPED, error)
+    if held.enrollment.is_open:
+        held.enrollment.pass_step(held.action.step_number, now, held.plan)
+    enrollment_state.save(session, before=before, after=[held.enrollment])
 
 
-def _fail(
-    session: Session,
-    enrollment: Enrollment,
-    action: CampaignAction,
-    provider: str | None,
-    error: str | None,
-    now: datetime,
-) -> None:
+def _fail(session: Session, held: _Held, provider: str | None, error: str | None, now: datetime) -> None:
     """Not sent: the enrollment waits for somebody to resume it (the step comes again) or to advance it."""
-    if action.channel == Channel.EMAIL:
-        event = _event(action, EventType.FAILED, provider, None, now)
-        events.record_own(session, event=event, enrollment=enrollment)
-        session.refresh(action)
-    action.status, action.error = ActionStatus.FAILED, error
-    before = enrollment_state.snapshot([enrollment])
-    if enrollment.status is EnrollmentStatus.ACTIVE:
-        enrollment.status = move_enrollment(enrollment.status, EnrollmentCommand.PAUSE)
-        enrollment.next_action_at = now
-    enrollment_state.save(session, before=before, after=[enrollment])
+    if held.action.channel is Channel.EMAIL:
+        _record(session, held, EventType.FAILED, provider, None, now)
+    _not_sent(session, held, ActionStatus.FAILED, error)
+    before = enrollment_state.snapshot([held.enrollment])
+    if held.enrollment.status is EnrollmentStatus.ACTIVE:
+        held.enrollment.status = move_enrollment(held.enrollment.status, EnrollmentCommand.PAUSE)
+        held.enrollment.next_action_at = now
+    enrollment_state.save(session, before=before, after=[held.enrollment])
 
 
-def _give_back(session: Session, action: CampaignAction) -> None:
-    """Nothing was sent, so the place that the claim took under the limits is free again."""
+_NOT_SENT = text("""
+    UPDATE campaign_actions SET status = :status, error = :error, updated_at = now()
+    WHERE instance_id = :campaign AND id = :id
+""")
+
+
+def _not_sent(session: Session, held: _Held, status: ActionStatus, error: str | None) -> None:
+    """The action says so, and the place that the claim took under the limits is free again."""
+    values = {"campaign": held.action.instance_id, "id": held.id, "status": str(status), "error": error}
+    session.execute(_NOT_SENT, values)
+    held.error = error
     pacing.give_back(
         session,
-        instance_id=action.instance_id,
-        channel=Channel(action.channel),
-        account=action.sender,
-        reserved_on=action.reserved_on,
+        instance_id=held.action.instance_id,
+        channel=held.action.channel,
+        account=held.sender,
+        reserved_on=held.reserved_on,
     )
 
 
@@ -157,15 +225,8 @@ _SENT_EVENTS = {
 }
 
 
-def _sent_event_type(session: Session, action: CampaignAction) -> EventType:
-    if action.channel == Channel.EMAIL:
-        return EventType.SENT
-    statement = (
-        select(LinkedInSequence.type)
-        .join(CampaignInstance, CampaignInstance.template_id == LinkedInSequence.template_id)
-        .where(CampaignInstance.id == action.instance_id, LinkedInSequence.step_number == action.step_number)
-    )
-    return _SENT_EVENTS[LinkedInStepType(session.scalars(statement).one())]
+def _sent_event_type(held: _Held) -> EventType:
+    return EventType.SENT if held.linkedin_type is None else _SENT_EVENTS[LinkedInStepType(held.linkedin_type)]
 
 
 def preview(

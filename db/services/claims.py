@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain import holds
@@ -29,9 +29,10 @@ from db.domain.states import (
     StopReason,
     move_enrollment,
 )
-from db.models import CampaignInstance, Contact
-from db.postgres.json import rows_parameter
-from db.services import enrollment_state, pacing, plans, queue, unsubscribing
+from db.models import Contact
+from db.postgres.json import to_text
+from db.postgres.results import named
+from db.services import counters, enrollment_state, pacing, plans, queue, unsubscribing
 from db.services.pacing import Budget
 from db.services.queue import Candidate, Lane
 from db.services.step_texts import Text
@@ -83,9 +84,7 @@ def claim(
     running = _running(session, campaign_id)
     held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}
     every_lane = [lane for id_, plan in running.items() for lane in queue.lanes(id_, plan, channel)]
-    due = queue.earliest(session, lanes=[lane for lane in every_lane if not held[lane.instance_id]])
-    lanes = [lane for lane, moment in due.items() if moment <= now]
-    # Of these alone, so that nobody waits for the limits of a campaign that has nothing to hand out.
+    lanes = _due_lanes(session, [lane for lane in every_lane if not held[lane.instance_id]], running, now)
     concerned = {lane.instance_id: running[lane.instance_id] for lane in lanes}
     budget = pacing.budget(session, plans=concerned, now=now, lock=True)
     until = now + timedelta(seconds=lease_seconds)
@@ -108,17 +107,23 @@ def claim(
 
 def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
     """The plans of the active campaigns, or of the one that is asked for."""
-    if campaign_id is not None:
-        campaign = session.get(CampaignInstance, campaign_id)
-        if campaign is None:
-            raise NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
-        if campaign.status != CampaignStatus.ACTIVE:
-            raise Refused(
-                f"This campaign is {campaign.status}, so nothing of it is due. start_campaign makes it active."
-            )
-        return plans.of_campaigns(session, instance_ids=[campaign_id])
-    active = select(CampaignInstance.id).where(CampaignInstance.status == CampaignStatus.ACTIVE)
-    return plans.of_campaigns(session, instance_ids=session.scalars(active))
+    if campaign_id is None:
+        return plans.of_active(session)
+    found = plans.with_status(session, instance_id=campaign_id)
+    if found is None:
+        raise NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
+    status, plan = found
+    if status is not CampaignStatus.ACTIVE:
+        raise Refused(f"This campaign is {status}, so nothing of it is due. start_campaign makes it active.")
+    return {campaign_id: plan}
+
+
+def _due_lanes(session: Session, lanes: Sequence[Lane], running: Mapping[UUID, Plan], now: datetime) -> Sequence[Lane]:
+    """Those of the lanes that have something due, where limits are to be locked: nobody waits for the limits of a
+    campaign that has nothing to hand out."""
+    if not any(running[lane.instance_id].sending.may_be_limited for lane in lanes):
+        return lanes
+    return [lane for lane, moment in queue.earliest(session, lanes=lanes).items() if moment <= now]
 
 
 def _settle(
@@ -143,8 +148,7 @@ def _settle(
             sender = budget.account(enrollment.instance_id, step.channel)
             day = budget.day(enrollment.instance_id, step.channel, now)
             handed.append(DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, sender, day))
-    ids = _write_claims(session, [*map(_claimed_row, handed), *blocked])
-    enrollment_state.save(session, before=before, after=found)
+    ids = _write(session, [*map(_claimed_row, handed), *blocked], enrollment_state.changes(before, found))
     return [replace(due, action_id=ids[due.enrollment.id]) for due in handed]
 
 
@@ -184,25 +188,31 @@ def _next_due(
     return min(moments, default=None)
 
 
-_WRITE_CLAIMS = text("""
-    INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
-                                  lease_token, lease_until, error, sender, reserved_on)
-    SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until, error,
-           sender, reserved_on
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
-        instance_id uuid, id uuid, enrollment_id uuid, step_number int, channel text, a_b_variant text, status text,
-        lease_token uuid, lease_until timestamptz, error text, sender text, reserved_on date)
-    ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
-    SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
-        error = excluded.error, a_b_variant = excluded.a_b_variant, sender = excluded.sender,
-        reserved_on = excluded.reserved_on, updated_at = now()
-    RETURNING enrollment_id, id
-""")
+_WRITE = text(f"""
+    WITH actions AS (
+        INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
+                                      lease_token, lease_until, error, sender, reserved_on)
+        SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until,
+               error, sender, reserved_on
+        FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
+        ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
+        SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
+            error = excluded.error, a_b_variant = excluded.a_b_variant, sender = excluded.sender,
+            reserved_on = excluded.reserved_on, updated_at = now()
+        RETURNING enrollment_id, id
+    ), enrollments AS ({enrollment_state.WRITING} RETURNING 1)
+    SELECT enrollment_id, id FROM actions
+""").columns(*named("enrollment_id", "id"))
 
 
-def _write_claims(session: Session, rows: Sequence[dict[str, Any]]) -> dict[UUID, UUID]:
+def _write(session: Session, actions: Sequence[dict[str, Any]], changed: enrollment_state.Changes) -> dict[UUID, UUID]:
     """enrollment -> its action. A step that was sent is behind its enrollment, so it can't be among these."""
-    return dict(tuple(row) for row in session.execute(_WRITE_CLAIMS, rows_parameter(rows))) if rows else {}
+    if not (actions or changed.rows):
+        return {}
+    values = {"actions": to_text(actions), "enrollments": to_text(changed.rows)}
+    ids = dict(tuple(row) for row in session.execute(_WRITE, values))
+    counters.add_statuses(session, changed.moves)
+    return ids
 
 
 def _claimed_row(due: DueAction) -> dict[str, Any]:

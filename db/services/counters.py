@@ -27,10 +27,9 @@ class _CounterTable:
     a change of {delivered: 1} is a fine change and an impossible row.
     """
 
-    def __init__(self, table: str, key: Mapping[str, str], counters: Sequence[str]) -> None:
-        columns = ", ".join([f"{name} {kind}" for name, kind in key.items()] + [f"{name} int" for name in counters])
+    def __init__(self, table: str, key: Sequence[str], counters: Sequence[str]) -> None:
         keys = ", ".join(key)
-        given = f"jsonb_to_recordset(CAST(:{table} AS jsonb)) AS d({columns})"
+        given = f"jsonb_populate_recordset(NULL::{table}, CAST(:{table} AS jsonb)) d"
         adding = f"""
             WITH locked AS MATERIALIZED (
                 SELECT d.* FROM {table} m JOIN {given} USING ({keys}) ORDER BY {keys} FOR NO KEY UPDATE OF m
@@ -46,7 +45,7 @@ class _CounterTable:
             f"INSERT INTO {table} ({keys}) SELECT {keys} FROM {given} ORDER BY {keys} ON CONFLICT DO NOTHING"
         )
         self._table = table
-        self._key = tuple(key)
+        self._key = key
 
     def parameter(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """The parameter of `adding`."""
@@ -67,10 +66,10 @@ class _CounterTable:
 
 METRICS = _CounterTable(
     "campaign_metrics",
-    {"instance_id": "uuid", "step_number": "int", "channel": "text", "a_b_variant": "text", "cohort_day": "date"},
+    ("instance_id", "step_number", "channel", "a_b_variant", "cohort_day"),
     COUNTERS,
 )
-STATUSES = _CounterTable("campaign_enrollment_totals", {"instance_id": "uuid", "status": "text"}, ("total",))
+STATUSES = _CounterTable("campaign_enrollment_totals", ("instance_id", "status"), ("total",))
 # For statements that do more than to add.
 ADDING_METRICS = METRICS.adding
 ADDING_STATUSES = STATUSES.adding

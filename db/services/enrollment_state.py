@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from db.domain.funnel import Enrollment
 from db.domain.states import EnrollmentStatus, StopReason
-from db.models import CampaignEnrollment
 from db.postgres.json import rows_parameter
+from db.postgres.results import named
 from db.services import counters
 
 
@@ -37,6 +37,17 @@ COLUMNS = f"""
     e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason,
     e.metadata ? '{ERASED}'
 """
+NAMES = named(
+    "instance_id",
+    "id",
+    "contact_id",
+    "status",
+    "current_step",
+    "next_action_at",
+    "a_b_variant",
+    "stop_reason",
+    "erased",
+)
 
 
 # Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
@@ -57,23 +68,6 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
         variant,
         _REASONS[reason],
         is_erased,
-    )
-
-
-def of_model(row: CampaignEnrollment) -> Enrollment:
-    """The enrollment of a row that the caller holds locked."""
-    return from_row(
-        (
-            row.instance_id,
-            row.id,
-            row.contact_id,
-            row.status,
-            row.current_step,
-            row.next_action_at,
-            row.a_b_variant,
-            row.stop_reason,
-            ERASED in row.details,
-        )
     )
 
 
@@ -117,8 +111,7 @@ WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
         stop_reason = n.stop_reason, updated_at = now()
-    FROM jsonb_to_recordset(CAST(:enrollments AS jsonb)) AS n(
-        instance_id uuid, id uuid, status text, current_step int, next_action_at timestamptz, stop_reason text)
+    FROM jsonb_populate_recordset(NULL::campaign_enrollments, CAST(:enrollments AS jsonb)) n
     WHERE e.instance_id = n.instance_id AND e.id = n.id
 """
 """The statement that writes rows of `Changes.rows`, its parameter `enrollments`."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactRef
@@ -254,17 +254,35 @@ def get(session: Session, *, enrollment_id: UUID) -> EnrollmentDetails:
     actions = session.scalars(
         select(CampaignAction).filter_by(**of_enrollment).order_by(CampaignAction.step_number)
     ).all()
-    latest = select(CampaignEvent).filter_by(**of_enrollment).order_by(CampaignEvent.occurred_at.desc())
+    latest = (
+        select(CampaignEvent)
+        .filter_by(**of_enrollment)
+        .order_by(CampaignEvent.occurred_at.desc(), CampaignEvent.id.desc())
+    )
     events = session.scalars(latest.limit(_EVENTS_SHOWN)).all()
     return EnrollmentDetails(enrollment, contact, actions, events[::-1])
 
 
 def list_(
-    session: Session, *, campaign_id: UUID, status: EnrollmentStatus | None, limit: int, cursor: str | None
+    session: Session,
+    *,
+    campaign_id: UUID | None,
+    status: EnrollmentStatus | None,
+    contact_id: UUID | None = None,
+    domain: str | None = None,
+    limit: int,
+    cursor: str | None,
 ) -> Page[EnrollmentDetails]:
-    """The enrollments of a campaign with their people, newest first."""
-    campaigns.get(session, campaign_id=campaign_id)
-    statement = select(CampaignEnrollment).where(CampaignEnrollment.instance_id == campaign_id)
+    """The enrollments of a campaign, or those of a person or of a domain's people in any, newest first."""
+    statement = select(CampaignEnrollment)
+    if campaign_id is not None:
+        campaigns.get(session, campaign_id=campaign_id)
+        statement = statement.where(CampaignEnrollment.instance_id == campaign_id)
+    if contact_id is not None:
+        statement = statement.where(CampaignEnrollment.contact_id == contact_id)
+    if domain is not None:
+        theirs = select(Contact.id).where(func.split_part(Contact.email, "@", 2) == domain)
+        statement = statement.where(CampaignEnrollment.contact_id.in_(theirs))
     if status is not None:
         statement = statement.where(CampaignEnrollment.status == status)
     found = page(session, statement, by=[CampaignEnrollment.id], limit=limit, cursor=cursor, listing="enrollments")
@@ -272,6 +290,16 @@ def list_(
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(wanted)))}
     rows = [EnrollmentDetails(enrollment, people[enrollment.contact_id]) for enrollment in found.rows]
     return Page(rows, found.next_cursor)
+
+
+def people(session: Session, *, campaign_id: UUID, enrollment_ids: Collection[UUID]) -> dict[UUID, Contact]:
+    """Who is behind some enrollments of a campaign: enrollment -> contact."""
+    statement = (
+        select(CampaignEnrollment.id, Contact)
+        .join(Contact, Contact.id == CampaignEnrollment.contact_id)
+        .where(CampaignEnrollment.instance_id == campaign_id, CampaignEnrollment.id.in_(enrollment_ids))
+    )
+    return dict(session.execute(statement).all())
 
 
 def _not_found(enrollment_id: UUID) -> NotFound:

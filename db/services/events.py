@@ -8,12 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.domain.events import EventType, EventVerdict, NewEvent
-from db.domain.funnel import Enrollment
+from db.domain.funnel import Action, Enrollment
+from db.domain.scheduling import Plan
 from db.models import CampaignEvent
 from db.services import campaigns, orphans
-from db.services.locking import Locked
 from db.services.paging import Page, page
-from db.services.recording import Outcome, record
+from db.services.recording import Outcome, record, record_known
 
 
 def record_events(session: Session, *, events: Sequence[NewEvent], label_machines: bool = False) -> list[Outcome]:
@@ -26,18 +26,17 @@ def record_events(session: Session, *, events: Sequence[NewEvent], label_machine
     result = record(session, events=events, label_machines=label_machines)
     lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
-    orphans.match_messages(session, message_ids=result.new_message_ids)
+    orphans.match_messages(session, message_ids=result.awaited)
     return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
 
 
-def record_own(session: Session, *, event: NewEvent, enrollment: Enrollment) -> None:
-    """Record what the server itself knows to have happened to an enrollment that the caller holds locked. It must not
-    stop the person in other campaigns."""
-    result = record(session, events=[event], locked=Locked.alone(enrollment))
+def record_own(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> None:
+    """Record what the server itself knows to have happened to an action: see recording.record_known."""
+    result = record_known(session, event=event, enrollment=enrollment, action=action, plan=plan)
     (outcome,) = result.outcomes
     assert outcome is not None, "the enrollment was given"
     assert outcome.verdict is EventVerdict.RECORDED, outcome.reason
-    orphans.match_messages(session, message_ids=result.new_message_ids)
+    orphans.match_messages(session, message_ids=result.awaited)
 
 
 def list_(

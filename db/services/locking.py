@@ -13,7 +13,8 @@ from db.domain.events import NewEvent
 from db.domain.funnel import Enrollment
 from db.domain.states import StopReason
 from db.postgres.json import rows_parameter
-from db.services.enrollment_state import COLUMNS, from_row
+from db.postgres.results import named
+from db.services.enrollment_state import COLUMNS, NAMES, from_row
 
 
 @dataclass(slots=True)
@@ -76,7 +77,8 @@ _LOCKED = f"""
     ) e
 """
 
-_LOCK = text(_FOUND + _LOCKED.format(found="found"))
+_NAMES = (*named("event", "rank", "hint"), *NAMES)
+_LOCK = text(_FOUND + _LOCKED.format(found="found")).columns(*_NAMES)
 
 _LOCK_WITH_PEOPLE = text(f"""
     {_FOUND}, people AS MATERIALIZED (
@@ -87,7 +89,7 @@ _LOCK_WITH_PEOPLE = text(f"""
         JOIN campaign_enrollments other ON other.contact_id = e.contact_id
         WHERE f.stops AND other.status IN ('enrolled', 'active', 'paused')
     ) {_LOCKED.format(found="people")}
-""")
+""").columns(*_NAMES)
 
 
 def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:

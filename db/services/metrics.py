@@ -1,6 +1,7 @@
 """Reports. They read counters alone, so their time does not grow with the number of events or enrollments."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -63,6 +64,14 @@ def report(session: Session, *, campaign_id: UUID, group_by: GroupBy, since: dat
     comparison = _compare(session, campaign_id, groups, since, until) if group_by is GroupBy.VARIANT else None
     statuses = _statuses(session, campaign_id)
     return Report(statuses, Group("total", total), groups if column is not None else [], comparison)
+
+
+def totals(session: Session, *, campaign_ids: Collection[UUID]) -> dict[UUID, Group]:
+    """What came of all steps of each campaign; one of which nothing was sent is missing."""
+    sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
+    statement = select(CampaignMetrics.instance_id, *sums).where(CampaignMetrics.instance_id.in_(campaign_ids))
+    rows = session.execute(statement.group_by(CampaignMetrics.instance_id))
+    return {id_: Group(str(id_), dict(zip(COUNTERS, counts, strict=True))) for id_, *counts in rows}
 
 
 def _sums(

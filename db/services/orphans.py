@@ -1,6 +1,6 @@
 """The quarantine: events that arrived before their enrollment, and how they find it later."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -83,21 +83,9 @@ def match_campaign(session: Session, *, instance_id: UUID) -> int:
     return _match(session, (OrphanedEvent.campaign_id == instance_id) & exists(enrolled))
 
 
-# As text, and first of all: every step that is reported sent asks, and hardly ever does anything wait for it.
-_ANY_WAITS = text("""
-    SELECT EXISTS (
-        SELECT FROM orphaned_events
-        WHERE status = 'waiting' AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
-    )
-""")
-
-
-def match_messages(session: Session, *, message_ids: Iterable[str]) -> int:
-    """Record what waits for the actions that have just got these message ids. Returns how many were recorded."""
-    wanted = list(message_ids)
-    if not wanted or not session.scalar(_ANY_WAITS, rows_parameter(wanted)):
-        return 0
-    return _match(session, _about_messages(wanted))
+def match_messages(session: Session, *, message_ids: Sequence[str]) -> int:
+    """Record what waits for these message ids, whose actions are known now. Returns how many were recorded."""
+    return _match(session, _about_messages(message_ids)) if message_ids else 0
 
 
 # Whether something is known by now that an event that waits refers to.
@@ -151,12 +139,12 @@ def _match(session: Session, condition: ColumnElement[bool]) -> int:
         settled = [orphan.id for orphan, verdict in zip(waiting, verdicts, strict=True) if verdict in done]
         session.execute(delete(OrphanedEvent).where(OrphanedEvent.id.in_(settled)))
         recorded += verdicts.count(EventVerdict.RECORDED)
-        if not result.new_message_ids:
+        if not result.awaited:
             return recorded
-        condition = _about_messages(list(result.new_message_ids))
+        condition = _about_messages(result.awaited)
 
 
-def _about_messages(message_ids: list[str]) -> ColumnElement[bool]:
+def _about_messages(message_ids: Sequence[str]) -> ColumnElement[bool]:
     given = func.jsonb_array_elements_text(cast(cast(to_text(message_ids), Text), JSONB))
     return OrphanedEvent.provider_message_id.in_(select(given))
 

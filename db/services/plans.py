@@ -1,6 +1,8 @@
 """The plans of campaigns: the active steps of their templates, and when they may be sent."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -9,39 +11,65 @@ from sqlalchemy.orm import Session
 from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step
 from db.domain.sending import of_settings
-from db.domain.states import Channel
+from db.domain.states import CampaignStatus, Channel
 from db.postgres.json import rows_parameter
+from db.postgres.results import named
 
-# As text: every recorded send asks for it, and building it from expressions takes longer than running it.
-_OF_CAMPAIGNS = text("""
-    WITH wanted AS (
-        SELECT i.id, i.template_id, i.settings, i.started_at FROM campaign_instances i
-        WHERE i.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
-    ), steps AS (
-        SELECT w.id, s.step_number, 'email' AS channel, s.delay_hours, s.a_b_variant
-        FROM wanted w JOIN email_sequences s ON s.template_id = w.template_id AND s.is_active
-        UNION ALL
-        SELECT w.id, s.step_number, 'linkedin', s.delay_hours, NULL
-        FROM wanted w JOIN linkedin_sequences s ON s.template_id = w.template_id AND s.is_active
+COLUMNS = """
+    i.settings, i.started_at, (
+        SELECT jsonb_agg(jsonb_build_array(s.step_number, s.channel, s.delay_hours, s.a_b_variant)
+                         ORDER BY s.step_number, s.a_b_variant)
+        FROM (
+            SELECT step_number, channel, delay_hours, a_b_variant FROM email_sequences
+            WHERE template_id = i.template_id AND is_active
+            UNION ALL
+            SELECT step_number, channel, delay_hours, NULL FROM linkedin_sequences
+            WHERE template_id = i.template_id AND is_active
+        ) s
     )
-    SELECT w.id, w.settings, w.started_at, s.step_number, s.channel, s.delay_hours, s.a_b_variant
-    FROM wanted w LEFT JOIN steps s ON s.id = w.id
-    ORDER BY s.step_number, s.a_b_variant
-""")
+"""
+NAMES = named("settings", "started_at", "steps")
+
+
+def from_row(settings: Mapping[str, Any], started_at: datetime | None, steps: Sequence[Sequence[Any]] | None) -> Plan:
+    """The plan of a row of COLUMNS."""
+    return Plan(
+        [Step(number, Channel(channel), delay, variant) for number, channel, delay, variant in steps or ()],
+        of_settings(settings, started_at),
+    )
+
+
+# As text, and with its columns named: every recorded send asks for it, and building it from expressions, or making out
+# what its result consists of, takes longer than running it.
+_OF_CAMPAIGNS = text(f"""
+    SELECT i.id, {COLUMNS} FROM campaign_instances i
+    WHERE i.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+""").columns(*named("id"), *NAMES)
 
 
 def of_campaigns(session: Session, *, instance_ids: Iterable[UUID]) -> dict[UUID, Plan]:
     """The plan of each campaign, in one statement; its steps by number and variant."""
-    plans: dict[UUID, Plan] = {}
-    steps: dict[UUID, list[Step]] = {}
     rows = session.execute(_OF_CAMPAIGNS, rows_parameter(list(instance_ids)))
-    for instance_id, settings, started_at, step_number, channel, delay_hours, variant in rows:
-        if instance_id not in plans:
-            steps[instance_id] = []
-            plans[instance_id] = Plan(steps[instance_id], of_settings(settings, started_at))
-        if step_number is not None:
-            steps[instance_id].append(Step(step_number, Channel(channel), delay_hours, variant))
-    return plans
+    return {instance_id: from_row(*columns) for instance_id, *columns in rows}
+
+
+_OF_ACTIVE = text(f"""
+    SELECT i.id, {COLUMNS} FROM campaign_instances i WHERE i.status = '{CampaignStatus.ACTIVE}'
+""").columns(*named("id"), *NAMES)
+_WITH_STATUS = text(f"SELECT i.status, {COLUMNS} FROM campaign_instances i WHERE i.id = :id").columns(
+    *named("status"), *NAMES
+)
+
+
+def of_active(session: Session) -> dict[UUID, Plan]:
+    """The plan of each active campaign."""
+    return {instance_id: from_row(*columns) for instance_id, *columns in session.execute(_OF_ACTIVE)}
+
+
+def with_status(session: Session, *, instance_id: UUID) -> tuple[CampaignStatus, Plan] | None:
+    """The status of a campaign and its plan; None where there is none."""
+    row = session.execute(_WITH_STATUS, {"id": instance_id}).one_or_none()
+    return (CampaignStatus(row[0]), from_row(*row[1:])) if row else None
 
 
 _ZONES = text("""

@@ -77,7 +77,7 @@ _QUEUE = f"""
     ) e
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
 """
-_LOOK = text(_QUEUE.format(running="", lock="", lock_campaign=""))
+_LOOK = text(_QUEUE.format(running="", lock="", lock_campaign="")).columns(*enrollment_state.NAMES)
 # The lock on the campaign makes a pause wait until those who are taking steps have them, so none is handed out after
 # it. Nothing here waits for anybody: what somebody else holds is passed over.
 _TAKE = text(
@@ -86,7 +86,7 @@ _TAKE = text(
         lock="FOR NO KEY UPDATE SKIP LOCKED",
         lock_campaign="FOR SHARE OF i SKIP LOCKED",
     )
-)
+).columns(*enrollment_state.NAMES)
 
 
 def front(

@@ -2,9 +2,9 @@
 
 1. lock the enrollments that the events are about (and, where an event stops a person, all of that person's),
 2. read the actions concerned, and the campaign's steps where a send may become known,
-3. insert the events, which drops those that were recorded before,
+3. insert the events, which drops those that were recorded before, if any of them can have been,
 4. decide in memory what the rest means (db.domain.funnel): under the locks, nobody else changes these rows,
-5. write actions, enrollments, suppressions and counters.
+5. write events that step 3 left, actions, enrollments, suppressions and counters.
 """
 
 from collections import defaultdict
@@ -25,15 +25,14 @@ from db.domain.ids import new_ids
 from db.domain.machines import labelled
 from db.domain.metrics import MILESTONES, Milestone
 from db.domain.scheduling import Plan, step_for
-from db.domain.states import Channel, EnrollmentStatus, StopReason, SuppressionReason
-from db.postgres.json import rows_parameter
-from db.services import counters, enrollment_state, plans, suppressions
+from db.domain.states import EnrollmentStatus, StopReason, SuppressionReason
+from db.postgres.json import rows_parameter, to_text
+from db.postgres.results import named
+from db.services import action_state, counters, enrollment_state, plans, suppressions
 from db.services.enrollment_state import Key
 from db.services.locking import Locked, lock_enrollments, suppresses
 
 _NO_PLAN = Plan(())
-_CHANNELS = {str(channel): channel for channel in Channel}
-_TIMES = tuple(f"{milestone}_at" for milestone in MILESTONES)
 
 
 @dataclass(slots=True)
@@ -89,37 +88,46 @@ class Batch:
 
 @dataclass(slots=True)
 class Recorded:
-    """One outcome per event by index, None where no enrollment was found; and the message ids now known for the first
-    time, for which events may have been waiting."""
+    """One outcome per event by index, None where no enrollment was found; and the message ids, now known for the first
+    time, for which events wait."""
 
     outcomes: list[Outcome | None]
-    new_message_ids: set[str]
+    awaited: list[str]
 
 
-def record(
-    session: Session, *, events: Sequence[NewEvent], locked: Locked | None = None, label_machines: bool = False
-) -> Recorded:
+def record(session: Session, *, events: Sequence[NewEvent], label_machines: bool = False) -> Recorded:
     """Record `events` and all that they imply. Events of unknown enrollments are left to the caller.
 
-    locked: the enrollments of the events, where the caller holds them already.
     label_machines: opens and clicks may have been made by machines (db.domain.machines).
     """
-    outcomes: list[Outcome | None] = [None] * len(events)
-    batch = _batch(events, locked or lock_enrollments(session, events=events))
-    before = enrollment_state.snapshot(batch.locked.enrollments.values())
+    batch = _batch(events, lock_enrollments(session, events=events))
     _read(session, batch)
+    return _record(session, batch, [None] * len(events), label_machines=label_machines)
+
+
+def record_known(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> Recorded:
+    """Record what happened to an action, where the caller holds it and its enrollment locked and has read the plan. It
+    must not stop the person in other campaigns."""
+    batch = _batch([event], Locked.alone(enrollment))
+    batch.rows[0].actions[action.step_number] = action
+    batch.plans[enrollment.instance_id] = plan
+    return _record(session, batch, [None], label_machines=False)
+
+
+def _record(session: Session, batch: Batch, outcomes: list[Outcome | None], *, label_machines: bool) -> Recorded:
+    before = enrollment_state.snapshot(batch.locked.enrollments.values())
     _attribute(batch, outcomes)
     if label_machines:
         _label(batch.rows)
-    inserted = _insert_events(session, batch.rows)
+    can_repeat = any(row.event.provider_event_id is not None for row in batch.rows)
+    inserted = _insert_events(session, batch.rows) if can_repeat else {row.id for row in batch.rows}
     for row in batch.rows:
         if row.id in inserted:
             _apply(batch, row)
             outcomes[row.index] = Outcome(EventVerdict.RECORDED, row.id)
         else:
             outcomes[row.index] = Outcome(EventVerdict.DUPLICATE)
-    _write(session, batch, before)
-    return Recorded(outcomes, batch.new_message_ids)
+    return Recorded(outcomes, _write(session, batch, before, () if can_repeat else batch.rows))
 
 
 def _batch(events: Sequence[NewEvent], locked: Locked) -> Batch:
@@ -136,15 +144,14 @@ def _batch(events: Sequence[NewEvent], locked: Locked) -> Batch:
 
 
 _READ_ACTIONS = text(f"""
-    SELECT w.n, a.step_number, a.channel, a.a_b_variant, a.provider, a.provider_message_id, a.open_count, a.click_count,
-           {", ".join(f"a.{time}" for time in _TIMES)}
+    SELECT w.n, {action_state.COLUMNS}
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(n int, enrollment_id uuid, step_number int)
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
         WHERE enrollment_id = w.enrollment_id AND (w.step_number IS NULL OR step_number = w.step_number)
         OFFSET 0
     ) a
-""")
+""").columns(*named("n"), *action_state.NAMES)
 
 
 def _read(session: Session, batch: Batch) -> None:
@@ -154,21 +161,15 @@ def _read(session: Session, batch: Batch) -> None:
         return
     owners = list(wanted.values())
     given = [{"n": n, "enrollment_id": id_, "step_number": step} for n, (id_, step) in enumerate(wanted)]
-    found = session.execute(_READ_ACTIONS, rows_parameter(given)).all()
-    for row in found:
+    for row in session.execute(_READ_ACTIONS, rows_parameter(given)).all():
         n: int = row.n
-        _add_action(owners[n], row[1:])
+        owner = owners[n]
+        action = action_state.from_row(owner.key, row[1:])
+        owner.actions[action.step_number] = action
     unknown = {row.key.instance_id for row in batch.rows if _may_reveal_a_send(row)}
     if unknown:
         batch.plans = plans.of_campaigns(session, instance_ids=unknown)
         plans.locate(session, plans=batch.plans, enrollments=batch.locked.enrollments.values())
-
-
-def _add_action(owner: _Row, columns: Sequence[Any]) -> None:
-    step_number, channel, variant, provider, message_id, opens, clicks, *times = columns
-    owner.actions[step_number] = Action(
-        *owner.key, step_number, _CHANNELS[channel], variant, provider, message_id, times, opens, clicks
-    )
 
 
 def _may_reveal_a_send(row: _Row) -> bool:
@@ -212,39 +213,38 @@ def _label(rows: Sequence[_Row]) -> None:
         row.event = labelled(row.event, known or delivered.get(key))
 
 
-_INSERT_EVENTS = text("""
+_INSERTING = """
     INSERT INTO campaign_events (instance_id, id, enrollment_id, event_type, channel, step_number, occurred_at,
                                  provider, provider_event_id, metadata)
     SELECT instance_id, id, enrollment_id, event_type, channel, step_number, occurred_at,
            provider, provider_event_id, metadata
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(
-        instance_id uuid, id uuid, enrollment_id uuid, event_type text, channel text, step_number int,
-        occurred_at timestamptz, provider text, provider_event_id text, metadata jsonb)
+    FROM jsonb_populate_recordset(NULL::campaign_events, CAST(:events AS jsonb))
+"""
+_INSERT_EVENTS = text(f"""
+    {_INSERTING}
     ON CONFLICT (instance_id, provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
     RETURNING id
-""")
+""").columns(*named("id"))
 
 
 def _insert_events(session: Session, rows: Sequence[_Row]) -> set[UUID]:
     """The ids of the events that were new. The unique index is the judge, within the batch as between processes."""
-    if not rows:
-        return set()
-    values = [
-        {
-            "instance_id": row.enrollment.instance_id,
-            "id": row.id,
-            "enrollment_id": row.enrollment.id,
-            "event_type": row.event.event_type,
-            "channel": row.event.channel,
-            "step_number": row.step_number,
-            "occurred_at": row.event.occurred_at,
-            "provider": row.event.provider,
-            "provider_event_id": row.event.provider_event_id,
-            "metadata": impersonal(row.event.metadata) if row.enrollment.is_erased else row.event.metadata,
-        }
-        for row in rows
-    ]
-    return set(session.execute(_INSERT_EVENTS, rows_parameter(values)).scalars().all())
+    return set(session.execute(_INSERT_EVENTS, {"events": to_text([_event_values(row) for row in rows])}).scalars())
+
+
+def _event_values(row: _Row) -> dict[str, Any]:
+    return {
+        "instance_id": row.enrollment.instance_id,
+        "id": row.id,
+        "enrollment_id": row.enrollment.id,
+        "event_type": row.event.event_type,
+        "channel": row.event.channel,
+        "step_number": row.step_number,
+        "occurred_at": row.event.occurred_at,
+        "provider": row.event.provider,
+        "provider_event_id": row.event.provider_event_id,
+        "metadata": impersonal(row.event.metadata) if row.enrollment.is_erased else row.event.metadata,
+    }
 
 
 def _apply(batch: Batch, row: _Row) -> None:
@@ -301,68 +301,43 @@ def _stop(batch: Batch, row: _Row, stop: Stop) -> None:
                 other.stop(Stop(stop.command, StopReason.SUPPRESSED))
 
 
-def _write(session: Session, batch: Batch, before: enrollment_state.Snapshot) -> None:
+def _write(session: Session, batch: Batch, before: enrollment_state.Snapshot, events: Sequence[_Row]) -> list[str]:
     # Most of what providers report is known already (a delivered after an opened, say): that is written nowhere.
     changed = [each for each in batch.touched.values() if each.state != each.action.state()]
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
     suppressions.add_for_contacts(session, reasons=batch.suppressed, source="event")
     enrollments = enrollment_state.changes(before, batch.locked.enrollments.values())
-    _write_at_once(session, [each.action for each in changed], batch.deltas, enrollments)
-
-
-_ACTION_VALUES = ("provider", "provider_message_id", "status", "open_count", "click_count", *_TIMES)
-# One statement, since one event needs four of these and each costs a round trip. The counters come last, after what
-# they refer to: those rows are shared by everybody.
-_WRITE = text(f"""
-    WITH actions AS (
-        INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant,
-                                      {", ".join(_ACTION_VALUES)})
-        SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, {", ".join(_ACTION_VALUES)}
-        FROM jsonb_to_recordset(CAST(:actions AS jsonb)) AS a(
-            instance_id uuid, id uuid, enrollment_id uuid, step_number int, channel text, a_b_variant text,
-            provider text, provider_message_id text, status text, open_count int, click_count int,
-            {", ".join(f"{time} timestamptz" for time in _TIMES)})
-        ON CONFLICT (instance_id, enrollment_id, step_number) DO UPDATE
-        SET {", ".join(f"{name} = excluded.{name}" for name in _ACTION_VALUES)}, updated_at = now()
-        RETURNING 1
-    ), enrollments AS ({enrollment_state.WRITING} RETURNING 1),
-    metrics AS ({counters.ADDING_METRICS}), totals AS ({counters.ADDING_STATUSES})
-    SELECT (SELECT count(*) FROM actions), (SELECT count(*) FROM enrollments),
-           (SELECT jsonb_agg(key) FROM metrics), (SELECT jsonb_agg(key) FROM totals)
-""")
-
-
-def _write_at_once(
-    session: Session, actions: Sequence[Action], deltas: Deltas, enrollments: enrollment_state.Changes
-) -> None:
-    metrics, statuses = counters.metrics_rows(deltas), counters.status_rows(enrollments.moves)
-    if not (actions or metrics or enrollments.rows):
-        return
-    rows = [_action_values(id_, action) for id_, action in zip(new_ids(len(actions)), actions, strict=True)]
+    metrics, statuses = counters.metrics_rows(batch.deltas), counters.status_rows(enrollments.moves)
+    if not (events or changed or metrics or enrollments.rows):
+        return []
     values = {
-        "actions": rows_parameter(rows)["rows"],
-        "enrollments": rows_parameter(enrollments.rows)["rows"],
+        "events": to_text([_event_values(row) for row in events]),
+        "actions": to_text(action_state.rows([each.action for each in changed])),
+        "enrollments": to_text(enrollments.rows),
+        "messages": to_text(list(batch.new_message_ids)),
         **counters.METRICS.parameter(metrics),
         **counters.STATUSES.parameter(statuses),
     }
-    *_, known_metrics, known_statuses = session.execute(_WRITE, values).one()
+    *_, known_metrics, known_statuses, awaited = session.execute(_WRITE, values).one()
     counters.METRICS.add_missing(session, metrics, known_metrics or ())
     counters.STATUSES.add_missing(session, statuses, known_statuses or ())
+    return awaited or []
 
 
-def _action_values(id_: UUID, action: Action) -> dict[str, Any]:
-    return {
-        "instance_id": action.instance_id,
-        "id": id_,
-        "enrollment_id": action.enrollment_id,
-        "step_number": action.step_number,
-        "channel": action.channel,
-        "a_b_variant": action.a_b_variant,
-        "provider": action.provider,
-        "provider_message_id": action.provider_message_id,
-        "status": action.status,
-        "open_count": action.open_count,
-        "click_count": action.click_count,
-        **{name: time for name, time in zip(_TIMES, action.times, strict=True) if time is not None},
-    }
+# One statement, since one event needs most of these and each costs a round trip. The counters come last, after what
+# they refer to: those rows are shared by everybody. Hardly ever does an event wait for a message.
+_WRITING = f"""
+    WITH events AS ({_INSERTING} RETURNING 1), actions AS ({action_state.WRITING} RETURNING 1),
+    enrollments AS ({enrollment_state.WRITING} RETURNING 1),
+    metrics AS ({counters.ADDING_METRICS}), totals AS ({counters.ADDING_STATUSES})
+    SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM actions), (SELECT count(*) FROM enrollments),
+           (SELECT jsonb_agg(key) FROM metrics), (SELECT jsonb_agg(key) FROM totals),
+           (SELECT jsonb_agg(DISTINCT provider_message_id) FROM orphaned_events
+            WHERE status = 'waiting'
+              AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb))))
+"""
+# In one line, since psycopg keeps no statement of more than 4,096 characters and would take this one apart each time.
+_WRITE = text(" ".join(_WRITING.split())).columns(
+    *named("events", "actions", "enrollments", "metrics", "totals", "awaited")
+)

@@ -1,17 +1,19 @@
 """The texts of campaigns' steps, and their rendering for one person."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import Channel
-from db.models import CampaignInstance, Contact, EmailSequence, LinkedInSequence
+from db.models import CampaignInstance, Contact
+from db.postgres.json import rows_parameter
+from db.postgres.results import named
 from db.services import rendering, unsubscribing
 from db.services.unsubscribing import Links
 
@@ -29,34 +31,61 @@ class Text:
     """Of an email, where this server has a public address."""
 
 
+class Campaign(NamedTuple):
+    """What texts may say of a campaign, and whose texts they are."""
+
+    template_id: UUID
+    name: str
+    settings: Mapping[str, Any]
+
+
+class _Source(NamedTuple):
+    """A step's text as it was written: the type as in Text."""
+
+    step_type: str
+    subject: str | None
+    body: str | None
+
+
+# Each campaign once and each step once: many campaigns may share the texts of a template.
+_OF_CAMPAIGNS = text("""
+    WITH wanted AS MATERIALIZED (
+        SELECT id, template_id, name, settings FROM campaign_instances
+        WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    )
+    SELECT id, template_id, name, settings, NULL, NULL, NULL, NULL, NULL FROM wanted
+    UNION ALL
+    SELECT NULL, template_id, NULL, NULL, step_number, a_b_variant, :email, subject, body FROM email_sequences
+    WHERE template_id IN (SELECT template_id FROM wanted)
+    UNION ALL
+    SELECT NULL, template_id, NULL, NULL, step_number, NULL, type, NULL, message FROM linkedin_sequences
+    WHERE template_id IN (SELECT template_id FROM wanted)
+""").columns(*named("id", "template", "name", "settings", "step", "variant", "type", "subject", "body"))
+
+
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The active steps of some campaigns with their texts."""
+    """The steps of some campaigns with their texts."""
 
-    campaigns: dict[UUID, CampaignInstance]
     plans: Mapping[UUID, Plan]
-    emails: dict[tuple[UUID, int, str | None], EmailSequence]
-    linkedin: dict[tuple[UUID, int], LinkedInSequence]
     links: Links | None
+    campaigns: dict[UUID, Campaign] = field(default_factory=dict[UUID, Campaign])
+    sources: dict[tuple[UUID, int, str | None], _Source] = field(
+        default_factory=dict[tuple[UUID, int, str | None], _Source]
+    )
 
     @classmethod
     def of_campaigns(cls, session: Session, plans: Mapping[UUID, Plan], public_url: str | None) -> Self:
         """Of the campaigns of `plans`. `public_url`: where people reach this server, for the links by which they
         unsubscribe."""
-        campaigns = {
-            campaign.id: campaign
-            for campaign in session.scalars(select(CampaignInstance).where(CampaignInstance.id.in_(plans)))
-        }
-        templates = {campaign.template_id for campaign in campaigns.values()}
-        emails = session.scalars(select(EmailSequence).where(EmailSequence.template_id.in_(templates)))
-        linkedin = session.scalars(select(LinkedInSequence).where(LinkedInSequence.template_id.in_(templates)))
-        return cls(
-            campaigns,
-            plans,
-            {(each.template_id, each.step_number, each.a_b_variant): each for each in emails},
-            {(each.template_id, each.step_number): each for each in linkedin},
-            unsubscribing.links(session, base=public_url),
-        )
+        texts = cls(plans, unsubscribing.links(session, base=public_url))
+        values = {**rows_parameter(list(plans)), "email": STEP_TYPE_OF_EMAIL}
+        for id_, template_id, name, settings, step_number, variant, *source in session.execute(_OF_CAMPAIGNS, values):
+            if id_ is not None:
+                texts.campaigns[id_] = Campaign(template_id, name, settings)
+            else:
+                texts.sources[template_id, step_number, variant] = _Source(*source)
+        return texts
 
     def next_step(self, enrollment: Enrollment) -> Step | None:
         """The step that comes next for this enrollment, or None."""
@@ -71,16 +100,17 @@ class Texts:
         campaign = self.campaigns[instance_id]
         known = variables(contact, campaign)
         where = f"step {step.step_number}"
-        if step.channel is Channel.EMAIL:
-            email = self.emails[campaign.template_id, step.step_number, step.a_b_variant]
-            url = self.links.url(enrollment_id or UUID(int=0), step.step_number) if self.links else None
-            if url is not None:
-                known[UNSUBSCRIBE_URL] = url
-            subject = rendering.render(email.subject, known, f"subject of {where}")
-            return Text(STEP_TYPE_OF_EMAIL, subject, rendering.render(email.body, known, f"body of {where}"), url)
-        linkedin = self.linkedin[campaign.template_id, step.step_number]
-        message = linkedin.message and rendering.render(linkedin.message, known, f"message of {where}")
-        return Text(linkedin.type, None, message)
+        source = self.sources[campaign.template_id, step.step_number, step.a_b_variant]
+        if step.channel is Channel.LINKEDIN:
+            message = source.body and rendering.render(source.body, known, f"message of {where}")
+            return Text(source.step_type, None, message)
+        url = self.links.url(enrollment_id or UUID(int=0), step.step_number) if self.links else None
+        if url is not None:
+            known[UNSUBSCRIBE_URL] = url
+        assert source.subject is not None, "an email has both"
+        assert source.body is not None
+        subject = rendering.render(source.subject, known, f"subject of {where}")
+        return Text(source.step_type, subject, rendering.render(source.body, known, f"body of {where}"), url)
 
 
 # In emails alone, and only where the server has a public address.
@@ -88,13 +118,13 @@ UNSUBSCRIBE_URL = "unsubscribe_url"
 PERSONAL = ("email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone")
 
 
-def variables(contact: Contact, campaign: CampaignInstance) -> dict[str, Any]:
+def variables(contact: Contact, campaign: Campaign) -> dict[str, Any]:
     """What a text may use: the person's fields, `attributes`, and `campaign` with the campaign's name and variables.
     An empty field counts as missing."""
     personal = {name: value for name in PERSONAL if (value := getattr(contact, name))}
     return {**personal, "attributes": contact.attributes, "campaign": campaign_variables(campaign)}
 
 
-def campaign_variables(campaign: CampaignInstance) -> dict[str, Any]:
+def campaign_variables(campaign: Campaign | CampaignInstance) -> dict[str, Any]:
     """What `campaign` holds in a text: `name`, and the variables of the campaign's settings."""
     return {**campaign.settings.get("variables", {}), "name": campaign.name}

@@ -1,5 +1,6 @@
 """POST /webhooks/{provider}: verify the raw bytes, store them, answer. What they mean is found out afterwards."""
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -9,17 +10,17 @@ from threading import Lock
 from typing import Final
 
 import anyio
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from anyio.to_thread import run_sync
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from db.domain.errors import StoreUnavailable
 from db.domain.rules import PROVIDER_ID_MAX
 from db.domain.states import DeliveryStatus
 from db.domain.webhooks import NewDelivery, StoreVerdict
 from mcp_server.app import App
-from mcp_server.webhooks.base import Malformed, Provider, Refusal, Replayed, TooLarge, TooSlow
+from mcp_server.webhooks.base import Headers, Malformed, Provider, Refusal, Replayed, TooLarge, TooSlow
 from mcp_server.webhooks.certificates import Fetch, download
 from mcp_server.webhooks.parsing import parse
 from mcp_server.webhooks.recorder import Recorder
@@ -29,6 +30,9 @@ _BODY_SECONDS: Final = 20.0
 _RETRY_AFTER: Final = "5"
 _REMEMBERED: Final = 50_000
 _SECRET: Final = b"[secret]"
+# What takes well under a millisecond is done on the event loop: a thread would cost more.
+_SMALL: Final = 64 * 1024
+_THREADS: Final = 4
 
 logger = logging.getLogger(__name__)
 
@@ -39,28 +43,34 @@ def webhooks(app: App, fetch: Fetch = download) -> tuple[Route, AbstractAsyncCon
     is_on = not app.settings.read_only and any(app.settings.webhook_secret(name) for name in known)
     recorder = Recorder(app, known)
     endpoint = Endpoint(app, known if is_on else {}, recorder)
-    return Route("/webhooks/{provider}", endpoint.receive, methods=["POST"]), recorder if is_on else nullcontext()
+    return Route("/webhooks/{provider}", endpoint, methods=["POST"]), recorder if is_on else nullcontext()
 
 
 class Endpoint:
-    """Takes the requests of all providers."""
+    """Takes the requests of all providers. An ASGI app: to make Starlette's requests costs more than to store one."""
 
     def __init__(self, app: App, known: Mapping[str, Provider], recorder: Recorder) -> None:
         self._app = app
         self._known = known
         self._recorder = recorder
         self._acknowledged = Acknowledged()
+        # Of its own: those of the tools must not all wait for a certificate.
+        self._threads = anyio.CapacityLimiter(_THREADS)
 
-    async def receive(self, request: Request) -> Response:
-        name = request.path_params["provider"]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        answer = await self._receive(scope["path_params"]["provider"], headers, receive)
+        await answer(scope, receive, send)
+
+    async def _receive(self, name: str, headers: Headers, receive: Receive) -> Response:
         provider = self._known.get(name)
         secret = self._app.settings.webhook_secret(name) if provider else None
         if provider is None or secret is None:
             self._app.telemetry.webhooks.add(name if provider else "unknown", "off")
             return _answer(404, "There is no such webhook here, or it has no secret.")
         try:
-            body = await _read(request, self._app.settings.webhook_max_bytes)
-            verdict, identity = await run_in_threadpool(self._take, provider, secret, body, request)
+            body = await read(headers, receive, self._app.settings.webhook_max_bytes)
+            verdict, identity = await self._take(provider, secret, body, headers)
         except Refusal as refusal:
             return self._refuse(provider, refusal)
         except StoreUnavailable:
@@ -69,14 +79,29 @@ class Endpoint:
             logger.error("A webhook of %s failed: %s", name, type(error).__name__)  # noqa: TRY400  a trace may hold personal data
             return self._busy(provider)
         self._recorder.wake()
-        if not await request.is_disconnected():
+        if _at_once(receive) is None:  # else it has hung up
             self._acknowledged.add(identity)
         self._app.telemetry.webhooks.add(name, verdict)
-        return JSONResponse({"status": verdict})
+        return _ACCEPTED[verdict]
 
-    def _take(self, provider: Provider, secret: str, body: bytes, request: Request) -> tuple[str, bytes]:
+    async def _take(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> tuple[str, bytes]:
         """Verify and store. Returns the verdict, and what tells this request from all others."""
-        headers = {key.lower(): value for key, value in request.headers.items()}
+        if provider.may_wait or len(body) > _SMALL:
+            delivery, identity = await run_sync(self._check, provider, secret, body, headers, limiter=self._threads)
+        else:
+            delivery, identity = self._check(provider, secret, body, headers)
+        stored = await self._app.deliveries.ask(delivery)
+        if stored is StoreVerdict.REUSED:
+            raise Replayed("The id or the token of this request belongs to another one.")
+        if stored is StoreVerdict.STORED and delivery.status is DeliveryStatus.HELD:
+            logger.warning(
+                "A webhook of %s waits for an operator: see list_webhook_deliveries with status held", provider.name
+            )
+            return "held", identity
+        return stored, identity
+
+    def _check(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> tuple[NewDelivery, bytes]:
+        """What is to be kept of a request that its signature lets in, and what tells it from all others."""
         now = self._app.clock()
         provider.verify(body, headers, secret, now)
         signed = [headers.get(each, "") for each in provider.signature_headers]
@@ -87,24 +112,15 @@ class Endpoint:
         delivery_id = provider.delivery_id(payload, headers)
         if delivery_id is not None and (len(delivery_id) > PROVIDER_ID_MAX or not delivery_id.isprintable()):
             raise Malformed("The id of the request is not one.")
-        is_held = provider.is_held(payload)
         delivery = NewDelivery(
             provider.name,
             body.replace(secret.encode(), _SECRET) if provider.has_secret_in_body else body,
             sha256(body).digest(),
             now,
             delivery_id,
-            DeliveryStatus.HELD if is_held else DeliveryStatus.WAITING,
+            DeliveryStatus.HELD if provider.is_held(payload) else DeliveryStatus.WAITING,
         )
-        stored = self._app.deliveries.submit(delivery)
-        if stored is StoreVerdict.REUSED:
-            raise Replayed("The id or the token of this request belongs to another one.")
-        if stored is StoreVerdict.STORED and is_held:
-            logger.warning(
-                "A webhook of %s waits for an operator: see list_webhook_deliveries with status held", provider.name
-            )
-            return "held", identity
-        return stored, identity
+        return delivery, identity
 
     def _refuse(self, provider: Provider, refusal: Refusal) -> Response:
         if refusal.status >= 500:
@@ -141,25 +157,47 @@ class Acknowledged:
         return identity in self._known
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read(headers: Headers, receive: Receive, limit: int, seconds: float = _BODY_SECONDS) -> bytes:
     """The body; it is refused as soon as it is too large, not when it has been read, or when it takes too long."""
-    announced = request.headers.get("content-length", "0")
+    announced = headers.get("content-length", "0")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > limit:
         raise TooLarge(f"At most {limit} bytes are taken.")
     body = bytearray()
+    message = _at_once(receive)
+    # Nearly always it is there as a whole, and a timer would cost more than to read it.
+    is_whole = message is not None and not message.get("more_body", False)
     try:
-        with anyio.fail_after(_BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
+        async with nullcontext() if is_whole else asyncio.timeout(seconds):
+            while True:
+                message = message or await receive()
+                if message["type"] == "http.disconnect":
+                    raise Malformed("The body was cut off.")
+                body += message.get("body", b"")
                 if len(body) > limit:
                     raise TooLarge(f"At most {limit} bytes are taken.")
+                if not message.get("more_body", False):
+                    return bytes(body)
+                message = None
     except TimeoutError:
         raise TooSlow("The body did not arrive in time.") from None
-    except ClientDisconnect:
-        raise Malformed("The body was cut off.") from None
-    return bytes(body)
+
+
+def _at_once(receive: Receive) -> Message | None:
+    """What the client has sent since the last look; None where that must be waited for. It takes the first step of
+    waiting and no second; until then, uvicorn has handed nothing over that could be lost."""
+    waiting = receive().__await__()
+    try:
+        next(waiting)
+    except StopIteration as told:
+        return told.value
+    finally:
+        waiting.close()
+    return None
 
 
 def _answer(status: int, message: str) -> Response:
     headers = {"Connection": "close"} if status in (408, 413) else {}
     return JSONResponse({"error": message}, status_code=status, headers=headers)
+
+
+_ACCEPTED: Final = {verdict: JSONResponse({"status": verdict}) for verdict in ("stored", "known", "held")}

@@ -108,13 +108,22 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-def _is_empty(value: object) -> bool:
+def is_nothing(value: object) -> bool:
+    """For fields of an answer that are left out while they are false, 0 or empty."""
     return not value
 
 
 Value = TypeVar("Value")
 Maybe = Annotated[Value | None, Field(exclude_if=_is_none)]
 """A field of an answer that is left out while it has no value."""
+
+
+def to_the_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+Second = Annotated[datetime, AfterValidator(to_the_second)]
+"""A moment as a list shows it."""
 
 
 class Answer(BaseModel):
@@ -125,7 +134,7 @@ class Answer(BaseModel):
 
 Warnings = Annotated[
     list[str],
-    Field(exclude_if=_is_empty, description="What is likely to stop texts from being sent; nothing if left out."),
+    Field(exclude_if=is_nothing, description="What is likely to stop texts from being sent; nothing if left out."),
 ]
 
 

@@ -1,7 +1,7 @@
 """Campaigns."""
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 from zoneinfo import available_timezones
 
@@ -11,7 +11,10 @@ from pydantic_core import PydanticCustomError
 from db.domain import rules
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Warnings
+from mcp_server.schemas.base import Answer, Given, Line, Maybe, Second, Warnings
+
+if TYPE_CHECKING:
+    from db.services.metrics import Group
 
 
 def _zone(name: str) -> str:
@@ -112,7 +115,9 @@ class CampaignLine(Answer):
     id: UUID
     name: str
     status: CampaignStatus
-    started_at: Maybe[datetime] = None
+    started_at: Maybe[Second] = None
+    sent: Maybe[int] = None
+    rates: Maybe[dict[str, float]] = None
     campaign: Maybe[CampaignOut] = None
 
     @classmethod
@@ -125,6 +130,13 @@ class CampaignLine(Answer):
             started_at=campaign.started_at,
             campaign=campaign if detail == "full" else None,
         )
+
+    def with_rates(self, counted: "Group | None") -> Self:
+        """With how many steps were sent, and those rates that have a denominator."""
+        self.sent = counted.totals["sent"] if counted else 0
+        rates = counted.rates if counted else {}
+        self.rates = {slug: round(rate, 4) for slug, rate in rates.items() if rate is not None}
+        return self
 
 
 class CampaignAnswer(Answer):

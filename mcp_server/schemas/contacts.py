@@ -11,7 +11,7 @@ from db.domain import rules
 from db.domain.contacts import ContactFields, ContactRef, normalise_linkedin_url
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
-from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe
+from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Second, is_nothing
 from mcp_server.schemas.campaigns import TimeZone
 
 
@@ -32,10 +32,6 @@ def _linkedin_url(text: str) -> str:
         return normalise_linkedin_url(text)
     except InvalidInput as error:
         raise PydanticCustomError("linkedin_url", "{reason}", {"reason": str(error)}) from None
-
-
-def _is_false(value: object) -> bool:
-    return value is False
 
 
 Email = Annotated[Line, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_email)]
@@ -124,10 +120,13 @@ class ContactOut(Answer):
         return self
 
     @classmethod
-    def of(cls, row: object, detail: str) -> Self:
+    def of(cls, row: object, detail: str, *, among_many: bool = False) -> Self:
+        """`among_many`: in a concise list, one address tells who it is."""
         contact = cls.model_validate(row)
         if detail == "concise":
             contact.timezone = contact.attributes = None
+            if among_many and contact.email is not None:
+                contact.linkedin_url = None
         return contact
 
 
@@ -157,11 +156,11 @@ class SuppressionOut(Answer):
     email: Maybe[str] = None
     domain: Maybe[str] = None
     linkedin_url: Maybe[str] = None
-    is_erased: Annotated[bool, Field(exclude_if=_is_false)] = False
+    is_erased: Annotated[bool, Field(exclude_if=is_nothing)] = False
     reason: SuppressionReason
     source: Maybe[str] = None
-    created_at: datetime
-    expires_at: Maybe[datetime] = None
+    created_at: Second
+    expires_at: Maybe[Second] = None
 
 
 class SuppressAnswer(Answer):

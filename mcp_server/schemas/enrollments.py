@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from db.domain.states import ActionStatus, Channel, EnrollmentStatus, StopReason
-from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.schemas.base import Answer, Maybe, Second
 from mcp_server.schemas.contacts import ContactOut
 from mcp_server.schemas.events import EventOut
 
@@ -89,29 +89,34 @@ class EnrollmentDetail(EnrollmentOut):
             **EnrollmentOut.model_validate(enrollment).model_dump(),
             contact=ContactOut.model_validate(contact),
             actions=[ActionOut.model_validate(action) for action in actions],
-            events=[EventOut.of(event, "full") for event in events],
+            events=[EventOut.of(event) for event in events],
         )
 
 
 class EnrollmentLine(Answer):
-    """An enrollment in a list."""
+    """An enrollment in a list. The person's id and fields come with detail=full, the campaign's id where there are
+    several."""
 
     id: UUID
-    contact_id: UUID
+    campaign_id: Maybe[UUID] = None
+    contact_id: Maybe[UUID] = None
     name: Maybe[str] = None
     email: Maybe[str] = None
     status: EnrollmentStatus
     current_step: int
-    next_action_at: Maybe[datetime] = None
+    next_action_at: Maybe[Second] = None
     stop_reason: Maybe[StopReason] = None
     a_b_variant: Maybe[str] = None
     contact: Maybe[ContactOut] = None
 
     @classmethod
-    def of(cls, enrollment: "CampaignEnrollment", contact: "Contact", detail: str) -> Self:
+    def of(
+        cls, enrollment: "CampaignEnrollment", contact: "Contact", detail: str, *, names_campaign: bool = False
+    ) -> Self:
         return cls(
             id=enrollment.id,
-            contact_id=enrollment.contact_id,
+            campaign_id=enrollment.instance_id if names_campaign else None,
+            contact_id=enrollment.contact_id if detail == "full" else None,
             name=" ".join(filter(None, (contact.first_name, contact.last_name))) or None,
             email=contact.email,
             status=EnrollmentStatus(enrollment.status),

@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 from db.domain import rules
 from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
 from db.domain.states import Channel, OrphanStatus
-from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Moment
+from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Moment, to_the_second
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.templates import StepNumber
 
 if TYPE_CHECKING:
-    from db.models import CampaignEvent, OrphanedEvent
+    from db.models import CampaignEvent, Contact, OrphanedEvent
 
 
 class EventIn(Given):
@@ -33,7 +33,7 @@ class EventIn(Given):
         Line | None,
         Field(min_length=1, max_length=rules.PROVIDER_ID_MAX, description="Counts once"),
     ] = None
-    metadata: Annotated[JsonObject, Field(description="Of a bounced: bounce_type hard (default) or soft")] = {}
+    metadata: Annotated[JsonObject, Field(description="bounce_type of a bounced: hard (default) or soft")] = {}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -80,19 +80,22 @@ class RecordAnswer(Answer):
 
 
 class EventOut(Answer):
-    id: UUID
+    """In a list, email (or linkedin_url, where there is none) says whose it is."""
+
+    id: Maybe[UUID] = None
     event_type: EventType
-    channel: Channel
+    channel: Maybe[Channel] = None
     occurred_at: datetime
     enrollment_id: UUID
     step_number: Maybe[int] = None
+    email: Maybe[str] = None
+    linkedin_url: Maybe[str] = None
     provider: Maybe[str] = None
     provider_event_id: Maybe[str] = None
     metadata: Maybe[dict[str, Any]] = None
 
     @classmethod
-    def of(cls, row: "CampaignEvent", detail: str) -> Self:
-        is_full = detail == "full"
+    def of(cls, row: "CampaignEvent") -> Self:
         return cls(
             id=row.id,
             event_type=EventType(row.event_type),
@@ -100,10 +103,25 @@ class EventOut(Answer):
             occurred_at=row.occurred_at,
             enrollment_id=row.enrollment_id,
             step_number=row.step_number,
-            provider=row.provider if is_full else None,
-            provider_event_id=row.provider_event_id if is_full else None,
-            metadata=row.details if is_full else None,
+            provider=row.provider,
+            provider_event_id=row.provider_event_id,
+            metadata=row.details,
         )
+
+    @classmethod
+    def listed(cls, row: "CampaignEvent", person: "Contact | None", detail: str) -> Self:
+        event = cls.of(row)
+        if detail == "concise":
+            event = cls(
+                event_type=event.event_type,
+                occurred_at=to_the_second(event.occurred_at),
+                enrollment_id=event.enrollment_id,
+                step_number=event.step_number,
+            )
+        if person is not None:
+            event.email = person.email
+            event.linkedin_url = person.linkedin_url if person.email is None else None
+        return event
 
 
 class EventList(Answer):
@@ -112,15 +130,16 @@ class EventList(Answer):
 
 
 class OrphanOut(Answer):
-    """An event that fits no enrollment yet, and what it would be matched by."""
+    """An event that fits no enrollment yet, and what it would be matched by. In a concise list the ids of enrollments
+    and campaigns stand in the reason alone."""
 
-    id: UUID
+    id: Maybe[UUID] = None
     status: OrphanStatus
     reason: str
     event_type: EventType
-    channel: Channel
+    channel: Maybe[Channel] = None
     occurred_at: datetime
-    created_at: datetime
+    created_at: Maybe[datetime] = None
     provider: Maybe[str] = None
     enrollment_id: Maybe[UUID] = None
     provider_message_id: Maybe[str] = None
@@ -132,12 +151,18 @@ class OrphanOut(Answer):
 
     @classmethod
     def of(cls, row: "OrphanedEvent", detail: str) -> Self:
-        names = cls.model_fields.keys() - {"provider_event_id", "metadata"}
+        names = _CONCISE_ORPHAN if detail == "concise" else cls.model_fields.keys() - {"metadata"}
         answer = cls.model_validate({name: getattr(row, name) for name in names})
-        if detail == "full":
-            answer.provider_event_id = row.provider_event_id
+        if detail == "concise":
+            answer.occurred_at = to_the_second(answer.occurred_at)
+        else:
             answer.metadata = row.details
         return answer
+
+
+_CONCISE_ORPHAN = (
+    "status", "reason", "event_type", "occurred_at", "provider", "provider_message_id", "email", "step_number",
+)  # fmt: skip
 
 
 class OrphanList(Answer):

@@ -1,7 +1,7 @@
 """Jobs and cache entries."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, JsonValue
 
@@ -16,7 +16,7 @@ from db.domain.jobs import (
     JobStatus,
     JobType,
 )
-from mcp_server.schemas.base import Answer, Line, Maybe
+from mcp_server.schemas.base import Answer, Line, Maybe, Second, is_nothing
 
 JobId = Annotated[Line, Field(min_length=1, max_length=40, description="Such as job_17")]
 LeaseToken = Annotated[Line, Field(min_length=1, max_length=100)]
@@ -59,6 +59,32 @@ class JobLine(Answer):
     updated_at: datetime
     finished_at: Maybe[datetime] = None
     warnings: list[str] = []
+
+
+class JobRow(Answer):
+    """A job in a list, as far as its state gives it something to tell: when it is due, who holds it, when it ended."""
+
+    id: str
+    type: JobType
+    priority: JobPriority
+    status: JobStatus
+    attempts: int
+    run_at: Maybe[Second] = None
+    dedupe_key: Maybe[str] = None
+    worker_id: Maybe[str] = None
+    progress: Maybe[JsonValue] = None
+    error: Maybe[str] = None
+    created_at: Second
+    finished_at: Maybe[Second] = None
+    cancel_requested: Annotated[bool, Field(exclude_if=is_nothing)] = False
+    warnings: Annotated[list[str], Field(exclude_if=is_nothing)] = []
+
+    @classmethod
+    def of(cls, job: object) -> Self:
+        row = cls.model_validate(job)
+        row.run_at = row.run_at if row.status is JobStatus.PENDING else None
+        row.progress = row.progress if row.status is JobStatus.PROCESSING else None
+        return row
 
 
 class CreatedJob(JobLine):
@@ -106,7 +132,7 @@ class HeartbeatAnswer(Answer):
 
 
 class JobList(Answer):
-    jobs: list[JobLine | JobOut]
+    jobs: list[JobRow] | list[JobOut]
     next_cursor: Maybe[str] = None
 
 

@@ -1,14 +1,13 @@
 """The server's health, and the audit log, as clients see them."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field
 
 from db.domain.access import AuditOutcome
 from db.domain.jobs import JobStatus
-from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.schemas.base import Answer, Maybe, Second
 from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState
 
 if TYPE_CHECKING:
@@ -18,14 +17,16 @@ if TYPE_CHECKING:
 
 
 class AuditLine(Answer):
-    at: datetime
+    at: Second
     actor: Annotated[
         str, Field(description="The name of the token; default for the one of the settings; stdio, local, worker.")
     ]
     tool: str
     outcome: AuditOutcome
     error: Annotated[Maybe[str], Field(description="Why it was refused, in a word.")] = None
-    ids: Annotated[dict[str, list[str]], Field(description="Kind of thing -> ids, up to 20 of each.")]
+    ids: Annotated[
+        dict[str, list[str]], Field(description="Kind of thing -> ids, a single one; full: up to 20 of each.")
+    ]
     is_cut: Annotated[bool, Field(description="The call concerned more than ids shows.")]
     request_id: Maybe[str] = None
     arguments_digest: Annotated[
@@ -33,18 +34,30 @@ class AuditLine(Answer):
     ] = None
 
     @classmethod
-    def of(cls, record: "AuditRecord") -> Self:
+    def of(cls, record: "AuditRecord", detail: str) -> Self:
+        is_full = detail == "full"
+        ids = record.ids if is_full else _most_telling(record.ids)
+        digest = record.arguments_digest if is_full else None
         return cls(
             at=record.at,
             actor=record.actor,
             tool=record.tool,
             outcome=AuditOutcome(record.outcome),
             error=record.error,
-            ids=record.ids,
-            is_cut=record.is_cut,
-            request_id=record.request_id,
-            arguments_digest=record.arguments_digest.hex() if record.arguments_digest else None,
+            ids=ids,
+            is_cut=record.is_cut or ids != record.ids,
+            request_id=record.request_id if is_full else None,
+            arguments_digest=digest.hex() if digest else None,
         )
+
+
+_KINDS = ("enrollment", "campaign", "job", "template", "suppression", "contact", "action", "event")
+
+
+def _most_telling(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """One id: of a kind of which there is one, if there is such a kind."""
+    kinds = sorted((kind for kind in _KINDS if kind in ids), key=lambda kind: len(ids[kind]) > 1)
+    return {kind: ids[kind][:1] for kind in kinds[:1]}
 
 
 class AuditList(Answer):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from db.domain.rules import PROVIDER_MAX
 from db.domain.states import DeliveryStatus
-from mcp_server.schemas.base import Answer, Line, Maybe
+from mcp_server.schemas.base import Answer, Line, Maybe, Second, is_nothing
 from mcp_server.webhooks.ses import confirmation_url
 
 if TYPE_CHECKING:
@@ -18,20 +18,24 @@ ProviderName = Annotated[Line | None, Field(min_length=1, max_length=PROVIDER_MA
 DeliveryIds = Annotated[list[UUID] | None, Field(min_length=1, max_length=1_000)]
 
 
+Count = Annotated[int, Field(exclude_if=is_nothing)]
+
+
 class DeliveryOut(Answer):
-    """events_* count what became of its events. `body` is left out once it was deleted, and in concise lists."""
+    """events_* count what became of its events, and are left out while they are 0. `body` is left out once it was
+    deleted, and in concise lists."""
 
     id: UUID
     provider: str
     status: DeliveryStatus
-    received_at: datetime
-    recorded_at: Maybe[datetime] = None
+    received_at: Second
     error: Maybe[str] = None
-    events_recorded: int
-    events_duplicate: int
-    events_orphaned: int
-    events_invalid: int
-    events_ignored: int
+    events_recorded: Count
+    events_duplicate: Count
+    events_orphaned: Count
+    events_invalid: Count
+    events_ignored: Count
+    recorded_at: Maybe[datetime] = None
     delivery_id: Maybe[str] = None
     body: Maybe[str] = None
     confirmation_url: Annotated[
@@ -44,6 +48,7 @@ class DeliveryOut(Answer):
             {name: getattr(row, name) for name in cls.model_fields if name not in _FULL},
         )
         if detail == "full":
+            answer.recorded_at = row.recorded_at
             answer.delivery_id = row.delivery_id
             answer.body = row.body.decode("utf-8", "replace") if row.body is not None else None
             if row.status == DeliveryStatus.HELD and row.body is not None:
@@ -51,7 +56,7 @@ class DeliveryOut(Answer):
         return answer
 
 
-_FULL = frozenset({"delivery_id", "body", "confirmation_url"})
+_FULL = frozenset({"recorded_at", "delivery_id", "body", "confirmation_url"})
 
 
 class DeliveryList(Answer):

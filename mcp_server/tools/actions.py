@@ -68,7 +68,7 @@ def complete_action(
     failed pauses the enrollment: update_enrollment resume brings the step again, advance skips it. The same report
     twice is safe; a lost lease is refused.
     """
-    action, enrollment = services.actions.complete(
+    done = services.actions.complete(
         call.session,
         action_id=action_id,
         lease_token=lease_token,
@@ -79,7 +79,7 @@ def complete_action(
         now=call.now,
     )
     return CompleteActionAnswer(
-        action=ActionOut.model_validate(action), enrollment=EnrollmentOut.model_validate(enrollment)
+        action=ActionOut.model_validate(done.action), enrollment=EnrollmentOut.model_validate(done.enrollment)
     )
 
 

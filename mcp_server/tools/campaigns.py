@@ -158,13 +158,17 @@ def list_campaigns(
     call: Call,
     status: CampaignStatus | None = None,
     template_id: UUID | None = None,
+    rates: bool = False,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> CampaignList:
-    """List campaigns, newest first. Next: get_campaign or get_metrics."""
+    """List campaigns, newest first; rates=true compares what came of them. Next: get_campaign or get_metrics."""
     page = services.campaigns.list_(call.session, status=status, template_id=template_id, limit=limit, cursor=cursor)
     lines = [CampaignLine.of(campaign, detail) for campaign in page.rows]
+    if rates:
+        counted = services.metrics.totals(call.session, campaign_ids=[line.id for line in lines])
+        lines = [line.with_rates(counted.get(line.id)) for line in lines]
     return CampaignList(campaigns=lines, next_cursor=page.next_cursor)
 
 

@@ -107,15 +107,31 @@ def _refuse_any_invalid(rows: list[EnrollRow]) -> None:
 @contacts.read("List enrollments")
 def list_enrollments(
     call: Call,
-    campaign_id: UUID,
+    campaign_id: UUID | None = None,
     status: EnrollmentStatus | None = None,
+    contact_id: UUID | None = None,
+    domain: Domain | None = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> EnrollmentList:
-    """List who is enrolled in a campaign and how far, newest first. Next: get_enrollment."""
-    page = services.enrollments.list_(call.session, campaign_id=campaign_id, status=status, limit=limit, cursor=cursor)
-    lines = [EnrollmentLine.of(one.enrollment, one.contact, detail) for one in page.rows]
+    """List who is enrolled in a campaign and how far, newest first; or the enrollments of a person, or of an email
+    domain's people, in every campaign. Give campaign_id, contact_id or domain. Next: get_enrollment.
+    """
+    if campaign_id is None and contact_id is None and domain is None:
+        raise InvalidInput("Give campaign_id, contact_id or domain. list_campaigns shows the campaigns.")
+    page = services.enrollments.list_(
+        call.session,
+        campaign_id=campaign_id,
+        status=status,
+        contact_id=contact_id,
+        domain=domain,
+        limit=limit,
+        cursor=cursor,
+    )
+    lines = [
+        EnrollmentLine.of(one.enrollment, one.contact, detail, names_campaign=campaign_id is None) for one in page.rows
+    ]
     return EnrollmentList(enrollments=lines, next_cursor=page.next_cursor)
 
 
@@ -164,7 +180,9 @@ def find_contacts(
         limit=limit,
         cursor=cursor,
     )
-    return ContactList(contacts=[ContactOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
+    among_many = email is None and contact_id is None
+    people = [ContactOut.of(row, detail, among_many=among_many) for row in page.rows]
+    return ContactList(contacts=people, next_cursor=page.next_cursor)
 
 
 @contacts.write("Create or change contacts", idempotent=True)

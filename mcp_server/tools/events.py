@@ -79,7 +79,7 @@ def list_events(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> EventList:
-    """List the events of a campaign, latest first; full adds metadata. To count, call get_metrics."""
+    """List the events of a campaign, latest first, with the person; full adds metadata. To count: get_metrics."""
     check_range(since, until)
     page = services.events.list_(
         call.session,
@@ -91,7 +91,10 @@ def list_events(
         limit=limit,
         cursor=cursor,
     )
-    return EventList(events=[EventOut.of(event, detail) for event in page.rows], next_cursor=page.next_cursor)
+    enrollment_ids = {event.enrollment_id for event in page.rows}
+    people = services.enrollments.people(call.session, campaign_id=campaign_id, enrollment_ids=enrollment_ids)
+    events = [EventOut.listed(event, people.get(event.enrollment_id), detail) for event in page.rows]
+    return EventList(events=events, next_cursor=page.next_cursor)
 
 
 @events.read("List orphaned events")

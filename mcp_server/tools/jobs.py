@@ -16,9 +16,9 @@ from mcp_server.schemas.jobs import (
     JobAnswer,
     JobId,
     JobLimit,
-    JobLine,
     JobList,
     JobOut,
+    JobRow,
     JobStatsAnswer,
     JobStatsOut,
     LeaseSeconds,
@@ -76,8 +76,9 @@ def list_jobs(
     """List jobs, newest first; full adds parameters, result and history. For counts: get_job_stats."""
     is_full = detail == "full"
     page = call.jobs.list(status=status, type=type, limit=limit, cursor=cursor, full=is_full, now=call.now)
-    shape = JobOut if is_full else JobLine
-    return JobList(jobs=[shape.model_validate(job) for job in page.jobs], next_cursor=page.next_cursor)
+    if is_full:
+        return JobList(jobs=[JobOut.model_validate(job) for job in page.jobs], next_cursor=page.next_cursor)
+    return JobList(jobs=[JobRow.of(job) for job in page.jobs], next_cursor=page.next_cursor)
 
 
 @jobs.write("Claim a job", is_audited=False)

@@ -8,7 +8,7 @@ from db import services
 from db.domain.rules import PAGE_DEFAULT, TOKEN_NAME_MAX, TOOL_NAME_MAX
 from mcp_server import health
 from mcp_server.maintenance import maintain
-from mcp_server.schemas.base import Cursor, Limit, Line, Moment, check_range
+from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, check_range
 from mcp_server.schemas.ops import AuditLine, AuditList, HealthAnswer, MaintenanceAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import ops
@@ -34,15 +34,17 @@ def list_audit(
     ] = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
+    detail: Detail = "concise",
 ) -> AuditList:
-    """List who wrote what, latest first: done or refused, with the ids concerned. Reads are not kept, nor is work on
-    the queue and the cache (see get_job); imports stand under import.
+    """List who wrote what, latest first: done or refused, with the id that tells most; full adds the others, the
+    request's id and a keyed hash of the arguments. Reads are not kept, nor is work on the queue and the cache (see
+    get_job); imports stand under import.
     """
     check_range(since, until)
     page = services.audit.list_(
         call.session, since=since, until=until, tool=tool, actor=actor, limit=limit, cursor=cursor
     )
-    return AuditList(records=[AuditLine.of(record) for record in page.rows], next_cursor=page.next_cursor)
+    return AuditList(records=[AuditLine.of(record, detail) for record in page.rows], next_cursor=page.next_cursor)
 
 
 @ops.write("Run maintenance", idempotent=True, keeps_nothing=True)

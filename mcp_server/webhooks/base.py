@@ -102,5 +102,7 @@ class Provider:
     """What makes this request another one than a later try of the same body."""
     busy_status: int = 503
     """What it is answered when nothing can be stored now. A provider that gives up after a 5xx gets 429."""
+    may_wait: bool = False
+    """Whether `verify` may have to fetch something first."""
     has_secret_in_body: bool = False
     """Whether the body carries the secret itself, which is not stored."""

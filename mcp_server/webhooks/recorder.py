@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from db.services import Session
 
 _BATCH: Final = 100
+# Requests that come in go first: their senders wait, and share this process with the recording. While they keep coming,
+# the next batch waits until none has come for a moment, but at most for a few times as long as the last one took: so
+# recording keeps a fifth of the time, whatever comes.
+_QUIET_SECONDS: Final = 0.02
+_GIVE_WAY_TIMES: Final = 4
+_GIVE_WAY_SECONDS_MAX: Final = 0.5
 # Whoever stores a request wakes this thread; the rest is for those that another server has left.
 _LOOK_AGAIN_SECONDS: Final = 15.0
 _PAUSE_SECONDS: Final = 1.0
@@ -32,6 +39,7 @@ class Recorder:
     def __init__(self, app: App, known: Mapping[str, Provider]) -> None:
         self._app = app
         self._normalise = Normaliser(known)
+        self._stored_at = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="webhooks", daemon=True)
@@ -48,11 +56,14 @@ class Recorder:
 
     def wake(self) -> None:
         """Say that a request was stored."""
-        self._wake.set()
+        self._stored_at = time.monotonic()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
+            began = time.monotonic()
             try:
                 is_idle = self.record_next() == 0
             except StoreUnavailable:
@@ -64,6 +75,13 @@ class Recorder:
                 continue
             if is_idle:
                 self._wake.wait(_LOOK_AGAIN_SECONDS)
+            else:
+                self._give_way(time.monotonic() - began)
+
+    def _give_way(self, took: float) -> None:
+        until = time.monotonic() + min(_GIVE_WAY_TIMES * took, _GIVE_WAY_SECONDS_MAX)
+        while self._stored_at + _QUIET_SECONDS > time.monotonic() < until:
+            self._stopping.wait(_QUIET_SECONDS)
 
     def record_next(self) -> int:
         """Record the oldest requests that wait. Returns how many; 0 when none does."""

@@ -183,4 +183,4 @@ def _tags(mail: Mapping[str, Any]) -> dict[str, Any]:
 
 def make(certificates: Certificates) -> Provider:
     """The provider, with the certificates it may use."""
-    return Provider(NAME, verifier(certificates), normalise, delivery_id=_id, is_held=is_held)
+    return Provider(NAME, verifier(certificates), normalise, delivery_id=_id, is_held=is_held, may_wait=True)

@@ -42,7 +42,8 @@ def test_a_new_file_is_made_and_its_command_starts_this_installation(offline: Cl
     done = offline.run("claude-desktop", "install", "--config", path)
     assert done.returncode == 0, done.stderr
     made = entry(path)
-    assert set(made) == {"command", "args"}
+    assert set(made) == {"command", "args", "env"}
+    assert made["env"] == {"SALES_AUTOMATION_TOOLSETS": "outreach"}
     assert Path(made["command"]).is_absolute()
     assert Path(made["command"]).parent == Path(sys.executable).parent
     assert "a-secret-password" not in path.read_text()
@@ -68,6 +69,7 @@ def test_all_else_stays_to_the_character_and_is_back_after_uninstall(offline: Cl
 def test_a_second_install_changes_nothing_and_an_entry_keeps_what_it_has(offline: Cli, config: Path) -> None:
     install = ("claude-desktop", "install", "--config", config)
     assert offline.run(*install, "--env", "DATABASE_URL=postgresql://db.example.com/x?a=b").returncode == 0
+    assert entry(config)["env"]["SALES_AUTOMATION_TOOLSETS"] == "outreach"
     before = config.read_bytes()
     again = offline.run(*install)
     assert again.returncode == 0
@@ -79,6 +81,12 @@ def test_a_second_install_changes_nothing_and_an_entry_keeps_what_it_has(offline
         "DATABASE_URL": "postgresql://db.example.com/x?a=b",
         "SALES_AUTOMATION_TOOLSETS": "jobs",
     }
+
+
+def test_an_entry_that_is_there_is_not_narrowed(offline: Cli, config: Path) -> None:
+    config.write_text('{"mcpServers": {"sales-automation": {"command": "old"}}}', "utf-8")
+    assert offline.run("claude-desktop", "install", "--config", config).returncode == 0
+    assert "env" not in entry(config)
 
 
 def test_a_dry_run_prints_the_difference_and_changes_nothing(offline: Cli, config: Path) -> None:

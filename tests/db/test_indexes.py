@@ -16,6 +16,7 @@ from db.domain.events import EventType, NewEvent
 from db.domain.metrics import GroupBy
 from db.domain.scheduling import Plan
 from db.domain.states import (
+    ActionOutcome,
     CampaignStatus,
     Channel,
     DeliveryStatus,
@@ -29,7 +30,9 @@ from db.domain.templates import EmailStep
 from db.domain.webhooks import NewDelivery, Settled, StoreVerdict
 from db.postgres.database import Database
 from db.services import (
+    actions,
     campaigns,
+    claims,
     contacts,
     enrollments,
     erasure,
@@ -165,6 +168,21 @@ def record(session: Session, _campaign_id: UUID, enrollment_id: UUID) -> object:
     )
 
 
+def claim_and_complete(session: Session, campaign_id: UUID, _enrollment_id: UUID) -> object:
+    claim = claims.claim(session, campaign_id=campaign_id, channel=None, limit=1, lease_seconds=60, now=NOW)
+    (due,) = claim.actions
+    return actions.complete(
+        session,
+        action_id=due.action_id,
+        lease_token=due.lease_token,
+        outcome=ActionOutcome.SENT,
+        provider="mail",
+        provider_message_id="m-1",
+        error=None,
+        now=NOW,
+    )
+
+
 def orphan(session: Session, campaign_id: UUID, _enrollment_id: UUID) -> object:
     lost = NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="later", provider_event_id="1")
     events.record_events(session, events=[lost])
@@ -214,6 +232,18 @@ LISTS: dict[str, tuple[Work, str]] = {
     "events of an enrollment": (list_events(of_enrollment=True), r"ix_campaign_events_enrollment_occurred"),
     "enrollments": (list_enrollments(None), r"campaign_enrollments.*\n\s*Index Cond: \(instance_id ="),
     "enrollments of a status": (list_enrollments(EnrollmentStatus.ACTIVE), r"campaign_enrollments.*\n\s*Index Cond"),
+    "enrollments of a person": (
+        lambda session, _campaign, _enrollment: enrollments.list_(
+            session, campaign_id=None, status=None, contact_id=UUID(int=1), limit=50, cursor=None
+        ),
+        r"uq_campaign_enrollments_contact_id\w*.*\n\s*Index Cond: \(contact_id =",
+    ),
+    "people behind events": (
+        lambda session, campaign_id, enrollment_id: enrollments.people(
+            session, campaign_id=campaign_id, enrollment_ids=[enrollment_id]
+        ),
+        r"campaign_enrollments.*\n\s*Index Cond",
+    ),
     "one enrollment": (
         lambda session, _campaign, enrollment_id: enrollments.get(session, enrollment_id=enrollment_id),
         r"ix_campaign_enrollments_id",
@@ -262,6 +292,7 @@ LISTS: dict[str, tuple[Work, str]] = {
     "a webhook request with an id": (store, r"uq_webhook_deliveries_delivery_id"),
     "a webhook request that is done": (settle, r"pk_webhook_deliveries"),
     "recording": (record, r"ix_campaign_enrollments_id"),
+    "claiming and completing": (claim_and_complete, r"ix_campaign_actions_id"),
     "parking and enrolling": (orphan, r"ix_campaign_actions_provider_message_id"),
 }
 

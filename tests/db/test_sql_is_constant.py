@@ -29,7 +29,7 @@ MAKERS = {
     "suffix_with",
 }
 RUNNERS = {"execute", "executemany", "scalar", "scalars"}
-HARMLESS = {"join", "format", "items", "keys", "values"}
+HARMLESS = {"join", "split", "format", "items", "keys", "values"}
 BUILTINS = {"tuple", "list", "sorted", "str"} & set(dir(builtins))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -70,6 +70,7 @@ ARGUMENTS: Mapping[str, str] = {
     "provider_config": "Kept for whoever sends. Put no secrets in it.",
     "provider_message_id": "The id that the provider gave the message; events that name it find their step.",
     "ramp_up": "Start low and grow.",
+    "rates": "Show the rates of each campaign too.",
     "reason": "Why it is not written to.",
     "result": "What came of it: JSON of at most 1 MiB.",
     "retry": "Off fails it at once.",

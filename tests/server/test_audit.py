@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def log(client: Client, **filters: Any) -> list[dict[str, Any]]:
-    return (await call(client, "list_audit", **filters))["records"]
+    return (await call(client, "list_audit", detail="full", **filters))["records"]
 
 
 async def test_each_write_leaves_a_row_with_the_ids_it_was_about(client: Client) -> None:

@@ -1,5 +1,6 @@
 """Callers at the same time share a transaction, and each gets its own answer or its own error."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -78,6 +79,34 @@ def test_what_concerns_all_fails_all_of_the_group_and_nobody_after() -> None:
     assert futures[0].result() == 0
     assert [type(future.exception()) for future in futures[1:]] == [ValueError] * 3
     assert grouping.submit(7) == 70
+
+
+@pytest.mark.anyio
+async def test_callers_on_an_event_loop_and_on_threads_share_groups() -> None:
+    slow, answers = Slow(fails_on=4), dict[int, int | str]()
+    grouping = Grouping(slow, most=100, retry_alone=lambda error: isinstance(error, ValueError))
+
+    async def ask(number: int) -> None:
+        try:
+            answers[number] = await grouping.ask(number)
+        except ValueError as error:
+            answers[number] = str(error)
+
+    threads = ThreadPoolExecutor(2)
+    first = threads.submit(grouping.submit, 0)
+    assert await anyio.to_thread.run_sync(slow.began.wait, PATIENCE)
+    last = threads.submit(grouping.submit, 6)
+    gone = asyncio.ensure_future(grouping.ask(7))
+    async with anyio.create_task_group() as group:
+        for number in range(1, 6):
+            group.start_soon(ask, number)
+        while grouping.waiting < 7:
+            await anyio.lowlevel.checkpoint()
+        gone.cancel()
+        slow.go.set()
+    assert answers == {1: 10, 2: 20, 3: 30, 4: "4", 5: 50}
+    assert (first.result(), last.result()) == (0, 60)
+    assert sorted(slow.groups[1]) == [1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.anyio

@@ -129,7 +129,7 @@ async def test_the_request_id_of_the_client_is_kept_unless_it_could_tell_of_a_pe
                 Client(streamable_http_client(f"{base}/mcp", http_client=http)) as client,
             ):
                 await call(client, "create_template", **ARGUMENTS["create_template"])
-                row = (await call(client, "list_audit"))["records"][0]
+                row = (await call(client, "list_audit", detail="full"))["records"][0]
                 assert row["actor"] == "local"
                 assert (row["request_id"] == given) is (given == "order-66")
 

@@ -183,6 +183,8 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
         },
         "occurred_at",
     ),
+    ("list_enrollments", {}, "campaign_id, contact_id or domain"),
+    ("list_enrollments", {"status": "active"}, "campaign_id, contact_id or domain"),
     ("list_campaigns", {"limit": 0}, "limit"),
     ("list_campaigns", {"limit": 10**9}, "limit"),
     ("list_campaigns", {"cursor": "made-up"}, "cursor"),

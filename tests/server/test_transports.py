@@ -4,23 +4,28 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2 as httpx
 import pytest
+import uvicorn
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from mcp_server.http.serve import listen
 from tests.server.conftest import call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 
 COMMAND = [sys.executable, "-m", "mcp_server"]
+SERVE_HTTP = [*COMMAND, "serve", "--transport", "streamable-http"]
 ERAS = ["auto", "legacy"]
 TOKEN = "a-token-made-for-this-test"
 
@@ -31,9 +36,9 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def http_server(database_url: str, *arguments: str, **more: str) -> Generator[str]:
+def http_server(database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str) -> Generator[str]:
     """The base URL of a server on a free port, stopped at the end."""
-    command = [*COMMAND, "serve", "--transport", "streamable-http", "--port", "0", *arguments]
+    command = [*command, "--port", "0", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url, **more), text=True)
     try:
         assert process.stderr is not None
@@ -187,3 +192,36 @@ def test_wrong_settings_are_named_without_their_value() -> None:
     assert result.returncode == 2
     assert "pool_size" in result.stderr.lower()
     assert "a-secret-password" not in result.stderr
+
+
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_a_part_of_it() -> None:
+    with (
+        listen(uvicorn.Config("nothing", host="127.0.0.1", port=0, log_config=None)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+HEADS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "many headers": lambda: (b"X-%d: x\r\n" % number for number in range(2_000_000)),
+    "a long header": lambda: iter([b"X: ", *[b"x" * 65_536] * 500]),
+    "a long address": lambda: iter([b"x" * 65_536] * 500),
+    "a long trailer": lambda: iter([b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", *[b"x" * 65_536] * 500]),
+}
+
+
+def send_all(stranger: socket.socket, start: bytes, rest: Iterator[bytes]) -> None:
+    for part in chain([start], rest):
+        stranger.sendall(part)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_without_an_end_is_cut_off(database_url: str, name: str) -> None:
+    with http_server(database_url) as base:
+        address = urlsplit(base)
+        with socket.create_connection((address.hostname, address.port), timeout=30) as stranger:
+            start = b"POST /healthz" if "address" in name else b"POST /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                send_all(stranger, start, HEADS[name]())
+        assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}

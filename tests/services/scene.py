@@ -1,13 +1,14 @@
 """Campaigns to record events in, and recounts to hold the counters against."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -109,6 +110,21 @@ def totals(database: Database, campaign_id: UUID) -> dict[str, int]:
     with database.transaction("look") as session:
         row = session.execute(text(f"SELECT {sums} FROM campaign_metrics WHERE instance_id = :id"), {"id": campaign_id})
         return {name: int(count) for name, count in row.mappings().one().items()}
+
+
+def statements_of(database: Database, work: Callable[[], Any]) -> list[str]:
+    """What is sent to the database meanwhile."""
+    seen: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        seen.append(arguments[2])
+
+    sqlalchemy_event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        sqlalchemy_event.remove(database.engine, "before_cursor_execute", note)
+    return seen
 
 
 def assert_counters_are_exact(database: Database) -> None:

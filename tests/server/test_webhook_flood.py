@@ -1,0 +1,123 @@
+"""Webhooks that come all at once: nobody waits for another's certificate, for the recording, or is told too early."""
+
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+
+import anyio
+import httpx2 as httpx
+import pytest
+from anyio.to_thread import run_sync
+from sqlalchemy import text
+from starlette.types import Message
+
+from db.postgres.database import Database
+from mcp_server.app import App
+from mcp_server.http.webhooks import read
+from mcp_server.webhooks.base import TooSlow
+from mcp_server.webhooks.recorder import Recorder
+from mcp_server.webhooks.table import providers
+from tests.server.conftest import NOW
+from tests.server.senders import Amazon, notification, ses_opened, sign_envelope
+from tests.server.webhook_scene import SENDERS, Hooks, hooks, rows
+
+pytestmark = pytest.mark.anyio
+
+MakeApp = Callable[..., App]
+PATIENCE = 30
+THREADS = 40  # that tools have in one process
+
+
+class SlowAmazon(Amazon):
+    """Hands its certificate out once it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def __call__(self, host: str, path: str) -> bytes:
+        certificate = super().__call__(host, path)
+        assert self.go.wait(PATIENCE)
+        return certificate
+
+
+def post_standard(server: Hooks, number: int) -> Awaitable[httpx.Response]:
+    sender = SENDERS["standard"]
+    return server.post("standard", *sender.sign(sender.opened(NOW, {}, "a@example.com"), NOW, id=f"id-{number}"))
+
+
+async def test_a_slow_certificate_holds_nobody_else_up(make_app: MakeApp, database: Database) -> None:
+    amazon = SlowAmazon()
+    server, answers = hooks(make_app, amazon), list[int]()
+
+    async def post_ses(number: int) -> None:
+        message = ses_opened(NOW, {}, "a@example.com")
+        signed = sign_envelope(notification(message, NOW, id=str(number)))
+        answers.append((await server.post("ses", *signed)).status_code)
+
+    async with anyio.create_task_group() as group:
+        for number in range(THREADS + 10):
+            group.start_soon(post_ses, number)
+        with anyio.fail_after(PATIENCE):
+            while not amazon.asked:
+                await anyio.lowlevel.checkpoint()
+            assert (await post_standard(server, 1)).status_code == 200
+            assert await run_sync(lambda: "a tool's thread") == "a tool's thread"
+        assert answers == []
+        amazon.go.set()
+    assert answers == [200] * (THREADS + 10)
+    assert len(amazon.asked) == 1
+
+
+@contextmanager
+def held_up(database: Database) -> Generator[None]:
+    """Nothing can be stored meanwhile."""
+    with database.transaction("hold up") as session:
+        session.execute(text("LOCK TABLE webhook_deliveries IN SHARE MODE"))
+        yield
+
+
+async def test_no_request_is_acknowledged_before_it_is_committed(make_app: MakeApp, database: Database) -> None:
+    server, answers = hooks(make_app), list[int]()
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%webhook_deliveries%'"
+
+    async def post(number: int) -> None:
+        answers.append((await post_standard(server, number)).status_code)
+
+    async with anyio.create_task_group() as group:
+        with held_up(database):
+            for number in range(9):
+                group.start_soon(post, number)
+            with anyio.fail_after(PATIENCE), database.engine.connect() as look:
+                while not look.scalar(text(waits)) or server.app.deliveries.waiting < 8:
+                    look.rollback()
+                    await anyio.lowlevel.checkpoint()
+            assert answers == []
+    assert answers == [200] * 9
+    assert len(rows(database)) == 9
+
+
+async def test_recording_goes_on_while_requests_keep_coming(make_app: MakeApp, database: Database) -> None:
+    server = hooks(make_app)
+    async with Recorder(server.app, providers()) as recorder:
+        with anyio.fail_after(PATIENCE):
+            for number in range(5):
+                assert (await post_standard(server, number)).status_code == 200
+                while any(row["status"] == "waiting" for row in rows(database)):
+                    recorder.wake()  # as each request does
+                    await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2])
+async def test_a_body_that_stops_on_its_way_is_given_up(parts: int) -> None:
+    left = parts
+
+    async def receive() -> Message:
+        nonlocal left
+        if not left:
+            await anyio.sleep_forever()
+        left -= 1
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    with anyio.fail_after(PATIENCE), pytest.raises(TooSlow):
+        await read({}, receive, 1_000, seconds=0.01)

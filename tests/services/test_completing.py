@@ -1,0 +1,122 @@
+"""Claimed steps are reported: in how many statements, and whether the answer is what the database holds then."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from db.domain.events import EventType
+from db.domain.states import ActionOutcome, Channel
+from db.postgres.database import Database
+from db.services import actions, claims
+from db.services.actions import Completed
+from db.services.claims import DueAction
+from tests.services.scene import NOW, assert_counters_are_exact, event, new_scene, record, statements_of, totals
+
+
+def claim(database: Database, campaign_id: UUID, *, hours: float = 0, limit: int = 10) -> list[DueAction]:
+    return database.run(
+        "claim",
+        lambda session: claims.claim(
+            session,
+            campaign_id=campaign_id,
+            channel=None,
+            limit=limit,
+            lease_seconds=300,
+            now=NOW + timedelta(hours=hours),
+        ),
+    ).actions
+
+
+def report(database: Database, due: DueAction, outcome: ActionOutcome, *, hours: float = 0) -> Completed:
+    return database.run(
+        "complete",
+        lambda session: actions.complete(
+            session,
+            action_id=due.action_id,
+            lease_token=due.lease_token,
+            outcome=outcome,
+            provider="mail",
+            provider_message_id=f"m-{due.action_id}" if outcome is ActionOutcome.SENT else None,
+            error="mailbox full" if outcome is ActionOutcome.FAILED else None,
+            now=NOW + timedelta(hours=hours),
+        ),
+    )
+
+
+def stored(database: Database, due: DueAction) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows of a step and of its enrollment, by column."""
+    with database.transaction("look") as session:
+        action = session.execute(text("SELECT * FROM campaign_actions WHERE id = :id"), {"id": due.action_id})
+        enrollment = session.execute(
+            text("SELECT *, instance_id AS campaign_id FROM campaign_enrollments WHERE id = :id"),
+            {"id": due.enrollment.id},
+        )
+        return dict(action.mappings().one()), dict(enrollment.mappings().one())
+
+
+@pytest.mark.parametrize("outcome", ActionOutcome)
+@pytest.mark.parametrize("channel", Channel)
+def test_the_answer_to_a_report_is_what_the_database_holds(
+    database: Database, channel: Channel, outcome: ActionOutcome
+) -> None:
+    scene = new_scene(database, 1)
+    (due,) = claim(database, scene.campaign_id)
+    hours = 1
+    if channel is Channel.LINKEDIN:
+        report(database, due, ActionOutcome.SENT)
+        hours = 30
+        (due,) = claim(database, scene.campaign_id, hours=hours)
+    assert due.step.channel is channel
+    for done in (report(database, due, outcome, hours=hours), report(database, due, outcome, hours=hours + 1)):
+        action, enrollment = stored(database, due)
+        assert done.action == {name: action[name] for name in done.action}
+        assert done.enrollment == {name: enrollment[name] for name in done.enrollment}
+        # What the answer leaves out is what never happened.
+        assert (
+            not {name for name in action if name.endswith("_at") and action[name]}
+            - done.action.keys()
+            - {
+                "created_at",
+                "updated_at",
+            }
+        )
+    assert_counters_are_exact(database)
+
+
+def test_a_report_about_somebody_who_left_meanwhile_counts_and_moves_nothing(database: Database) -> None:
+    scene = new_scene(database, 1)
+    (due,) = claim(database, scene.campaign_id)
+    record(database, event(EventType.UNSUBSCRIBED, scene.enrollments[0], step_number=1))
+    before = stored(database, due)[1]
+    done = report(database, due, ActionOutcome.SENT, hours=1)
+    assert done.enrollment == {name: before[name] for name in done.enrollment}
+    assert stored(database, due)[1] == before
+    assert totals(database, scene.campaign_id)["sent"] == 1
+
+
+def test_what_waited_for_a_message_is_counted_once_its_step_is_reported(database: Database) -> None:
+    scene = new_scene(database, 1)
+    (due,) = claim(database, scene.campaign_id)
+    (early,) = record(database, event(EventType.OPENED, None, hours=1, provider_message_id=f"m-{due.action_id}"))
+    assert str(early.verdict) == "orphaned"
+    report(database, due, ActionOutcome.SENT)
+    assert totals(database, scene.campaign_id)["opened"] == 1
+    assert_counters_are_exact(database)
+
+
+def test_a_sent_step_is_reported_in_two_statements(database: Database) -> None:
+    scene = new_scene(database, 8)
+    *first, last = claim(database, scene.campaign_id)
+    for due in first:  # which makes the counter rows of the day
+        report(database, due, ActionOutcome.SENT)
+    assert len(statements_of(database, lambda: report(database, last, ActionOutcome.SENT))) == 2
+
+
+def test_the_statements_of_a_claim_do_not_grow_with_it(database: Database) -> None:
+    scene = new_scene(database, 40)
+    small = len(statements_of(database, lambda: claim(database, scene.campaign_id, limit=2)))
+    large = len(statements_of(database, lambda: claim(database, scene.campaign_id, limit=30)))
+    assert large == small <= 7
