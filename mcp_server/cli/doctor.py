@@ -48,7 +48,7 @@ def _examine(home: "Path | None") -> "tuple[list[dict[str, str]], list[Check]]":
     try:
         settings = Settings() if home is None else Settings(home=home)
     except ValidationError as error:
-        advice = "Correct the variable; the README lists what each may be."
+        advice = "Correct the variable; docs/settings.md lists what each may be."
         return [], [Check("settings", Verdict.FAILED, _by_variable(line), advice) for line in explain(error)]
     logs.configure("CRITICAL")  # what is logged of a failure, its check says
     # An external database is looked at, and never migrated.

@@ -55,7 +55,7 @@ def _registry(app: App) -> "CollectorRegistry":
 
     class Ours(Collector):
         def collect(self) -> Iterator["Metric"]:
-            yield from _families(health.facts(app))
+            yield from families(health.facts(app))
 
         def describe(self) -> list["Metric"]:
             return []  # asked for at registration, which must not ask the database
@@ -67,7 +67,8 @@ def _registry(app: App) -> "CollectorRegistry":
     return registry
 
 
-def _families(facts: Facts) -> Iterator["Metric"]:
+def families(facts: Facts) -> Iterator["Metric"]:
+    """The metrics that say these facts; what can't be told now is left out."""
     yield _gauge("database_up", "Whether the database answers.", int(facts.database is DatabaseState.OK))
     if facts.pool is not None:
         yield _gauge("pool_connections_in_use", "Connections to the database in use.", facts.pool.in_use)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -28,12 +27,6 @@ def test_every_command_and_option_is_explained(offline: Cli, command: tuple[str,
     done = offline.run(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Usage: python -m mcp_server {' '.join(command)}" in done.stdout
-
-
-def test_the_readme_lists_every_command() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    listed = readme.partition("## Command line")[2].partition("\n## ")[0]
-    assert [each for each in ALL if f"| `{each}" not in listed] == []
 
 
 @pytest.mark.parametrize("arguments", [("doctr",), ("export",), ("import",), ("jobs", "lost"), ("doctor", "--no-such")])

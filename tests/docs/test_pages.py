@@ -1,0 +1,136 @@
+"""Links lead somewhere, commands exist, and snippets are what the program takes."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server.schemas.campaigns import CampaignSettings
+from mcp_server.settings import Settings, variable
+from tests.docs import commands
+from tests.docs.regions import PAGES, ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted(PAGES.glob("*.md"))]
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Drawn from the dashboard itself, by its own tests.
+_DRAWN_ELSEWHERE = {"docs/images/dashboard.png"}
+_PROGRAM = commands.root()
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def prose(path: Path) -> str:
+    return _BLOCK.sub("", path.read_text("utf-8"))
+
+
+def blocks(path: Path) -> Iterator[tuple[str, str]]:
+    """(what stands after the fence, the text) of each block."""
+    for block in _BLOCK.finditer(path.read_text("utf-8")):
+        yield block[1], block[2]
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as the repository's pages make them."""
+    headings = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_document
+def test_links_lead_somewhere(document: Path) -> None:
+    lost: list[str] = []
+    for target in _LINK.findall(prose(document)):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (document.parent / name).resolve() if name else document
+        if not there.exists():
+            lost += [] if str(there.relative_to(ROOT)) in _DRAWN_ELSEWHERE else [target]
+        elif anchor and anchor not in anchors(there):
+            lost.append(target)
+    assert lost == []
+
+
+@each_document
+def test_every_page_can_be_reached_from_the_readme(document: Path) -> None:
+    assert document.name == "README.md" or f"(docs/{document.name})" in DOCUMENTS[0].read_text("utf-8")
+
+
+def calls(shell: str) -> Iterator[list[str]]:
+    """The words after `sales-automation-mcp`, for each call of it."""
+    for line in shell.replace("\\\n", " ").splitlines():
+        if commands.NAME not in line:
+            continue
+        parts = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+        parts.whitespace_split = True
+        words = list(parts)
+        for place, word in enumerate(words):
+            if word == commands.NAME and (place == 0 or words[place - 1] in ("&&", "|", "(", "$(")):
+                rest = words[place + 1 :]
+                end = next((i for i, each in enumerate(rest) if each[0] in "|&;<>()"), len(rest))
+                yield rest[:end]
+
+
+def check(words: list[str]) -> None:
+    """Parse a call as the program itself does, down to the command; whatever is wrong is raised."""
+    command: Any = _PROGRAM
+    context: Any = command.make_context(commands.NAME, ["serve"])
+    while hasattr(command, "get_command") and words:
+        name, *words = words
+        command = command.get_command(context, name)
+        assert command is not None, f"there is no command {name}"
+    assert not any(word == "--help" for word in words)
+    command.make_context(commands.NAME, list(words))
+
+
+@each_document
+def test_commands_exist_with_their_options(document: Path) -> None:
+    for kind, text in blocks(document):
+        if kind == "sh":
+            for words in calls(text):
+                check(words)
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+    (words,) = calls("A=1 && sales-automation-mcp serve --prot 8000 | cat")
+    with pytest.raises(Exception, match="--prot"):
+        check(words)
+
+
+@each_document
+def test_json_is_json_and_settings_of_campaigns_are_taken(document: Path) -> None:
+    for kind, text in blocks(document):
+        if kind.split()[:1] == ["json"]:
+            value = json.loads(text)
+            if "campaign-settings" in kind:
+                CampaignSettings.model_validate(value)
+
+
+@each_document
+def test_variables_that_are_named_are_settings(document: Path) -> None:
+    known = {variable(name) for name in Settings.model_fields} | {
+        "SALES_AUTOMATION_DATABASE_URL",
+        "SALES_AUTOMATION_HOME",
+    }
+    named = set(re.findall(r"SALES_AUTOMATION_[A-Z_]+[A-Z]", document.read_text("utf-8")))
+    assert named - known == set()
+
+
+@each_document
+def test_values_that_are_set_are_taken(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, text in blocks(document):
+        found = re.findall(r"^export ((?:SALES_AUTOMATION_|DATABASE_URL)\w*)=(\S+)$", text, re.MULTILINE)
+        for name, value in found if kind == "sh" else ():
+            if not value.startswith("$("):
+                monkeypatch.setenv(name, value.strip("'"))
+    assert Settings().model_fields_set <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("picture", sorted((PAGES / "images").glob("*.svg")), ids=lambda path: path.name)
+def test_a_picture_fetches_nothing(picture: Path) -> None:
+    addresses = set(re.findall(r"https?://[^\"'\s<>)]+", picture.read_text("utf-8")))
+    assert addresses <= {"http://www.w3.org/2000/svg"}

@@ -1,0 +1,92 @@
+"""What is in the code is in docs/, and as it is in the code."""
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from mcp_server.cli import opening
+from mcp_server.prompts.catalogue import PROMPTS
+from mcp_server.resources.catalogue import RESOURCES
+from mcp_server.settings import Settings, variable
+from mcp_server.toolset import Tool
+from mcp_server.toolsets import TOOLSETS
+from mcp_server.webhooks.table import providers
+from tests.docs import commands, reference, tools
+from tests.docs.examples import EXAMPLES
+from tests.docs.meanings import ARGUMENTS
+from tests.docs.regions import PAGES
+
+TOOLS = [tool for toolset in TOOLSETS for tool in toolset.tools]
+
+
+def page(name: str) -> str:
+    return (PAGES / f"{name}.md").read_text("utf-8")
+
+
+def test_the_generated_regions_say_what_the_code_says() -> None:
+    stale = [str(path.relative_to(PAGES.parent)) for path in reference.stale()]
+    assert stale == [], f"{', '.join(stale)} is older than the code. Run: {reference.COMMAND}"
+
+
+def test_every_region_that_can_be_written_is_shown() -> None:
+    assert reference.shown() == set(reference.WRITERS)
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_a_tool_is_documented_with_an_example_that_it_takes(tool: Tool) -> None:
+    assert f"\n### {tool.name}\n" in page("tools"), f"Run: {reference.COMMAND}"
+    assert tool.name in EXAMPLES, f"{tool.name} has no example. Add one to tests/docs/examples.py"
+    try:
+        tools.arguments_of(tool).model_validate(EXAMPLES[tool.name])
+    except ValidationError as error:
+        pytest.fail(f"The example of {tool.name} does not fit: {error}")
+
+
+def test_there_is_no_example_of_a_tool_that_is_gone() -> None:
+    assert set(EXAMPLES) == {tool.name for tool in TOOLS}
+
+
+def test_every_argument_has_a_meaning() -> None:
+    schemas = {tool.name: tools.taken(tool) for tool in TOOLS} | tools.inputs()
+    silent = [
+        f"{owner}.{name}"
+        for owner, schema in schemas.items()
+        for name, part in schema["properties"].items()
+        if not tools.meaning_of(owner, name, part, ARGUMENTS)
+    ]
+    assert silent == [], "Describe them in their models, or in tests/docs/meanings.py"
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_a_setting_is_documented(name: str) -> None:
+    assert f"\n| `{variable(name)}` |" in page("settings"), f"Run: {reference.COMMAND}"
+    assert Settings.model_fields[name].description
+
+
+@pytest.mark.parametrize("command", list(commands.commands()), ids=lambda each: each.spoken)
+def test_a_command_is_documented_with_its_options(command: commands.Command) -> None:
+    text = page("command-line").partition(f"\n### {command.spoken}\n")[2].partition("\n### ")[0]
+    assert text, f"Run: {reference.COMMAND}"
+    assert [option for option in commands.options_of(command.command) if option.lower() not in text.lower()] == []
+
+
+def test_every_exit_code_is_documented() -> None:
+    listed = set(re.findall(r"^\| (\d+) \|", page("command-line"), re.MULTILINE))
+    declared = {"0", "143"}  # done, and ended by SIGTERM
+    for source in (PAGES.parent / "mcp_server").rglob("*.py"):
+        declared |= set(re.findall(r"Exit\((\d+)\)", source.read_text("utf-8")))
+    declared |= {str(code) for code in (opening.FAILED, opening.PARTLY)}
+    assert declared - listed == set()
+
+
+def test_every_prompt_and_resource_is_documented() -> None:
+    text = page("prompts")
+    assert [each.name for each in PROMPTS if f"| `{each.name}` |" not in text] == []
+    assert [each.noun for each in RESOURCES if f"| `{each.uri_template}` |" not in text] == []
+
+
+@pytest.mark.parametrize("name", list(providers()))
+def test_a_webhook_provider_has_a_section_on_its_setting_up(name: str) -> None:
+    section = page("webhooks").partition(f"\n### {name}\n")[2].partition("\n#")[0]
+    assert len(section.split()) > 5
