@@ -133,7 +133,6 @@ NOT_JUDGED = {
 NO_TOOL = "calls a tool that only the fixtures have, and is judged there"
 NEVER_CHANGES = "wants a tool that changes what is offered; here that stays the same while a server runs"
 EXPECTED = {
-    ("shipped", "sep-2549-resources-read-caching-hints"): "no resource is listed: all have addresses by id",
     ("shipped", "sep-2575-server-rejects-undeclared-capability"): NO_TOOL,
     ("shipped", "sep-2575-missing-capability-http-400"): NO_TOOL,
     ("shipped", "sep-2575-server-sends-prompts-list-changed-on-subscription"): NEVER_CHANGES,
