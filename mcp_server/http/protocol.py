@@ -23,6 +23,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received = data
         self._besides_body += len(data)
         super().data_received(data)
+        self._received = b""
         most = HEAD_MAX if self._is_in_head else _FRAMING_MAX
         if self._besides_body > most and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
