@@ -7,10 +7,12 @@ after the commit that holds it. A transaction a caller is bound by the disk; thi
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from itertools import groupby
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+_IDLE_SECONDS: Final = 10.0
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -38,7 +40,8 @@ class _Ticket(Generic[Item, Answer]):
 
 class Grouping(Generic[Item, Answer]):
     """`perform` takes the items of a group, in the order in which they came, and returns an answer for each; it does
-    all of them or, when it raises, none. It runs on one thread of the grouping's own.
+    all of them or, when it raises, none. It runs on a thread of the grouping's own. A process that ends does not wait
+    for it, since the database may have gone silent.
 
     retry_alone: errors that one item can bring on all. The items of such a group are then performed one by one, so that
     the bad one fails alone.
@@ -54,10 +57,9 @@ class Grouping(Generic[Item, Answer]):
         self._perform = perform
         self._most = most
         self._retry_alone = retry_alone
-        self._lock = threading.Lock()
         self._waiting: list[_Ticket[Item, Answer]] = []
-        self._is_under_way = False
-        self._thread = ThreadPoolExecutor(1, "grouping")
+        self._came = threading.Condition(threading.Lock())
+        self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
@@ -79,23 +81,25 @@ class Grouping(Generic[Item, Answer]):
         return await ticket.future
 
     def _enter(self, ticket: _Ticket[Item, Answer]) -> None:
-        with self._lock:
+        with self._came:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work, name="grouping", daemon=True)
+                thread.start()  # where none can be had this raises, and nobody waits
+                self._thread = thread
             self._waiting.append(ticket)
-            is_first = not self._is_under_way
-            self._is_under_way = True
-        if is_first:
-            self._thread.submit(self._work)
+            self._came.notify()
 
     def _work(self) -> None:
-        """Perform what waits, and what comes meanwhile, until nothing does."""
+        """Perform what waits, and what comes meanwhile, until nothing has come for a while."""
         while group := self._next():
             self._settle(group)
             _hand_over(group)
 
     def _next(self) -> Sequence[_Ticket[Item, Answer]]:
-        with self._lock:
+        with self._came:
+            if not self._came.wait_for(lambda: self._waiting, _IDLE_SECONDS):
+                self._thread = None
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            self._is_under_way = bool(group)
         return group
 
     def _settle(self, group: Sequence[_Ticket[Item, Answer]]) -> None:

@@ -197,13 +197,16 @@ def _plan(budget: Budget, owner: Owner) -> Plan:
     return next(plan for plan in senders if plan.sending.senders[owner.channel].account == owner.account)
 
 
+# The campaign is asked for first, so it is locked first, as in a claim: what nobody asks for is done last.
 _GIVE_BACK = text("""
     WITH campaign AS (
         UPDATE campaign_usage SET used = used - 1, updated_at = now()
-        WHERE instance_id = :campaign AND day = :day AND used > 0
+        WHERE instance_id = :campaign AND day = :day AND used > 0 RETURNING 1
+    ), sender AS (
+        UPDATE sender_usage SET used = used - 1, updated_at = now()
+        WHERE channel = :channel AND account = :account AND day = :day AND used > 0 RETURNING 1
     )
-    UPDATE sender_usage SET used = used - 1, updated_at = now()
-    WHERE channel = :channel AND account = :account AND day = :day AND used > 0
+    SELECT (SELECT count(*) FROM campaign), (SELECT count(*) FROM sender)
 """)
 
 

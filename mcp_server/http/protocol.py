@@ -1,7 +1,10 @@
-"""The fast parser of HTTP, with the bounds that the slow one has."""
+"""The fast parser of HTTP, with the bounds that the slow one has, and with its care for requests to upgrade."""
 
+import sys
 from typing import Final
 
+from httptools import HttpParserUpgrade
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_MAX: Final = 64 * 1024
@@ -14,10 +17,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _is_in_head = True
     _besides_body = 0
+    _received = b""
 
     def data_received(self, data: bytes) -> None:
+        self._received = data
         self._besides_body += len(data)
         super().data_received(data)
+        self._received = b""
         most = HEAD_MAX if self._is_in_head else _FRAMING_MAX
         if self._besides_body > most and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
@@ -37,3 +43,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_in_head, self._besides_body = True, 0
         super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return True
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the slow parser, which ignores what can't be had, such as the HTTP/2 that Java offers
+        to speak. This one would drop the request's body, or take it for a request of its own."""
+        if self.cycle and not self.cycle.response_complete:
+            self.send_400_response("An upgrade can't be asked for before the request ahead of it is answered.")
+            return
+        upgrade = sys.exception()
+        assert isinstance(upgrade, HttpParserUpgrade)
+        first = f"{self.scope['method']} {self.url.decode('latin-1')} HTTP/{self.scope['http_version']}"
+        head = [first.encode("latin-1"), *(name + b": " + value for name, value in self.headers), b"", b""]
+        slow = H11Protocol(self.config, self.server_state, self.app_state, self.loop)
+        self.connections.discard(self)
+        slow.connection_made(self.transport)
+        self.transport.set_protocol(slow)
+        slow.data_received(b"\r\n".join(head) + self._received[upgrade.args[0] :])

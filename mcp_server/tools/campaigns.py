@@ -25,8 +25,9 @@ Description = Annotated[Line | None, Field(max_length=DESCRIPTION_MAX)]
 EmailSteps = Annotated[list[EmailStepIn], Field(max_length=500)]
 LinkedInSteps = Annotated[list[LinkedInStepIn], Field(max_length=500)]
 
-# Who changes them has read them, with get_template or get_campaign, so that their long shapes are told once.
-_as_in_template = WithJsonSchema({"type": "array", "description": "As in create_template"})
+# Who changes them has read them, with get_template or get_campaign, so that their long shapes are told once. Of a list
+# it is told that it holds objects: where that lacks, Visual Studio Code leaves the tool out, and OpenAI's models all.
+_as_in_template = WithJsonSchema({"type": "array", "items": {"type": "object"}, "description": "As in create_template"})
 ChangedEmailSteps = Annotated[EmailSteps, _as_in_template]
 ChangedLinkedInSteps = Annotated[LinkedInSteps, _as_in_template]
 ChangedSettings = Annotated[

@@ -4,12 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio.to_thread
 
 from db import services
 from db.domain.errors import StoreUnavailable
+from db.domain.ids import first_id
 from db.domain.webhooks import Settled, StoredDelivery
 from mcp_server.app import App
 from mcp_server.webhooks.base import Provider
@@ -28,6 +31,9 @@ _GIVE_WAY_SECONDS_MAX: Final = 1.0
 # Whoever stores a request wakes this thread; the rest is for those that another server has left.
 _LOOK_AGAIN_SECONDS: Final = 15.0
 _PAUSE_SECONDS: Final = 1.0
+# Of what was put aside, the part that is looked at again. The locks that a report may wait for are held for less.
+_JUST_NOW: Final = timedelta(minutes=1)
+_LATE_MOST: Final = 1_000
 _PATIENCE: Final = 30.0
 
 logger = logging.getLogger(__name__)
@@ -36,10 +42,14 @@ logger = logging.getLogger(__name__)
 class Recorder:
     """Use it as an async context. Several may run, in this process and in others: they take different requests."""
 
-    def __init__(self, app: App, known: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, app: App, known: Mapping[str, Provider], *, look_again_seconds: float = _LOOK_AGAIN_SECONDS
+    ) -> None:
         self._app = app
         self._normalise = Normaliser(known)
-        self._stored_at = float("-inf")
+        self._look_again_seconds = look_again_seconds
+        self._stored_at = self._match_next = float("-inf")
+        self._match_until: float | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="webhooks", daemon=True)
@@ -66,6 +76,8 @@ class Recorder:
             began = time.monotonic()
             try:
                 is_idle = self.record_next() == 0
+                if is_idle:
+                    self._match_late()
             except StoreUnavailable:
                 self._stopping.wait(_PAUSE_SECONDS)
                 continue
@@ -74,7 +86,7 @@ class Recorder:
                 self._stopping.wait(_PAUSE_SECONDS)
                 continue
             if is_idle:
-                self._wake.wait(_LOOK_AGAIN_SECONDS)
+                self._wake.wait(self._look_again_seconds)
             else:
                 self._give_way(time.monotonic() - began)
 
@@ -82,6 +94,18 @@ class Recorder:
         until = time.monotonic() + min(_GIVE_WAY_TIMES * took, _GIVE_WAY_SECONDS_MAX)
         while self._stored_at + _QUIET_SECONDS > time.monotonic() < until:
             self._stopping.wait(_QUIET_SECONDS)
+
+    def _match_late(self) -> None:
+        """Look once more for the places of what was just put aside. A step that is reported at the same moment does not
+        see the event, nor the event the step, while neither is committed; else it would wait for the maintenance."""
+        now = time.monotonic()
+        if self._match_until is None or now < self._match_next:
+            return
+        after = first_id(self._app.clock() - _JUST_NOW)
+        self._app.run("match orphans", partial(services.orphans.match_some, after=after, limit=_LATE_MOST))
+        self._match_next = now + self._look_again_seconds
+        if now >= self._match_until:
+            self._match_until = None
 
     def record_next(self) -> int:
         """Record the oldest requests that wait. Returns how many; 0 when none does."""
@@ -110,6 +134,8 @@ class Recorder:
             return waiting, webhooks.record(session, deliveries=waiting, normalise=self._normalise, now=now)
 
         waiting, settled = self._app.run("record webhooks", work)
+        if any(each.orphaned for each in settled):
+            self._match_until = time.monotonic() + self._look_again_seconds
         for delivery, each in zip(waiting, settled, strict=True):
             count(self._app, delivery.provider, each)
         return len(waiting)

@@ -1,6 +1,8 @@
 """Callers at the same time share a transaction, and each gets its own answer or its own error."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -107,6 +109,37 @@ async def test_callers_on_an_event_loop_and_on_threads_share_groups() -> None:
     assert answers == {1: 10, 2: 20, 3: 30, 4: "4", 5: 50}
     assert (first.result(), last.result()) == (0, 60)
     assert sorted(slow.groups[1]) == [1, 2, 3, 4, 5, 6, 7]
+
+
+STUCK = """
+import threading
+from mcp_server.grouping import Grouping
+began = threading.Event()
+grouping = Grouping(lambda items: began.set() or threading.Event().wait(), most=1)
+threading.Thread(target=grouping.submit, args=(0,), daemon=True).start()
+assert began.wait(30)
+"""
+
+
+def test_a_process_ends_although_a_group_waits_for_a_database_that_is_silent() -> None:
+    subprocess.run([sys.executable, "-c", STUCK], check=True, timeout=PATIENCE)
+
+
+@pytest.mark.anyio
+async def test_where_no_thread_can_be_had_the_caller_is_told_and_the_next_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    grouping = Grouping[int, int](lambda items: items, most=100)
+    with monkeypatch.context() as short_of_threads:
+        short_of_threads.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await grouping.ask(1)
+    assert grouping.waiting == 0
+    with anyio.fail_after(PATIENCE):
+        assert await grouping.ask(2) == 2
 
 
 @pytest.mark.anyio

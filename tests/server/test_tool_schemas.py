@@ -1,6 +1,6 @@
 """What a model reads of the tools before it calls one: little, and nothing that refuses what the server takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from typing import Any, cast
 
@@ -150,3 +150,20 @@ def test_a_lean_schema_holds_no_reference_and_nothing_twice(name: str) -> None:
     assert offered.parameters["additionalProperties"] is False
     assert offered.parameters["properties"].keys() == full_input(offered)["properties"].keys()
     assert "\n\n" not in offered.description
+
+
+def lists_in(schema: object) -> Iterator[Schema]:
+    """Every schema of a list, wherever it stands."""
+    if isinstance(schema, dict):
+        parts = cast("Schema", schema)
+        if "array" in (parts.get("type"), *parts.get("type", ())):
+            yield parts
+        schema = list(parts.values())
+    if isinstance(schema, list):
+        for part in cast("list[object]", schema):
+            yield from lists_in(part)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_a_list_of_arguments_says_of_what(name: str) -> None:
+    assert all("items" in found for found in lists_in(OFFERED[name].parameters))

@@ -18,6 +18,7 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from pydantic_core import to_json
 
 from mcp_server.http.serve import listen
 from tests.server.conftest import call, new_campaign, refusal
@@ -225,3 +226,44 @@ def test_a_head_without_an_end_is_cut_off(database_url: str, name: str) -> None:
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
                 send_all(stranger, start, HEADS[name]())
         assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
+
+
+OFFERS_HTTP2 = (
+    b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json, text/event-stream\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+)
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "java", "version": "21"}},
+}
+
+
+def received(stranger: socket.socket, end: bytes) -> bytes:
+    """All up to `end`, which must come."""
+    said = b""
+    while end not in said:
+        part = stranger.recv(65_536)
+        assert part, said
+        said += part
+    return said
+
+
+@pytest.mark.parametrize("is_in_one_piece", [True, False])
+def test_a_client_that_offers_http2_is_answered_in_http1(database_url: str, *, is_in_one_piece: bool) -> None:
+    body = to_json(HELLO)
+    head = OFFERS_HTTP2 % len(body)
+    with http_server(database_url) as base:
+        address = urlsplit(base)
+        with socket.create_connection((address.hostname, address.port), timeout=30) as stranger:
+            if is_in_one_piece:
+                stranger.sendall(head + body)
+            else:
+                stranger.sendall(head)
+                assert b"100 Continue" in received(stranger, b"\r\n\r\n")
+                stranger.sendall(body)
+            assert b"200 OK" in received(stranger, b"serverInfo")
+            stranger.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert b"200 OK" in received(stranger, b'{"status":"ok"}')

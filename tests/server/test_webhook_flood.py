@@ -3,23 +3,28 @@
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from uuid import UUID
 
 import anyio
 import httpx2 as httpx
 import pytest
 from anyio.to_thread import run_sync
+from mcp.client import Client
 from sqlalchemy import text
 from starlette.types import Message
 
+from db.domain.states import ActionOutcome
 from db.postgres.database import Database
+from db.services import actions
 from mcp_server.app import App
 from mcp_server.http.webhooks import read
+from mcp_server.server import build_server
 from mcp_server.webhooks.base import TooSlow
 from mcp_server.webhooks.recorder import Recorder
 from mcp_server.webhooks.table import providers
-from tests.server.conftest import NOW
-from tests.server.senders import Amazon, notification, ses_opened, sign_envelope
-from tests.server.webhook_scene import SENDERS, Hooks, hooks, rows
+from tests.server.conftest import NOW, call, new_campaign
+from tests.server.senders import MESSAGE, Amazon, notification, ses_opened, sign_envelope
+from tests.server.webhook_scene import SENDERS, Hooks, hooks, orphans, rows, totals
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +111,34 @@ async def test_recording_goes_on_while_requests_keep_coming(make_app: MakeApp, d
                 while any(row["status"] == "waiting" for row in rows(database)):
                     recorder.wake()  # as each request does
                     await anyio.lowlevel.checkpoint()
+
+
+async def test_what_comes_at_the_moment_its_message_is_reported_is_counted_soon(
+    make_app: MakeApp, database: Database
+) -> None:
+    server, sender = hooks(make_app), SENDERS["standard"]
+    async with Client(build_server(server.app)) as client, Recorder(server.app, providers(), look_again_seconds=0.05):
+        scene = await new_campaign(client, people=1, start=True)
+        (due,) = (await call(client, "claim_due_actions"))["actions"]
+        with database.transaction("report") as session:
+            actions.complete(
+                session,
+                action_id=UUID(due["action_id"]),
+                lease_token=UUID(due["lease_token"]),
+                outcome=ActionOutcome.SENT,
+                provider=sender.name,
+                provider_message_id=MESSAGE,
+                error=None,
+                now=NOW,
+            )
+            assert await server.send(sender, sender.sign(sender.opened(NOW, {}, "a@example.com"), NOW, id="1")) == 200
+            with anyio.fail_after(PATIENCE):
+                while not orphans(database):
+                    await anyio.lowlevel.checkpoint()
+        with anyio.fail_after(PATIENCE):
+            while (await totals(client, scene))["opened"] != 1:
+                await anyio.lowlevel.checkpoint()
+    assert orphans(database) == []
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2])

@@ -1,6 +1,9 @@
 """Claimed steps are reported: in how many statements, and whether the answer is what the database holds then."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -8,12 +11,25 @@ import pytest
 from sqlalchemy import text
 
 from db.domain.events import EventType
-from db.domain.states import ActionOutcome, Channel
+from db.domain.states import ActionOutcome, Channel, EnrollmentStatus
+from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import actions, claims
+from db.services import actions, claims, events
 from db.services.actions import Completed
 from db.services.claims import DueAction
-from tests.services.scene import NOW, assert_counters_are_exact, event, new_scene, record, statements_of, totals
+from tests.services.scene import (
+    NOW,
+    assert_counters_are_exact,
+    enroll,
+    event,
+    make_campaign,
+    new_scene,
+    record,
+    statements_of,
+    totals,
+)
+
+PATIENCE = 30
 
 
 def claim(database: Database, campaign_id: UUID, *, hours: float = 0, limit: int = 10) -> list[DueAction]:
@@ -105,6 +121,47 @@ def test_what_waited_for_a_message_is_counted_once_its_step_is_reported(database
     report(database, due, ActionOutcome.SENT)
     assert totals(database, scene.campaign_id)["opened"] == 1
     assert_counters_are_exact(database)
+
+
+def wait_until_somebody_waits(database: Database) -> None:
+    statement = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    began = monotonic()
+    with database.engine.connect() as look:
+        while not look.scalar(statement):
+            assert monotonic() < began + PATIENCE
+            look.rollback()
+
+
+def test_a_report_that_waits_for_the_enrollment_finds_it_as_it_was_left(database: Database) -> None:
+    scene = new_scene(database, 1)
+    (due,) = claim(database, scene.campaign_id)
+    with ThreadPoolExecutor(1) as agent:
+        with database.transaction("record") as session:
+            events.record_events(session, events=[event(EventType.UNSUBSCRIBED, scene.enrollments[0])])
+            reported = agent.submit(report, database, due, ActionOutcome.SENT)
+            wait_until_somebody_waits(database)
+        done = reported.result(PATIENCE)
+    assert done.enrollment["status"] == EnrollmentStatus.UNSUBSCRIBED
+    assert done.enrollment == {name: stored(database, due)[1][name] for name in done.enrollment}
+    assert_counters_are_exact(database)
+
+
+def test_a_place_under_the_limits_is_given_back_in_the_order_in_which_it_was_taken(database: Database) -> None:
+    settings = {"daily_limit": 9, "senders": {"email": {"account": "ada@example.com", "daily_limit": 9}}}
+    make = partial(make_campaign, email_steps=[EmailStep(1, "One", "The first of all")], settings=settings)
+    campaign_id = database.run("scene", make)
+    enroll(database, campaign_id, ["p@example.com"])
+    (due,) = claim(database, campaign_id)
+    with ThreadPoolExecutor(1) as agent:
+        with database.transaction("claim") as session:
+            session.execute(text("SELECT used FROM campaign_usage FOR NO KEY UPDATE"))
+            skipped = agent.submit(report, database, due, ActionOutcome.SKIPPED)
+            wait_until_somebody_waits(database)
+            session.execute(text("SELECT used FROM sender_usage FOR NO KEY UPDATE NOWAIT"))
+        assert skipped.result(PATIENCE).action["status"] == ActionOutcome.SKIPPED
+    with database.transaction("look") as session:
+        statement = text("SELECT used FROM campaign_usage UNION ALL SELECT used FROM sender_usage")
+        assert session.scalars(statement).all() == [0, 0]
 
 
 def test_a_sent_step_is_reported_in_two_statements(database: Database) -> None:
