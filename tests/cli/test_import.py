@@ -129,6 +129,7 @@ def test_a_read_only_installation_takes_nobody_in(cli: Cli, database: Database) 
         (b'email\n"a@example.com\n', (), "row on line 2"),
         (b"Mail,mail\n", ("--mapping", "email=Mail"), "two columns"),
         (b"email\n", ("--mapping", "email=Mail"), "no such column"),
+        (b"Mail,Name\na@example.com,A\n", (), "no column is called email or linkedin_url"),
         (b"email\n", ("--mapping", "email"), "FIELD=COLUMN"),
         (b"email\n", ("--campaign", "spring"), "valid UUID"),
     ],
