@@ -117,6 +117,11 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
         token = settings.bearer_token()
     except OSError as error:
         raise fail(f"The token file can't be read: {error.strerror}.") from None
+    except ValueError:
+        raise fail(
+            "SALES_AUTOMATION_TOKEN, or the first line of SALES_AUTOMATION_TOKEN_FILE, holds no token in UTF-8. Put "
+            "one there, or unset it."
+        ) from None
     app = _app(settings)
     try:
         server = _build(app)

@@ -135,13 +135,17 @@ class Settings(BaseSettings):
         return None if self.public_url is None else str(self.public_url).rstrip("/")
 
     def bearer_token(self) -> str | None:
-        """The token from the setting or its file; None where neither is set. OSError when the file can't be read."""
+        """The token from the setting or its file; None where neither is set. OSError when the file can't be read;
+        ValueError where there is no token in what is set, for nobody who set it wants a server that asks for none."""
         if self.token is not None:
-            return self.token.get_secret_value().strip() or None
-        if self.token_file is None:
+            given = self.token.get_secret_value()
+        elif self.token_file is not None:
+            given = self.token_file.expanduser().read_text("utf-8").partition("\n")[0]
+        else:
             return None
-        lines = self.token_file.expanduser().read_text("utf-8").splitlines()
-        return lines[0].strip() or None if lines else None
+        if not given.strip():
+            raise ValueError("there is no token in it")
+        return given.strip()
 
     def webhook_secret(self, provider: str) -> str | None:
         """The secret of a provider's webhook; None where it is unset, which turns the webhook off."""

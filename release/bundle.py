@@ -44,4 +44,6 @@ def write(target: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("Name the file to write: python -m release.bundle OUTPUT.mcpb")
     write(Path(sys.argv[1]))

@@ -25,7 +25,7 @@ class InvalidTransition(SalesAutomationError):
 
     def __init__(self, noun: str, state: str, command: str, allowed: tuple[str, ...]) -> None:
         able = ", ".join(allowed) if allowed else "nothing: this state is final"
-        super().__init__(f"A {state} {noun} can't be changed by {command}. Allowed from {state}: {able}.")
+        super().__init__(f"The {noun} is {state}, which {command} can't change. Allowed from {state}: {able}.")
 
 
 class Refused(SalesAutomationError):

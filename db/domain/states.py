@@ -175,10 +175,13 @@ class DeliveryStatus(StrEnum):
 
 
 def move_campaign(state: CampaignStatus, command: CampaignCommand) -> CampaignStatus:
-    """The campaign's state after `command`; InvalidTransition names what is allowed instead."""
+    """The campaign's state after `command`; InvalidTransition names the tools that are allowed instead."""
     after = CAMPAIGN_TRANSITIONS.get((state, command))
     if after is None:
-        raise InvalidTransition("campaign", state, command, _allowed(CAMPAIGN_TRANSITIONS, state))
+        able = _allowed(CAMPAIGN_TRANSITIONS, state)
+        raise InvalidTransition(
+            "campaign", state, command, tuple(each for each in able if each != CampaignCommand.FAIL)
+        )
     return after
 
 

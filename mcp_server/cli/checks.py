@@ -226,9 +226,9 @@ def check_token(settings: Settings, *, are_kept: bool) -> Check:
     advice = "Unset it, and make one: `sales-automation-mcp tokens create NAME --scope read`."
     try:
         token = settings.bearer_token()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        found = f"the token file can't be read: {reason}"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "there is none in UTF-8"
+        found = f"the token can't be read: {reason}"
         return Check("token", Verdict.FAILED, found, "Correct SALES_AUTOMATION_TOKEN_FILE, or its permissions.")
     if token is None and are_kept:
         return Check("token", Verdict.OK, "kept in the database: `tokens list` shows them; put TLS in front of HTTP")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 from uuid import UUID
 
@@ -180,14 +181,17 @@ def _take_all(
 
 
 def _take_chunk(app: App, campaign_id: UUID | None, chunk: "Sequence[Record]", *, dry_run: bool) -> dict[str, Any]:
-    from mcp_server.jobs.imports import take_in  # noqa: PLC0415  see _read
+    from mcp_server.caller import LOCAL, Invocation  # noqa: PLC0415  see _read
+    from mcp_server.jobs.imports import note, take_in  # noqa: PLC0415  see _read
 
     now = app.clock()
+    about = {"campaign_id": campaign_id} if campaign_id else {}
 
     def work(session: "Session") -> dict[str, Any]:
         answer = take_in(session, campaign_id, 0, [record.fields for record in chunk], now)
         if dry_run:
             raise _Undone(answer)
+        note(session, Invocation(LOCAL, about, token_hex(8)), now)
         return answer
 
     try:

@@ -1,7 +1,6 @@
 """The demo: a real client drives the real server over stdio, on a database of its own, and checks what it answers."""
 
 import csv
-import json
 import os
 import shutil
 import sys
@@ -74,8 +73,7 @@ async def run_demo(contacts: int) -> int:
         console.print(f"FAILED: {failure}", style="bold red", highlight=False)
         return 1
     console.print("Every number is what the stream of events implies.", style="green")
-    console.print("To use the server in Claude Desktop, put this into claude_desktop_config.json:")
-    sys.stdout.write(f"{json.dumps(_client_configuration(), indent=2)}\n")
+    console.print("To use the server in Claude Desktop: sales-automation-mcp claude-desktop install", highlight=False)
     return 0
 
 
@@ -102,14 +100,6 @@ def _server(home: Path) -> StdioServerParameters:
     }
     env = {**kept, "SALES_AUTOMATION_HOME": str(home)}
     return StdioServerParameters(command=sys.executable, args=["-m", "mcp_server"], env=env)
-
-
-def _client_configuration() -> dict[str, Any]:
-    script = shutil.which("sales-automation-mcp")
-    server: dict[str, Any] = (
-        {"command": script} if script else {"command": sys.executable, "args": ["-m", "mcp_server"]}
-    )
-    return {"mcpServers": {"sales-automation": server}}
 
 
 def _rows() -> list[dict[str, str]]:

@@ -89,11 +89,16 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
             return earlier
         answer = take_in(session, campaign_id, start + 1, rows, now)
         services.idempotency.keep(session, key=key, response=answer)
-        entry = audit.entry_of(invocation, "import", {}, hashed=False, now=now)
-        services.audit.write(session, entries=[entry])
+        note(session, invocation, now)
         return answer
 
     return work.app.run("import chunk", once)
+
+
+def note(session: "Session", invocation: Invocation, now: "datetime") -> None:
+    """Keep in the audit log that a chunk was taken in, in the transaction that did it."""
+    entry = audit.entry_of(invocation, "import", {}, hashed=False, now=now)
+    services.audit.write(session, entries=[entry])
 
 
 def take_in(

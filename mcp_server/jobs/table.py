@@ -10,6 +10,7 @@ from db.domain.errors import InvalidInput
 
 FIELDS: Final = frozenset({"email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone"})
 MAX_FILE_BYTES: Final = 67_108_864
+_ADDRESSES: Final = frozenset({"email", "linkedin_url"})
 _TOO_LARGE: Final = f"the file is over {MAX_FILE_BYTES:,} bytes. Split it."
 _NOT_UTF_8: Final = "the file is not UTF-8. Save it as CSV UTF-8."
 
@@ -102,6 +103,9 @@ def _names(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
     if missing:
         raise InvalidInput(f"mapping: no such column: {', '.join(sorted(missing))}.")
     names = [wanted.get(cell.casefold(), _field(cell)) for cell in given]
+    if _ADDRESSES.isdisjoint(names):
+        # They are not named: where a header is missing, they are somebody's data.
+        raise InvalidInput("csv: no column is called email or linkedin_url. Say with mapping which one it is.")
     twice = {name for name in names if name and names.count(name) > 1}
     if twice:
         raise InvalidInput(f"csv: two columns for {', '.join(sorted(twice))}. Rename one, or use mapping.")

@@ -78,6 +78,8 @@ def test_tokens_that_are_short_lost_or_open_are_named(cli: Cli, tmp_path: Path) 
     missing = checks(cli, 1, SALES_AUTOMATION_TOKEN_FILE=str(tmp_path / "none"))
     assert "SALES_AUTOMATION_TOKEN_FILE" in missing["token"]["advice"]
     file = tmp_path / "token"
+    file.write_text("\n")
+    assert checks(cli, 1, SALES_AUTOMATION_TOKEN_FILE=str(file))["token"]["verdict"] == "failed"
     file.write_text("a-token-made-for-this-test\n")
     file.chmod(0o644)
     assert "chmod 600" in checks(cli, 0, SALES_AUTOMATION_TOKEN_FILE=str(file))["token"]["advice"]

@@ -67,6 +67,16 @@ def test_people_are_enrolled_once_however_often_it_is_run(cli: Cli, database: Da
     assert (first.stderr, again.stderr) == ("", "")
 
 
+def test_each_chunk_is_in_the_audit_log_and_a_dry_run_is_not(cli: Cli, database: Database, tmp_path: Path) -> None:
+    scene = new_scene(database, 0)
+    file = written(tmp_path / "people.csv", "email\n" + "".join(f"p{index}@example.com\n" for index in range(501)))
+    for more in ([], ["--dry-run"]):
+        assert cli.run("import", file, "--campaign", str(scene.campaign_id), *more).returncode == 0
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT actor, tool, ids ->> 'campaign' FROM audit_log")).all()
+    assert [tuple(row) for row in rows] == [("local", "import", f'["{scene.campaign_id}"]')] * 2
+
+
 def test_the_suppressed_are_rejected_with_the_reason(cli: Cli, database: Database, tmp_path: Path) -> None:
     scene = new_scene(database, 0)
     with database.transaction("suppress") as session:
@@ -119,6 +129,7 @@ def test_a_read_only_installation_takes_nobody_in(cli: Cli, database: Database) 
         (b'email\n"a@example.com\n', (), "row on line 2"),
         (b"Mail,mail\n", ("--mapping", "email=Mail"), "two columns"),
         (b"email\n", ("--mapping", "email=Mail"), "no such column"),
+        (b"Mail,Name\na@example.com,A\n", (), "no column is called email or linkedin_url"),
         (b"email\n", ("--mapping", "email"), "FIELD=COLUMN"),
         (b"email\n", ("--campaign", "spring"), "valid UUID"),
     ],

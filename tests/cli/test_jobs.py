@@ -75,7 +75,7 @@ def test_what_its_state_forbids_is_a_failure(offline: Cli, store: LocalStore) ->
     job_id = create(store)
     done = offline.run("jobs", "retry", job_id)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pending job" in done.stderr
+    assert "job is pending" in done.stderr
 
 
 def test_a_wrong_status_is_a_usage_error(offline: Cli) -> None:

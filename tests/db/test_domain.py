@@ -49,11 +49,11 @@ def test_a_campaign_moves_as_its_table_says_or_names_what_is_allowed(
     if (state, command) in CAMPAIGN_TRANSITIONS:
         assert move_campaign(state, command) == CAMPAIGN_TRANSITIONS[state, command]
         return
-    allowed = [str(able) for at, able in CAMPAIGN_TRANSITIONS if at == state]
+    allowed = [str(able) for at, able in CAMPAIGN_TRANSITIONS if at == state and able is not CampaignCommand.FAIL]
     with pytest.raises(InvalidTransition) as refusal:
         move_campaign(state, command)
-    assert f"A {state} campaign can't be changed by {command}." in str(refusal.value)
-    assert (", ".join(allowed) or "nothing: this state is final") in str(refusal.value)
+    assert f"The campaign is {state}, which {command} can't change." in str(refusal.value)
+    assert f"Allowed from {state}: {', '.join(allowed) or 'nothing: this state is final'}." in str(refusal.value)
 
 
 @pytest.mark.parametrize(("state", "command"), [*product(EnrollmentStatus, EnrollmentCommand)])
@@ -66,7 +66,7 @@ def test_an_enrollment_moves_as_its_table_says_or_names_what_is_allowed(
     with pytest.raises(InvalidTransition) as refusal:
         move_enrollment(state, command)
     allowed = [str(able) for at, able in ENROLLMENT_TRANSITIONS if at == state]
-    assert f"A {state} enrollment can't be changed by {command}." in str(refusal.value)
+    assert f"The enrollment is {state}, which {command} can't change." in str(refusal.value)
     assert f"Allowed from {state}: {', '.join(allowed)}." in str(refusal.value)
 
 

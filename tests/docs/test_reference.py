@@ -1,10 +1,15 @@
 """What is in the code is in docs/, and as it is in the code."""
 
 import re
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from db.domain.errors import NotFound
+from db.local.store import LocalStore
 from mcp_server.cli import opening
 from mcp_server.prompts.catalogue import PROMPTS
 from mcp_server.resources.catalogue import RESOURCES
@@ -14,7 +19,7 @@ from mcp_server.toolsets import TOOLSETS
 from mcp_server.webhooks.table import providers
 from tests.docs import commands, reference, tools
 from tests.docs.examples import EXAMPLES
-from tests.docs.meanings import ARGUMENTS
+from tests.docs.meanings import ARGUMENTS, RESULTS
 from tests.docs.regions import PAGES
 
 TOOLS = [tool for toolset in TOOLSETS for tool in toolset.tools]
@@ -56,6 +61,31 @@ def test_every_argument_has_a_meaning() -> None:
         if not tools.meaning_of(owner, name, part, ARGUMENTS)
     ]
     assert silent == [], "Describe them in their models, or in tests/docs/meanings.py"
+
+
+def test_every_field_of_an_answer_has_a_meaning() -> None:
+    schemas = {tool.name: tools.answered(tool) for tool in TOOLS} | tools.outputs()
+    silent = [
+        f"{owner}.{name}"
+        for owner, schema in schemas.items()
+        for name, part in schema["properties"].items()
+        if not tools.meaning_of(owner, name, part, RESULTS)
+    ]
+    assert silent == [], "Describe them in their models, or in tests/docs/meanings.py"
+
+
+def test_a_meaning_belongs_to_a_field_that_there_is() -> None:
+    given, got = (tools.inputs(), tools.taken), (tools.outputs(), tools.answered)
+    for meanings, (shapes, schema_of) in ((ARGUMENTS, given), (RESULTS, got)):
+        schemas = {tool.name: schema_of(tool) for tool in TOOLS} | shapes
+        fields = [(owner, name) for owner, each in schemas.items() for name in each["properties"]]
+        known = {name for _, name in fields} | {f"{owner}.{name}" for owner, name in fields}
+        assert set(meanings) - known == set()
+
+
+def test_an_example_names_a_job_as_the_queue_does(tmp_path: Path) -> None:
+    with closing(LocalStore.open(tmp_path)) as store, pytest.raises(NotFound):
+        store.jobs.get(EXAMPLES["get_job"]["job_id"], now=datetime(2026, 11, 2, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))

@@ -75,6 +75,11 @@ def inputs() -> dict[str, Schema]:
     return shapes_of(taken(tool) for each in TOOLSETS for tool in each.tools)
 
 
+def outputs() -> dict[str, Schema]:
+    """The shapes that clients get."""
+    return shapes_of(answered(tool) for each in TOOLSETS for tool in each.tools)
+
+
 def meaning_of(owner: str, name: str, schema: Schema, meanings: Mapping[str, str]) -> str:
     """What is said of this field of the tool or shape `owner`; else what the model says; else what all of that name
     mean."""
@@ -137,7 +142,7 @@ def _answer_fields(owner: str, schema: Schema) -> str:
 
 def _shapes() -> str:
     given = inputs()
-    answers = shapes_of(answered(tool) for each in TOOLSETS for tool in each.tools)
+    answers = outputs()
     text = "## Shapes\n\nThe objects that arguments and answers are made of.\n\n"
     for name, shape in sorted({**answers, **given}.items()):
         text += f"### {name}\n\n"

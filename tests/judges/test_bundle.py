@@ -66,14 +66,14 @@ def test_its_maker_finds_it_valid_and_packs_it(judges: Node, unpacked: Path, tmp
     assert (tmp_path / "packed.mcpb").stat().st_size > 100_000
 
 
-def test_what_is_left_empty_is_the_default_and_what_is_filled_in_arrives(
+def test_what_is_left_empty_is_as_in_a_new_entry_and_what_is_filled_in_arrives(
     judges: Node, unpacked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in config(judges, unpacked)["env"].items():
         assert "$" not in value, name
         monkeypatch.setenv(name, value)
     assert not Settings().model_fields_set - {"migrate", "toolsets", "read_only", "log_level"}
-    assert (Settings().database_url, Settings().toolsets, Settings().read_only) == (None, "all", False)
+    assert (Settings().database_url, Settings().toolsets, Settings().read_only) == (None, "outreach", False)
     given = config(judges, unpacked, toolsets="cache", read_only=True)
     for name, value in given["env"].items():
         monkeypatch.setenv(name, value)

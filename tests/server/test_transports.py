@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -131,6 +132,18 @@ def test_a_token_file_serves_as_well_and_a_missing_one_is_named(database_url: st
     result = run("serve", "--transport", "sse", "--port", "0", env=missing)
     assert result.returncode == 2
     assert "token file" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\n"], ids=["empty", "blank", "not UTF-8"])
+def test_a_token_file_without_a_token_opens_the_server_to_nobody(
+    database_url: str, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    hollow = environment(database_url, SALES_AUTOMATION_TOKEN_FILE=str(path))
+    result = run("serve", "--transport", "sse", "--port", "0", env=hollow)
+    assert result.returncode == 2
+    assert "holds no token" in result.stderr
 
 
 def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -106,7 +106,7 @@ class EndContract:
             with pytest.raises(LeaseLost, match=f"which is {status}"):
                 COMMANDS[command](jobs, job_id)
         elif allowed is None:
-            with pytest.raises(InvalidTransition, match=f"A {status} job can't be changed by {command}"):
+            with pytest.raises(InvalidTransition, match=f"The job is {status}, which {command} can't change"):
                 COMMANDS[command](jobs, job_id)
         else:
             COMMANDS[command](jobs, job_id)
