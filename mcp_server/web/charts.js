@@ -107,7 +107,7 @@ export function funnel(metrics, { title = "Funnel by step", steps = {} } = {}) {
     rows.push([name, ...[...stages, ...LOSSES].map((stage) => count(group.totals[stage]))]);
   }
   const panels = shown.map((group) => funnelPanel(group, steps));
-  return figure("funnel", title, [h("div", { class: "sa-panels" }, panels)], rows);
+  return figure("funnel", title, [h("p", { class: "sa-note" }, "Shares are of the steps sent."), h("div", { class: "sa-panels" }, panels)], rows);
 }
 
 function stepName(key, steps) {
@@ -325,14 +325,17 @@ function niceCeiling(value) {
 /** Whether a step can be handed out now; what holds it back, and until when, or that it takes a person. */
 export function explanation(explain, { now = Date.now(), title = "What happens next", isBrief = false } = {}) {
   const state = stateOf(explain);
+  // Where all is over, whether a window is open matters no more.
+  const holds = explain.holds.filter((hold) => state !== "over" || OVER.has(hold.reason));
+  const isSaid = isBrief && explain.holds.some((hold) => hold.until === explain.next_at);
   // Many of the brief ones stand in one table, where each would be a landmark.
   return h(isBrief ? "div" : "section", { class: `sa-chart sa-explain sa-explain-${state}`, "aria-label": isBrief ? null : title },
     h("p", { class: "sa-state" },
       s("svg", { width: 12, height: 12, "aria-hidden": "true" }, stateShape(state)),
       h("strong", {}, { due: "Due now", waits: "Waiting", held: "Needs a person", over: "Nothing to do" }[state]),
       explain.step_number && h("span", {}, ` · step ${explain.step_number}${explain.channel ? `, ${explain.channel}` : ""}`),
-      explain.next_at && !explain.due && h("span", {}, " · next ", when(explain.next_at, now))),
-    explain.holds.length > 0 && h("ul", { class: "sa-holds" }, explain.holds.map((hold) => holdLine(hold, now, state))),
+      explain.next_at && !explain.due && !isSaid && h("span", {}, " · next ", when(explain.next_at, now))),
+    holds.length > 0 && h("ul", { class: "sa-holds" }, holds.map((hold) => holdLine(hold, now, state))),
     explain.due && !isBrief && h("p", { class: "sa-note" }, "claim_due_actions hands it out to the next agent that asks."));
 }
 
