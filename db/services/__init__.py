@@ -47,6 +47,9 @@ if TYPE_CHECKING:
         idempotency as idempotency,
     )
     from db.services import (
+        keys as keys,
+    )
+    from db.services import (
         linting as linting,
     )
     from db.services import (

@@ -14,7 +14,7 @@ from db.domain.access import AuditEntry
 from db.domain.ids import new_ids
 from db.models import AuditRecord
 from db.postgres.json import canonical, rows_parameter
-from db.services.hashing import make_secret
+from db.services import keys
 from db.services.paging import Page, page
 
 SECRET_NAME = "audit"  # noqa: S105  the name of a row, not what stands in it
@@ -47,7 +47,7 @@ def write(session: Session, *, entries: Sequence[AuditEntry]) -> None:
         return
     parameter = rows_parameter([_row(id_, each) for id_, each in zip(new_ids(len(entries)), entries, strict=True)])
     if session.execute(_INSERT, parameter).first() is None:
-        make_secret(session, SECRET_NAME)
+        keys.make(session, name=SECRET_NAME)
         session.execute(_INSERT, parameter)
 
 

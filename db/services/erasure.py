@@ -33,7 +33,8 @@ from db.postgres.json import rows_parameter
 from db.services import contacts, enrollment_state
 from db.services.enrollment_state import ERASED
 from db.services.erasing_bodies import drop_bodies
-from db.services.hashing import HASH_OF, SECRET_NAME, make_secret
+from db.services.hashing import HASH_OF, SECRET_NAME
+from db.services.keys import make as make_key
 from db.services.suppressions import STRENGTH, find_erased
 
 _HINT = "find_contacts shows the people there are; nothing is kept of this one."
@@ -83,7 +84,7 @@ def erase(
     """
     # An erasure is rare, and two of the tables that it searches have no index for what it looks for.
     session.execute(text("SET LOCAL statement_timeout = '5min'"))
-    make_secret(session)
+    make_key(session, name=SECRET_NAME)
     before = None if target is None else find_erased(session, target)
     person = _lock_person(session, contact_id, target)
     answers = _drop_answers(session, person)  # the longest search, before anybody's events have to wait

@@ -13,12 +13,9 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from hashlib import sha256
 
-from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from db.domain.rules import SECRET_BYTES
-from db.models import Secret
-from db.services.hashing import make_secret
+from db.services import keys
 
 SECRET_NAME = "dashboard"  # noqa: S105  the name of a row, not what stands in it
 
@@ -73,27 +70,16 @@ def _sign(key: bytes, said: bytes) -> str:
     return urlsafe_b64encode(said + hmac.digest(key, said, sha256)).decode().rstrip("=")
 
 
-def random_key() -> bytes:
-    """A key for a server that keeps none."""
-    return secrets.token_bytes(SECRET_BYTES)
-
-
 def make_key(session: Session) -> bytes:
     """The key of all tickets, made if there is none."""
-    key = get_key(session)
-    if key is None:
-        make_secret(session, SECRET_NAME)
-        key = get_key(session)
-    assert key is not None, "it was made just now, or before"
-    return key
+    return keys.obtain(session, name=SECRET_NAME)
 
 
 def get_key(session: Session) -> bytes | None:
     """The key of all tickets; None where it was never made."""
-    return session.scalar(select(Secret.value).where(Secret.name == SECRET_NAME))
+    return keys.find(session, name=SECRET_NAME)
 
 
 def replace_key(session: Session) -> None:
     """End every link and every session."""
-    session.execute(delete(Secret).where(Secret.name == SECRET_NAME))
-    make_secret(session, SECRET_NAME)
+    keys.replace(session, name=SECRET_NAME)

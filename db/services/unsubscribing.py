@@ -15,9 +15,8 @@ from db.domain.errors import NotFound
 from db.domain.events import EventType, EventVerdict, NewEvent
 from db.domain.ids import new_id
 from db.domain.states import Channel
-from db.models import CampaignEnrollment, Secret
-from db.services import events, suppressions
-from db.services.hashing import make_secret
+from db.models import CampaignEnrollment
+from db.services import events, keys, suppressions
 
 SECRET_NAME = "unsubscribe"  # noqa: S105  the name of a row, not what stands in it
 PROVIDER = "unsubscribe-page"
@@ -73,22 +72,12 @@ def read(key: bytes, token: str) -> Link | None:
 
 def make_key(session: Session) -> bytes:
     """The key of all links, made if there is none. Without it no link that was sent works any more."""
-    key = get_key(session)
-    if key is None:
-        make_secret(session, SECRET_NAME)
-        key = get_key(session)
-    assert key is not None, "it was made just now, or before"
-    return key
-
-
-def get_key(session: Session) -> bytes | None:
-    """The key of all links; None where it was never made."""
-    return session.scalar(select(Secret.value).where(Secret.name == SECRET_NAME))
+    return keys.obtain(session, name=SECRET_NAME)
 
 
 def links(session: Session, *, base: str | None) -> Links | None:
     """What makes links under `base`; None where there is no such address, or the key was never made."""
-    key = get_key(session) if base is not None else None
+    key = keys.find(session, name=SECRET_NAME) if base is not None else None
     return None if base is None or key is None else Links(base, key)
 
 

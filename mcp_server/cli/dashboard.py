@@ -59,7 +59,7 @@ def _serve(app: App, port: int, *, is_opened: bool) -> None:
     from mcp_server.http.serve import run  # noqa: PLC0415  see above
 
     # A key of its own, so that nothing is written anywhere: it ends with the process, and its sessions with it.
-    key = services.tickets.random_key()
+    key = services.keys.new_key()
     try:
         run(
             build_dashboard_app(app, host=_HOST, key=key),

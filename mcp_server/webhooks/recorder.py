@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _BATCH: Final = 100
 # Requests that come in go first: their senders wait, and share this process with the recording. While they keep coming,
 # the next batch waits until none has come for a moment, but at most for a few times as long as the last one took: so
-# recording keeps a fifth of the time, whatever comes.
+# recording keeps a tenth of the time, whatever comes.
 _QUIET_SECONDS: Final = 0.02
-_GIVE_WAY_TIMES: Final = 4
-_GIVE_WAY_SECONDS_MAX: Final = 0.5
+_GIVE_WAY_TIMES: Final = 9
+_GIVE_WAY_SECONDS_MAX: Final = 1.0
 # Whoever stores a request wakes this thread; the rest is for those that another server has left.
 _LOOK_AGAIN_SECONDS: Final = 15.0
 _PAUSE_SECONDS: Final = 1.0

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from db.domain.access import Scope
 from db.postgres.database import Database
-from db.services import tickets
+from db.services import keys, tickets
 from db.services.tickets import LIFETIMES, Kind
 from mcp_server.app import App
 from mcp_server.http.app import build_dashboard_app, build_http_app
@@ -246,7 +246,7 @@ def test_other_sites_get_no_data(make_app: MakeApp, headers: dict[str, str], sta
 
 
 def test_a_dashboard_of_its_own_is_open_to_nobody(make_app: MakeApp) -> None:
-    key = tickets.random_key()
+    key = keys.new_key()
     with TestClient(build_dashboard_app(make_app(), host="127.0.0.1", key=key), base_url=BASE) as client:
         assert client.get("/healthz").status_code == 200
         assert client.get("/dashboard/api/campaigns").status_code == 401
