@@ -107,16 +107,18 @@ export function further(text, read, added) {
     if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", "true");  // and not disabled: that would lose the focus
     try {
-      box.hidden = !(await read());
+      const isMore = await read();
+      if (!isMore && document.activeElement === button) {
+        added.tabIndex = -1;
+        added.focus();
+      }
+      box.hidden = !isMore;
       fault.replaceChildren();
     } catch (problem) {
       askWhoIsThere(problem);
       fault.replaceChildren(trouble(problem));
     }
     button.removeAttribute("aria-disabled");
-    if (!box.hidden) return;
-    added.tabIndex = -1;
-    added.focus();
   });
   return box;
 }
