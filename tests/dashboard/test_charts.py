@@ -23,6 +23,7 @@ def page(browser: Browser) -> Generator[Page]:
     opened.set_content(f"<style>{(web / 'charts.css').read_text('utf-8')}</style><main></main>")
     names = "window.charts = { funnel, variants, cohorts };"
     opened.add_script_tag(type="module", content=(web / "charts.js").read_text("utf-8") + names)
+    opened.wait_for_function("() => 'charts' in window")  # a module runs when it likes
     yield opened
     opened.close()
 
