@@ -2,10 +2,9 @@
 
 /** status: of HTTP, 0 where the server did not answer. */
 export class Problem extends Error {
-  constructor(status, message, retryAfter = 0) {
+  constructor(status, message) {
     super(message);
     this.status = status;
-    this.retryAfter = retryAfter;
   }
 }
 
@@ -16,7 +15,12 @@ export async function get(name, args = {}, signal = undefined) {
   const response = await reach(`/dashboard/api/${name}?${query}`, { signal, headers: { accept: "application/json" } });
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body;
-  throw new Problem(response.status, body.message ?? "The server refused this.", Number(response.headers.get("retry-after") ?? 0));
+  throw new Problem(response.status, body.message ?? "The server refused this.");
+}
+
+/** Draws the page anew where nobody is signed in any more: that shows the way in (see app.js). */
+export function askWhoIsThere(problem) {
+  if (problem.status === 401) window.dispatchEvent(new Event("hashchange"));
 }
 
 /** End the session. */
@@ -48,24 +52,29 @@ export function lanes(width) {
 }
 
 const AGAIN_AFTER = 10_000;
+// The server ends each stream after some minutes, and the browser comes back by itself.
+const LOST_AFTER = 6_000;
 
 /**
  * New events until the signal aborts, while the page can be seen. take(event) for each; state("live" | "lost"); ready()
- * whenever the stream begins, when what happened before should be read. An event may come twice.
+ * whenever the stream begins, or more happened than it tells, when the latest should be read. An event may come twice.
  */
 export function watch({ take, state, ready, signal }) {
-  let source = null, timer = 0;
-  const close = () => { clearTimeout(timer); source?.close(); };
+  let source = null, again = 0, lost = 0;
+  const found = () => { clearTimeout(lost); lost = 0; };
+  const close = () => { clearTimeout(again); found(); source?.close(); };
   const connect = () => {
     close();
     if (signal.aborted || document.hidden) return;
     source = new EventSource("/dashboard/events");
-    source.addEventListener("ready", () => { state("live"); ready(); });
+    source.addEventListener("ready", () => { found(); state("live"); ready(); });
     source.addEventListener("message", (message) => take(JSON.parse(message.data)));
     source.addEventListener("error", () => {
-      state("lost");
-      // It comes back by itself, unless the server has refused it.
-      if (source.readyState === EventSource.CLOSED) timer = setTimeout(connect, AGAIN_AFTER);
+      lost ||= setTimeout(() => state("lost"), LOST_AFTER);
+      if (source.readyState !== EventSource.CLOSED) return;
+      // The server has refused it, and the browser does not say why.
+      again = setTimeout(connect, AGAIN_AFTER);
+      get("viewer", {}, signal).catch(askWhoIsThere);
     });
   };
   // A browser has few connections for one server, and a tab that nobody sees needs none.

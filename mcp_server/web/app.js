@@ -68,7 +68,7 @@ async function open() {
   document.body.classList.remove("signed-out");
   const turn = current = new AbortController();
   const name = path || "campaigns";
-  const page = name === "campaigns" && id ? campaign : PAGES[name];
+  const page = name === "campaigns" && id ? campaign : Object.hasOwn(PAGES, name) && PAGES[name];
   markMenu(name === "enrollments" ? "" : name);
   showMenu(false);
   const root = h("div", { class: "page" }, loading());
@@ -101,6 +101,7 @@ function signIn() {
     h("h1", { tabindex: -1 }, "Sign in"),
     h("p", {}, "Make a link where the server runs, or wherever its database can be reached, and open it in this browser:"),
     h("pre", {}, h("code", {}, `sales-automation-mcp dashboard --url ${location.origin}`)),
+    h("p", {}, "A dashboard that was opened without --url shows its link where it was started. Once used, start it anew: ", h("code", {}, "sales-automation-mcp dashboard")),
     h("p", { class: "muted" }, "It holds once, for five minutes, and signs you in for twelve hours, to look and not to change."))];
 }
 

@@ -27,7 +27,7 @@ export async function show(root, { id, signal, announce, title }) {
       h("div", { class: "column" },
         card("What happens next", explanation(explain)),
         card("People", progress(bySteps.enrollment_status), statuses(bySteps.enrollment_status)))),
-    ...(hasVariants(template, byVariants) ? [card(null, variants(byVariants))] : []),
+    ...(byVariants.groups.some((group) => group.key !== "") ? [card(null, variants(byVariants))] : []),
     waits,
     happened,
   );
@@ -68,8 +68,4 @@ function stepsOf(template) {
   for (const step of template?.email_steps ?? []) steps[step.step_number] ??= { channel: "email", title: step.subject };
   for (const step of template?.linkedin_steps ?? []) steps[step.step_number] ??= { channel: "linkedin", title: step.type.replaceAll("_", " ") };
   return steps;
-}
-
-function hasVariants(template, metrics) {
-  return (template?.email_steps ?? []).some((step) => step.a_b_variant) || metrics.groups.some((group) => group.key !== "");
 }

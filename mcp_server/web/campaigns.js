@@ -27,7 +27,7 @@ function campaigns(status, typed, signal, announce) {
     { name: "Sent", kind: "number", cell: (row) => row.slots.sent },
     { name: "Opened", kind: "number", cell: (row) => row.slots.opened },
     { name: "Replied", kind: "number", cell: (row) => row.slots.replied },
-    { name: "Next step", cell: (row) => row.slots.next },
+    { name: "Next step", kind: "moment", cell: (row) => row.slots.next },
   ];
   return paged({
     name: "campaigns",

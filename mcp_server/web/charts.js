@@ -30,10 +30,12 @@ function fill(element, attributes, children) {
 
 const COUNT = new Intl.NumberFormat("en");
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-const MOMENT = new Intl.DateTimeFormat("en-GB", {
-  weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
-});
+const OF_DAY = { day: "numeric", month: "short", timeZone: "UTC" };
+const DAY = new Intl.DateTimeFormat("en-GB", OF_DAY);
+const DAY_AND_YEAR = new Intl.DateTimeFormat("en-GB", { ...OF_DAY, year: "numeric" });
+const OF_MOMENT = { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+const MOMENT = new Intl.DateTimeFormat("en-GB", OF_MOMENT);
+const MOMENT_OF_OTHER_YEARS = new Intl.DateTimeFormat("en-GB", { ...OF_MOMENT, year: "numeric" });
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const MS = { day: 86_400_000, hour: 3_600_000, minute: 60_000 };
 
@@ -47,8 +49,11 @@ export function percent(share) {
   return `${(share * 100).toFixed(share === 0 || share === 1 ? 0 : digits)}\u00a0%`;
 }
 
-/** "2026-11-02T09:00:00Z" -> "Mon, 2 Nov, 09:00" on the reader's clock. */
-export const moment = (text) => MOMENT.format(new Date(text));
+/** "2026-11-02T09:00:00Z" -> "Mon, 2 Nov, 09:00" on the reader's clock, with the year where it is not this one. */
+export function moment(text) {
+  const at = new Date(text);
+  return (at.getFullYear() === new Date().getFullYear() ? MOMENT : MOMENT_OF_OTHER_YEARS).format(at);
+}
 
 /** "in 3 hours", "yesterday": how far a moment lies from now (milliseconds, as Date.now()). */
 export function relative(text, now) {
@@ -102,7 +107,7 @@ export function funnel(metrics, { title = "Funnel by step", steps = {} } = {}) {
     rows.push([name, ...[...stages, ...LOSSES].map((stage) => count(group.totals[stage]))]);
   }
   const panels = shown.map((group) => funnelPanel(group, steps));
-  return figure("funnel", title, [h("div", { class: "sa-panels" }, panels)], rows);
+  return figure("funnel", title, [h("p", { class: "sa-note" }, "Shares are of the steps sent."), h("div", { class: "sa-panels" }, panels)], rows);
 }
 
 function stepName(key, steps) {
@@ -193,7 +198,7 @@ function gridLine(part, bottom, text) {
 
 function lane(group, rate, index, top, leads) {
   const y = index * LANE + 32;
-  const share = group.rates[rate];
+  const share = group.rates[rate] ?? null;
   const at = (value) => `${Math.min(100, (value / top) * 100)}%`;
   const interval = group.intervals?.[rate];
   const value = share === null ? "no data" : percent(share);
@@ -219,32 +224,35 @@ function marker(index, x, y) {
 const NESTED = ["sent", "opened", "replied"];
 const WIDTHS = { sent: 0.78, opened: 0.5, replied: 0.22 };
 const PLOT = { top: 10, height: 190, axis: 22 };
-const MOST_COLUMNS = 92;
+const MOST_DAYS = 92;
+const MOST_WEEKS = 184;
 
 /** What became of the steps sent on each day: a column for sent, in it a slimmer one for opened, and one for replied. */
 export function cohorts(metrics, { title = "By day of sending" } = {}) {
   if (!metrics.groups.length) return nothing(title, "Nothing was sent yet. Each day on which something is sent becomes a column.");
   const { columns, unit } = bins(metrics.groups);
   const top = niceCeiling(Math.max(...columns.map((column) => column.totals.sent), 1));
+  const dayName = namesOf(columns);
   const total = Object.fromEntries(NESTED.map((stage) => [stage, columns.reduce((sum, column) => sum + column.totals[stage], 0)]));
   const label = `${title}, ${columns.length} ${unit}s from ${dayName(columns[0].key)} to ${dayName(columns.at(-1).key)}: `
     + NESTED.map((stage) => `${count(total[stage])} ${stage}`).join(", ");
-  const rows = [[unit === "day" ? "Day" : "Week of", ...EMAIL.map(words), ...LOSSES.map(words)]];
+  const rows = [[{ day: "Day", week: "Week of" }[unit] ?? "From", ...EMAIL.map(words), ...LOSSES.map(words)]];
   for (const { key, totals } of columns) rows.push([key, ...[...EMAIL, ...LOSSES].map((stage) => count(totals[stage]))]);
   const height = PLOT.top + PLOT.height + PLOT.axis;
   const scale = s("svg", { "aria-hidden": "true", width: 34, height }, [0.5, 1].map((part) => levelName(part, top)));
   const plot = s("svg", { role: "img", "aria-label": label, width: "100%", height },
     [0, 0.5, 1].map(level),
-    columns.map((column, index) => cohort(column, index, columns.length, top)),
-    dayLabels(columns));
-  return figure("cohorts", unit === "day" ? title : `${title}, by week`, [legend(), h("div", { class: "sa-plot" }, scale, plot)], rows);
+    columns.map((column, index) => cohort(column, index, columns.length, top, dayName)),
+    dayLabels(columns, dayName));
+  return figure("cohorts", unit === "day" ? title : `${title}, by ${unit}`, [legend(), h("div", { class: "sa-plot" }, scale, plot)], rows);
 }
 
-/** One column for each day, also for those without a step sent; for each week where the days are too many. */
+/** One column for each day, also for those without a step sent; for each week, or some weeks, where they are too many. */
 function bins(groups) {
   const days = new Map(groups.map((group) => [group.key, group.totals]));
   const first = Date.parse(groups[0].key), last = Date.parse(groups.at(-1).key);
-  const size = (last - first) / MS.day < MOST_COLUMNS ? 1 : 7;
+  const distance = (last - first) / MS.day, weeks = Math.ceil((distance + 7) / 7 / MOST_WEEKS);
+  const size = distance < MOST_DAYS ? 1 : 7 * weeks;
   const start = size === 1 ? first : first - ((new Date(first).getUTCDay() + 6) % 7) * MS.day;
   const columns = [];
   for (let at = start; at <= last; at += size * MS.day) {
@@ -252,11 +260,15 @@ function bins(groups) {
     const sum = (name) => within.reduce((total, each) => total + (each[name] ?? 0), 0);
     columns.push({ key: isoDay(at), totals: Object.fromEntries([...EMAIL, ...LOSSES].map((name) => [name, sum(name)])) });
   }
-  return { columns: columns.slice(-2 * MOST_COLUMNS), unit: size === 1 ? "day" : "week" };
+  return { columns, unit: size === 1 ? "day" : weeks === 1 ? "week" : `${weeks}-week period` };
 }
 
 const isoDay = (time) => new Date(time).toISOString().slice(0, 10);
-const dayName = (day) => DAY.format(new Date(`${day}T00:00:00Z`));
+/** What days are called: with their year where there are several. */
+const namesOf = (columns) => {
+  const format = columns[0].key.slice(0, 4) === columns.at(-1).key.slice(0, 4) ? DAY : DAY_AND_YEAR;
+  return (day) => format.format(new Date(`${day}T00:00:00Z`));
+};
 
 function legend() {
   return h("ul", { class: "sa-legend" }, NESTED.map((stage) => h("li", {},
@@ -276,7 +288,7 @@ function levelName(part, top) {
   return s("text", { x: 26, y: levelAt(part) + 4, "text-anchor": "end", class: "sa-axis" }, COMPACT.format(top * part));
 }
 
-function cohort({ key, totals }, index, columns, top) {
+function cohort({ key, totals }, index, columns, top, dayName) {
   const slot = 100 / columns;
   const said = EMAIL.map((stage) => `${words(stage)} ${count(totals[stage])}`).join("\n");
   return s("g", { "data-day": key, "data-sent": totals.sent },
@@ -291,7 +303,7 @@ function cohort({ key, totals }, index, columns, top) {
     }));
 }
 
-function dayLabels(columns) {
+function dayLabels(columns, dayName) {
   const wanted = Math.min(columns.length, 4);
   const picked = new Set(Array.from({ length: wanted }, (_, each) => Math.round((each * (columns.length - 1)) / Math.max(1, wanted - 1))));
   return [...picked].map((index) => {
@@ -313,13 +325,17 @@ function niceCeiling(value) {
 /** Whether a step can be handed out now; what holds it back, and until when, or that it takes a person. */
 export function explanation(explain, { now = Date.now(), title = "What happens next", isBrief = false } = {}) {
   const state = stateOf(explain);
-  return h("section", { class: `sa-chart sa-explain sa-explain-${state}`, "aria-label": title },
+  // Where all is over, whether a window is open matters no more.
+  const holds = explain.holds.filter((hold) => state !== "over" || OVER.has(hold.reason));
+  const isSaid = isBrief && explain.holds.some((hold) => hold.until === explain.next_at);
+  // Many of the brief ones stand in one table, where each would be a landmark.
+  return h(isBrief ? "div" : "section", { class: `sa-chart sa-explain sa-explain-${state}`, "aria-label": isBrief ? null : title },
     h("p", { class: "sa-state" },
       s("svg", { width: 12, height: 12, "aria-hidden": "true" }, stateShape(state)),
       h("strong", {}, { due: "Due now", waits: "Waiting", held: "Needs a person", over: "Nothing to do" }[state]),
       explain.step_number && h("span", {}, ` · step ${explain.step_number}${explain.channel ? `, ${explain.channel}` : ""}`),
-      explain.next_at && !explain.due && h("span", {}, " · next ", when(explain.next_at, now))),
-    explain.holds.length > 0 && h("ul", { class: "sa-holds" }, explain.holds.map((hold) => holdLine(hold, now, state))),
+      explain.next_at && !explain.due && !isSaid && h("span", {}, " · next ", when(explain.next_at, now))),
+    holds.length > 0 && h("ul", { class: "sa-holds" }, holds.map((hold) => holdLine(hold, now, state))),
     explain.due && !isBrief && h("p", { class: "sa-note" }, "claim_due_actions hands it out to the next agent that asks."));
 }
 

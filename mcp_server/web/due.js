@@ -18,7 +18,7 @@ export async function queue(of, signal, announce) {
   const columns = [
     { name: "Person", cell: (row) => person(row, `#/enrollments/${row.enrollment_id}`) },
     of.campaign_id ? null : { name: "Campaign", cell: (row) => given(row.campaign_name, { href: `#/campaigns/${row.campaign_id}` }) },
-    { name: "Scheduled", cell: (row) => h("div", { class: "stack" }, moment(row.next_action_at), h("span", { class: "muted" }, relative(row.next_action_at, Date.now()))) },
+    { name: "Scheduled", kind: "moment", cell: (row) => h("div", { class: "stack" }, moment(row.next_action_at), h("span", { class: "muted" }, relative(row.next_action_at, Date.now()))) },
     { name: "Why it waits", kind: "wide", cell: (row) => row.slot },
   ].filter(Boolean);
   const summary = h("p", { class: "muted summary" });

@@ -27,7 +27,7 @@ function steps({ actions }) {
   return table("Steps", [
     { name: "Step", cell: (row) => `${row.step_number}, ${row.channel}${row.a_b_variant ? `, variant ${row.a_b_variant}` : ""}` },
     { name: "State", cell: (row) => badge(row.status) },
-    { name: "What came of it", kind: "wide", cell: (row) => h("ul", { class: "plain" },
+    { name: "What came of it", cell: (row) => h("ul", { class: "plain" },
       MOMENTS.filter((each) => row[`${each}_at`]).map((each) => h("li", {}, `${words(each)} `, h("span", { class: "muted" }, when(row[`${each}_at`])))),
       row.error && h("li", { class: "bad" }, given(row.error))) },
   ], actions).element;

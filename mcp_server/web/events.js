@@ -1,7 +1,7 @@
 // What happens, as it happens.
 
 import { get, watch } from "/dashboard/static/api.js";
-import { badge, choice, empty, given, h, heading, moment, person, words } from "/dashboard/static/parts.js";
+import { badge, choice, empty, further, given, h, heading, moment, person, words } from "/dashboard/static/parts.js";
 
 const TYPES = [
   "sent", "delivered", "deferred", "opened", "clicked", "replied", "auto_replied", "bounced", "rejected", "complained",
@@ -22,14 +22,13 @@ export async function feed(of, signal, announce) {
   const size = of.campaign_id ? BESIDE_OTHERS : PAGE;
   const list = h("ol", { class: "feed", "aria-label": "Events, the newest first" });
   const none = empty("Nothing has happened yet", "Events show up here as they are recorded: by complete_action, record_event, or a provider's webhook.");
-  const older = h("button", { type: "button", class: "button more" }, "Show older events");
   const light = h("span", { class: "light", role: "status" }, "Connecting …");
   const pause = h("button", { type: "button", class: "button", "aria-pressed": "false" }, "Pause");
   const shown = new Map();
-  let held = [], isPaused = false, type = "";
+  let held = [], isPaused = false, isBehind = false, type = "";
 
   const draw = (event, isNew) => {
-    if (shown.has(event.id) || (of.campaign_id && event.campaign_id !== of.campaign_id)) return;
+    if (shown.has(event.id)) return;
     const line = eventLine(event, !of.campaign_id);
     line.hidden = type !== "" && event.event_type !== type;
     if (isNew) line.classList.add("new");
@@ -44,14 +43,32 @@ export async function feed(of, signal, announce) {
       list.lastElementChild.remove();
     }
   };
+  const older = further("Show older events", async () => {
+    await read(list.lastElementChild?.dataset.id);
+    announce("Older events are shown");
+    return !older.hidden;
+  }, list);
   const read = async (before) => {
     const { events } = await get("latest", { ...of, limit: size, before }, signal);
     for (const event of events) draw(event, false);
     older.hidden = events.length < size || list.children.length >= MOST_SHOWN;
+    return events;
+  };
+  /** Read the latest. Where more is new than a page holds, what stood there before is no longer next to it, and goes. */
+  const catchUp = async () => {
+    const newest = list.firstElementChild?.dataset.id ?? "";
+    const events = await read(null);
+    if (events.length < size || events.at(-1).id <= newest) return;
+    for (const line of [...list.children].filter((each) => each.dataset.id <= newest)) {
+      shown.delete(line.dataset.id);
+      line.remove();
+    }
   };
   const release = () => {
+    if (isBehind) catchUp().catch(() => null);
     for (const event of held) draw(event, true);
     held = [];
+    isBehind = false;
     trim();
   };
 
@@ -61,7 +78,6 @@ export async function feed(of, signal, announce) {
     pause.textContent = isPaused ? "Resume" : "Pause";
     if (!isPaused) release();
   });
-  older.addEventListener("click", () => read(list.lastElementChild?.dataset.id).then(() => announce("Older events are shown"), (problem) => announce(problem.message)));
   const byType = choice("Kind", { "": "All kinds", ...Object.fromEntries(TYPES.map((each) => [each, words(each)])) }, "", (value) => {
     type = value;
     for (const line of list.children) line.hidden = type !== "" && line.dataset.type !== type;
@@ -71,16 +87,20 @@ export async function feed(of, signal, announce) {
   watch({
     signal,
     take: (event) => {
+      if (of.campaign_id && event.campaign_id !== of.campaign_id) return;
       held.push(event);
       if (isPaused) pause.textContent = `Resume (${held.length})`;
       else release();
-      if (held.length > MOST_SHOWN) held.shift();
+      if (held.length > MOST_SHOWN) isBehind = Boolean(held.shift());
     },
     state: (state) => {
       light.className = `light ${state}`;
       light.textContent = state === "live" ? "Live" : "Connection lost, trying again …";
     },
-    ready: () => read(null).catch(() => null),
+    ready: () => {
+      if (isPaused) isBehind = true;
+      else catchUp().catch(() => null);
+    },
   });
   return h("div", {}, h("div", { class: "tools" }, light, pause, byType), none, list, older);
 }

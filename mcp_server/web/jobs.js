@@ -24,7 +24,7 @@ const jobs = (status, signal, announce) => paged({
     { name: "State", cell: (row) => badge(row.status) },
     { name: "Progress", kind: "wide", cell: done },
     { name: "Attempts", kind: "number", cell: (row) => count(row.attempts) },
-    { name: "When", cell: moments },
+    { name: "When", kind: "moment", cell: moments },
   ], rows),
   none: () => empty("No job here", "Imports and the work of agent loops are queued here by create_job.", "sales-automation-mcp import contacts.csv --campaign ID"),
 });

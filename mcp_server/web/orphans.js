@@ -23,7 +23,7 @@ const orphans = (status, signal, announce) => paged({
     { name: "State", cell: (row) => badge(row.status) },
     { name: "Of", cell: (row) => given(row.email ?? row.provider_message_id, { fallback: "–" }) },
     { name: "Provider", cell: (row) => given(row.provider, { fallback: "–" }) },
-    { name: "Happened", cell: (row) => when(row.occurred_at) },
+    { name: "Happened", kind: "moment", cell: (row) => when(row.occurred_at) },
     { name: "Why it waits", kind: "wide", cell: (row) => given(row.reason) },
   ], rows),
   none: () => empty("Every event fits", "Nothing waits for its enrollment. Events of people who are not enrolled yet would stand here."),

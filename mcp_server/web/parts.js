@@ -1,7 +1,7 @@
 // The pieces that pages are made of.
 
 import { count, h, moment, percent, relative, s, when, words } from "/dashboard/static/charts.js";
-import { get } from "/dashboard/static/api.js";
+import { askWhoIsThere, get } from "/dashboard/static/api.js";
 
 /** Text that somebody else wrote: it stands apart from the text around it, whatever its direction and length. */
 export function given(text, { href = null, fallback = "without a name" } = {}) {
@@ -41,14 +41,14 @@ export function trouble(problem, again = null) {
 
 /**
  * Draws into a box again and again: draw() answers a node. Of two that overlap, the later one stands; what goes wrong is
- * shown in the box, and to whom it concerns more (see app.js) if they were signed out.
+ * shown in the box.
  */
 export function redrawn(box, draw) {
   let turn = 0;
   return async function again() {
     const mine = turn += 1;
     const node = await draw().catch((problem) => {
-      if (problem.status === 401) window.dispatchEvent(new Event("hashchange"));
+      askWhoIsThere(problem);
       return trouble(problem, again);
     });
     if (mine === turn) box.replaceChildren(node);
@@ -82,24 +82,44 @@ export async function paged({ read, draw, none, announce, name }) {
     return box;
   }
   const list = draw(first.rows);
-  const button = h("button", { type: "button", class: "button more" }, `Show more ${name}`);
   let next = first.next;
+  const more = further(`Show more ${name}`, async () => {
+    const page = await read(next);
+    list.add(page.rows);
+    next = page.next;
+    announce(`${page.rows.length} more ${name}`);
+    return Boolean(next);
+  }, list.element);
+  more.hidden = !next;
+  box.append(list.element, more);
+  return box;
+}
+
+/**
+ * A button that reads on, and says under it what goes wrong. read() answers whether there is still more; where there is
+ * none, the button goes, and the focus that it had to what was added to.
+ */
+export function further(text, read, added) {
+  const fault = h("div", {});
+  const button = h("button", { type: "button", class: "button" }, text);
+  const box = h("div", { class: "more" }, button, fault);
   button.addEventListener("click", async () => {
-    button.disabled = true;
+    if (button.getAttribute("aria-disabled") === "true") return;
+    button.setAttribute("aria-disabled", "true");  // and not disabled: that would lose the focus
     try {
-      const page = await read(next);
-      list.add(page.rows);
-      next = page.next;
-      announce(`${page.rows.length} more ${name}`);
-      button.hidden = !next;
+      const isMore = await read();
+      if (!isMore && document.activeElement === button) {
+        added.tabIndex = -1;
+        added.focus();
+      }
+      box.hidden = !isMore;
+      fault.replaceChildren();
     } catch (problem) {
-      announce(problem.message);
-    } finally {
-      button.disabled = false;
+      askWhoIsThere(problem);
+      fault.replaceChildren(trouble(problem));
     }
+    button.removeAttribute("aria-disabled");
   });
-  button.hidden = !next;
-  box.append(list.element, button);
   return box;
 }
 

@@ -25,11 +25,11 @@ const suppressions = (chosen, signal, announce) => paged({
   announce,
   read: pages("suppressions", "suppressions", chosen, signal),
   draw: (rows) => table("Suppressions", [
-    { name: "Address", kind: "wide", cell: (row) => row.is_erased ? h("em", {}, "erased person") : given(row.email ?? row.domain ?? row.linkedin_url) },
+    { name: "Address", cell: (row) => row.is_erased ? h("em", {}, "erased person") : given(row.email ?? row.domain ?? row.linkedin_url) },
     { name: "Reason", cell: (row) => badge(row.reason) },
     { name: "Source", cell: (row) => given(row.source, { fallback: "–" }) },
-    { name: "Since", cell: (row) => when(row.created_at) },
-    { name: "Until", cell: (row) => (row.expires_at ? when(row.expires_at) : "for good") },
+    { name: "Since", kind: "moment", cell: (row) => when(row.created_at) },
+    { name: "Until", kind: "moment", cell: (row) => (row.expires_at ? when(row.expires_at) : "for good") },
   ], rows),
   none: () => (chosen.search || chosen.reason || chosen.state
     ? empty("No address fits", "Search for a part of it, or choose another reason.")

@@ -3,7 +3,7 @@
 import json
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -15,6 +15,8 @@ import pytest
 
 from db.domain.events import EventType
 from db.postgres.database import Database
+from db.services import watching
+from db.services.watching import Happened
 from mcp_server.app import App
 from mcp_server.http.dashboard import live
 from mcp_server.http.dashboard.live import Live
@@ -29,6 +31,14 @@ Lines = Iterator[str]
 @pytest.fixture
 def enrollment(database: Database) -> UUID:
     return new_scene(database, 1).enrollments[0]
+
+
+def whose(event: Happened | None) -> UUID | None:
+    return event and event.enrollment_id
+
+
+def latest(database: Database, limit: int) -> Sequence[Happened]:
+    return database.run("look", lambda session: watching.latest(session, limit=limit))
 
 
 def happen(database: Database, enrollment: UUID, kind: EventType = EventType.OPENED) -> None:
@@ -129,10 +139,28 @@ async def test_a_watcher_far_behind_is_cut_off_and_the_others_go_on(
             for each in people:
                 happen(database, each)
                 with anyio.fail_after(10):
-                    assert (await quick.receive()).enrollment_id == each
+                    assert whose(await quick.receive()) == each
             with anyio.fail_after(10):
-                kept = [each async for each in slow]
-    assert [each.enrollment_id for each in kept] == people[:3]
+                kept = [whose(each) async for each in slow]
+    assert kept == people[:3]
+
+
+@pytest.mark.anyio
+async def test_where_more_happens_at_once_than_is_sent_whoever_watches_is_told(
+    make_app: MakeApp, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_MOST_AT_ONCE", 3)
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.05)
+    scene = new_scene(database, 5)
+    now = datetime.now(UTC)
+    async with running(make_app()) as made:
+        with made.watch() as watcher:
+            await made.ready()
+            record(database, [event(EventType.OPENED, each, 1, now) for each in scene.enrollments])
+            with anyio.fail_after(10):
+                found = [whose(await watcher.receive()) for _ in range(4)]
+    assert found[0] is None
+    assert found[1:] == [each.enrollment_id for each in latest(database, 3)[::-1]]
 
 
 @pytest.mark.anyio

@@ -24,7 +24,7 @@ from tests.server.test_transports import TOKEN, http_server
 Start = Callable[..., Visit]
 
 PAGES = ("campaigns", "due", "events", "orphans", "jobs", "suppressions", "health")
-LOOKS = {"desk": (1280, "light"), "phone": (375, "dark")}
+LOOKS = {"desk": (1280, "light"), "tablet": (1000, "light"), "phone": (375, "dark")}
 _SERIOUS = ("serious", "critical")
 
 
@@ -139,14 +139,24 @@ def test_campaigns_show_their_state_progress_and_what_comes_next(site: Site, vis
     expect(at.page.get_by_text("No campaign fits")).to_be_visible()
 
 
+def test_a_draft_says_nothing_of_variants_that_were_not_sent_yet(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go(f"campaigns/{site.scene.draft}")
+    assert "Nothing was sent yet" in at.page.locator("main").inner_text()
+    assert at.page.get_by_text("Variants").count() == 0
+
+
 def test_the_queue_says_who_comes_next_and_what_each_waits_for(site: Site, visit: Start) -> None:
     at = visit(site.base)
     at.go("due")
     first = at.page.locator("tbody tr")
     expect(first).to_have_count(20)
     assert all("step" in text for text in seen(at.page, ".sa-state"))
-    at.page.get_by_role("button", name="Show more people").click()
-    expect(first).not_to_have_count(20)
+    more = at.page.get_by_role("button", name="Show more people")
+    more.press("Enter")
+    expect(more).to_be_hidden()
+    expect(at.page.get_by_role("table", name="Queue")).to_be_focused()
+    assert first.count() > 20
     at.stands()
     people = seen(at.page, "tbody tr td:first-child")
     assert len(people) == len(set(people))
@@ -252,8 +262,55 @@ def test_new_events_appear_by_themselves_and_wait_while_paused(site: Site, visit
     assert set(seen(at.page, ".feed li:visible .badge")) == {"Clicked"}
 
 
-def happen(site: Site, kind: EventType, seconds: int) -> None:
-    record(site.database, [event(kind, site.scene.hostile_enrollment, 1, site.now + timedelta(seconds=seconds))])
+def happen(site: Site, kind: EventType, seconds: int, times: int = 1) -> None:
+    one = event(kind, site.scene.hostile_enrollment, 1, site.now + timedelta(seconds=seconds))
+    record(site.database, [one] * times)
+
+
+def be_seen(page: Page, *, is_seen: bool) -> None:
+    """Bring the tab to the front, or put it behind another."""
+    page.evaluate(
+        "isHidden => { Object.defineProperty(document, 'hidden', { value: isHidden, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        not is_seen,
+    )
+
+
+def test_more_than_a_page_of_events_behind_ones_back_leaves_no_gap(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go("events")
+    expect(at.page.get_by_text("Live", exact=True)).to_be_visible()
+    be_seen(at.page, is_seen=False)
+    happen(site, EventType.OPENED, 3, times=80)
+    be_seen(at.page, is_seen=True)
+    wanted = site.database.run("look", lambda session: watching.latest(session, limit=100))
+    lines = at.page.locator(".feed li")
+    expect(lines.first).to_have_attribute("data-id", str(wanted[0].id))
+    for count in (50, 100):
+        expect(lines).to_have_count(count)
+        shown = lines.evaluate_all("all => all.map(one => one.dataset.id)")
+        assert shown == [str(each.id) for each in wanted[:count]]
+        at.page.get_by_role("button", name="Show older events").click()
+
+
+def test_a_paused_list_of_one_campaign_holds_still_and_counts_its_own_events(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go(f"campaigns/{site.scene.running}")
+    expect(at.page.get_by_text("Live", exact=True)).to_be_visible()
+    before = at.page.locator(".feed li").evaluate_all("all => all.map(one => one.dataset.id)")
+    at.page.get_by_role("button", name="Pause").click()
+    (other,) = site.database.run(
+        "first", lambda session: watching.waiting(session, campaign_id=site.scene.running, limit=1, cursor=None).rows
+    )
+    happen(site, EventType.CLICKED, 4)
+    record(site.database, [event(EventType.OPENED, other.enrollment_id, 1, site.now)])
+    expect(at.page.get_by_role("button", name="Resume (1)")).to_be_visible()
+    for is_seen in (False, True):
+        be_seen(at.page, is_seen=is_seen)
+    expect(at.page.get_by_text("Live", exact=True)).to_be_visible()
+    assert at.page.locator(".feed li").evaluate_all("all => all.map(one => one.dataset.id)") == before
+    at.page.get_by_role("button", name="Resume (1)").click()
+    expect(at.page.locator(".feed li")).to_have_count(len(before) + 1)
 
 
 def test_a_browser_is_signed_in_by_a_link_once_and_signs_out(

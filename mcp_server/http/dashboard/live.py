@@ -42,7 +42,7 @@ _LONGEST_SECONDS: Final = 300.0
 _SEND_SECONDS: Final = 20.0
 _PING_SECONDS: Final = 15
 
-Watcher = MemoryObjectSendStream["Happened"]
+Watcher = MemoryObjectSendStream["Happened | None"]
 
 
 class Live:
@@ -73,10 +73,11 @@ class Live:
             self._tasks.cancel_scope.cancel()
 
     @contextmanager
-    def watch(self) -> "Generator[MemoryObjectReceiveStream[Happened]]":
-        """The events from now on, of which none is lost once it is `ready`."""
+    def watch(self) -> "Generator[MemoryObjectReceiveStream[Happened | None]]":
+        """The events from now on, of which none is lost once it is `ready`. None stands where so many came at once that
+        only the latest of them follow."""
         assert self._tasks is not None, "requests come while the app is running"
-        give, take = anyio.create_memory_object_stream["Happened"](_MOST_BEHIND)
+        give, take = anyio.create_memory_object_stream["Happened | None"](_MOST_BEHIND)
         self._watchers.add(give)
         if not self.is_looking:
             self.is_looking, self._is_ready = True, anyio.Event()
@@ -87,13 +88,13 @@ class Live:
             self._leave(give)
             take.close()
 
-    async def latest(self, after: UUID | None, limit: int = _MOST_AT_ONCE) -> "list[Happened]":
+    async def latest(self, after: UUID | None) -> "list[Happened]":
         """The latest events whose id is greater, the oldest of them first."""
 
         def look() -> "list[Happened]":
             return self._app.run(
                 "live events",
-                lambda session: list(services.watching.latest(session, after=after, limit=limit))[::-1],
+                lambda session: list(services.watching.latest(session, after=after, limit=_MOST_AT_ONCE))[::-1],
                 read_only=True,
             )
 
@@ -125,12 +126,13 @@ class Live:
         start = None if not seen else _back(max(seen))
         found = await self.latest(start)
         if seen is not None:
-            self._hand_out(event for event in found if event.id not in seen)
+            new = [event for event in found if event.id not in seen]
+            self._hand_out([None, *new] if len(new) == _MOST_AT_ONCE else new)
         ids = {event.id for event in found} | (seen or set())
         floor = _back(max(ids)) if ids else UUID(int=0)
         return {each for each in ids if each >= floor}
 
-    def _hand_out(self, events: "Iterable[Happened]") -> None:
+    def _hand_out(self, events: "Iterable[Happened | None]") -> None:
         for event in events:
             for watcher in list(self._watchers):
                 try:
@@ -145,8 +147,9 @@ def _back(id_: UUID) -> UUID:
 
 
 class Endpoint:
-    """GET /dashboard/events. First comes `ready`; whoever then reads the latest events misses none. With
-    Last-Event-ID, what came in since follows, and perhaps some of it once more."""
+    """GET /dashboard/events. First comes `ready`; whoever then reads the latest events misses none. With Last-Event-ID,
+    what came in since follows, and perhaps some of it once more. `ready` comes again where more happened at once than
+    is sent."""
 
     def __init__(self, app: App) -> None:
         self._live = Live(app)
@@ -170,23 +173,25 @@ class Endpoint:
     async def _events(self, last: UUID | None) -> AsyncGenerator[ServerSentEvent]:
         with self._live.watch() as stream:
             await self._live.ready()
-            yield ServerSentEvent(event="ready", data="{}")
+            yield _message(None)
             if last is not None:
                 for event in await self._live.latest(_back(last)):
                     yield _message(event)
             ends_at = anyio.current_time() + _LONGEST_SECONDS
-            while (event := await _next(stream, ends_at)) is not None:
-                yield _message(event)
+            while (message := await _next(stream, ends_at)) is not None:
+                yield message
 
 
-async def _next(stream: "MemoryObjectReceiveStream[Happened]", ends_at: float) -> "Happened | None":
-    """The next event; None where the time is over, or the watcher was cut off."""
+async def _next(stream: "MemoryObjectReceiveStream[Happened | None]", ends_at: float) -> ServerSentEvent | None:
+    """The next message; None where the time is over, or the watcher was cut off."""
     with anyio.move_on_after(ends_at - anyio.current_time()), suppress(anyio.EndOfStream):
-        return await stream.receive()
+        return _message(await stream.receive())
     return None
 
 
-def _message(event: "Happened") -> ServerSentEvent:
+def _message(event: "Happened | None") -> ServerSentEvent:
+    if event is None:
+        return ServerSentEvent(event="ready", data="{}")
     return ServerSentEvent(id=str(event.id), data=HappenedOut.of(event).model_dump_json())
 
 

@@ -64,6 +64,11 @@ def _file(request: Request, name: str, status: int = 200) -> Response:
     return Response(file.body, status_code=status, headers={**headers, "Content-Type": file.type})
 
 
+def _forwarded(request: Request) -> str:
+    """The scheme that the browser spoke with the first of the proxies."""
+    return request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+
+
 class Door:
     """Signs browsers in and out."""
 
@@ -90,7 +95,7 @@ class Door:
             value,
             max_age=sessions.lifetime(),
             path=sessions.ROOT,
-            secure="https" in (request.url.scheme, request.headers.get("x-forwarded-proto")),
+            secure="https" in (request.url.scheme, _forwarded(request)),
             httponly=True,
             samesite="strict",
         )

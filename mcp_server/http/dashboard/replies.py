@@ -21,7 +21,7 @@ PAGE: Final[Mapping[str, str]] = MappingProxyType(
         **NO_STORE,
         # Scripts and styles are files of this server alone, and the data is read from it alone.
         "Content-Security-Policy": (
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
             "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
         ),
         "Cross-Origin-Opener-Policy": "same-origin",

@@ -39,16 +39,22 @@ def routes(
 
         return checked
 
-    def data(respond: Respond) -> Respond:
+    def same_site(respond: Respond) -> Respond:
         async def checked(request: Request) -> Response:
             if request.headers.get("sec-fetch-site", "") not in _OURS:
-                return problem(403, "cross_site", "Only the dashboard's own page may read this in a browser.")
+                return problem(403, "cross_site", "Only the dashboard's own page may ask for this in a browser.")
+            return await respond(request)
+
+        return guarded(checked)
+
+    def data(respond: Respond) -> Respond:
+        async def checked(request: Request) -> Response:
             missing = caller.missing_scope(request.scope[caller.SCOPE_KEY], Scope.READ, "The dashboard")
             if missing is not None:
                 return problem(403, "insufficient_scope", missing)
             return await respond(request)
 
-        return guarded(checked)
+        return same_site(checked)
 
     async def slash(_: Request) -> Response:
         return RedirectResponse(ROOT, status_code=308)
@@ -58,7 +64,7 @@ def routes(
         Route(f"{ROOT}/", slash, methods=["GET"]),
         Route(f"{ROOT}/static/{{name}}", guarded(pages.static), methods=["GET"]),
         Route(f"{ROOT}/login", guarded(door.enter), methods=["GET"]),
-        Route(f"{ROOT}/logout", guarded(door.leave), methods=["POST"]),
+        Route(f"{ROOT}/logout", same_site(door.leave), methods=["POST"]),
         Route(f"{ROOT}/api/{{name}}", data(reading.respond), methods=["GET"]),
         Route(f"{ROOT}/events", data(events.respond), methods=["GET"]),
     ], events.running()

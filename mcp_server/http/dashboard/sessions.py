@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import anyio
 from anyio.to_thread import run_sync
+from starlette.requests import cookie_parser
 
 from db import services
 from db.domain.access import Caller, Scope
@@ -92,11 +92,13 @@ class Sessions:
 
     async def _current_key(self, *, at_most: float) -> bytes | None:
         """The key as it was `at_most` seconds ago, or later."""
-        if self._monotonic() - self._read_at < at_most:
+        wanted = self._monotonic() - at_most
+        if self._read_at > wanted:
             return self._key
         async with self._reading:
-            started = self._monotonic()
-            if started - self._read_at >= at_most:
+            # Those who waited share the next reading, or strangers with wrong links could keep the database busy.
+            if self._read_at <= wanted:
+                started = self._monotonic()
                 self._key = await run_sync(self._read_key)
                 self._read_at = started
             return self._key
@@ -123,8 +125,5 @@ def link(base: str, key: bytes, now: datetime) -> str:
 
 
 def _value(cookies: str, name: str) -> str | None:
-    try:
-        found = SimpleCookie(cookies).get(name)
-    except CookieError:
-        return None
-    return found.value if found else None
+    # Whatever else runs on this machine sets cookies too, and not only such as the standard library can read.
+    return cookie_parser(cookies).get(name)
