@@ -17,12 +17,13 @@ from mcp.server.mcpserver.exceptions import ResourceError, ToolError, Unexpected
 from mcp.server.mcpserver.tools import ToolManager
 from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
-from pydantic import AnyUrl
+from pydantic import AnyUrl, ValidationError
 
 from db.domain.access import ACTOR_STDIO, Caller, Scope
 from db.domain.errors import StoreUnavailable
 from mcp_server import __version__, caller, stdio
 from mcp_server.app import App
+from mcp_server.schemas.base import explain
 from mcp_server.telemetry import CallOutcome
 from mcp_server.toolset import Toolset
 from mcp_server.toolsets import select
@@ -86,11 +87,19 @@ class SalesServer(MCPServer[App]):
         except ToolError as error:
             if not isinstance(error, UnexpectedToolError):
                 outcome = CallOutcome.REFUSED
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(self._wrong_arguments(name, error.__cause__)) from error
             raise
         finally:
             tool = name if self._tool_manager.get_tool(name) else "unknown"
             self._app.telemetry.add_call(tool, outcome, perf_counter() - started)
         return answer
+
+    def _wrong_arguments(self, name: str, error: ValidationError) -> str:
+        tool = self._tool_manager.get_tool(name)
+        assert tool is not None, "its arguments were looked at"
+        arguments = ", ".join(tool.parameters["properties"]) or "no arguments"
+        return "\n".join([f"Error executing tool {name}:", *explain(error), f"It takes: {arguments}."])
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[App, Any] | None = None

@@ -338,3 +338,16 @@ async def test_an_event_counts_on_its_day_in_utc_and_odd_years_are_refused(clien
     assert [group["key"] for group in metrics["groups"]] == ["2026-11-01"]
     text = await refusal(client, "record_event", event={**event, "occurred_at": "0001-01-01T00:00:00+14:00"})
     assert "occurred_at" in text
+
+
+async def test_wrong_arguments_are_named_with_their_rule_and_those_that_there_are(client: Client) -> None:
+    text = await refusal(client, "list_campaigns", limit=5000, statsu="active", cursor=7)
+    head, *wrong, arguments = text.splitlines()
+    assert head == "Error executing tool list_campaigns:"
+    assert sorted(wrong) == [
+        "cursor: Input should be a valid string",
+        "limit: Input should be less than or equal to 500",
+        "statsu: Extra inputs are not permitted",
+    ]
+    assert arguments.startswith("It takes: ")
+    assert {"status", "limit", "cursor"} <= set(arguments.removeprefix("It takes: ").rstrip(".").split(", "))
