@@ -23,7 +23,7 @@ from db.domain.states import (
 )
 from db.models import CampaignEnrollment, Contact
 from db.postgres.results import named
-from db.services import action_state, campaigns, enrollment_state, events, pacing, plans
+from db.services import action_state, campaigns, enrollment_state, events, orphans, pacing, plans
 from db.services.step_texts import Text, Texts
 
 
@@ -53,6 +53,8 @@ def complete(
     if held.lease_token != lease_token:
         raise LeaseLost("lease_token is not the current one: the step was claimed again. Call claim_due_actions.")
     if held.status == outcome.value:
+        if outcome is ActionOutcome.SENT:
+            _bind(session, held, provider, provider_message_id)
         return _completed(held)
     if held.status != ActionStatus.CLAIMED:
         raise Refused(f"This action was reported as {held.status} before. Nothing was changed.")
@@ -195,6 +197,23 @@ def _fail(session: Session, held: _Held, provider: str | None, error: str | None
         held.enrollment.status = move_enrollment(held.enrollment.status, EnrollmentCommand.PAUSE)
         held.enrollment.next_action_at = now
     enrollment_state.save(session, before=before, after=[held.enrollment])
+
+
+_BIND = text("""
+    UPDATE campaign_actions SET provider = :provider, provider_message_id = :message, updated_at = now()
+    WHERE instance_id = :campaign AND id = :id
+""")
+
+
+def _bind(session: Session, held: _Held, provider: str | None, provider_message_id: str | None) -> None:
+    """Keep the message id of a step of which the provider told before the report came, or a report without one did."""
+    action = held.action
+    if provider_message_id is None or action.provider_message_id is not None:
+        return
+    action.provider, action.provider_message_id = provider or action.provider, provider_message_id
+    values = {"campaign": action.instance_id, "id": held.id, "provider": action.provider}
+    session.execute(_BIND, {**values, "message": provider_message_id})
+    orphans.match_messages(session, message_ids=[provider_message_id])
 
 
 _NOT_SENT = text("""

@@ -113,6 +113,20 @@ def test_a_report_about_somebody_who_left_meanwhile_counts_and_moves_nothing(dat
     assert totals(database, scene.campaign_id)["sent"] == 1
 
 
+def test_a_message_id_is_kept_though_the_provider_told_of_the_step_first(database: Database) -> None:
+    scene = new_scene(database, 1)
+    (due,) = claim(database, scene.campaign_id)
+    record(database, event(EventType.DELIVERED, scene.enrollments[0], step_number=1))
+    (early,) = record(database, event(EventType.OPENED, None, hours=1, provider_message_id=f"m-{due.action_id}"))
+    assert str(early.verdict) == "orphaned"
+    done = report(database, due, ActionOutcome.SENT)
+    assert done.action["provider_message_id"] == f"m-{due.action_id}"
+    assert stored(database, due)[0]["provider_message_id"] == f"m-{due.action_id}"
+    sums = totals(database, scene.campaign_id)
+    assert (sums["sent"], sums["opened"]) == (1, 1)
+    assert_counters_are_exact(database)
+
+
 def test_what_waited_for_a_message_is_counted_once_its_step_is_reported(database: Database) -> None:
     scene = new_scene(database, 1)
     (due,) = claim(database, scene.campaign_id)
