@@ -1,6 +1,7 @@
 """What is in the code is in docs/, and as it is in the code."""
 
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,16 @@ def page(name: str) -> str:
     return (PAGES / f"{name}.md").read_text("utf-8")
 
 
+def without_meaning(schemas: Mapping[str, tools.Schema], meanings: Mapping[str, str]) -> list[str]:
+    """The properties of schemas of which nothing is said."""
+    return [
+        f"{owner}.{name}"
+        for owner, schema in schemas.items()
+        for name, part in schema["properties"].items()
+        if not tools.meaning_of(owner, name, part, meanings)
+    ]
+
+
 def test_the_generated_regions_say_what_the_code_says() -> None:
     stale = [str(path.relative_to(PAGES.parent)) for path in reference.stale()]
     assert stale == [], f"{', '.join(stale)} is older than the code. Run: {reference.COMMAND}"
@@ -54,24 +65,12 @@ def test_there_is_no_example_of_a_tool_that_is_gone() -> None:
 
 def test_every_argument_has_a_meaning() -> None:
     schemas = {tool.name: tools.taken(tool) for tool in TOOLS} | tools.inputs()
-    silent = [
-        f"{owner}.{name}"
-        for owner, schema in schemas.items()
-        for name, part in schema["properties"].items()
-        if not tools.meaning_of(owner, name, part, ARGUMENTS)
-    ]
-    assert silent == [], "Describe them in their models, or in tests/docs/meanings.py"
+    assert without_meaning(schemas, ARGUMENTS) == [], "Describe them in their models, or in tests/docs/meanings.py"
 
 
 def test_every_field_of_an_answer_has_a_meaning() -> None:
     schemas = {tool.name: tools.answered(tool) for tool in TOOLS} | tools.outputs()
-    silent = [
-        f"{owner}.{name}"
-        for owner, schema in schemas.items()
-        for name, part in schema["properties"].items()
-        if not tools.meaning_of(owner, name, part, RESULTS)
-    ]
-    assert silent == [], "Describe them in their models, or in tests/docs/meanings.py"
+    assert without_meaning(schemas, RESULTS) == [], "Describe them in their models, or in tests/docs/meanings.py"
 
 
 def test_a_meaning_belongs_to_a_field_that_there_is() -> None:
