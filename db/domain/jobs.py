@@ -55,7 +55,6 @@ class AttemptOutcome(StrEnum):
 
 
 LIVE: Final = frozenset({JobStatus.PENDING, JobStatus.PROCESSING})
-FINAL: Final = frozenset(JobStatus) - LIVE
 
 _ENDED_EARLY = (JobStatus.PENDING, JobStatus.FAILED, JobStatus.CANCELLED)
 

@@ -74,7 +74,6 @@ def test_without_a_campaign_the_address_is_not_kept(name: str) -> None:
     assert "example.com" not in json.dumps(event.metadata).lower()
 
 
-TO_WHOM = {"emailAddress": WHO}
 REPLIED = {"event_type": "message_replied", "enrollment_id": ENROLLMENT}
 HARD, SOFT = {"bounce_type": "hard"}, {"bounce_type": "soft"}
 IGNORED = "ignored"

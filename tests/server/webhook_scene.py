@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import httpx2 as httpx
 from mcp.client import Client
@@ -16,7 +15,7 @@ from mcp_server.http.app import build_http_app
 from mcp_server.server import build_server
 from mcp_server.webhooks.recorder import Recorder
 from mcp_server.webhooks.table import providers
-from tests.server.conftest import NOW, call, new_campaign
+from tests.server.conftest import call, new_campaign
 from tests.server.senders import MESSAGE, Amazon, Sender, Signed, senders
 
 SENDERS = senders()
@@ -89,11 +88,3 @@ def rows(database: Database) -> list[dict[str, Any]]:
 def orphans(database: Database) -> list[dict[str, Any]]:
     with database.transaction("look") as session:
         return [dict(row) for row in session.execute(text("SELECT * FROM orphaned_events ORDER BY id")).mappings()]
-
-
-def nowhere() -> UUID:
-    """The id of no row."""
-    return UUID(int=7)
-
-
-__all__ = ["NOW"]
