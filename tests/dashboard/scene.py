@@ -4,20 +4,21 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import resources
 from random import Random
 from unicodedata import normalize
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.events import EFFECTS, EventType, NewEvent
-from db.domain.states import LinkedInStepType, PathType, SuppressionReason, TemplateType
+from db.domain.states import LinkedInStepType, SuppressionReason
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import campaigns, enrollments, events, suppressions, templates
+from db.services import campaigns, enrollments, suppressions
+from tests.services.scene import make_campaign, record
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 RIGHT_TO_LEFT = "\u202egnp.exe Ltd\u202c"
@@ -60,7 +61,7 @@ def fill(database: Database, *, people: int, now: datetime, seed: int = 7) -> Sc
     refs = [ContactFields(email=f"hostile{i}@example.com", first_name=a, last_name=b) for i, (a, b) in enumerate(names)]
     enrolled = enroll(database, hostile, refs, now - timedelta(hours=2))
     play(database, running, _contacts(people, "lead"), now - timedelta(days=29), now, seed)
-    record(database, [event(EventType.OPENED, enrolled[0], 1, now - timedelta(hours=1))])
+    record(database, event(EventType.OPENED, enrolled[0], 1, now - timedelta(hours=1)))
     _odds_and_ends(database, now)
     return Scene(running, hostile, draft, enrolled[0])
 
@@ -69,25 +70,14 @@ def new_campaign(
     database: Database, name: str, *, settings: Mapping[str, object] | None = None, start_at: datetime | None
 ) -> UUID:
     """A campaign of three steps, started at that moment; None leaves it a draft."""
-
-    def make(session: Session) -> UUID:
-        template = templates.create(
-            session,
-            name="Three touches",
-            type=TemplateType.MULTI_CHANNEL,
-            path_type=PathType.STRUCTURED,
-            description=None,
-            settings={},
-            email_steps=STEPS,
-            linkedin_steps=[CONNECTION],
-        )
-        made = campaigns.create(
-            session, name=name[:200], template_id=template.id, settings=dict(settings or {}), provider_config={}
-        )
-        if start_at is not None:
-            campaigns.start(session, campaign_id=made.id, now=start_at)
-        return made.id
-
+    make = partial(
+        make_campaign,
+        name=name,
+        email_steps=STEPS,
+        linkedin_steps=[CONNECTION],
+        settings=settings,
+        start_at=start_at,
+    )
     return database.run("campaign", make)
 
 
@@ -107,10 +97,6 @@ def event(kind: EventType, enrollment_id: UUID, step: int, at: datetime) -> NewE
     return NewEvent(kind, EFFECTS[kind].channel, at, enrollment_id=enrollment_id, step_number=step, provider="demo")
 
 
-def record(database: Database, given: Sequence[NewEvent]) -> None:
-    database.run("record", lambda session: events.record_events(session, events=given))
-
-
 def play(
     database: Database, campaign_id: UUID, people: Sequence[ContactFields], start: datetime, now: datetime, seed: int
 ) -> None:
@@ -126,7 +112,7 @@ def play(
             given += _life(random, each, begun, now, lucky=variants[each] == "B")
     given.sort(key=lambda one: one.occurred_at)
     for at in range(0, len(given), 2_000):
-        record(database, given[at : at + 2_000])
+        record(database, *given[at : at + 2_000])
 
 
 def _variants(database: Database, campaign_id: UUID) -> dict[UUID, str]:
@@ -190,7 +176,7 @@ def _odds_and_ends(database: Database, now: datetime) -> None:
     lost = NewEvent(
         EventType.OPENED, EFFECTS[EventType.OPENED].channel, now, provider_message_id=HOSTILE, provider="demo"
     )
-    record(database, [lost])
+    record(database, lost)
     database.run(
         "suppress",
         lambda session: suppressions.suppress(

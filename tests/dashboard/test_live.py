@@ -20,9 +20,9 @@ from db.services.watching import Happened
 from mcp_server.app import App
 from mcp_server.http.dashboard import live
 from mcp_server.http.dashboard.live import Live
-from tests.dashboard.scene import event, record
+from tests.dashboard.scene import event
 from tests.server.test_transports import COMMAND, environment
-from tests.services.scene import enroll, new_scene
+from tests.services.scene import enroll, new_scene, record
 
 MakeApp = Callable[..., App]
 Lines = Iterator[str]
@@ -42,7 +42,7 @@ def latest(database: Database, limit: int) -> Sequence[Happened]:
 
 
 def happen(database: Database, enrollment: UUID, kind: EventType = EventType.OPENED) -> None:
-    record(database, [event(kind, enrollment, 1, datetime.now(UTC))])
+    record(database, event(kind, enrollment, 1, datetime.now(UTC)))
 
 
 @contextmanager
@@ -156,7 +156,7 @@ async def test_where_more_happens_at_once_than_is_sent_whoever_watches_is_told(
     async with running(make_app()) as made:
         with made.watch() as watcher:
             await made.ready()
-            record(database, [event(EventType.OPENED, each, 1, now) for each in scene.enrollments])
+            record(database, *[event(EventType.OPENED, each, 1, now) for each in scene.enrollments])
             with anyio.fail_after(10):
                 found = [whose(await watcher.receive()) for _ in range(4)]
     assert found[0] is None

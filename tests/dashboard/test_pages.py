@@ -18,8 +18,9 @@ from db.services import metrics, tickets, watching
 from db.services.metrics import Report
 from mcp_server.http.dashboard.sessions import link
 from tests.dashboard.conftest import Site, Visit, empty, seen
-from tests.dashboard.scene import HOSTILE, LONG, RIGHT_TO_LEFT, event, record
+from tests.dashboard.scene import HOSTILE, LONG, RIGHT_TO_LEFT, event
 from tests.server.test_transports import TOKEN, http_server
+from tests.services.scene import record
 
 Start = Callable[..., Visit]
 
@@ -264,7 +265,7 @@ def test_new_events_appear_by_themselves_and_wait_while_paused(site: Site, visit
 
 def happen(site: Site, kind: EventType, seconds: int, times: int = 1) -> None:
     one = event(kind, site.scene.hostile_enrollment, 1, site.now + timedelta(seconds=seconds))
-    record(site.database, [one] * times)
+    record(site.database, *[one] * times)
 
 
 def be_seen(page: Page, *, is_seen: bool) -> None:
@@ -303,7 +304,7 @@ def test_a_paused_list_of_one_campaign_holds_still_and_counts_its_own_events(sit
         "first", lambda session: watching.waiting(session, campaign_id=site.scene.running, limit=1, cursor=None).rows
     )
     happen(site, EventType.CLICKED, 4)
-    record(site.database, [event(EventType.OPENED, other.enrollment_id, 1, site.now)])
+    record(site.database, event(EventType.OPENED, other.enrollment_id, 1, site.now))
     expect(at.page.get_by_role("button", name="Resume (1)")).to_be_visible()
     for is_seen in (False, True):
         be_seen(at.page, is_seen=is_seen)

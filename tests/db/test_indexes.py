@@ -21,10 +21,8 @@ from db.domain.states import (
     Channel,
     DeliveryStatus,
     EnrollmentStatus,
-    PathType,
     SuppressionReason,
     SuppressionState,
-    TemplateType,
 )
 from db.domain.templates import EmailStep
 from db.domain.webhooks import NewDelivery, Settled, StoreVerdict
@@ -40,12 +38,12 @@ from db.services import (
     metrics,
     queue,
     suppressions,
-    templates,
     watching,
     webhooks,
 )
 from db.services.pacing import Budget
 from db.services.queue import Lane
+from tests.services.scene import make_campaign
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BIG = (
@@ -72,19 +70,8 @@ def person(session: Session, campaign_id: UUID, name: str) -> UUID:
 
 
 def campaign(session: Session) -> UUID:
-    template = templates.create(
-        session,
-        name="Welcome",
-        type=TemplateType.EMAIL,
-        path_type=PathType.STRUCTURED,
-        description=None,
-        settings={},
-        email_steps=[EmailStep(1, "Hello", "Nice to meet you."), EmailStep(2, "Again", "Still there, I hope.", 24)],
-        linkedin_steps=[],
-    )
-    made = campaigns.create(session, name="Spring", template_id=template.id, settings={}, provider_config={})
-    campaigns.start(session, campaign_id=made.id, now=NOW)
-    return made.id
+    steps = [EmailStep(1, "Hello", "Nice to meet you."), EmailStep(2, "Again", "Still there, I hope.", 24)]
+    return make_campaign(session, email_steps=steps, start_at=NOW)
 
 
 @contextmanager
@@ -229,7 +216,6 @@ def erase(session: Session, _campaign_id: UUID, enrollment_id: UUID) -> object:
 
 
 METRICS_KEY = r"pk_campaign_metrics.*\n\s*Index Cond: \(\(?instance_id ="
-LATEST_KEY = r"campaign_events.*\n\s*Index Cond: .*instance_id ="
 LISTS: dict[str, tuple[Work, str]] = {
     "metrics": (report(GroupBy.TOTAL), METRICS_KEY),
     "metrics by day": (report(GroupBy.DAY, NOW.date()), METRICS_KEY),

@@ -9,31 +9,20 @@ from sqlalchemy.orm import Session
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.events import EventType, EventVerdict, NewEvent
 from db.domain.metrics import GroupBy
-from db.domain.states import Channel, EnrollmentStatus, PathType, TemplateType
+from db.domain.states import Channel, EnrollmentStatus
 from db.domain.templates import EmailStep
 from db.models import CampaignEvent, OrphanedEvent
 from db.postgres.database import Database
-from db.services import campaigns, enrollments, events, metrics, templates
+from db.services import enrollments, events, metrics
+from tests.services.scene import make_campaign
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ADA = "ada@example.com"
 
 
 def campaign(session: Session) -> UUID:
-    step = EmailStep(1, "Hello", "Nice to meet you.")
-    template = templates.create(
-        session,
-        name="Welcome",
-        type=TemplateType.EMAIL,
-        path_type=PathType.STRUCTURED,
-        description=None,
-        settings={},
-        email_steps=[step, EmailStep(2, "Again", "Still there, I hope.", 24)],
-        linkedin_steps=[],
-    )
-    made = campaigns.create(session, name="Spring", template_id=template.id, settings={}, provider_config={})
-    campaigns.start(session, campaign_id=made.id, now=NOW)
-    return made.id
+    steps = [EmailStep(1, "Hello", "Nice to meet you."), EmailStep(2, "Again", "Still there, I hope.", 24)]
+    return make_campaign(session, email_steps=steps, start_at=NOW)
 
 
 def enroll(session: Session, campaign_id: UUID) -> UUID:

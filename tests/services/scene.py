@@ -1,7 +1,7 @@
 """Campaigns to record events in, and recounts to hold the counters against."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,9 +35,10 @@ class Scene:
 def make_campaign(
     session: Session,
     *,
+    name: str = "C",
     email_steps: Sequence[EmailStep],
     linkedin_steps: Sequence[LinkedInStep] = (),
-    settings: dict[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     start_at: datetime | None = NOW,
 ) -> UUID:
     """A campaign of these steps, started at that moment; None leaves it a draft."""
@@ -51,7 +52,9 @@ def make_campaign(
         email_steps=email_steps,
         linkedin_steps=linkedin_steps,
     )
-    made = campaigns.create(session, name="C", template_id=template.id, settings=settings or {}, provider_config={})
+    made = campaigns.create(
+        session, name=name, template_id=template.id, settings=dict(settings or {}), provider_config={}
+    )
     if start_at is not None:
         campaigns.start(session, campaign_id=made.id, now=start_at)
     return made.id
