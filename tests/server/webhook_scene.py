@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2 as httpx
+import pytest
 from mcp.client import Client
 from sqlalchemy import text
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from tests.server.conftest import call, new_campaign
 from tests.server.senders import MESSAGE, Amazon, Sender, Signed, senders
 
 SENDERS = senders()
+every_provider = pytest.mark.parametrize("sender", SENDERS.values(), ids=lambda sender: sender.name)
 SECRETS = {f"webhook_{name}": sender.secret for name, sender in SENDERS.items()}
 
 
