@@ -16,7 +16,7 @@ from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
 from tests.server.conftest import NOW, call, new_campaign, refusal
-from tests.services.test_erasure import EMAIL, LINK, TRACES, everything
+from tests.services.traces import EMAIL, LINK, TRACES, everything
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from db.postgres.database import Database
 from mcp_server.app import App
 from mcp_server.server import build_server
 from tests.server.conftest import NOW, call, new_campaign, refusal
-from tests.services.test_erasure import everything
+from tests.services.traces import everything
 
 pytestmark = pytest.mark.anyio
 
