@@ -1,7 +1,7 @@
 """What the dashboard shows and no tool answers: the queue and the events of all campaigns, and who looks at them."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from uuid import UUID
 
 from db.domain.access import Caller, Scope
@@ -9,9 +9,6 @@ from db.domain.events import EventType
 from db.domain.states import Channel
 from mcp_server.schemas.base import Answer, Maybe
 from mcp_server.schemas.campaigns import CampaignLine
-
-if TYPE_CHECKING:
-    from db.services.watching import Happened
 
 
 class WaitingOut(Answer):
@@ -45,10 +42,6 @@ class HappenedOut(Answer):
     channel: Channel
     step_number: Maybe[int] = None
     occurred_at: datetime
-
-    @classmethod
-    def of(cls, happened: "Happened") -> Self:
-        return cls.model_validate(happened)
 
 
 class HappenedList(Answer):

@@ -192,7 +192,7 @@ async def _next(stream: "MemoryObjectReceiveStream[Happened | None]", ends_at: f
 def _message(event: "Happened | None") -> ServerSentEvent:
     if event is None:
         return ServerSentEvent(event="ready", data="{}")
-    return ServerSentEvent(id=str(event.id), data=HappenedOut.of(event).model_dump_json())
+    return ServerSentEvent(id=str(event.id), data=HappenedOut.model_validate(event).model_dump_json())
 
 
 class _Stream(EventSourceResponse):

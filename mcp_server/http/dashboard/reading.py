@@ -149,7 +149,7 @@ class Reading:
             rows = services.watching.latest(
                 session, campaign_id=given.campaign_id, before=given.before, limit=given.limit
             )
-            return HappenedList(events=[HappenedOut.of(row) for row in rows])
+            return HappenedList(events=[HappenedOut.model_validate(row) for row in rows])
 
         return self._app.run("latest events", work, read_only=True)
 
