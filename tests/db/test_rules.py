@@ -6,20 +6,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from rule_cases import (
-    ADA,
-    ANOTHER,
-    CAMPAIGN,
-    CASES,
-    FORMS,
-    IMPLIED,
-    NOWHERE,
-    REQUIRED,
-    SCENE,
-    TABLES,
-    TEMPLATE,
-    Case,
-)
+from rule_cases import CASES, FORMS, IMPLIED, REQUIRED, TABLES, Case
+from rule_rows import ADA, ANOTHER, CAMPAIGN, NOWHERE, SCENE, TEMPLATE
 from sqlalchemy import (
     CheckConstraint,
     Column,
