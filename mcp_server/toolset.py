@@ -246,11 +246,6 @@ def _offer(tool: Tool, app: App, *, has_view: bool) -> OfferedTool:
     return offered
 
 
-def full_input(tool: OfferedTool) -> dict[str, Any]:
-    """The schema by which the arguments are checked, of which clients are told what they need."""
-    return tool.fn_metadata.arg_model.model_json_schema()
-
-
 def _description(function: Callable[..., Answer]) -> str:
     """The docstring, a line for each paragraph."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")

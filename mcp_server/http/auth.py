@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.domain.access import Caller
 from db.domain.errors import StoreUnavailable
 from mcp_server.caller import LOCAL, SCOPE_KEY
+from mcp_server.http.dashboard.sessions import ROOT as DASHBOARD
 from mcp_server.http.dashboard.sessions import Sessions
 from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit, too_many
@@ -24,8 +25,7 @@ _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 # Each of these checks a signature of its own.
 _SIGNED_PATHS = ("/webhooks/", "/unsubscribe/")
 # The page without any data, and the way in and out; the rest of the dashboard takes its sessions beside tokens.
-_DASHBOARD = "/dashboard"
-_DASHBOARD_DATA = (f"{_DASHBOARD}/api/", f"{_DASHBOARD}/events")
+_DASHBOARD_DATA = (f"{DASHBOARD}/api/", f"{DASHBOARD}/events")
 
 RETRY_SECONDS: Final = 5
 
@@ -109,7 +109,7 @@ class Gate:
 
 def is_open_path(path: str) -> bool:
     """No token is asked for there."""
-    if path == _DASHBOARD or path.startswith(f"{_DASHBOARD}/"):
+    if path == DASHBOARD or path.startswith(f"{DASHBOARD}/"):
         return not path.startswith(_DASHBOARD_DATA)
     return path in _OPEN_PATHS or path.startswith(_SIGNED_PATHS)
 

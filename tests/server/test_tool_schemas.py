@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from mcp_server.app import App
 from mcp_server.server import build_server
-from mcp_server.toolset import Tool, full_input
+from mcp_server.toolset import Tool
 from mcp_server.toolsets import TOOLSETS
 from tests.server.conftest import call, new_campaign, text_of
 
@@ -49,6 +49,11 @@ async def test_twenty_rows_are_told_in_few_words(make_app: Callable[..., App], t
         answer = await client.call_tool(tool, {"campaign_id": scene["campaign_id"], "limit": 20})
     assert '"next_cursor"' in text_of(answer)
     assert len(text_of(answer)) <= 3_900
+
+
+def full_input(tool: OfferedTool) -> Schema:
+    """The schema by which the arguments are checked, of which clients are told what they need."""
+    return tool.fn_metadata.arg_model.model_json_schema()
 
 
 def values(schema: Schema, shapes: Schema, *, may_be_null: bool = True) -> st.SearchStrategy[Any]:
