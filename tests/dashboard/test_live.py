@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from mcp_server.app import App
 from mcp_server.http.dashboard import live
 from mcp_server.http.dashboard.live import Live
 from tests.dashboard.scene import event
-from tests.server.test_transports import COMMAND, environment
+from tests.server.test_transports import http_server, server_process
 from tests.services.scene import enroll, new_scene, record
 
 MakeApp = Callable[..., App]
@@ -46,21 +45,6 @@ def happen(database: Database, enrollment: UUID, kind: EventType = EventType.OPE
 
 
 @contextmanager
-def serving(database_url: str) -> Generator[tuple[str, subprocess.Popen[str]]]:
-    """A server as a process, so that it can be stopped."""
-    command = [*COMMAND, "serve", "--transport", "streamable-http", "--port", "0", "--no-worker"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url), text=True)
-    try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "listening on" in line)
-        yield line.split("listening on ")[1].split(" ")[0], process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.communicate(timeout=30)
-
-
-@contextmanager
 def stream(base: str, last: str | None = None) -> Generator[Lines]:
     """The lines of the stream, from `ready` on."""
     headers = {"Last-Event-ID": last} if last else {}
@@ -79,7 +63,7 @@ def next_event(lines: Lines) -> tuple[str, dict[str, str]]:
 
 
 def test_who_comes_back_gets_what_was_missed(database: Database, database_url: str, enrollment: UUID) -> None:
-    with serving(database_url) as (base, _):
+    with http_server(database_url, "--no-worker") as base:
         with stream(base) as lines:
             happen(database, enrollment)
             last, data = next_event(lines)
@@ -92,7 +76,7 @@ def test_who_comes_back_gets_what_was_missed(database: Database, database_url: s
 
 
 def test_a_stop_ends_the_streams_at_once(database: Database, database_url: str, enrollment: UUID) -> None:
-    with serving(database_url) as (base, process), stream(base) as lines:
+    with server_process(database_url, "--no-worker") as (base, process), stream(base) as lines:
         process.terminate()
         with suppress(httpx.RemoteProtocolError):  # cut off, as an EventSource expects that is to come back
             assert [line for line in lines if line.startswith("data")] == ["data: {}"]
@@ -102,7 +86,7 @@ def test_a_stop_ends_the_streams_at_once(database: Database, database_url: str, 
 
 
 def test_who_never_reads_holds_up_nobody(database: Database, database_url: str, enrollment: UUID) -> None:
-    with serving(database_url) as (base, _), stuck(base), stream(base) as lines:
+    with http_server(database_url, "--no-worker") as base, stuck(base), stream(base) as lines:
         for kind in (EventType.OPENED, EventType.CLICKED):
             happen(database, enrollment, kind)
             assert next_event(lines)[1]["event_type"] == str(kind)

@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import anyio
 import httpx2 as httpx
@@ -17,27 +15,13 @@ from sqlalchemy import text
 
 from db.postgres.database import Database
 from tests.server.conftest import new_campaign
-from tests.server.test_transports import COMMAND, environment
+from tests.server.test_transports import server_process
 from tests.services.scene import assert_counters_are_exact
 
 pytestmark = pytest.mark.anyio
 
 CLIENTS = 8
 BEFORE_THE_END = 60
-
-
-@contextmanager
-def server(database_url: str) -> Generator[tuple[subprocess.Popen[str], str]]:
-    """A server process and its base URL; it is the test that ends it."""
-    command = [*COMMAND, "serve", "--transport", "streamable-http", "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url), text=True)
-    try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "listening on" in line)
-        yield process, line.split("listening on ")[1].split(" ")[0]
-    finally:
-        process.kill()
-        process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
@@ -70,7 +54,7 @@ async def test_every_acknowledged_event_outlives_sigterm(database: Database, dat
             await send(base, enrollment_id, name)
 
     code: int | None = None
-    with server(database_url) as (process, base):
+    with server_process(database_url) as (base, process):
         async with Client(f"{base}/mcp") as client:
             scene = await new_campaign(client, people=CLIENTS, start=True)
         with anyio.fail_after(120):

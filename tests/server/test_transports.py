@@ -38,17 +38,26 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def http_server(database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str) -> Generator[str]:
-    """The base URL of a server on a free port, stopped at the end."""
+def server_process(
+    database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str
+) -> Generator[tuple[str, subprocess.Popen[str]]]:
+    """The base URL of a server on a free port and its process, which is stopped at the end if it runs still."""
     command = [*command, "--port", "0", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url, **more), text=True)
     try:
         assert process.stderr is not None
         line = next(line for line in process.stderr if "listening on" in line)
-        yield line.split("listening on ")[1].split(" ")[0]
+        yield line.split("listening on ")[1].split(" ")[0], process
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+@contextmanager
+def http_server(database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str) -> Generator[str]:
+    """The base URL of a server of which the process does not matter."""
+    with server_process(database_url, *arguments, command=command, **more) as (base, _):
+        yield base
 
 
 async def flow(client: Client) -> None:

@@ -1,10 +1,6 @@
 """From the stored request to the event: in the background, after a crash, again on request, and past an erasure."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -28,7 +24,7 @@ from mcp_server.webhooks.recorder import Recorder
 from mcp_server.webhooks.table import providers
 from tests.server.conftest import NOW, call, new_campaign, refusal
 from tests.server.senders import SHARED
-from tests.server.test_transports import environment, http_server
+from tests.server.test_transports import http_server, server_process
 from tests.server.webhook_scene import SENDERS, hooks, orphans, rows, sent, totals
 
 pytestmark = pytest.mark.anyio
@@ -252,30 +248,19 @@ async def test_what_waits_while_its_person_is_erased_counts_and_then_loses_its_b
     assert orphans(database) == []
 
 
-def serve(database_url: str, **more: str) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-m", "mcp_server", "serve", "--transport", "streamable-http", "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url, **more), text=True)
-    assert process.stderr is not None
-    line = next(line for line in process.stderr if "listening on" in line)
-    return process, line.split("listening on ")[1].split(" ")[0]
-
-
 async def test_no_acknowledged_request_is_lost_with_a_killed_server(client: Client, database_url: str) -> None:
     sender = SENDERS["postmark"]
     scene = await sent(client, sender)
     secret = {"SALES_AUTOMATION_WEBHOOK_POSTMARK": SHARED}
     acknowledged = 0
     for lap in range(3):
-        process, base = serve(database_url, **secret)
-        try:
+        with server_process(database_url, **secret) as (base, process):
             for number in range(10):
                 at = NOW + timedelta(minutes=lap, seconds=number)
                 body, headers = sender.request(at)
                 answer = httpx.post(f"{base}/webhooks/postmark", content=body, headers=headers)
                 acknowledged += answer.status_code == 200
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate(timeout=30)
+            process.kill()
     assert acknowledged == 30
     with http_server(database_url, **secret) as base:
         assert httpx.post(f"{base}/webhooks/resend", content=b"{}").status_code == 404
