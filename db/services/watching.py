@@ -24,13 +24,13 @@ MOST_COUNTED = 1_000
 """Due steps are counted up to here."""
 
 _WHO = """
-    concat_ws(' ', c.first_name, c.last_name) AS name, coalesce(c.email, c.linkedin_url) AS address
+    nullif(concat_ws(' ', c.first_name, c.last_name), '') AS name, coalesce(c.email, c.linkedin_url) AS address
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An enrollment in the queue: its next step is due, or will be."""
+    """An enrollment in the queue: its next step is due, or will be. A row of _WAITING."""
 
     enrollment_id: UUID
     campaign_id: UUID
@@ -59,7 +59,8 @@ _WAITING = text(f"""
             ORDER BY n.next_action_at, n.id LIMIT :limit
         ) n ORDER BY n.next_action_at, n.id LIMIT :limit
     )
-    SELECT l.*, {_WHO} FROM line l JOIN contacts c ON c.id = l.contact_id ORDER BY l.next_action_at, l.id
+    SELECT l.id, l.instance_id, l.campaign_name, {_WHO}, l.current_step, l.a_b_variant, l.next_action_at
+    FROM line l JOIN contacts c ON c.id = l.contact_id ORDER BY l.next_action_at, l.id
 """)
 _FIRST = [datetime.fromisoformat("1970-01-01T00:00:00+00:00"), UUID(int=0)]
 
@@ -71,22 +72,9 @@ def waiting(session: Session, *, campaign_id: UUID | None, limit: int, cursor: s
     due, id_ = _FIRST if cursor is None else decode_cursor(cursor, "waiting", 2)
     values = {"campaign": campaign_id, "campaigns": MOST_CAMPAIGNS, "after_due": due, "after_id": id_}
     rows = session.execute(_WAITING, {**values, "limit": limit + 1}).all()
-    shown = [_waiting(row) for row in rows[:limit]]
+    shown = [Waiting(*row) for row in rows[:limit]]
     last = shown[-1] if len(rows) > limit else None
     return Page(shown, encode_cursor("waiting", [last.next_action_at, last.enrollment_id]) if last else None)
-
-
-def _waiting(row: Row[Any]) -> Waiting:
-    return Waiting(
-        row.id,
-        row.instance_id,
-        row.campaign_name,
-        row.name or None,
-        row.address,
-        row.current_step,
-        row.a_b_variant,
-        row.next_action_at,
-    )
 
 
 # Ordered, or the planner takes a limit for leave to read the table from its start, past all that is not due.
@@ -168,7 +156,7 @@ def _happened(row: Row[Any]) -> Happened:
         row.instance_id,
         row.campaign_name,
         row.enrollment_id,
-        row.name or None,
+        row.name,
         row.address,
         EventType(row.event_type),
         Channel(row.channel),
