@@ -21,7 +21,7 @@ from tests.server.test_transports import http_server
 __all__ = ["make_app"]  # a fixture of the tests here, too
 
 # Nothing of the browser itself may go to the network.
-_ARGUMENTS = [
+ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -33,14 +33,19 @@ _ARGUMENTS = [
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+def chromium() -> str | None:
+    """Where the browser is, if there is one."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+
+
 # Of a module: Playwright runs an event loop on the thread of the tests, and no async test could run beside it.
 @pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    path = chromium()
     if path is None:
         pytest.skip(f"no Chromium: none of {', '.join(_NAMES)} is on PATH, and CHROMIUM names none")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()
 
