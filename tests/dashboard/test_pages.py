@@ -197,6 +197,38 @@ def test_jobs_show_how_far_they_are(site: Site, visit: Start) -> None:
     expect(at.page.locator("tbody tr")).to_have_count(1)
 
 
+def test_health_shows_the_figures_of_get_health(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go("health")
+    told = httpx.get(f"{site.base}/dashboard/api/health").json()
+    shown = dict(zip(seen(at.page, ".tile dt"), seen(at.page, ".tile dd"), strict=True))
+    assert shown["Database"] == "Ok"
+    assert shown["Orphans waiting"] == str(told["orphans_waiting"]) == "1"
+    assert shown["Connections in use"].endswith(f" of {told['pool']['limit']}")
+    facts = dict(zip(seen(at.page, ".facts dt"), seen(at.page, ".facts dd"), strict=True))
+    assert {name.title(): str(count) for name, count in told["jobs"].items()}.items() <= facts.items()
+
+
+def test_an_orphan_says_why_it_waits_and_an_address_why_it_is_never_written_to(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go("orphans")
+    (orphan,) = httpx.get(f"{site.base}/dashboard/api/orphans").json()["orphans"]
+    row = at.page.locator("tbody tr")
+    assert [row.locator(f'[data-name="{name}"]').inner_text() for name in ("State", "Provider", "Why it waits")] == [
+        "Waiting", "demo", orphan["reason"],
+    ]  # fmt: skip
+    at.page.get_by_label("State").select_option("expired")
+    expect(at.page.get_by_text("Every event fits")).to_be_visible()
+    at.go("suppressions")
+    row = at.page.locator("tbody tr").filter(has_text="no-thanks@example.com")
+    assert [row.locator(f'[data-name="{name}"]').inner_text() for name in ("Reason", "Until")] == ["Manual", "for good"]
+    at.page.get_by_label("Reason").select_option("unsubscribed")
+    expect(row).to_have_count(0)
+    at.page.get_by_label("Reason").select_option("")
+    at.page.get_by_label("Address contains").fill("no-thanks")
+    expect(at.page.locator("tbody tr")).to_have_count(1)
+
+
 def test_hostile_names_stay_text(site: Site, visit: Start) -> None:
     at = visit(site.base)
     names = (HOSTILE, RIGHT_TO_LEFT, LONG[:150])
