@@ -109,8 +109,8 @@ def visit(browser: Browser) -> Generator[Callable[..., Visit]]:
 def _visits(browser: Browser) -> Generator[Callable[..., Visit]]:
     visits: list[Visit] = []
 
-    def start(base: str, *, width: int = 1280, scheme: str = "light", **more: Any) -> Visit:
-        options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, **more}
+    def start(base: str, *, width: int = 1280, **more: Any) -> Visit:
+        options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, **more}
         page = browser.new_page(**options)
         started = Visit(page, base)
         page.on("console", lambda message: started.said.append(f"{message.type}: {message.text}"))

@@ -24,15 +24,18 @@ from tests.server.test_transports import TOKEN, http_server
 Start = Callable[..., Visit]
 
 PAGES = ("campaigns", "due", "events", "orphans", "jobs", "suppressions", "health")
-LOOKS = {"desk": (1280, "light"), "tablet": (1000, "light"), "phone": (375, "dark")}
+WIDTHS = {"desk": 1280, "tablet": 1000, "phone": 375}
 _SERIOUS = ("serious", "critical")
 
 
 def faults(page: Page) -> list[str]:
-    """What axe finds serious or critical. It is brought in from outside the page, and so past its policy."""
+    """What axe finds serious or critical, light and dark. It is brought in from outside the page, past its policy."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    found: list[Any] = page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
+    found: list[Any] = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found += page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
     return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] in _SERIOUS]
 
 
@@ -40,12 +43,12 @@ def fits(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", WIDTHS)
 def test_every_page_is_accessible_fits_its_screen_and_leaves_the_console_clean(
     site: Site, visit: Start, look: str
 ) -> None:
-    width, scheme = LOOKS[look]
-    at = visit(site.base, width=width, scheme=scheme)
+    width = WIDTHS[look]
+    at = visit(site.base, width=width)
     one = f"campaigns/{site.scene.running}"
     for path in (*PAGES, one, f"campaigns/{site.scene.hostile}", f"enrollments/{site.scene.hostile_enrollment}"):
         at.go(path)
@@ -157,6 +160,7 @@ def test_the_queue_says_who_comes_next_and_what_each_waits_for(site: Site, visit
     expect(more).to_be_hidden()
     expect(at.page.get_by_role("table", name="Queue")).to_be_focused()
     assert first.count() > 20
+    expect(at.page.locator("#announcer")).to_have_text(f"{first.count() - 20} more people")
     at.stands()
     people = seen(at.page, "tbody tr td:first-child")
     assert len(people) == len(set(people))
