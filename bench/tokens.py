@@ -4,11 +4,13 @@ Tokens are those of o200k_base, counted by bpe-openai, which is installed by han
 they are estimated, by how many characters a token had in ours: 4.25 of the tools, 2.6 of answers, full of ids.
 """
 
+import csv
 import importlib
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,6 @@ ROWS = 20
 AIMS = {"all": 12_000, "outreach": 8_000}
 LIST_AIM = 1_500
 FIRST = ["Anna", "Ben", "Carla", "David", "Elif", "Frank", "Grete", "Hugo", "Ines", "Jonas"]
-LAST = ["Albrecht", "Bergmann", "Costa", "Dupont", "Eriksen"]
 
 
 def counter(characters_each: float) -> Callable[[str], int]:
@@ -94,12 +95,9 @@ async def fill(app: App, client: Client) -> str:
         campaign_id = await campaign(client, n)
         await answer(client, "create_job", type="enrichment", parameters={"domain": f"firm{n}.example"})
         await answer(client, "suppress", email=f"{FIRST[n % 10].lower()}{n}@former.example", source="phone call")
-    people = [person(n) for n in range(25)]
-    enrolled, _ = await answer(client, "enroll_contacts", campaign_id=campaign_id, contacts=people)
+    enrolled, _ = await answer(client, "enroll_contacts", campaign_id=campaign_id, contacts=people())
     ids = [row["enrollment_id"] for row in enrolled["results"]]
     await answer(client, "record_events", events=[sent(id_) for id_ in ids])
-    for id_ in ids[:10]:
-        await answer(client, "update_enrollment", enrollment_id=id_, action="complete")
     for n in range(12):
         await answer(client, "claim_job", worker_id=f"worker-{n % 3}")
     await anyio.to_thread.run_sync(leave_traces, app)
@@ -108,7 +106,8 @@ async def fill(app: App, client: Client) -> str:
 
 async def campaign(client: Client, n: int) -> str:
     """An active campaign of a template of its own."""
-    steps = [{"step_number": n, "subject": "Hello", "body": "Good morning, all", "delay_hours": 48} for n in (1, 2)]
+    text = {"subject": "Hello", "body": "Good morning, all", "delay_hours": 48}
+    steps = [{**text, "step_number": 1, "a_b_variant": variant} for variant in "AB"] + [{**text, "step_number": 2}]
     template, _ = await answer(client, "create_template", name=f"Heads of sales {n}", type="email", email_steps=steps)
     template_id = template["template"]["id"]
     made, _ = await answer(client, "create_campaign", name=f"Trade fair {n}", template_id=template_id)
@@ -116,13 +115,11 @@ async def campaign(client: Client, n: int) -> str:
     return started["campaign"]["id"]
 
 
-def person(n: int) -> dict[str, Any]:
-    first, last = FIRST[n % 10], LAST[n % 5]
-    return {
-        "email": f"{first}.{last}@firm{n}.example".lower(), "linkedin_url": f"https://www.linkedin.com/in/{first}-{n}",
-        "first_name": first, "last_name": last, "company": f"Firm {n} Ltd", "title": "Head of Sales",
-        "timezone": "Europe/Berlin", "attributes": {"city": "Berlin"},
-    }  # fmt: skip
+def people() -> list[dict[str, Any]]:
+    """25 of the invented people of the demo, with names and domains as long as such are."""
+    text = resources.files("mcp_server.demo").joinpath("contacts.csv").read_text("utf-8")
+    rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(text.splitlines()[:26])]
+    return [{**row, "timezone": "Europe/Berlin", "attributes": {"city": "Berlin"}} for row in rows]
 
 
 def sent(enrollment_id: str) -> dict[str, Any]:
@@ -164,7 +161,7 @@ async def lists(app: App) -> None:
             ("list_templates", {}),
             ("list_enrollments", {"campaign_id": campaign_id}),
             ("list_events", {"campaign_id": campaign_id}),
-            ("find_contacts", {"search": "firm"}),
+            ("find_contacts", {"search": "example"}),
             ("list_suppressions", {}),
             ("list_orphaned_events", {}),
             ("list_webhook_deliveries", {}),

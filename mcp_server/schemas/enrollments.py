@@ -94,8 +94,8 @@ class EnrollmentDetail(EnrollmentOut):
 
 
 class EnrollmentLine(Answer):
-    """An enrollment in a list. The person's id and fields come with detail=full, the campaign's id where there are
-    several."""
+    """An enrollment in a list. The variant and the person's id and fields come with detail=full, the campaign's id
+    where there are several."""
 
     id: UUID
     campaign_id: Maybe[UUID] = None
@@ -123,7 +123,7 @@ class EnrollmentLine(Answer):
             current_step=enrollment.current_step,
             next_action_at=enrollment.next_action_at,
             stop_reason=StopReason(enrollment.stop_reason) if enrollment.stop_reason else None,
-            a_b_variant=enrollment.a_b_variant,
+            a_b_variant=enrollment.a_b_variant if detail == "full" else None,
             contact=ContactOut.of(contact, detail) if detail == "full" else None,
         )
 

@@ -334,7 +334,7 @@ export function explanation(explain, { now = Date.now(), title = "What happens n
       s("svg", { width: 12, height: 12, "aria-hidden": "true" }, stateShape(state)),
       h("strong", {}, { due: "Due now", waits: "Waiting", held: "Needs a person", over: "Nothing to do" }[state]),
       explain.step_number && h("span", {}, ` · step ${explain.step_number}${explain.channel ? `, ${explain.channel}` : ""}`),
-      explain.next_at && !explain.due && !isSaid && h("span", {}, " · next ", when(explain.next_at, now))),
+      explain.next_at && !explain.due && !isSaid && h("span", {}, "Next: ", when(explain.next_at, now))),
     holds.length > 0 && h("ul", { class: "sa-holds" }, holds.map((hold) => holdLine(hold, now, state))),
     explain.due && !isBrief && h("p", { class: "sa-note" }, "claim_due_actions hands it out to the next agent that asks."));
 }

@@ -21,7 +21,7 @@ from tests.server.test_transports import http_server
 __all__ = ["make_app"]  # a fixture of the tests here, too
 
 # Nothing of the browser itself may go to the network.
-_ARGUMENTS = [
+ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -33,14 +33,19 @@ _ARGUMENTS = [
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+def chromium() -> str | None:
+    """Where the browser is, if there is one."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+
+
 # Of a module: Playwright runs an event loop on the thread of the tests, and no async test could run beside it.
 @pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    path = chromium()
     if path is None:
         pytest.skip(f"no Chromium: none of {', '.join(_NAMES)} is on PATH, and CHROMIUM names none")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()
 
@@ -104,8 +109,8 @@ def visit(browser: Browser) -> Generator[Callable[..., Visit]]:
 def _visits(browser: Browser) -> Generator[Callable[..., Visit]]:
     visits: list[Visit] = []
 
-    def start(base: str, *, width: int = 1280, scheme: str = "light", **more: Any) -> Visit:
-        options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, **more}
+    def start(base: str, *, width: int = 1280, **more: Any) -> Visit:
+        options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, **more}
         page = browser.new_page(**options)
         started = Visit(page, base)
         page.on("console", lambda message: started.said.append(f"{message.type}: {message.text}"))

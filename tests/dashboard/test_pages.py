@@ -25,15 +25,18 @@ from tests.services.scene import record
 Start = Callable[..., Visit]
 
 PAGES = ("campaigns", "due", "events", "orphans", "jobs", "suppressions", "health")
-LOOKS = {"desk": (1280, "light"), "tablet": (1000, "light"), "phone": (375, "dark")}
+WIDTHS = {"desk": 1280, "tablet": 1000, "phone": 375}
 _SERIOUS = ("serious", "critical")
 
 
 def faults(page: Page) -> list[str]:
-    """What axe finds serious or critical. It is brought in from outside the page, and so past its policy."""
+    """What axe finds serious or critical, light and dark. It is brought in from outside the page, past its policy."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    found: list[Any] = page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
+    found: list[Any] = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found += page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
     return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] in _SERIOUS]
 
 
@@ -41,12 +44,12 @@ def fits(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", WIDTHS)
 def test_every_page_is_accessible_fits_its_screen_and_leaves_the_console_clean(
     site: Site, visit: Start, look: str
 ) -> None:
-    width, scheme = LOOKS[look]
-    at = visit(site.base, width=width, scheme=scheme)
+    width = WIDTHS[look]
+    at = visit(site.base, width=width)
     one = f"campaigns/{site.scene.running}"
     for path in (*PAGES, one, f"campaigns/{site.scene.hostile}", f"enrollments/{site.scene.hostile_enrollment}"):
         at.go(path)
@@ -158,6 +161,7 @@ def test_the_queue_says_who_comes_next_and_what_each_waits_for(site: Site, visit
     expect(more).to_be_hidden()
     expect(at.page.get_by_role("table", name="Queue")).to_be_focused()
     assert first.count() > 20
+    expect(at.page.locator("#announcer")).to_have_text(f"{first.count() - 20} more people")
     at.stands()
     people = seen(at.page, "tbody tr td:first-child")
     assert len(people) == len(set(people))
@@ -195,6 +199,38 @@ def test_jobs_show_how_far_they_are(site: Site, visit: Start) -> None:
     assert "250 of 1,000" in row.inner_text()
     assert row.get_by_role("progressbar").evaluate("bar => bar.position") == 0.25
     at.page.get_by_label("State").select_option("processing")
+    expect(at.page.locator("tbody tr")).to_have_count(1)
+
+
+def test_health_shows_the_figures_of_get_health(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go("health")
+    told = httpx.get(f"{site.base}/dashboard/api/health").json()
+    shown = dict(zip(seen(at.page, ".tile dt"), seen(at.page, ".tile dd"), strict=True))
+    assert shown["Database"] == "Ok"
+    assert shown["Orphans waiting"] == str(told["orphans_waiting"]) == "1"
+    assert shown["Connections in use"].endswith(f" of {told['pool']['limit']}")
+    facts = dict(zip(seen(at.page, ".facts dt"), seen(at.page, ".facts dd"), strict=True))
+    assert {name.title(): str(count) for name, count in told["jobs"].items()}.items() <= facts.items()
+
+
+def test_an_orphan_says_why_it_waits_and_an_address_why_it_is_never_written_to(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go("orphans")
+    (orphan,) = httpx.get(f"{site.base}/dashboard/api/orphans").json()["orphans"]
+    row = at.page.locator("tbody tr")
+    assert [row.locator(f'[data-name="{name}"]').inner_text() for name in ("State", "Provider", "Why it waits")] == [
+        "Waiting", "demo", orphan["reason"],
+    ]  # fmt: skip
+    at.page.get_by_label("State").select_option("expired")
+    expect(at.page.get_by_text("Every event fits")).to_be_visible()
+    at.go("suppressions")
+    row = at.page.locator("tbody tr").filter(has_text="no-thanks@example.com")
+    assert [row.locator(f'[data-name="{name}"]').inner_text() for name in ("Reason", "Until")] == ["Manual", "for good"]
+    at.page.get_by_label("Reason").select_option("unsubscribed")
+    expect(row).to_have_count(0)
+    at.page.get_by_label("Reason").select_option("")
+    at.page.get_by_label("Address contains").fill("no-thanks")
     expect(at.page.locator("tbody tr")).to_have_count(1)
 
 

@@ -98,6 +98,7 @@ def test_a_command_is_documented_with_its_options(command: commands.Command) -> 
     text = page("command-line").partition(f"\n### {command.spoken}\n")[2].partition("\n### ")[0]
     assert text, f"Run: {reference.COMMAND}"
     assert [option for option in commands.options_of(command.command) if option.lower() not in text.lower()] == []
+    assert [each.name for each in command.command.params if not each.help] == []
 
 
 def test_every_exit_code_is_documented() -> None:
