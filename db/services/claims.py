@@ -161,12 +161,13 @@ def _reach(candidates: Sequence[Candidate], lanes: Sequence[Lane], budget: Budge
     of these is held back, another of the lane may stand before those of other lanes who share its places."""
     if not any(each.holds for each in candidates):
         return len(candidates)
-    lane_of = {(each.instance_id, stage): each for each in lanes for stage in each.stages or (None,)}
+    lane_of = {(each.instance_id, stage): each for each in lanes for stage in each.stages or ()}
+    rest = {each.instance_id: each for each in lanes if each.is_for_the_rest}
     last: dict[Lane, int] = {}
     held = set[Lane]()
     for position, each in enumerate(candidates):
         campaign_id, stage = each.enrollment.instance_id, each.enrollment.current_step
-        lane = lane_of.get((campaign_id, stage)) or lane_of[campaign_id, None]
+        lane = lane_of.get((campaign_id, stage)) or rest[campaign_id]
         last[lane] = position
         if each.holds and lane.free(budget) is not None:
             held.add(lane)
