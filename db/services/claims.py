@@ -96,7 +96,7 @@ def claim(
         found = queue.front(session, lanes=lanes, budget=budget, limit=wanted, now=now, take=True)
         if not found:
             break
-        claimed += _settle(session, found, budget, until, now, public_url)
+        claimed += _settle(session, found, lanes, budget, until, now, public_url)
         if len(claimed) == limit:
             break
     pacing.save(session, budget, now=now)
@@ -129,6 +129,7 @@ def _due_lanes(session: Session, lanes: Sequence[Lane], running: Mapping[UUID, P
 def _settle(
     session: Session,
     found: Sequence[Enrollment],
+    lanes: Sequence[Lane],
     budget: Budget,
     until: datetime,
     now: datetime,
@@ -139,10 +140,13 @@ def _settle(
     handed: list[DueAction] = []
     blocked: list[dict[str, Any]] = []
     candidates = queue.examine(session, enrollments=found, plans=budget.plans, now=now, public_url=public_url)
-    for each in candidates:
+    reach = _reach(candidates, lanes, budget)
+    for position, each in enumerate(candidates):
         enrollment, step, text_ = each.enrollment, each.step, each.text
         if each.holds:
             blocked += _hold(each)
+        elif position > reach:
+            continue  # the next round finds it again, behind those who stand before it
         elif step is not None and text_ is not None and budget.take(enrollment.instance_id, step.channel) is None:
             enrollment.next_action_at = until
             sender = budget.account(enrollment.instance_id, step.channel)
@@ -150,6 +154,24 @@ def _settle(
             handed.append(DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, sender, day))
     ids = _write(session, [*map(_claimed_row, handed), *blocked], enrollment_state.changes(before, found))
     return [replace(due, action_id=ids[due.enrollment.id]) for due in handed]
+
+
+def _reach(candidates: Sequence[Candidate], lanes: Sequence[Lane], budget: Budget) -> int:
+    """The last position at which a place may be given. No more of a lane was read than there are places for: where one
+    of these is held back, another of the lane may stand before those of other lanes who share its places."""
+    if not any(each.holds for each in candidates):
+        return len(candidates)
+    lane_of = {(each.instance_id, stage): each for each in lanes for stage in each.stages or ()}
+    rest = {each.instance_id: each for each in lanes if each.is_for_the_rest}
+    last: dict[Lane, int] = {}
+    held = set[Lane]()
+    for position, each in enumerate(candidates):
+        campaign_id, stage = each.enrollment.instance_id, each.enrollment.current_step
+        lane = lane_of.get((campaign_id, stage)) or rest[campaign_id]
+        last[lane] = position
+        if each.holds and lane.free(budget) is not None:
+            held.add(lane)
+    return min((last[lane] for lane in held), default=len(candidates))
 
 
 def _hold(candidate: Candidate) -> list[dict[str, Any]]:

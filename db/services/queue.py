@@ -30,29 +30,37 @@ class Lane:
     """The queue of one campaign, or of the part of it that goes out on one channel next.
 
     stages: the values of current_step after which a step of the channel comes; None where all channels are meant.
+    beyond: the value of current_step from which no step is left, in the lane of the last step.
     """
 
     instance_id: UUID
     channels: tuple[Channel, ...]
     stages: tuple[int, ...] | None = None
+    beyond: int | None = None
+
+    @property
+    def is_for_the_rest(self) -> bool:
+        """Whether those are in it who stand at no stage of any lane of the campaign."""
+        return self.stages is None or self.beyond is not None
 
     def free(self, budget: Budget) -> int | None:
         """How many of it may go out now; None: any number."""
         left = [budget.free(self.instance_id, channel) for channel in self.channels]
-        return None if None in left else max((each for each in left if each is not None), default=0)
+        return None if None in left else max((each for each in left if each is not None), default=None)
 
     def hold(self, budget: Budget) -> Hold | None:
         """What stands in the way of all of it."""
         found = [budget.hold(self.instance_id, channel) for channel in self.channels]
-        return None if None in found else found[0]
+        return None if None in found else next(iter(found), None)
 
 
 def lanes(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[Lane]:
-    """The lanes of a campaign: one, unless a channel is asked for or the channels have accounts of their own."""
+    """The lanes of a campaign: one, unless a channel is asked for or the channels have accounts of their own. One as
+    well where every step was taken out of use, and nothing is left but to finish those who waited."""
     channels = tuple(sorted({step.channel for step in plan.steps}))
-    if channel is None and not plan.sending.senders:
-        return [Lane(instance_id, channels)]
     numbers = sorted({step.step_number for step in plan.steps})
+    if not numbers or (channel is None and not plan.sending.senders):
+        return [Lane(instance_id, channels)]
     channel_of = {step.step_number: step.channel for step in plan.steps}
     found: list[Lane] = []
     for each in channels if channel is None else (channel,):
@@ -61,18 +69,20 @@ def lanes(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[Lane]:
             if channel_of[number] is each:
                 # Steps taken out of use leave gaps: whoever stands in one takes the next step as well.
                 stages.extend(range(before, number))
-        found.append(Lane(instance_id, (each,), tuple(stages)))
+        # Whoever has no step left, those to come having been taken out of use, is finished with those of the last.
+        beyond = numbers[-1] if channel_of[numbers[-1]] is each else None
+        found.append(Lane(instance_id, (each,), tuple(stages), beyond))
     return found
 
 
 _QUEUE = f"""
     SELECT {enrollment_state.COLUMNS}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(campaign uuid, stages int[], places int)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(campaign uuid, stages int[], beyond int, places int)
     JOIN campaign_instances i ON i.id = l.campaign {{running}}
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_enrollments
         WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :now
-          AND (l.stages IS NULL OR current_step = ANY (l.stages))
+          AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
         ORDER BY next_action_at, id LIMIT l.places {{lock}}
     ) e
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
@@ -100,6 +110,7 @@ def front(
         {
             "campaign": lane.instance_id,
             "stages": lane.stages,
+            "beyond": lane.beyond,
             "places": min(free, limit) if take and free is not None else limit,
         }
         for lane in lanes
@@ -135,11 +146,11 @@ def line(session: Session, *, before: Enrollment, after: Enrollment | None, limi
 
 _EARLIEST = text("""
     SELECT l.lane, min(e.next_action_at)
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(lane int, campaign uuid, stages int[])
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(lane int, campaign uuid, stages int[], beyond int)
     CROSS JOIN LATERAL (
         SELECT next_action_at FROM campaign_enrollments
         WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL
-          AND (l.stages IS NULL OR current_step = ANY (l.stages))
+          AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
         ORDER BY next_action_at, id LIMIT 1
     ) e
     GROUP BY l.lane
@@ -150,7 +161,10 @@ def earliest(session: Session, *, lanes: Sequence[Lane]) -> dict[Lane, datetime]
     """When the first enrollment of each lane is due, be it past or to come; lanes without one are left out."""
     if not lanes:
         return {}
-    rows = [{"lane": number, "campaign": lane.instance_id, "stages": lane.stages} for number, lane in enumerate(lanes)]
+    rows = [
+        {"lane": number, "campaign": lane.instance_id, "stages": lane.stages, "beyond": lane.beyond}
+        for number, lane in enumerate(lanes)
+    ]
     found = session.execute(_EARLIEST, rows_parameter(rows))
     return {lanes[number]: due for number, due in found}
 

@@ -3,8 +3,8 @@ leaves a hole in it, unless the text has a default for it or asks whether it is 
 templates that loop or grow without end."""
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import lru_cache, wraps
 from typing import Any
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined
@@ -18,14 +18,44 @@ class MissingVariable(InvalidInput):
     """The person has no value for a variable of the text. Give one, or write {{ name | default: "..." }}."""
 
 
+_LENGTH_MAX = 4 * BODY_MAX
+
+
 class _Environment(Environment):
     loop_iteration_limit = 1_000
-    output_stream_limit = 4 * BODY_MAX
+    output_stream_limit = _LENGTH_MAX
     context_depth_limit = 20
     local_namespace_limit = 100_000
 
 
 _ENVIRONMENT = _Environment(undefined=FalsyStrictUndefined)
+
+
+def _bounded(name: str, work: Callable[..., object]) -> Callable[..., object]:
+    """The filter, held to the same length: the limits of the environment look at what is written or assigned, and a
+    chain of filters could take any memory before that."""
+
+    @wraps(work)
+    def call(left: object, *arguments: object, **more: object) -> object:
+        if _growth(name, left, arguments) <= _LENGTH_MAX:
+            result = work(left, *arguments, **more)
+            if not isinstance(result, str) or len(result) <= _LENGTH_MAX:
+                return result
+        raise ResourceLimitError(f"the filter {name} makes too long a text", token=None)
+
+    return call
+
+
+def _growth(name: str, left: object, arguments: Sequence[object]) -> int:
+    """How many characters come in by the filters that multiply; the others make little more than they are given."""
+    if name == "replace" and len(arguments) > 1:
+        return str(left).count(str(arguments[0])) * len(str(arguments[1]))
+    if name == "join" and arguments and isinstance(left, Sized):
+        return len(left) * len(str(arguments[0]))
+    return 0
+
+
+_ENVIRONMENT.filters.update({name: _bounded(name, work) for name, work in _ENVIRONMENT.filters.items()})
 
 
 def check(text: str, where: str) -> None:

@@ -172,15 +172,26 @@ async def test_a_template_that_can_never_be_rendered_is_refused(client: Client, 
     assert named in await refusal(client, "create_template", name="T", type="email", email_steps=steps)
 
 
-async def test_a_text_that_loops_or_grows_without_end_pauses_its_enrollment(client: Client) -> None:
-    body = "{% for i in (1..1000000) %}{{ first_name }}{% endfor %}"
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% for i in (1..1000000) %}{% assign x = i %}{% endfor %}",
+        '{% assign x = "0123456789" %}' + "{% assign x = x | append: x %}" * 20 + "{{ x }}",
+    ],
+    ids=["loops", "grows"],
+)
+async def test_a_text_that_loops_or_grows_without_end_pauses_its_enrollment(client: Client, body: str) -> None:
     steps = [{"step_number": 1, "subject": "Hi", "body": body}]
     template = await call(client, "create_template", name="T", type="email", email_steps=steps)
     campaign = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
     await call(client, "start_campaign", campaign_id=campaign["campaign"]["id"])
     contacts = [{"email": "a@example.com", "first_name": "A"}]
-    await call(client, "enroll_contacts", campaign_id=campaign["campaign"]["id"], contacts=contacts)
+    enrolled = await call(client, "enroll_contacts", campaign_id=campaign["campaign"]["id"], contacts=contacts)
+    who = enrolled["results"][0]["enrollment_id"]
+    told = await call(client, "explain_due", enrollment_id=who)
+    assert [hold["reason"] for hold in told["holds"]] == ["invalid_text"]
     assert (await call(client, "claim_due_actions"))["actions"] == []
+    assert (await call(client, "get_enrollment", enrollment_id=who))["enrollment"]["status"] == "paused"
 
 
 async def test_advancing_past_a_claimed_step_takes_it_from_its_holder(client: Client) -> None:

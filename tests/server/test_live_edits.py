@@ -86,3 +86,36 @@ async def test_nothing_is_put_before_a_step_that_somebody_has_done(client: Clien
     # What comes after everybody is fine.
     await call(client, "update_template", template_id=where["template_id"], email_steps=[email(3)])
     assert [(await send(client))["step_number"] for _ in range(2)] == [3, 4]
+
+
+@pytest.mark.parametrize("settings", [{}, {"senders": {"email": {"account": "sales@example.com"}}}])
+@pytest.mark.parametrize("channel", [None, "email"])
+async def test_whoever_has_no_step_left_is_finished_where_channels_are_worked_off_apart(
+    client: Client, settings: dict[str, Any], channel: str | None
+) -> None:
+    where = await running(client, email(1), email(2))
+    await call(client, "update_campaign", campaign_id=where["campaign_id"], settings=settings)
+    await send(client)
+    off = email(2, is_active=False)
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[off])
+    chosen = {"channel": channel} if channel else {}
+    assert (await call(client, "claim_due_actions", **chosen))["actions"] == []
+    metrics = await call(client, "get_metrics", campaign_id=where["campaign_id"])
+    assert metrics["enrollment_status"]["completed"] == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"daily_limit": 1, "senders": {"email": {"account": "sales@example.com"}}}])
+async def test_a_campaign_whose_steps_are_all_out_of_use_holds_up_no_other(
+    client: Client, settings: dict[str, Any]
+) -> None:
+    emptied = await running(client, email(1), people=2)
+    await call(client, "update_campaign", campaign_id=emptied["campaign_id"], settings=settings)
+    off = email(1, is_active=False)
+    await call(client, "update_template", template_id=emptied["template_id"], email_steps=[off])
+    await running(client, email(1, "The text of the other"))
+    told = await call(client, "explain_due", campaign_id=emptied["campaign_id"])
+    assert [hold["reason"] for hold in told["holds"]] == ["no_step_left"]
+    assert (await send(client))["body"] == "The text of the other"
+    assert (await call(client, "claim_due_actions", channel="email"))["actions"] == []
+    metrics = await call(client, "get_metrics", campaign_id=emptied["campaign_id"])
+    assert metrics["enrollment_status"]["completed"] == 2

@@ -11,12 +11,14 @@ import pytest
 from mcp.client import Client
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from db.domain.access import Scope
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
 from mcp_server import health
 from mcp_server.app import App
+from mcp_server.http.metrics import families
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
 from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState, Tally
@@ -150,6 +152,21 @@ async def test_slow_queries_are_counted(make_app: Callable[..., App]) -> None:
     app = make_app(slow_query_seconds=0.05)
     app.run("slow", lambda session: session.execute(text("SELECT pg_sleep(0.1)")))
     assert health.facts(app).slow_queries == 1
+
+
+async def test_repeated_transactions_are_counted(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    tries: list[int] = []
+
+    def fail_once(session: Session) -> None:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            session.execute(text("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'serialization_failure'; END $$"))
+
+    app.run("fail once", fail_once)
+    assert len(tries) == 2
+    (retries,) = [metric for metric in families(health.facts(app)) if metric.name == "sales_automation_retries"]
+    assert [sample.value for sample in retries.samples] == [1]
 
 
 async def test_health_is_answered_without_a_database(tmp_path: Path) -> None:

@@ -137,6 +137,37 @@ def begin(session: Session, chosen: dict[str, Any], *, start: bool) -> Story:
     return Story(session, campaign_id, [id_ for id_ in ids if id_ is not None], [])
 
 
+def enroll_one(session: Session, campaign_id: UUID, name: str | None, *, start_at: datetime) -> UUID:
+    person = ContactRef(None, ContactFields(email=f"{str(name).lower()}@example.com", first_name=name))
+    answers = enrollments.enroll(session, campaign_id=campaign_id, people={0: person}, start_at=start_at, now=NOW)
+    enrollment_id = answers[0].enrollment_id
+    assert enrollment_id is not None
+    return enrollment_id
+
+
+def test_a_place_that_somebody_leaves_goes_to_the_next_in_line_whatever_the_channel(database: Database) -> None:
+    """The channels are queues of their own where accounts are named, and the campaign's limit is one for both."""
+    with database.transaction("story") as session:
+        campaign_id = make_campaign(
+            session,
+            email_steps=[EmailStep(1, "Hello", "Dear {{ first_name }}, hello")],
+            linkedin_steps=[LinkedInStep(2, LinkedInStepType.MESSAGE, "Hello")],
+            settings={"daily_limit": 1, "senders": {"email": {"account": "sales@example.com"}}},
+        )
+        later, nameless, first = (
+            enroll_one(session, campaign_id, name, start_at=NOW + timedelta(minutes=minutes))
+            for minutes, name in enumerate(["Ann", None, "Bob"])
+        )
+        advance, now = EnrollmentAction.ADVANCE, NOW + timedelta(hours=1)
+        enrollments.update(session, enrollment_id=later, action=advance, now=now)
+        explained = [
+            explaining.enrollment(session, enrollment_id=id_, now=now).is_due for id_ in (nameless, first, later)
+        ]
+        assert explained == [False, True, False]
+        told = Story(session, campaign_id, [], [], now)
+        assert [due.enrollment.id for due in told.claim(limit=10)] == [first]
+
+
 class _Undo(Exception):
     """Ends a transaction without keeping it."""
 
