@@ -72,7 +72,7 @@ class Site:
 def site(migrated: Database, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
     empty(migrated)
     now = datetime.now(UTC)
-    scene = fill(migrated, people=90, now=now)
+    scene = fill(migrated, people=150, now=now)  # variants fall by chance, and so does how many still wait
     home = tmp_path_factory.mktemp("home")
     with http_server(postgres, "--home", str(home)) as base:
         yield Site(base, scene, migrated, now, home)
