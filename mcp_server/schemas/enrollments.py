@@ -94,14 +94,15 @@ class EnrollmentDetail(EnrollmentOut):
 
 
 class EnrollmentLine(Answer):
-    """An enrollment in a list. The variant and the person's id and fields come with detail=full, the campaign's id
-    where there are several."""
+    """An enrollment in a list. Concise, it tells the person by the email, or by profile and name where there is none;
+    the person's id and fields come with detail=full, the campaign's id where there are several."""
 
     id: UUID
     campaign_id: Maybe[UUID] = None
     contact_id: Maybe[UUID] = None
     name: Maybe[str] = None
     email: Maybe[str] = None
+    linkedin_url: Maybe[str] = None
     status: EnrollmentStatus
     current_step: int
     next_action_at: Maybe[Second] = None
@@ -113,17 +114,19 @@ class EnrollmentLine(Answer):
     def of(
         cls, enrollment: "CampaignEnrollment", contact: "Contact", detail: str, *, names_campaign: bool = False
     ) -> Self:
+        name = " ".join(filter(None, (contact.first_name, contact.last_name))) or None
         return cls(
             id=enrollment.id,
             campaign_id=enrollment.instance_id if names_campaign else None,
             contact_id=enrollment.contact_id if detail == "full" else None,
-            name=" ".join(filter(None, (contact.first_name, contact.last_name))) or None,
+            name=name if detail == "full" or contact.email is None else None,
             email=contact.email,
+            linkedin_url=contact.linkedin_url if contact.email is None else None,
             status=EnrollmentStatus(enrollment.status),
             current_step=enrollment.current_step,
             next_action_at=enrollment.next_action_at,
             stop_reason=StopReason(enrollment.stop_reason) if enrollment.stop_reason else None,
-            a_b_variant=enrollment.a_b_variant if detail == "full" else None,
+            a_b_variant=enrollment.a_b_variant,
             contact=ContactOut.of(contact, detail) if detail == "full" else None,
         )
 

@@ -123,7 +123,6 @@ RESULTS: Mapping[str, str] = {
     "comparison": "Two variants side by side; by variant alone, where there are two.",
     "completed_at": "When it was completed.",
     "contact": "The person.",
-    "EnrollmentLine.a_b_variant": "Its variant, where the step has several; full alone.",
     "EnrollmentLine.contact": "The person; full alone.",
     "contact_id": "The contact.",
     "contacts": "A row each, newest first.",

@@ -259,6 +259,21 @@ async def test_pages_follow_the_cursor_to_the_end(client: Client) -> None:
     assert len(seen) == 7
 
 
+async def test_a_list_tells_people_without_an_address_by_profile_and_name(client: Client) -> None:
+    campaign_id = (await new_campaign(client))["campaign_id"]
+    profile = "https://www.linkedin.com/in/cy"
+    people = [
+        {"email": "ann@example.com", "first_name": "Ann"},
+        {"linkedin_url": profile, "first_name": "Cy", "last_name": "Orr"},
+    ]
+    await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=people)
+    rows = (await call(client, "list_enrollments", campaign_id=campaign_id))["enrollments"]
+    told = [{name: row.get(name) for name in ("email", "linkedin_url", "name")} for row in rows]
+    by_email = {"email": "ann@example.com", "linkedin_url": None, "name": None}
+    by_profile = {"email": None, "linkedin_url": profile, "name": "Cy Orr"}
+    assert sorted(told, key=lambda row: row["email"] is None) == [by_email, by_profile]
+
+
 async def test_states_refuse_what_they_do_not_allow_and_say_what_they_do(client: Client) -> None:
     scene = await new_campaign(client)
     text = await refusal(client, "pause_campaign", campaign_id=scene["campaign_id"])
