@@ -180,7 +180,12 @@ LIMITS = {
 }
 
 
-@settings(max_examples=80, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(sending, st.booleans(), st.lists(happening, max_size=14), st.integers(0, 60))
 def test_what_is_explained_as_due_is_what_a_claim_hands_out(
     database: Database, chosen: dict[str, Any], start: bool, story: list[tuple[str, int, int]], hours: int
