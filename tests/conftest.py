@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import text
 
 from db.embedded import EmbeddedPostgres
@@ -13,6 +14,12 @@ from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from migrations.runner import migrate
+
+# A run tells of the change alone: each tries the same examples, and how long they take on this machine is no fault.
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

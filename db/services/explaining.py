@@ -79,17 +79,19 @@ def _place(
 def _wait_in_line(
     session: Session, one: Enrollment, step: Step, budget: Budget, now: datetime, public_url: str | None
 ) -> Hold | None:
-    """Give the places to those who stand before `one`, as a claim would, and then see whether one is left."""
+    """Give the places to those who stand before `one`, as a claim would, until none is left for it. Who finds none on a
+    channel of their own takes none on another."""
     after: Enrollment | None = None
     while True:
         line = queue.line(session, before=one, after=after, limit=_CHUNK)
         for each in queue.examine(session, enrollments=line, plans=budget.plans, now=now, public_url=public_url):
             if not each.holds and each.step is not None:
-                hold = budget.take(each.enrollment.instance_id, each.step.channel)
+                budget.take(each.enrollment.instance_id, each.step.channel)
+                hold = budget.hold(one.instance_id, step.channel)
                 if hold is not None:
                     return hold
         if len(line) < _CHUNK:
-            return budget.hold(one.instance_id, step.channel)
+            return None
         after = line[-1]
 
 
@@ -110,10 +112,25 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: 
         return Explanation(found or [nobody], None)
     ready = [lane for lane, each in waits.items() if not each]
     if not ready:
-        found += min(waits.values(), key=lambda each: max(hold.until for hold in each if hold.until is not None))
+        soonest = min(waits, key=lambda lane: max(hold.until for hold in waits[lane] if hold.until is not None))
+        found += _leased(session, soonest, waits[soonest], plan, now)
     elif not found:
         found += _front(session, ready, budget, now, public_url)
     return Explanation(found, holds.can_move_at(found, plan.sending, None, now))
+
+
+def _leased(session: Session, lane: Lane, waits: list[Hold], plan: Plan, now: datetime) -> list[Hold]:
+    """`waits` of the lane, in which what looks like a delay is told as the lease that it may be."""
+    delay = next((hold for hold in waits if hold.reason is HoldReason.STEP_DELAY), None)
+    if delay is None or delay.until is None:
+        return waits
+    running = {lane.instance_id: plan}
+    first = queue.front(session, lanes=[lane], budget=Budget(running), limit=1, now=delay.until, take=False)
+    for each in queue.examine(session, enrollments=first, plans=running, now=now):
+        for hold in each.holds:
+            if hold.reason is HoldReason.LEASE_HELD and hold.until is not None and hold.until >= delay.until:
+                return [hold, *(other for other in waits if other is not delay)]
+    return waits
 
 
 def _front(session: Session, lanes: list[Lane], budget: Budget, now: datetime, public_url: str | None) -> list[Hold]:

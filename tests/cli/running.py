@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE
 from tests.server.test_transports import environment
 
 COMMAND = [sys.executable, "-m", "mcp_server"]
@@ -28,7 +29,7 @@ class Cli:
             input=given or b"",
             env={**self.env, **more},
             capture_output=True,
-            timeout=90,
+            timeout=PATIENCE,
             check=False,
         )
         assert b"Traceback" not in done.stderr, done.stderr.decode()

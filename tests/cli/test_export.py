@@ -17,6 +17,7 @@ from db.domain.events import EventType
 from db.postgres.database import Database
 from mcp_server.cli.sheets import neutral
 from tests.cli.running import COMMAND, Cli
+from tests.patience import PATIENCE
 from tests.services.scene import event, new_scene, record
 
 HOSTILE = '=HYPERLINK("http://example.com","x")'
@@ -94,7 +95,7 @@ def test_a_device_is_written_to_and_stays(cli: Cli, campaign_id: UUID, tmp_path:
     with received.open("wb") as file:
         reader = subprocess.Popen(["cat", str(pipe)], stdout=file)
     done = cli.run("export", "--campaign", str(campaign_id), "--output", pipe)
-    assert reader.wait(30) == 0
+    assert reader.wait(PATIENCE) == 0
     assert done.returncode == 0, done.stderr
     assert len(received.read_text("utf-8").splitlines()) == PEOPLE + 1
     assert stat.S_ISFIFO(pipe.stat().st_mode)
@@ -109,7 +110,7 @@ def test_one_that_is_terminated_says_so(cli: Cli, campaign_id: UUID, tmp_path: P
     with pipe.open("rb") as reader:
         assert reader.read(1)  # it writes, and stops when the pipe is full
         process.terminate()
-        assert process.wait(60) == 128 + signal.SIGTERM
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert process.communicate()[1] == b""
 
 
@@ -139,7 +140,7 @@ def test_a_reader_that_leaves_ends_it_quietly(cli: Cli, campaign_id: UUID) -> No
     process.stdout.close()
     said = process.stderr.read()
     process.stderr.close()
-    assert process.wait(60) == 1
+    assert process.wait(PATIENCE) == 1
     assert said == b""
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mcp_server.cli.lazy import COMMANDS
 from tests.cli.running import Cli
+from tests.patience import PATIENCE
 
 ALL = ("serve", "migrate", "demo", *COMMANDS)
 NESTED = [("jobs", each) for each in ("list", "show", "cancel", "retry")]
@@ -39,7 +40,7 @@ def test_a_wrong_command_is_a_usage_error_on_stderr(offline: Cli, arguments: tup
 def python(cli: Cli, code: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *options, "-c", f"from mcp_server.__main__ import cli\n{code}"]
     env = {**cli.env, "SALES_AUTOMATION_START_ATTEMPTS": "1", **more}
-    return subprocess.run(command, input="", env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input="", env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_the_shell_completes_commands(offline: Cli) -> None:

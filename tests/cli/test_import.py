@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from db.postgres.database import Database
 from tests.cli.running import COMMAND, Cli
+from tests.patience import PATIENCE
 from tests.services.scene import new_scene
 
 ODD = (
@@ -166,8 +167,8 @@ def test_a_terminal_sees_the_progress_and_stdout_does_not(cli: Cli, tmp_path: Pa
     seen: list[bytes] = []
     reader = threading.Thread(target=_read_all, args=(ours, seen))
     reader.start()
-    said, _ = process.communicate(timeout=90)
-    reader.join(30)
+    said, _ = process.communicate(timeout=PATIENCE)
+    reader.join(PATIENCE)
     os.close(ours)
     assert process.returncode == 0
     assert said == b"1 rows: 1 created, 0 updated, 0 invalid\n"

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from db.models import Base
 from db.postgres.database import Database
 from tests.dashboard.scene import Scene, fill
+from tests.patience import PATIENCE
 from tests.server.conftest import make_app
 from tests.server.test_transports import http_server
 
@@ -30,6 +31,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_PATIENCE_MS = PATIENCE * 1_000
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -45,9 +47,17 @@ def browser() -> Generator[Browser]:
     if path is None:
         pytest.skip(f"no Chromium: none of {', '.join(_NAMES)} is on PATH, and CHROMIUM names none")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        expect.set_options(timeout=_PATIENCE_MS)
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=_PATIENCE_MS)
         yield started
         started.close()
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    """A page in a context of its own, which waits as long as other tests do."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(_PATIENCE_MS)
+    return page
 
 
 def empty(database: Database) -> None:
@@ -111,7 +121,7 @@ def _visits(browser: Browser) -> Generator[Callable[..., Visit]]:
 
     def start(base: str, *, width: int = 1280, **more: Any) -> Visit:
         options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, **more}
-        page = browser.new_page(**options)
+        page = new_page(browser, **options)
         started = Visit(page, base)
         page.on("console", lambda message: started.said.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: started.said.append(str(error)))

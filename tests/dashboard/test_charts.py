@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from db.domain.metrics import COUNTERS, intervals, rates
+from tests.dashboard.conftest import new_page
 
 Draw = Callable[..., Locator]
 Totals = dict[str, int]
@@ -19,7 +20,7 @@ _FROM = date(2026, 1, 5)
 @pytest.fixture
 def page(browser: Browser) -> Generator[Page]:
     web = resources.files("mcp_server.web")
-    opened = browser.new_page(viewport={"width": 375, "height": 800})
+    opened = new_page(browser, viewport={"width": 375, "height": 800})
     opened.set_content(f"<style>{(web / 'charts.css').read_text('utf-8')}</style><main></main>")
     names = "window.charts = { funnel, variants, cohorts };"
     opened.add_script_tag(type="module", content=(web / "charts.js").read_text("utf-8") + names)

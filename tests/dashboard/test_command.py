@@ -14,6 +14,7 @@ from db.domain.access import Scope
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
 from tests.cli.running import COMMAND, Cli
+from tests.patience import PATIENCE
 from tests.server.test_tokens import new_token
 from tests.server.test_transports import http_server
 
@@ -48,16 +49,16 @@ def test_it_serves_the_dashboard_to_whoever_has_the_link_until_it_is_interrupted
     with started(cli, "--no-open") as (link, process):
         base = link.partition("/dashboard/login?code=")[0]
         assert base.startswith("http://127.0.0.1:")
-        with httpx.Client(timeout=20) as stranger:
+        with httpx.Client(timeout=PATIENCE) as stranger:
             assert stranger.get(f"{base}/dashboard/api/campaigns").status_code == 401
-        with httpx.Client(timeout=20, follow_redirects=True) as visitor:
+        with httpx.Client(timeout=PATIENCE, follow_redirects=True) as visitor:
             assert visitor.get(link).status_code == 200
             assert visitor.get(f"{base}/dashboard/api/campaigns").json() == {"campaigns": []}
             assert visitor.post(f"{base}/mcp").status_code in (401, 404)
-        with httpx.Client(timeout=20) as second:
+        with httpx.Client(timeout=PATIENCE) as second:
             assert second.get(link).status_code == 403
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         assert "Traceback" not in said
         assert "Ctrl-C" in said
@@ -74,13 +75,13 @@ def test_it_opens_the_link_in_the_browser(cli: Cli, tmp_path: Path) -> None:
     script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" > {opened}\n')
     script.chmod(0o755)
     with started(cli, BROWSER=f"{script} %s") as (link, _):
-        wait_until(lambda: opened.exists() and opened.read_text().endswith("\n"), 20)
+        wait_until(lambda: opened.exists() and opened.read_text().endswith("\n"), PATIENCE)
         assert opened.read_text().strip() == link
 
 
 def test_a_link_for_a_running_server_signs_in_there(cli: Cli, database: Database, database_url: str) -> None:
     new_token(database, "somebody", Scope.READ)
-    with http_server(database_url) as base, httpx.Client(timeout=20, follow_redirects=True) as visitor:
+    with http_server(database_url) as base, httpx.Client(timeout=PATIENCE, follow_redirects=True) as visitor:
         assert visitor.get(f"{base}/dashboard/api/campaigns").status_code == 401
         done = cli.run("dashboard", "--url", base, "--no-open")
         assert done.returncode == 0

@@ -20,6 +20,7 @@ from mcp_server.app import App
 from mcp_server.http.dashboard import live
 from mcp_server.http.dashboard.live import Live
 from tests.dashboard.scene import event
+from tests.patience import PATIENCE
 from tests.server.test_transports import http_server, server_process
 from tests.services.scene import enroll, new_scene, record
 
@@ -48,7 +49,7 @@ def happen(database: Database, enrollment: UUID, kind: EventType = EventType.OPE
 def stream(base: str, last: str | None = None) -> Generator[Lines]:
     """The lines of the stream, from `ready` on."""
     headers = {"Last-Event-ID": last} if last else {}
-    with httpx.stream("GET", f"{base}/dashboard/events", headers=headers, timeout=20) as answer:
+    with httpx.stream("GET", f"{base}/dashboard/events", headers=headers, timeout=PATIENCE) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
@@ -122,9 +123,9 @@ async def test_a_watcher_far_behind_is_cut_off_and_the_others_go_on(
             await made.ready()
             for each in people:
                 happen(database, each)
-                with anyio.fail_after(10):
+                with anyio.fail_after(PATIENCE):
                     assert whose(await quick.receive()) == each
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE):
                 kept = [whose(each) async for each in slow]
     assert kept == people[:3]
 
@@ -141,7 +142,7 @@ async def test_where_more_happens_at_once_than_is_sent_whoever_watches_is_told(
         with made.watch() as watcher:
             await made.ready()
             record(database, *[event(EventType.OPENED, each, 1, now) for each in scene.enrollments])
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE):
                 found = [whose(await watcher.receive()) for _ in range(4)]
     assert found[0] is None
     assert found[1:] == [each.enrollment_id for each in latest(database, 3)[::-1]]
@@ -157,7 +158,7 @@ async def test_the_database_is_looked_at_only_while_somebody_watches(
         with made.watch():
             await made.ready()
             assert made.is_looking
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while made.is_looking:  # noqa: ASYNC110  it ends by itself, and tells nobody
                 await anyio.sleep(0.01)
 

@@ -19,6 +19,7 @@ from db.services.metrics import Report
 from mcp_server.http.dashboard.sessions import link
 from tests.dashboard.conftest import Site, Visit, empty, seen
 from tests.dashboard.scene import HOSTILE, LONG, RIGHT_TO_LEFT, event
+from tests.patience import PATIENCE
 from tests.server.test_transports import TOKEN, http_server
 from tests.services.scene import record
 
@@ -180,7 +181,8 @@ def test_what_the_queue_says_is_what_explain_due_answers(site: Site, visit: Star
     (row,) = site.database.run(
         "first", lambda session: watching.waiting(session, campaign_id=site.scene.running, limit=1, cursor=None).rows
     )
-    explained = httpx.get(f"{site.base}/dashboard/api/explain", params={"enrollment_id": str(row.enrollment_id)}).json()
+    asked = {"enrollment_id": str(row.enrollment_id)}
+    explained = httpx.get(f"{site.base}/dashboard/api/explain", params=asked, timeout=PATIENCE).json()
     shown = at.page.get_by_role("table", name="Queue").locator("tbody tr").first
     assert [hold["reason"] for hold in explained["holds"]] == [
         each.get_attribute("data-reason") for each in shown.locator("[data-reason]").all()
@@ -212,7 +214,7 @@ def test_jobs_show_how_far_they_are(site: Site, visit: Start) -> None:
 def test_health_shows_the_figures_of_get_health(site: Site, visit: Start) -> None:
     at = visit(site.base)
     at.go("health")
-    told = httpx.get(f"{site.base}/dashboard/api/health").json()
+    told = httpx.get(f"{site.base}/dashboard/api/health", timeout=PATIENCE).json()
     shown = dict(zip(seen(at.page, ".tile dt"), seen(at.page, ".tile dd"), strict=True))
     assert shown["Database"] == "Ok"
     assert shown["Orphans waiting"] == str(told["orphans_waiting"]) == "1"
@@ -224,7 +226,7 @@ def test_health_shows_the_figures_of_get_health(site: Site, visit: Start) -> Non
 def test_an_orphan_says_why_it_waits_and_an_address_why_it_is_never_written_to(site: Site, visit: Start) -> None:
     at = visit(site.base)
     at.go("orphans")
-    (orphan,) = httpx.get(f"{site.base}/dashboard/api/orphans").json()["orphans"]
+    (orphan,) = httpx.get(f"{site.base}/dashboard/api/orphans", timeout=PATIENCE).json()["orphans"]
     row = at.page.locator("tbody tr")
     assert [row.locator(f'[data-name="{name}"]').inner_text() for name in ("State", "Provider", "Why it waits")] == [
         "Waiting", "demo", orphan["reason"],

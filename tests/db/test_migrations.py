@@ -19,6 +19,7 @@ from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from migrations.runner import current_revision, ensure_current, migrate
+from tests.patience import PATIENCE
 
 # What PostgreSQL itself makes of a schema, in its own words.
 CATALOG = {
@@ -158,7 +159,7 @@ def test_four_processes_migrate_at_once(fresh_database: str, fresh: Database) ->
         assert child.stdin is not None
         child.stdin.close()
         child.stdin = None
-    said = [child.communicate(timeout=60)[0] for child in children]
+    said = [child.communicate(timeout=PATIENCE)[0] for child in children]
     # Whoever waits for the one that migrates may say that it was long.
     assert set(said) <= {"", "slow query\n"}
     assert [child.returncode for child in children] == [0] * 4

@@ -15,6 +15,7 @@ from db.domain.errors import Busy, OutcomeUnknown, Refused, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import transaction_id
 from db.postgres.database import Database
+from tests.patience import PATIENCE
 
 Open = Callable[..., Database]
 Records = Callable[[str], list[dict[str, Any]]]
@@ -149,7 +150,7 @@ def test_a_deadlock_is_broken_and_both_do_their_work(items: Open, records: Recor
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f"ALTER DATABASE {name} SET deadlock_timeout = '100ms'"))
     first_tries = {(1, 2), (2, 1)}
-    meeting = Barrier(2, timeout=10)
+    meeting = Barrier(2, timeout=PATIENCE)
     patient = items()
 
     def in_order(one: int, other: int) -> None:
@@ -166,7 +167,7 @@ def test_a_deadlock_is_broken_and_both_do_their_work(items: Open, records: Recor
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert values(database) == {1: 2, 2: 2}
     (line,) = records("retrying")
     assert line["error"] == "DeadlockDetected"
@@ -299,7 +300,7 @@ def test_a_lock_that_does_not_come_free_is_busy(items: Open) -> None:
         failures: list[BaseException] = []
         thread = Thread(target=lambda: failures.append(caught(lambda: database.run("bump", lambda s: bump(s, 1)))))
         thread.start()
-        thread.join(20)
+        thread.join(PATIENCE)
     (failure,) = failures
     assert isinstance(failure, Busy)
     assert "holds these rows" in str(failure)

@@ -17,6 +17,7 @@ from db.postgres.config import DatabaseConfig
 from db.postgres.context import transaction_id
 from db.postgres.database import Database
 from mcp_server.settings import Settings
+from tests.patience import PATIENCE
 
 Open = Callable[..., Database]
 Records = Callable[[str], list[dict[str, Any]]]
@@ -57,8 +58,8 @@ def test_a_slow_statement_is_logged_without_its_parameters(
         ids.append(transaction_id())
         session.execute(text("SELECT 1"))
         session.execute(statement, {"email": "ada@example.com"})
-    (line,) = records("slow query")
-    assert "pg_sleep(0.06)" in line["statement"]
+    # Where the machine is slow, others are slow as well.
+    (line,) = [each for each in records("slow query") if "pg_sleep(0.06)" in each["statement"]]
     assert line["seconds"] >= 0.06
     assert line["transaction"] == ids[0]
     assert line["levelno"] == logging.WARNING
@@ -69,9 +70,14 @@ def test_a_slow_statement_that_is_stopped_is_logged_too(opened: Open, records: R
     database = opened(slow_query=0.05, statement_timeout=0.1)
     with pytest.raises(Busy):
         database.run("slow", lambda session: session.execute(text("SELECT pg_sleep(20)")))
-    (line,) = records("slow query")
-    assert "pg_sleep(20)" in line["statement"]
+    (line,) = [each for each in records("slow query") if "pg_sleep(20)" in each["statement"]]
     assert line["transaction"]
+
+
+def test_a_statement_that_is_not_slow_is_not_logged(opened: Open, records: Records) -> None:
+    database = opened(slow_query=PATIENCE)
+    database.run("quick", lambda session: session.execute(text("SELECT pg_sleep(0.01)")))
+    assert records("slow query") == []
 
 
 def test_a_failing_statement_says_nothing_of_its_parameters(opened: Open, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from time import perf_counter
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -279,7 +279,8 @@ def test_thousands_of_openings_take_no_time_to_speak_of() -> None:
     calendar = Calendar(OFFICE, frozenset({date(2026, 12, 25)}))
     zone = ZoneInfo("America/New_York")
     moments = [utc(2026, 10, 1) + HOUR * n for n in range(3_000)]
-    start = perf_counter()
+    start = process_time()
     assert all(next_open(moment, calendar, zone) for moment in moments)
-    # Some 7 microseconds each; a scan of minutes would take a hundred times this bound.
-    assert perf_counter() - start < 3_000 * 200e-6
+    # Time of the processor, which does not count who else is at work. Some 7 microseconds each; a scan of minutes would
+    # take a hundred times this bound.
+    assert process_time() - start < 3_000 * 200e-6

@@ -14,12 +14,13 @@ import pytest
 
 from mcp_server.demo.run import DemoFailed, check_metrics, looks_like_an_address
 from mcp_server.demo.stream import Expected
+from tests.patience import PATIENCE
 
 
 def test_the_demo_runs_a_campaign_and_leaves_nothing_behind(tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "80"}
     command = [sys.executable, "-m", "mcp_server", "demo"]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "variant A" in result.stdout
     assert "\x1b" not in result.stdout

@@ -12,6 +12,7 @@ import yaml
 
 from mcp_server import __version__
 from mcp_server.settings import Settings, variable
+from tests.patience import PATIENCE
 from tests.server.test_transports import COMMAND, http_server
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,7 +66,7 @@ def test_the_command_of_the_image_serves_and_its_health_check_tells(database_url
     check: list[str] = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
     given = {"SALES_AUTOMATION_TOKEN_FILE": str(token), "SALES_AUTOMATION_HOME": str(tmp_path)}
     with http_server(database_url, command=[*COMMAND, *loopback], **given) as base:
-        assert httpx.post(f"{base}/mcp", json={}).status_code == 401
+        assert httpx.post(f"{base}/mcp", json={}, timeout=PATIENCE).status_code == 401
         here = [sys.executable, *(word.replace("http://127.0.0.1:8000", base) for word in check[1:])]
         assert subprocess.run(here, check=False).returncode == 0
     assert subprocess.run(here, capture_output=True, check=False).returncode != 0

@@ -19,6 +19,7 @@ import psycopg
 import db
 from db.embedded.locks import wait_until
 from db.embedded.postmaster import read_pid_file
+from tests.patience import PATIENCE
 
 ROOT = Path(next(iter(db.__path__))).parent
 IS_ROOT = os.geteuid() == 0
@@ -38,7 +39,7 @@ print("stopped", flush=True)
 """
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Fail unless the condition comes true within this time."""
     assert wait_until(condition, seconds), f"not within {seconds} s: {what}"
 

@@ -27,6 +27,7 @@ from embedded_scene import (
 from db.domain.errors import StoreUnavailable
 from db.embedded import EmbeddedPostgres
 from db.embedded.postmaster import read_pid_file
+from tests.patience import PATIENCE
 
 Factory = Callable[[Path], EmbeddedPostgres]
 
@@ -159,7 +160,7 @@ def test_a_start_killed_in_the_middle_of_initdb_needs_nobody(
                 worker.kill()
 
     assert answers(server_of(new_home).start())
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
     assert not alive
     server_of(new_home).stop()
 
@@ -188,7 +189,9 @@ def test_a_stale_pid_file_needs_nobody(home: Path, server_of: Factory, content: 
 def test_a_pid_file_with_the_pid_of_a_stranger_needs_nobody(home: Path, server_of: Factory) -> None:
     owner = (home / "postgres").stat()
     groups: list[int] | None = [] if os.geteuid() == 0 else None
-    with subprocess.Popen(["sleep", "60"], user=owner.st_uid, group=owner.st_gid, extra_groups=groups) as stranger:
+    with subprocess.Popen(
+        ["sleep", str(PATIENCE)], user=owner.st_uid, group=owner.st_gid, extra_groups=groups
+    ) as stranger:
         try:
             pid_file = home / "postgres" / "postmaster.pid"
             pid_file.write_text(f"{stranger.pid}\n{home}/postgres\n1700000000\n5432\n/nowhere\n\n  1  1\nready   \n")

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from tests.patience import PATIENCE
+
 PACKAGES = {
     "@anthropic-ai/mcpb": "2.1.2",
     "@modelcontextprotocol/client": "2.4.0",
@@ -23,7 +25,7 @@ PACKAGES = {
     "@modelcontextprotocol/inspector": "2.12.0",
 }
 
-_SECONDS_TO_INSTALL = 240
+_SECONDS_TO_INSTALL = 2 * PATIENCE
 
 
 class Unavailable(Exception):
@@ -38,7 +40,7 @@ class Node:
     packages: Path
 
     def run(
-        self, script: str | Path, *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 60
+        self, script: str | Path, *arguments: str | Path, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a script, or the command of that name in the packages, whatever its exit code is."""
         path = script if isinstance(script, Path) else self.packages / ".bin" / script
@@ -49,7 +51,7 @@ class Node:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -85,7 +87,7 @@ def _install(executable: Path, npm: Path, home: Path) -> None:
                 command, cwd=scratch, capture_output=True, text=True, timeout=_SECONDS_TO_INSTALL, check=False
             )
         except subprocess.TimeoutExpired:
-            raise Unavailable(f"npm did not install the judges within {_SECONDS_TO_INSTALL} s") from None
+            raise Unavailable(f"npm did not install the judges within {_SECONDS_TO_INSTALL:.0f} s") from None
         if done.returncode != 0:
             said = (done.stderr.strip() or "nothing").splitlines()[0]
             raise Unavailable(f"npm can't install the judges: {said}")

@@ -16,6 +16,7 @@ from mcp_server.settings import Settings, variable
 from mcp_server.toolsets import PRESETS, TOOLSETS
 from release import bundle
 from tests.judges.node import Node
+from tests.patience import PATIENCE
 
 MANIFEST: dict[str, Any] = json.loads((bundle.ROOT / "release" / "manifest.json").read_text("utf-8"))
 
@@ -89,7 +90,7 @@ def started(judges: Node, unpacked: Path, store: str, tmp_path: Path) -> StdioSe
     uv = str(Path(sys.executable).with_name("uv"))
     env = {**os.environ, **told["env"], "UV_PYTHON": sys.executable, "UV_PROJECT_ENVIRONMENT": str(tmp_path / "venv")}
     command = [uv, "sync", "--directory", str(unpacked)]
-    synced = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+    synced = subprocess.run(command, env=env, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
     if "Failed to fetch" in synced.stderr:
         pytest.skip("uv can't reach the packages that the bundle installs")
     assert synced.returncode == 0, synced.stderr

@@ -157,7 +157,7 @@ def verdicts(judges: Node, shipped: str, everything: str, tmp_path_factory: pyte
 def conformance(judges: Node, base: str, revision: str, target: Path) -> dict[str, Checks]:
     """scenario -> checks of a whole requirement set."""
     ran = judges.run(
-        "conformance", "server", "--url", f"{base}/mcp", "--requirements", revision, "--output-dir", target, timeout=120
+        "conformance", "server", "--url", f"{base}/mcp", "--requirements", revision, "--output-dir", target
     )
     found: dict[str, Checks] = {}
     for path in target.glob("*/checks.json"):

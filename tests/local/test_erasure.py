@@ -13,6 +13,7 @@ from db.domain.jobs import JobStatus
 from db.local.redaction import Redactor
 from db.local.schema import CACHE, JOBS
 from db.local.store import LocalStore
+from tests.patience import PATIENCE
 
 from .conformance.scene import HOUR, NOW, make, take
 
@@ -192,7 +193,7 @@ def test_jobs_that_are_claimed_and_reported_on_meanwhile_are_not_set_back(store:
         done = thread.submit(work)
         gate.wait()
         erase(store)
-        done.result(timeout=60)
+        done.result(timeout=PATIENCE)
     jobs = store.jobs.list(limit=300, now=NOW).jobs
     assert [(job.worker_id, job.progress, job.dedupe_key) for job in jobs] == [
         ("worker-1", {"of": job.id}, None) for job in jobs

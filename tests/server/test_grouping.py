@@ -15,9 +15,8 @@ from mcp.client import Client
 from mcp_server.app import App
 from mcp_server.grouping import Grouping
 from mcp_server.server import build_server
+from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign, refusal
-
-PATIENCE = 30
 
 
 class Slow:
@@ -117,7 +116,7 @@ from mcp_server.grouping import Grouping
 began = threading.Event()
 grouping = Grouping(lambda items: began.set() or threading.Event().wait(), most=1)
 threading.Thread(target=grouping.submit, args=(0,), daemon=True).start()
-assert began.wait(30)
+assert began.wait()
 """
 
 

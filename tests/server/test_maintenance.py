@@ -8,10 +8,12 @@ import pytest
 from mcp.client import Client
 from sqlalchemy import text
 
+from db.embedded.locks import wait_until
 from db.postgres.database import Database
 from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.worker import Worker
+from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign
 
 pytestmark = pytest.mark.anyio
@@ -141,12 +143,7 @@ async def test_the_worker_does_it_by_itself(app: App, clock: Clock, database: Da
     worker = Worker(app, poll_seconds=0.01)
     worker.start()
     try:
-        deadline = datetime.now(UTC) + timedelta(seconds=30)
-        expired = 0
-        while not expired:
-            assert datetime.now(UTC) < deadline
-            with database.transaction("look") as session:
-                statement = "SELECT count(*) FROM orphaned_events WHERE status = 'expired'"
-                expired = session.scalar(text(statement)) or 0
+        statement = text("SELECT count(*) FROM orphaned_events WHERE status = 'expired'")
+        assert wait_until(lambda: database.run("look", lambda session: session.scalar(statement)) == 1, PATIENCE)
     finally:
         worker.stop()

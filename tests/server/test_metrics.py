@@ -44,7 +44,7 @@ async def by_variant(client: Client, campaign_id: str, **arguments: Any) -> dict
 
 
 async def test_two_variants_are_compared_and_the_better_one_leads(client: Client) -> None:
-    campaign_id, people = await campaign_of(client, varied("A", "B"), 400)
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 500)
     for name, replies, bounces in (("A", 6, 40), ("B", 48, 4)):
         await happen(client, "delivered", people[name][:120])
         await happen(client, "bounced", people[name][120 - bounces : 120])
@@ -82,7 +82,7 @@ async def test_no_winner_is_called_for_a_few_and_the_note_says_so(client: Client
 
 
 async def test_a_split_that_is_off_is_reported_and_nobody_leads(client: Client) -> None:
-    campaign_id, people = await campaign_of(client, varied("A", "B"), 400)
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 500)
     await happen(client, "delivered", people["A"][:150])
     await happen(client, "replied", people["A"][:150])
     await happen(client, "delivered", people["B"][:100])
@@ -125,7 +125,7 @@ async def test_the_split_is_that_of_the_first_step_that_both_variants_have(clien
 
 @pytest.mark.parametrize("names", [["A"], ["A", "B", "C"]])
 async def test_only_two_variants_are_compared(client: Client, names: list[str]) -> None:
-    campaign_id, people = await campaign_of(client, varied(*names), 40)
+    campaign_id, people = await campaign_of(client, varied(*names), 90)
     for name in names:
         await happen(client, "delivered", people[name])
     metrics = await by_variant(client, campaign_id)

@@ -22,6 +22,7 @@ from mcp_server.http.metrics import families
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
 from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState, Tally
+from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign, refusal
 from tests.server.test_tokens import bearer, new_token
 from tests.server.test_transports import TOKEN, http_server
@@ -32,7 +33,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def scrape(base: str, token: str | None = None) -> Samples:
-    answer = httpx.get(f"{base}/metrics", headers=bearer(token) if token else {})
+    answer = httpx.get(f"{base}/metrics", headers=bearer(token) if token else {}, timeout=PATIENCE)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     return {
@@ -97,8 +98,8 @@ async def test_get_health_tells_the_same(client: Client) -> None:
 def test_metrics_need_the_scope_ops(database: Database, database_url: str) -> None:
     reader, operator = new_token(database, "reader", Scope.READ), new_token(database, "operator", Scope.OPS)
     with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
-        assert httpx.get(f"{base}/metrics").status_code == 401
-        refused = httpx.get(f"{base}/metrics", headers=bearer(reader))
+        assert httpx.get(f"{base}/metrics", timeout=PATIENCE).status_code == 401
+        refused = httpx.get(f"{base}/metrics", headers=bearer(reader), timeout=PATIENCE)
         assert refused.status_code == 403
         assert "scope ops" in refused.json()["message"]
         found = scrape(base, operator)
@@ -128,17 +129,17 @@ async def test_who_waits_for_a_connection_is_seen(make_app: Callable[..., App], 
         with app.database().transaction("hold") as session:
             session.execute(text("SELECT 1"))
             taken.set()
-            leave.wait(30)
+            leave.wait(PATIENCE)
 
     def wait() -> None:
         app.run("wait", lambda session: session.execute(text("SELECT 1")))
 
     holder, waiter = Thread(target=hold), Thread(target=wait)
     holder.start()
-    assert taken.wait(30)
+    assert taken.wait(PATIENCE)
     waiter.start()
     try:
-        assert wait_until(lambda: app.database().pool_state().waiting == 1, 20)
+        assert wait_until(lambda: app.database().pool_state().waiting == 1, PATIENCE)
         state = app.database().pool_state()
         assert (state.in_use, state.idle, state.limit) == (1, 0, 1)
     finally:
@@ -151,7 +152,7 @@ async def test_who_waits_for_a_connection_is_seen(make_app: Callable[..., App], 
 async def test_slow_queries_are_counted(make_app: Callable[..., App]) -> None:
     app = make_app(slow_query_seconds=0.05)
     app.run("slow", lambda session: session.execute(text("SELECT pg_sleep(0.1)")))
-    assert health.facts(app).slow_queries == 1
+    assert health.facts(app).slow_queries >= 1  # where the machine is slow, others are slow as well
 
 
 async def test_repeated_transactions_are_counted(make_app: Callable[..., App]) -> None:

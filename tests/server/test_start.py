@@ -18,6 +18,7 @@ from mcp_server.app import App
 from mcp_server.command import await_database
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
+from tests.patience import PATIENCE
 
 LOADED = """
 import sys
@@ -31,7 +32,7 @@ print(*[name for name in sys.modules if name.startswith(late)])
 
 
 def test_a_server_is_built_without_its_tools_and_without_a_database() -> None:
-    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == ""
 
 
@@ -52,10 +53,10 @@ def unanswered(silent: socket.socket, tmp_path: Path) -> App:
 @pytest.mark.anyio
 async def test_the_database_is_opened_without_a_call(unanswered: App, silent: socket.socket) -> None:
     async with Client(build_server(unanswered)):
-        silent.settimeout(20)
+        silent.settimeout(PATIENCE)
         connection, _ = await anyio.to_thread.run_sync(silent.accept)
         connection.close()
-        assert await anyio.to_thread.run_sync(wait_until, lambda: unanswered.failure is not None, 20)
+        assert await anyio.to_thread.run_sync(wait_until, lambda: unanswered.failure is not None, PATIENCE)
     unanswered.close()
 
 
@@ -70,7 +71,7 @@ def test_a_start_that_takes_too_long_ends_with_one_line(
     assert said.err.count("\n") == 1
     assert "still starting" in said.err
     silent.close()
-    assert wait_until(lambda: unanswered.failure is not None, 20)
+    assert wait_until(lambda: unanswered.failure is not None, PATIENCE)
     unanswered.close()
 
 

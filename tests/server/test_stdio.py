@@ -13,6 +13,7 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_server.stdio import Lines, Sink
+from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign
 from tests.server.test_transports import COMMAND, ERAS, environment
 
@@ -71,7 +72,7 @@ async def test_a_reader_that_lags_gets_every_text_in_order(pipe: tuple[int, int]
             await sink.write(f"{text}\n")
 
     got: list[str] = []
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write)
             async for line in Lines(reader):
@@ -85,14 +86,14 @@ async def test_the_end_of_the_pipe_ends_the_last_line_too() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"one\n\xff\ntw")
     os.close(writer)
-    with anyio.fail_after(20):
+    with anyio.fail_after(PATIENCE):
         assert [line async for line in Lines(reader)] == ["one", "\ufffd", "tw"]
     os.close(reader)
 
 
 def test_only_the_protocol_reaches_stdout() -> None:
     command = [sys.executable, "-c", PRINTS]
-    done = subprocess.run(command, input="not for them", capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, input="not for them", capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout == "the protocol\nafterwards\n"
     assert done.stderr == "a library\na child\n"
 
@@ -101,7 +102,7 @@ def test_a_server_without_a_stderr_serves_as_well(database_url: str) -> None:
     env = environment(database_url)
     command = ["sh", "-c", f"{' '.join(COMMAND)} serve --no-worker 2>&-"]
     request = json.dumps(INITIALIZE) + "\n"
-    done = subprocess.run(command, input=request, capture_output=True, text=True, env=env, timeout=60, check=True)
+    done = subprocess.run(command, input=request, capture_output=True, text=True, env=env, timeout=PATIENCE, check=True)
     assert json.loads(done.stdout)["result"]["serverInfo"]["name"] == "sales-automation-mcp"
 
 
@@ -111,5 +112,7 @@ def test_a_file_is_served_as_well(database_url: str, tmp_path: Path) -> None:
     with path.open() as requests:
         command = [*COMMAND, "serve", "--no-worker"]
         env = environment(database_url)
-        done = subprocess.run(command, stdin=requests, capture_output=True, text=True, env=env, timeout=60, check=True)
+        done = subprocess.run(
+            command, stdin=requests, capture_output=True, text=True, env=env, timeout=PATIENCE, check=True
+        )
     assert json.loads(done.stdout)["result"]["serverInfo"]["name"] == "sales-automation-mcp"

@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from sqlalchemy import text
 
 from db.postgres.database import Database
+from tests.patience import PATIENCE
 from tests.server.conftest import new_campaign
 from tests.server.test_transports import server_process
 from tests.services.scene import assert_counters_are_exact
@@ -31,7 +32,7 @@ async def test_every_acknowledged_event_outlives_sigterm(database: Database, dat
 
     async def send(base: str, enrollment_id: str, name: int) -> None:
         async with (
-            httpx.AsyncClient(timeout=20) as http,
+            httpx.AsyncClient(timeout=PATIENCE) as http,
             Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=era) as client,
         ):
             for number in range(100_000):
@@ -57,7 +58,7 @@ async def test_every_acknowledged_event_outlives_sigterm(database: Database, dat
     with server_process(database_url) as (base, process):
         async with Client(f"{base}/mcp") as client:
             scene = await new_campaign(client, people=CLIENTS, start=True)
-        with anyio.fail_after(120):
+        with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as senders:
                 for name, enrollment_id in enumerate(scene["enrollment_ids"]):
                     senders.start_soon(send_until_the_end, base, enrollment_id, name)

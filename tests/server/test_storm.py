@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,7 +26,9 @@ from sqlalchemy import text
 from db.embedded import EmbeddedPostgres
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
+from tests.patience import PATIENCE
 from tests.server.conftest import new_campaign
+from tests.server.test_transports import held_port
 from tests.services.scene import assert_counters_are_exact
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.anyio
 PEOPLE = 5_000
 KINDS = ("sent", "delivered", "opened", "clicked")
 SENDERS = 24
-PATIENCE = 300
+LONG = 3 * PATIENCE
 # Of a sender that was refused or has reached nobody.
 BACK_OFF = 0.05
 KEY = b"a key that was made for this test"
@@ -57,12 +58,9 @@ def signed(number: int, enrollment_id: str, kind: str) -> tuple[bytes, dict[str,
 class Server:
     """A server on one port and one directory, which can be killed and started again."""
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
+    def __init__(self, home: Path, port: int) -> None:
+        self._home, self._port = home, port
+        self.url = f"http://127.0.0.1:{port}"
         self.start()
 
     def start(self) -> None:
@@ -84,21 +82,22 @@ class Server:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
 
 
 @contextmanager
 def running(home: Path) -> Generator[Server]:
-    server = Server(home)
-    try:
-        yield server
-    finally:
-        server.stop()
+    with held_port() as port:
+        server = Server(home, port)
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 async def is_ready(server: Server) -> None:
-    async with httpx.AsyncClient() as client:
-        with anyio.fail_after(60):
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+        with anyio.fail_after(PATIENCE):
             while True:
                 try:
                     if (await client.get(f"{server.url}/readyz")).status_code == 200:
@@ -164,7 +163,7 @@ def books(home: Path, total: int) -> dict[str, Any]:
     """What the database holds, once nothing waits to be recorded."""
     with EmbeddedPostgres(home) as postgres:
         database = Database.open(DatabaseConfig(url=postgres.start()))
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LONG
         recorded = -1
         while recorded < total:
             assert time.monotonic() < deadline, f"{recorded} of {total} events were recorded"
@@ -191,7 +190,7 @@ async def test_kills_under_a_stream_of_webhooks_lose_nothing_and_count_nothing_t
         events = [(who, kind) for who in scene["enrollment_ids"] for kind in KINDS]
         random.Random(5).shuffle(events)
         stream = Stream(server.url, [(number, *event) for number, event in enumerate(events)])
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(LONG):
             async with anyio.create_task_group() as group:
                 for _ in range(SENDERS):
                     group.start_soon(stream.send)

@@ -20,6 +20,7 @@ from db.services import tokens
 from mcp_server.app import App
 from mcp_server.http.keeper import DEFAULT, KEPT_SECONDS, Keeper
 from mcp_server.toolsets import TOOLSETS
+from tests.patience import PATIENCE
 from tests.server.conftest import NOW, call, new_campaign, refusal
 from tests.server.test_stdio import INITIALIZE
 from tests.server.test_transports import ERAS, TOKEN, environment, http_server, run
@@ -47,18 +48,20 @@ def bearer(token: str) -> dict[str, str]:
 
 def status(base: str, token: str | None, path: str = "/mcp", **headers: str) -> int:
     held = bearer(token) if token else {}
-    return httpx.post(f"{base}{path}", headers={**ACCEPT, **held, **headers}, json=INITIALIZE).status_code
+    return httpx.post(
+        f"{base}{path}", headers={**ACCEPT, **held, **headers}, json=INITIALIZE, timeout=PATIENCE
+    ).status_code
 
 
 @asynccontextmanager
 async def connected(base: str, token: str, how: str) -> AsyncGenerator[Client]:
     """A client of Streamable HTTP in either era, or of SSE."""
     if how == "sse":
-        async with Client(sse_client(f"{base}/sse", headers=bearer(token))) as client:
+        async with Client(sse_client(f"{base}/sse", headers=bearer(token), timeout=PATIENCE)) as client:
             yield client
         return
     async with (
-        httpx.AsyncClient(headers=bearer(token)) as http,
+        httpx.AsyncClient(headers=bearer(token), timeout=PATIENCE) as http,
         Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=how) as client,
     ):
         yield client
@@ -116,7 +119,7 @@ async def test_the_token_of_the_settings_may_do_everything(database: Database, d
             await new_campaign(client)
             records = (await call(client, "list_audit"))["records"]
         assert {each["actor"] for each in records} == {"default"}
-        assert httpx.get(f"{base}/metrics", headers=bearer(TOKEN)).status_code == 200
+        assert httpx.get(f"{base}/metrics", headers=bearer(TOKEN), timeout=PATIENCE).status_code == 200
 
 
 async def test_the_request_id_of_the_client_is_kept_unless_it_could_tell_of_a_person(
@@ -125,7 +128,7 @@ async def test_the_request_id_of_the_client_is_kept_unless_it_could_tell_of_a_pe
     with http_server(database_url) as base:
         for given in ("order-66", "ann@example.com"):
             async with (
-                httpx.AsyncClient(headers={"X-Request-Id": given}) as http,
+                httpx.AsyncClient(headers={"X-Request-Id": given}, timeout=PATIENCE) as http,
                 Client(streamable_http_client(f"{base}/mcp", http_client=http)) as client,
             ):
                 await call(client, "create_template", **ARGUMENTS["create_template"])
@@ -138,7 +141,7 @@ async def test_the_request_id_of_the_client_is_kept_unless_it_could_tell_of_a_pe
 async def test_a_session_is_of_no_use_to_another_token(database: Database, database_url: str, how: str) -> None:
     mine, other = new_token(database, "mine", Scope.READ), new_token(database, "other", Scope.READ)
     with http_server(database_url) as base:
-        async with httpx.AsyncClient(headers={**ACCEPT, **bearer(mine)}, base_url=base) as http:
+        async with httpx.AsyncClient(headers={**ACCEPT, **bearer(mine)}, base_url=base, timeout=PATIENCE) as http:
             if how == "sse":
                 async with http.stream("GET", "/sse") as stream:
                     lines = stream.aiter_lines()
@@ -168,14 +171,14 @@ def test_a_token_is_made_listed_and_revoked_on_the_command_line(database: Databa
         token = made.stdout.strip()
         assert "\n" not in token
         assert len(token) > 40
-        assert wait_until(lambda: status(base, None) == 401, KEPT_SECONDS + 5)
+        assert wait_until(lambda: status(base, None) == 401, PATIENCE)
         assert status(base, token) == 200
         listed = run("tokens", "list", env=env)
         assert "read,write" in listed.stdout
         assert "active" in listed.stdout
         assert token not in listed.stdout + listed.stderr
         assert run("tokens", "revoke", "agent", env=env).returncode == 0
-        assert wait_until(lambda: status(base, token) == 401, KEPT_SECONDS + 5)
+        assert wait_until(lambda: status(base, token) == 401, PATIENCE)
         assert status(base, None) == 401
     assert "revoked" in run("tokens", "list", env=env).stdout
     with database.transaction("look") as session:
@@ -222,7 +225,7 @@ def test_a_token_that_calls_too_often_is_told_when_to_come_again(database: Datab
     mine, other = new_token(database, "mine", Scope.READ), new_token(database, "other", Scope.READ)
     with http_server(database_url, SALES_AUTOMATION_RATE_LIMIT="0.1") as base:
         assert status(base, mine) == 200
-        answer = httpx.post(f"{base}/mcp", headers={**ACCEPT, **bearer(mine)}, json=INITIALIZE)
+        answer = httpx.post(f"{base}/mcp", headers={**ACCEPT, **bearer(mine)}, json=INITIALIZE, timeout=PATIENCE)
         assert answer.status_code == 429
         assert 1 <= int(answer.headers["retry-after"]) <= 10
         assert status(base, other) == 200
@@ -240,11 +243,12 @@ def test_host_and_origin_are_checked_on_every_route_that_holds_data(database_url
     with http_server(database_url) as base:
         for headers, refused in (({"Host": "evil.example.com"}, 421), ({"Origin": "http://evil.example.com"}, 403)):
             for path in ("/sse", "/metrics"):
-                assert httpx.get(f"{base}{path}", headers=headers).status_code == refused, path
+                assert httpx.get(f"{base}{path}", headers=headers, timeout=PATIENCE).status_code == refused, path
             for path in ("/mcp", "/messages/?session_id=0123456789abcdef0123456789abcdef"):
-                assert httpx.post(f"{base}{path}", headers={**ACCEPT, **headers}, json=PING).status_code == refused, (
-                    path
-                )
+                assert (
+                    httpx.post(f"{base}{path}", headers={**ACCEPT, **headers}, json=PING, timeout=PATIENCE).status_code
+                    == refused
+                ), path
 
 
 class Clock:

@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic_core import to_json
 
 from mcp_server.http.serve import listen
+from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +51,7 @@ def server_process(
         yield line.split("listening on ")[1].split(" ")[0], process
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 @contextmanager
@@ -79,14 +80,14 @@ async def test_streamable_http_and_sse_serve_from_one_app(database_url: str, era
     with http_server(database_url) as base:
         async with Client(f"{base}/mcp", mode=era) as client:
             await flow(client)
-        async with Client(sse_client(f"{base}/sse"), mode=era) as client:
+        async with Client(sse_client(f"{base}/sse", timeout=PATIENCE), mode=era) as client:
             await flow_again(client)
 
 
 def test_health_and_readiness_answer_without_a_token(database_url: str) -> None:
     with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
-        assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
-        assert httpx.get(f"{base}/readyz").json() == {"status": "ready"}
+        assert httpx.get(f"{base}/healthz", timeout=PATIENCE).json() == {"status": "ok"}
+        assert httpx.get(f"{base}/readyz", timeout=PATIENCE).json() == {"status": "ready"}
 
 
 async def flow_again(client: Client) -> None:
@@ -99,7 +100,7 @@ def test_a_token_is_asked_for_on_every_transport(database_url: str) -> None:
     with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
         for path in ("/mcp", "/sse", "/messages/"):
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
-                answer = httpx.post(f"{base}{path}", headers=headers, json={})
+                answer = httpx.post(f"{base}{path}", headers=headers, json={}, timeout=PATIENCE)
                 assert answer.status_code == 401, path
                 assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -108,11 +109,11 @@ async def test_the_holder_of_the_token_is_served(database_url: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
         async with (
-            httpx.AsyncClient(headers=headers) as http,
+            httpx.AsyncClient(headers=headers, timeout=PATIENCE) as http,
             Client(streamable_http_client(f"{base}/mcp", http_client=http)) as client,
         ):
             await call(client, "list_campaigns")
-        async with Client(sse_client(f"{base}/sse", headers=headers)) as client:
+        async with Client(sse_client(f"{base}/sse", headers=headers, timeout=PATIENCE)) as client:
             await call(client, "list_campaigns")
 
 
@@ -121,7 +122,7 @@ def test_a_foreign_host_or_origin_is_refused(database_url: str) -> None:
         accept = {"Accept": "application/json, text/event-stream"}
         ping: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         for headers in ({"Host": "evil.example.com"}, {"Origin": "http://evil.example.com"}):
-            answer = httpx.post(f"{base}/mcp", headers={**accept, **headers}, json=ping)
+            answer = httpx.post(f"{base}/mcp", headers={**accept, **headers}, json=ping, timeout=PATIENCE)
             assert answer.status_code in (403, 421)
 
 
@@ -136,7 +137,7 @@ def test_a_token_file_serves_as_well_and_a_missing_one_is_named(database_url: st
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     with http_server(database_url, SALES_AUTOMATION_TOKEN_FILE=str(path)) as base:
-        assert httpx.get(f"{base}/sse").status_code == 401
+        assert httpx.get(f"{base}/sse", timeout=PATIENCE).status_code == 401
     missing = environment(database_url, SALES_AUTOMATION_TOKEN_FILE=str(tmp_path / "none"))
     result = run("serve", "--transport", "sse", "--port", "0", env=missing)
     assert result.returncode == 2
@@ -156,21 +157,34 @@ def test_a_token_file_without_a_token_opens_the_server_to_nobody(
 
 
 def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
-def unreachable(**more: str) -> dict[str, str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"postgresql://somebody:a-secret-password@127.0.0.1:{port}/nothing"
-    return environment(url, SALES_AUTOMATION_START_ATTEMPTS="2", **more)
+@contextmanager
+def held_port() -> Generator[int]:
+    """A port on which nobody listens, and which nobody else is given meanwhile; a server may be told to take it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # which servers set, too
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
-async def test_over_stdio_an_unreachable_database_is_a_tool_error_and_then_a_failure() -> None:
-    process = await anyio.open_process(COMMAND, env=unreachable(), stderr=subprocess.PIPE)
+@pytest.fixture
+def unreachable() -> Generator[dict[str, str]]:
+    """The environment of a server whose database is not there."""
+    with held_port() as port:
+        url = f"postgresql://somebody:a-secret-password@127.0.0.1:{port}/nothing"
+        yield environment(url, SALES_AUTOMATION_START_ATTEMPTS="2")
+
+
+async def test_over_stdio_an_unreachable_database_is_a_tool_error_and_then_a_failure(
+    unreachable: dict[str, str],
+) -> None:
+    process = await anyio.open_process(COMMAND, env=unreachable, stderr=subprocess.PIPE)
     try:
-        parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=unreachable())
+        parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=unreachable)
         async with Client(stdio_client(parameters)) as client:
             text = await refusal(client, "list_campaigns")
             assert "does not answer after 2 tries" in text
@@ -191,8 +205,8 @@ async def test_over_stdio_an_unreachable_database_is_a_tool_error_and_then_a_fai
         await process.aclose()
 
 
-def test_over_http_an_unreachable_database_ends_the_start_with_one_line() -> None:
-    result = run("serve", "--transport", "streamable-http", "--port", "0", env=unreachable())
+def test_over_http_an_unreachable_database_ends_the_start_with_one_line(unreachable: dict[str, str]) -> None:
+    result = run("serve", "--transport", "streamable-http", "--port", "0", env=unreachable)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "does not answer after 2 tries" in result.stderr
@@ -206,7 +220,7 @@ def test_an_external_database_is_migrated_only_when_told(fresh_database: str) ->
     migrated = run("migrate", env=environment(fresh_database))
     assert migrated.returncode == 0, migrated.stderr
     with http_server(fresh_database) as base:
-        assert httpx.get(f"{base}/readyz").status_code == 200
+        assert httpx.get(f"{base}/readyz", timeout=PATIENCE).status_code == 200
 
 
 def test_wrong_settings_are_named_without_their_value() -> None:
@@ -243,11 +257,11 @@ def send_all(stranger: socket.socket, start: bytes, rest: Iterator[bytes]) -> No
 def test_a_head_without_an_end_is_cut_off(database_url: str, name: str) -> None:
     with http_server(database_url) as base:
         address = urlsplit(base)
-        with socket.create_connection((address.hostname, address.port), timeout=30) as stranger:
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as stranger:
             start = b"POST /healthz" if "address" in name else b"POST /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
                 send_all(stranger, start, HEADS[name]())
-        assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"{base}/healthz", timeout=PATIENCE).json() == {"status": "ok"}
 
 
 OFFERS_HTTP2 = (
@@ -279,7 +293,7 @@ def test_a_client_that_offers_http2_is_answered_in_http1(database_url: str, *, i
     head = OFFERS_HTTP2 % len(body)
     with http_server(database_url) as base:
         address = urlsplit(base)
-        with socket.create_connection((address.hostname, address.port), timeout=30) as stranger:
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as stranger:
             if is_in_one_piece:
                 stranger.sendall(head + body)
             else:

@@ -17,6 +17,7 @@ from db.services.unsubscribing import Link
 from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
+from tests.patience import PATIENCE
 from tests.server.conftest import call, refusal
 from tests.server.test_transports import TOKEN, http_server
 from tests.services.scene import assert_counters_are_exact
@@ -87,7 +88,7 @@ async def test_one_click_stops_all_that_the_person_gets(base: str, app: App, dat
     (action,) = await mailed(app)
     assert action["headers"]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert f"{PUBLIC}{path_of(action)}" in action["body"]
-    answer = httpx.post(base + path_of(action), data=ONE_CLICK)
+    answer = httpx.post(base + path_of(action), data=ONE_CLICK, timeout=PATIENCE)
     assert answer.status_code == 200
     assert standing(database) == [("unsubscribed", "unsubscribed"), ("unsubscribed", "suppressed")]
     with database.transaction("look") as session:
@@ -102,7 +103,7 @@ async def test_again_and_at_once_it_counts_once(base: str, app: App, database: D
     (action,) = await mailed(app)
 
     def post(_: int) -> int:
-        return httpx.post(base + path_of(action), data=ONE_CLICK).status_code
+        return httpx.post(base + path_of(action), data=ONE_CLICK, timeout=PATIENCE).status_code
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(post, range(16))) == [200] * 16
@@ -115,9 +116,9 @@ async def test_a_get_shows_a_button_and_changes_nothing(base: str, app: App, dat
     (action,) = await mailed(app)
     before = standing(database)
     for method in ("GET", "HEAD"):
-        answer = httpx.request(method, base + path_of(action))
+        answer = httpx.request(method, base + path_of(action), timeout=PATIENCE)
         assert answer.status_code == 200
-    page = httpx.get(base + path_of(action))
+    page = httpx.get(base + path_of(action), timeout=PATIENCE)
     assert standing(database) == before
     assert count(database, "campaign_events") == 1
     assert '<form method="post">' in page.text
@@ -134,7 +135,7 @@ async def test_the_button_works_from_the_page_of_any_host(base: str, app: App, d
     (action,) = await mailed(app)
     # What a browser sends behind a proxy: the public name, and no origin, since the page lets no referrer out.
     headers = {"Host": "mail.example.com", "Origin": "null"}
-    assert httpx.post(base + path_of(action), data=ONE_CLICK, headers=headers).status_code == 200
+    assert httpx.post(base + path_of(action), data=ONE_CLICK, headers=headers, timeout=PATIENCE).status_code == 200
     assert standing(database)[0] == ("unsubscribed", "unsubscribed")
 
 
@@ -149,10 +150,10 @@ async def test_an_unknown_or_forged_link_is_told_nothing(base: str, app: App, da
     pages: set[str] = set()
     for each in forged:
         for method in ("GET", "POST"):
-            answer = httpx.request(method, f"{base}/unsubscribe/{each}")
+            answer = httpx.request(method, f"{base}/unsubscribe/{each}", timeout=PATIENCE)
             assert answer.status_code == 404, each
             pages.add(answer.text)
-    pages.add(httpx.post(f"{base}/unsubscribe/{gone}").text)
+    pages.add(httpx.post(f"{base}/unsubscribe/{gone}", timeout=PATIENCE).text)
     assert len(pages) == 1
     assert standing(database)[0][0] != "unsubscribed"
     assert count(database, "orphaned_events") == 0
@@ -162,28 +163,28 @@ async def test_wrong_links_are_held_up_and_right_ones_are_not(app: App, database
     first, second = await mailed(app, people=2)
     limits = {"SALES_AUTOMATION_FAILED_AUTH_LIMIT": "2", "SALES_AUTOMATION_UNSUBSCRIBE_LIMIT": "3"}
     with http_server(database_url, SALES_AUTOMATION_PUBLIC_URL=PUBLIC, **limits) as base:
-        assert [httpx.get(f"{base}/unsubscribe/x").status_code for _ in range(3)] == [404, 404, 429]
-        codes = [httpx.post(base + path_of(first)).status_code for _ in range(4)]
+        assert [httpx.get(f"{base}/unsubscribe/x", timeout=PATIENCE).status_code for _ in range(3)] == [404, 404, 429]
+        codes = [httpx.post(base + path_of(first), timeout=PATIENCE).status_code for _ in range(4)]
         assert codes == [200, 200, 200, 429]
-        assert httpx.post(base + path_of(second)).status_code == 200
+        assert httpx.post(base + path_of(second), timeout=PATIENCE).status_code == 200
     assert [status for status, _ in standing(database)] == ["unsubscribed"] * 4
 
 
 async def test_an_unsubscribe_wins_over_an_ended_enrollment(base: str, app: App, database: Database) -> None:
     (action,) = await mailed(app)
     assert standing(database)[0] == ("completed", "finished")
-    assert httpx.post(base + path_of(action)).status_code == 200
+    assert httpx.post(base + path_of(action), timeout=PATIENCE).status_code == 200
     assert standing(database)[0] == ("unsubscribed", "unsubscribed")
 
 
 async def test_who_was_let_in_again_can_leave_by_an_old_link(base: str, app: App, database: Database) -> None:
     (action,) = await mailed(app)
-    assert httpx.post(base + path_of(action)).status_code == 200
+    assert httpx.post(base + path_of(action), timeout=PATIENCE).status_code == 200
     async with Client(build_server(app)) as client:
         await call(client, "unsuppress", email="person0@example.com", has_new_consent=True)
     assert count(database, "suppressions") == 0
     for _ in range(2):
-        assert httpx.post(base + path_of(action)).status_code == 200
+        assert httpx.post(base + path_of(action), timeout=PATIENCE).status_code == 200
     assert count(database, "suppressions") == 1
     assert count(database, "campaign_events") == 3
     assert_counters_are_exact(database)
@@ -193,13 +194,13 @@ async def test_a_step_that_is_gone_loses_no_unsubscribe(base: str, app: App, dat
     (action,) = await mailed(app)
     with database.transaction("key") as session:
         token = unsubscribing.sign(unsubscribing.make_key(session), Link(UUID(action["enrollment_id"]), 9))
-    assert httpx.post(f"{base}/unsubscribe/{token}").status_code == 200
+    assert httpx.post(f"{base}/unsubscribe/{token}", timeout=PATIENCE).status_code == 200
     assert standing(database)[0][0] == "unsubscribed"
 
 
 def test_a_read_only_server_has_no_such_page(database_url: str) -> None:
     with http_server(database_url, "--read-only", SALES_AUTOMATION_PUBLIC_URL=PUBLIC) as base:
-        assert httpx.post(f"{base}/unsubscribe/x").status_code == 404
+        assert httpx.post(f"{base}/unsubscribe/x", timeout=PATIENCE).status_code == 404
 
 
 async def test_a_preview_shows_the_headers_and_explain_due_knows_the_variable(app: App) -> None:

@@ -22,6 +22,7 @@ from mcp_server.server import build_server
 from mcp_server.webhooks.base import TooSlow
 from mcp_server.webhooks.recorder import Recorder
 from mcp_server.webhooks.table import providers
+from tests.patience import PATIENCE
 from tests.server.conftest import NOW, call, new_campaign
 from tests.server.senders import MESSAGE, Amazon, notification, ses_opened, sign_envelope
 from tests.server.webhook_scene import SENDERS, Hooks, hooks, orphans, rows, totals
@@ -29,7 +30,6 @@ from tests.server.webhook_scene import SENDERS, Hooks, hooks, orphans, rows, tot
 pytestmark = pytest.mark.anyio
 
 MakeApp = Callable[..., App]
-PATIENCE = 30
 THREADS = 40  # that tools have in one process
 
 

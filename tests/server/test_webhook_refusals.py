@@ -13,6 +13,7 @@ from db.postgres.database import Database
 from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
+from tests.patience import PATIENCE
 from tests.server.conftest import NOW
 from tests.server.senders import Sender, Signed
 from tests.server.webhook_scene import SENDERS, every_provider, hooks, rows
@@ -141,7 +142,7 @@ async def test_only_posts_are_taken(make_app: MakeApp, method: str) -> None:
 async def test_without_a_database_the_provider_is_asked_to_come_again(sender: Sender, tmp_path: Any) -> None:
     settings: dict[str, Any] = {f"webhook_{sender.name}": sender.secret, "start_attempts": 1, "home": tmp_path}
     url = SecretStr("postgresql://somebody:secret@127.0.0.1:1/nothing")
-    app = App(Settings(database_url=url, **settings), clock=lambda: NOW, patience=10)
+    app = App(Settings(database_url=url, **settings), clock=lambda: NOW, patience=PATIENCE)
     server = hooks(only(app))
     answer = await server.post(sender.name, *sender.request(NOW))
     assert answer.status_code == (429 if sender.name == "brevo" else 503)

@@ -19,6 +19,7 @@ from db.domain.events import EventType
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services import campaigns, events
+from tests.patience import PATIENCE
 from tests.services.agent import Clock
 from tests.services.scene import NOW, assert_counters_are_exact, enroll, event, make_campaign
 
@@ -27,7 +28,7 @@ PEOPLE = 2_000
 STEPS = 3
 # A lease of an hour lasts three seconds here.
 SPEED = 1_200
-PATIENCE = 240
+LONG = 3 * PATIENCE
 
 
 class Wish(NamedTuple):
@@ -67,7 +68,7 @@ def agents(url: str, logs: list[Path], origin: float) -> Generator[list[subproce
             agent.stdin.flush()
         yield running
         for agent in running:
-            agent.communicate(timeout=30)
+            agent.communicate(timeout=PATIENCE)
     finally:
         for agent in running:
             if agent.poll() is None:
@@ -92,7 +93,7 @@ def disturb(database: Database, campaign_id: UUID, people: list[UUID], clock: Cl
     wishes: list[Wish] = []
     pauses: list[Pause] = []
     unheard = dice.sample(people, 150)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONG
     while open_so_far(database):
         assert time.monotonic() < deadline, f"{open_so_far(database)} enrollments still wait"
         for who in [unheard.pop() for _ in range(min(3, len(unheard)))]:
@@ -128,7 +129,7 @@ def test_agents_send_each_step_once_while_people_leave_and_one_agent_dies(
     origin = time.monotonic()
     with agents(database_url, logs, origin) as running:
         while sent_so_far(database) < 300:
-            assert time.monotonic() < origin + PATIENCE
+            assert time.monotonic() < origin + LONG
         running[random.Random(3).randrange(4)].kill()
         wishes, pauses = disturb(database, campaign_id, people, Clock(NOW, origin, SPEED))
     told = facts(logs)

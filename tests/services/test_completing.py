@@ -17,6 +17,7 @@ from db.postgres.database import Database
 from db.services import actions, claims, events
 from db.services.actions import Completed
 from db.services.claims import DueAction
+from tests.patience import PATIENCE
 from tests.services.scene import (
     NOW,
     assert_counters_are_exact,
@@ -28,8 +29,6 @@ from tests.services.scene import (
     statements_of,
     totals,
 )
-
-PATIENCE = 30
 
 
 def claim(database: Database, campaign_id: UUID, *, hours: float = 0, limit: int = 10) -> list[DueAction]:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.postgres.database import Database
+from tests.patience import PATIENCE
 from tests.services.scene import assert_counters_are_exact, new_scene
 from tests.services.test_processes import race
 from tests.services.traces import erase, take_in
@@ -78,7 +79,7 @@ def test_an_enrolment_by_id_that_meets_an_erasure_never_stays_active(database: D
 
     with ThreadPoolExecutor(2) as threads:
         for future in [threads.submit(enrol), threads.submit(forget)]:
-            future.result(timeout=60)
+            future.result(timeout=PATIENCE)
     assert active_with_address(database) == 0
     assert scene.enrollments
     assert_counters_are_exact(database)

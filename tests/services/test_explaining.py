@@ -46,7 +46,11 @@ sending: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "min_gap_seconds": st.integers(0, 7200),
         "ramp_up": st.just({"start": 1, "increase": 1}),
         "senders": st.fixed_dictionaries(
-            {}, optional={"email": limits.map(lambda given: {"account": "sales@example.com", **given})}
+            {},
+            optional={
+                channel: limits.map(lambda given, name=name: {"account": name, **given})
+                for channel, name in (("email", "sales@example.com"), ("linkedin", "Ann"))
+            },
         ),
     },
 )
@@ -168,6 +172,33 @@ def test_a_place_that_somebody_leaves_goes_to_the_next_in_line_whatever_the_chan
         assert [due.enrollment.id for due in told.claim(limit=10)] == [first]
 
 
+def test_who_waits_for_an_account_takes_no_place_of_another_channel(database: Database) -> None:
+    with database.transaction("story") as session:
+        campaign_id = make_campaign(
+            session,
+            email_steps=[EmailStep(1, "Hello", "The first of all")],
+            linkedin_steps=[LinkedInStep(2, LinkedInStepType.MESSAGE, "Hello")],
+            settings={"daily_limit": 3, "senders": {"email": {"account": "sales@example.com", "daily_limit": 1}}},
+        )
+        third, second, first = (
+            enroll_one(session, campaign_id, name, start_at=NOW - timedelta(minutes=minutes))
+            for minutes, name in enumerate(["Ann", "Bob", "Cid"])
+        )
+        enrollments.update(session, enrollment_id=third, action=EnrollmentAction.ADVANCE, now=NOW)
+        explained = [explaining.enrollment(session, enrollment_id=id_, now=NOW) for id_ in (first, second, third)]
+        assert [[hold.reason for hold in each.holds] for each in explained] == [[], [HoldReason.SENDER_DAILY_LIMIT], []]
+        told = Story(session, campaign_id, [], [])
+        assert {due.enrollment.id for due in told.claim(limit=10)} == {first, third}
+
+
+def test_a_campaign_whose_first_step_is_claimed_says_so(database: Database) -> None:
+    with database.transaction("story") as session:
+        told = begin(session, {"timezone": "UTC"}, start=True)
+        assert len(told.claim(limit=PEOPLE)) == PEOPLE
+        (hold,) = explaining.campaign(session, campaign_id=told.campaign_id, now=NOW).holds
+        assert (hold.reason, hold.until) == (HoldReason.LEASE_HELD, NOW + timedelta(hours=1))
+
+
 class _Undo(Exception):
     """Ends a transaction without keeping it."""
 
@@ -180,7 +211,12 @@ LIMITS = {
 }
 
 
-@settings(max_examples=80, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(sending, st.booleans(), st.lists(happening, max_size=14), st.integers(0, 60))
 def test_what_is_explained_as_due_is_what_a_claim_hands_out(
     database: Database, chosen: dict[str, Any], start: bool, story: list[tuple[str, int, int]], hours: int

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from db.postgres.database import Database
+from tests.patience import PATIENCE
 from tests.services.scene import assert_counters_are_exact, new_scene, state, totals
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,7 +35,7 @@ def race(database_url: str, *works: dict[str, Any]) -> list[list[str]]:
             racer.stdin.flush()
         answers: list[list[str]] = []
         for racer in racers:
-            said, _ = racer.communicate(timeout=60)
+            said, _ = racer.communicate(timeout=PATIENCE)
             assert racer.returncode == 0
             answers.append(json.loads(said))
         return answers

@@ -20,7 +20,7 @@ from mcp_server import views
 from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
-from tests.dashboard.conftest import browser, empty
+from tests.dashboard.conftest import browser, empty, new_page
 from tests.dashboard.scene import Scene, fill
 from tests.server.conftest import make_app
 
@@ -120,7 +120,7 @@ def show(browser: Browser, backend: Backend) -> Generator[Show]:
     opened: list[Shown] = []
 
     def start(tool: str, *, width: int = 720, **host: Any) -> Shown:
-        at = Shown(browser.new_page(viewport={"width": width, "height": 800}), backend, tool)
+        at = Shown(new_page(browser, viewport={"width": width, "height": 800}), backend, tool)
         opened.append(at)
         _listen(at)
         at.page.set_content("<!doctype html><html lang=en><title>Host</title><body></body></html>")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -22,6 +22,7 @@ from db.postgres.database import Database
 from mcp_server.app import App
 from mcp_server.settings import Settings
 from mcp_server.worker import Worker
+from tests.patience import PATIENCE
 from tests.services.scene import new_scene
 
 CHILD = """
@@ -31,22 +32,24 @@ from pydantic import SecretStr
 from mcp_server.app import App
 from mcp_server.settings import Settings
 from mcp_server.worker import Worker
-app = App(Settings(database_url=SecretStr(sys.argv[1]), home=Path(sys.argv[2])))
-Worker(app, lease_seconds=2, poll_seconds=0.05).start()
+patient = {"lock_timeout": 600, "statement_timeout": 600}
+app = App(Settings(database_url=SecretStr(sys.argv[1]), home=Path(sys.argv[2]), **patient))
+Worker(app, poll_seconds=0.05).start()
 threading.Event().wait()
 """
 
 
 @pytest.fixture
 def app(database_url: str, tmp_path: Path) -> Generator[App]:
-    made = App(Settings(database_url=SecretStr(database_url), home=tmp_path))
+    patient: dict[str, Any] = {"lock_timeout": 2 * PATIENCE, "statement_timeout": 2 * PATIENCE}
+    made = App(Settings(database_url=SecretStr(database_url), home=tmp_path, **patient))
     yield made
     made.close()
 
 
 @contextmanager
 def working(app: App) -> Generator[None]:
-    worker = Worker(app, lease_seconds=2, poll_seconds=0.05)
+    worker = Worker(app, poll_seconds=0.05)
     worker.start()
     try:
         yield
@@ -54,13 +57,23 @@ def working(app: App) -> Generator[None]:
         worker.stop()
 
 
+@contextmanager
+def held_up(database: Database, email: str) -> Generator[None]:
+    """Whoever comes to this address meanwhile must wait."""
+    with database.engine.connect() as connection:  # which takes it back in the end
+        connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
+        statement = text("INSERT INTO contacts (id, email) VALUES (gen_random_uuid(), :email)")
+        connection.execute(statement, {"email": email})
+        yield
+
+
 def create(app: App, **parameters: Any) -> str:
     return app.local().jobs.create(type="import", parameters=parameters, now=datetime.now(UTC)).id
 
 
 def wait_for(app: App, job_id: str, reached: Callable[[JobDetail], bool]) -> JobDetail:
-    """The job once `reached` holds of it, within 30 s."""
-    deadline = time.monotonic() + 30
+    """The job once `reached` holds of it, within the time that a test waits."""
+    deadline = time.monotonic() + PATIENCE
     pause = threading.Event()
     while not reached(job := app.local().jobs.get(job_id, now=datetime.now(UTC))):
         assert time.monotonic() < deadline, job
@@ -121,12 +134,13 @@ def test_an_unknown_campaign_fails_for_good_and_takes_nobody_in(app: App, databa
         assert session.scalar(text("SELECT count(*) FROM contacts")) == 0
 
 
-def test_an_import_is_cancelled_between_chunks(app: App) -> None:
+def test_an_import_is_cancelled_between_chunks(app: App, database: Database) -> None:
     rows = "".join(f"p{i}@example.com\n" for i in range(20_000))
     job_id = create(app, csv=f"email\n{rows}")
     with working(app):
-        wait_for(app, job_id, lambda job: job.progress is not None)
-        app.local().jobs.cancel(job_id, now=datetime.now(UTC))
+        with held_up(database, "p9999@example.com"):
+            wait_for(app, job_id, lambda job: job.progress is not None)
+            app.local().jobs.cancel(job_id, now=datetime.now(UTC))
         assert wait_for(app, job_id, is_over).status == "cancelled"
 
 
@@ -136,11 +150,13 @@ def test_a_killed_import_is_finished_by_another_worker_without_a_double(
     rows = "".join(f"p{i}@example.com\n" for i in range(15_000))
     job_id = create(app, csv=f"email\n{rows}")
     child = subprocess.Popen([sys.executable, "-c", CHILD, database_url, str(tmp_path)], env=dict(os.environ))
-    try:
-        wait_for(app, job_id, lambda job: job.progress is not None)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+    with held_up(database, "p9999@example.com"):
+        try:
+            wait_for(app, job_id, lambda job: job.progress is not None)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+    app.clock = lambda: datetime.now(UTC) + timedelta(hours=1)  # when the lease is over
     with database.transaction("look") as session:
         assert 0 < (session.scalar(text("SELECT count(*) FROM contacts")) or 0) < 15_000
     with working(app):
