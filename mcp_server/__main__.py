@@ -172,7 +172,7 @@ def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only 
 
         return build_server(app)
     except ValueError as error:
-        raise fail(str(error)) from None
+        raise fail(f"--toolsets or SALES_AUTOMATION_TOOLSETS: {error}") from None
     finally:
         gc.freeze()
         gc.enable()
