@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from mcp_server import logs
+from mcp_server import __version__, logs
 from mcp_server.app import App
 from mcp_server.cli.lazy import LazyGroup
 from mcp_server.command import await_database, fail, settings_of
@@ -32,8 +32,19 @@ class Transport(StrEnum):
     STREAMABLE_HTTP = "streamable-http"
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"sales-automation-mcp {__version__}")
+        raise typer.Exit
+
+
 @cli.callback(invoke_without_command=True)
-def default(context: typer.Context) -> None:
+def default(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  its callback does it
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
     """MCP server for sales outreach: campaigns, contacts, events and metrics on a real PostgreSQL."""
     if context.invoked_subcommand is None:
         serve()
@@ -161,7 +172,7 @@ def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only 
 
         return build_server(app)
     except ValueError as error:
-        raise fail(str(error)) from None
+        raise fail(f"--toolsets or SALES_AUTOMATION_TOOLSETS: {error}") from None
     finally:
         gc.freeze()
         gc.enable()

@@ -142,9 +142,7 @@ class App:
             if self._local is None:
                 from db.local.store import LocalStore  # noqa: PLC0415  a server that is never asked needs none
 
-                self._local = LocalStore.open(
-                    self.settings.home.expanduser(), synchronous=self.settings.local_synchronous
-                )
+                self._local = LocalStore.open(self.settings.home, synchronous=self.settings.local_synchronous)
             return self._local
 
     @property
@@ -212,7 +210,7 @@ class App:
 
         url = self.settings.database_url
         if url is None:
-            self._embedded = self._embedded or EmbeddedPostgres(self.settings.home.expanduser())
+            self._embedded = self._embedded or EmbeddedPostgres(self.settings.home)
             database = Database.open(self._config(self._embedded.start()))
         else:
             database = Database.open(self._config(url.get_secret_value()))

@@ -1,6 +1,7 @@
 """What the commands share: settings, the wait for the database, and how they end when something is wrong."""
 
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import typer
@@ -8,17 +9,33 @@ from pydantic import ValidationError
 
 from db.domain.errors import SalesAutomationError
 from mcp_server.app import App
-from mcp_server.settings import Settings
+from mcp_server.settings import Settings, variable
 
 
 def settings_of(**arguments: Any) -> Settings:  # noqa: ANN401  any setting
     """The settings of the environment and of the arguments that are given; the command ends where they are wrong."""
+    given = {name: value for name, value in arguments.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in arguments.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
-        from mcp_server.schemas.base import explain  # noqa: PLC0415  needed for this message alone
+        raise fail(f"{'; '.join(wrong_settings(error, given))}. Correct it, or leave it out.") from None
 
-        raise fail("; ".join(explain(error))) from None
+
+def wrong_settings(error: ValidationError, arguments: Collection[str] = ()) -> list[str]:
+    """What is wrong, a line for each setting: its variable, or its option where it is one of `arguments`, and the
+    rule."""
+    from mcp_server.schemas.base import explain  # noqa: PLC0415  needed for this message alone
+
+    return [_by_source(line, arguments) for line in explain(error)]
+
+
+def _by_source(line: str, arguments: Collection[str]) -> str:
+    name, _, rule = line.partition(": ")
+    name, *place = name.split(".")
+    if name not in Settings.model_fields:
+        return line
+    source = f"--{name}" if name in arguments else variable(name)
+    return f"{'.'.join([source, *place])}: {rule}"
 
 
 def await_database(app: App) -> None:

@@ -143,15 +143,18 @@ class SalesServer(MCPServer[App]):
     async def run_stdio_async(self) -> None:
         self._without_http = Caller(ACTOR_STDIO, caller.EVERY_SCOPE)
         if not stdio.are_pipes():
-            await super().run_stdio_async()
+            await self._serve_lines()
             return
         with stdio.claimed() as (lines, sink):
             # Of a file, the SDK iterates the one and calls write and flush of the other.
-            streams = cast("anyio.AsyncFile[str]", lines), cast("anyio.AsyncFile[str]", sink)
-            async with stdio_server(*streams) as (incoming, outgoing):
-                # As the SDK's own method does, which takes no streams.
-                server = self._lowlevel_server
-                await server.run(incoming, outgoing, server.create_initialization_options())
+            await self._serve_lines(cast("anyio.AsyncFile[str]", lines), cast("anyio.AsyncFile[str]", sink))
+
+    async def _serve_lines(self, *files: anyio.AsyncFile[str]) -> None:
+        """As the SDK's own method does, which takes no streams and leaves what is no message without an answer."""
+        async with stdio_server(*files) as (incoming, outgoing):
+            server = self._lowlevel_server
+            options = server.create_initialization_options()
+            await server.run(stdio.Messages(incoming, outgoing), outgoing, options)
 
     @asynccontextmanager
     async def _live(self, _: MCPServer[App]) -> AsyncGenerator[App]:

@@ -1,13 +1,22 @@
 """Settings: the only reader of the environment. Every variable is named here, and nothing secret has a default."""
 
 import base64
+import json
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Final, Literal, cast
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, HttpUrl, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# As SQLAlchemy reads it, which takes too long to import to be asked at start: a password may hold all but @.
+_DATABASE_URL: Final = re.compile(
+    r"postgres(?:ql)?(?:\+\w+)?://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?]+\]|[^/:?]+)?(?::(?P<port>\d{0,5}))?(?:/[^?]*)?(?:\?.*)?",
+    re.DOTALL,
+)
 
 
 def _default_home() -> Path:
@@ -28,6 +37,36 @@ def _topic(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _database_url(secret: SecretStr) -> SecretStr:
+    match = _DATABASE_URL.fullmatch(secret.get_secret_value())
+    if match is None or int(match["port"] or 0) > 65_535:
+        raise ValueError(
+            "is not the URL of a PostgreSQL; write postgresql://USER:PASSWORD@HOST:5432/NAME, with %40 for an @ in the "
+            "password"
+        )
+    return secret
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("the user after ~ has no home directory here; write the whole path") from None
+
+
+def _json_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    with suppress(ValueError):
+        decoded: object = json.loads(value)
+        if isinstance(decoded, list):
+            return cast("list[object]", decoded)
+    raise ValueError('is not a JSON list; write it as ["one", "two"], in quotes for the shell')
+
+
+_DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+_Path = Annotated[Path, AfterValidator(_expanded)]
+_JsonList = BeforeValidator(_json_list)
 _Base64 = Annotated[SecretStr, AfterValidator(_base64)]
 _Topic = Annotated[SecretStr, AfterValidator(_topic)]
 
@@ -49,26 +88,28 @@ class Settings(BaseSettings):
         validate_by_name=True,
     )
 
-    database_url: SecretStr | None = Field(
+    database_url: _DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "SALES_AUTOMATION_DATABASE_URL"),
         description="PostgreSQL 15 or later: postgresql://USER:PASSWORD@HOST:5432/NAME. Unset: the embedded one runs.",
     )
-    home: Path = Field(
+    home: _Path = Field(
         default_factory=_default_home, description="Directory of the embedded database and of the local store."
     )
     migrate: bool = Field(default=False, description="Bring an external database to this version's schema at start.")
     database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
         default=None, description="TLS of the connection to the database, as libpq's sslmode."
     )
-    database_sslrootcert: Path | None = Field(
+    database_sslrootcert: _Path | None = Field(
         default=None, description="Certificate authority for verify-ca and verify-full."
     )
     pool_size: int = Field(default=5, ge=1, le=200, description="Connections that are kept open.")
     pool_overflow: int = Field(default=10, ge=0, le=200, description="Connections beyond pool_size under load.")
     pool_timeout: float = Field(default=10, gt=0, le=300, description="Seconds to wait for a connection.")
-    statement_timeout: float = Field(default=10, gt=0, le=3600, description="Seconds before a statement is stopped.")
-    lock_timeout: float = Field(default=5, gt=0, le=3600, description="Seconds to wait for a row lock.")
+    statement_timeout: float = Field(
+        default=10, ge=0.001, le=3600, description="Seconds before a statement is stopped."
+    )
+    lock_timeout: float = Field(default=5, ge=0.001, le=3600, description="Seconds to wait for a row lock.")
     slow_query_seconds: float = Field(default=1, ge=0, description="Statements that take as long are logged.")
     start_attempts: int = Field(default=5, ge=1, le=100, description="Tries to reach the database at start.")
     local_synchronous: Literal["NORMAL", "FULL"] = Field(
@@ -76,7 +117,7 @@ class Settings(BaseSettings):
     )
     toolsets: str = Field(default="all", description="Comma-separated toolsets to offer, outreach or all.")
     worker: bool = Field(default=True, description="Do import jobs in this process.")
-    import_directories: list[Path] = Field(
+    import_directories: Annotated[list[_Path], NoDecode, _JsonList] = Field(
         default=[],
         description="Directories that import jobs may read files from, as a JSON list. Empty: files are refused.",
     )
@@ -90,8 +131,8 @@ class Settings(BaseSettings):
     audit_days: int = Field(default=365, ge=1, le=36_500, description="Days for which the audit log is kept.")
     read_only: bool = Field(default=False, description="Offer no tool that writes, and open read-only transactions.")
     token: SecretStr | None = Field(default=None, description="Bearer token that HTTP clients must send.")
-    token_file: Path | None = Field(default=None, description="File with the bearer token on its first line.")
-    allowed_hosts: list[str] = Field(
+    token_file: _Path | None = Field(default=None, description="File with the bearer token on its first line.")
+    allowed_hosts: Annotated[list[str], NoDecode, _JsonList] = Field(
         default=[], description='Further Host headers to accept over HTTP, as a JSON list, such as ["mcp.example.com"].'
     )
     webhook_sendgrid: _Base64 | None = Field(default=None, description="Verification key of SendGrid's Event Webhook.")
@@ -140,7 +181,7 @@ class Settings(BaseSettings):
         if self.token is not None:
             given = self.token.get_secret_value()
         elif self.token_file is not None:
-            given = self.token_file.expanduser().read_text("utf-8").partition("\n")[0]
+            given = self.token_file.read_text("utf-8").partition("\n")[0]
         else:
             return None
         if not given.strip():

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from psycopg import Connection, OperationalError
+from psycopg import Connection
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -16,12 +16,51 @@ MINIMUM_VERSION = 15
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 3.0
 
-# A wrong name or password does not become right by waiting.
-_FINAL = {
-    "28P01": "the password is wrong",
-    "28000": "this user may not connect",
-    "3D000": "the database or the user does not exist",
-}
+_URL = "Correct DATABASE_URL."
+_TLS = "Correct SALES_AUTOMATION_DATABASE_SSLMODE or SALES_AUTOMATION_DATABASE_SSLROOTCERT."
+
+
+class Final(NamedTuple):
+    """What does not become right by waiting: words of libpq, which gives no code, what they mean, and what to do."""
+
+    words: tuple[str, ...]
+    reason: str
+    advice: str
+
+
+# The first that fits: a certificate may "not exist", and so may a database.
+_FINAL = (
+    Final(("password authentication failed",), "the password is wrong", _URL),
+    Final(("no password supplied",), "it asks for a password", _URL),
+    Final(
+        (
+            "no pg_hba.conf entry",
+            "Peer authentication failed",
+            "Ident authentication failed",
+            "not permitted to log in",
+        ),
+        "this user may not connect",
+        _URL,
+    ),
+    Final(("does not support SSL",), "it does not offer TLS", _TLS),
+    Final(("certificate",), "its certificate can't be verified", _TLS),
+    Final(
+        (
+            *(
+                "invalid URI query",
+                "invalid connection option",
+                "bad value for",
+                "invalid sslmode",
+                "invalid integer",
+                "definition of service",
+            ),
+            *("unrecognized configuration parameter", "requires a value"),
+        ),
+        "a parameter after the ? of its address is wrong",
+        _URL,
+    ),
+    Final(("does not exist",), "the database or the user does not exist", _URL),
+)
 
 
 def wait_until_ready(engine: Engine, *, attempts: int) -> None:
@@ -32,15 +71,17 @@ def wait_until_ready(engine: Engine, *, attempts: int) -> None:
             version, encoding = _server_version(engine)
             break
         except DBAPIError as error:
-            reason = _reason(error)
+            final = _final(error)
+            reason = final.reason if final else "no answer"
             logger.info("database does not answer", extra={"attempt": attempt, "of": attempts, "reason": reason})
-            if reason in _FINAL.values():
+            if final:
                 raise StoreUnavailable(
-                    f"PostgreSQL at {_address(engine)} refuses: {reason}. Correct DATABASE_URL."
+                    f"PostgreSQL at {_address(engine)} can't be used: {final.reason}. {final.advice}"
                 ) from None
             if attempt == attempts:
+                unknown = ", for no such host is known" if "failed to resolve host" in str(error.orig) else ""
                 raise StoreUnavailable(
-                    f"PostgreSQL at {_address(engine)} does not answer after {attempts} tries. "
+                    f"PostgreSQL at {_address(engine)} does not answer after {attempts} tries{unknown}. "
                     "Start it, or correct DATABASE_URL."
                 ) from None
             time.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)))
@@ -69,19 +110,6 @@ def _address(engine: Engine) -> str:
     return f"{engine.url.host or engine.url.query.get('host', 'localhost')}:{engine.url.port or 5432}"
 
 
-def _reason(error: DBAPIError) -> str:
-    cause = error.orig
-    text = str(cause)
-    state = cause.sqlstate if isinstance(cause, OperationalError) else None
-    for code, reason in _FINAL.items():
-        # libpq gives the connection's failure as text alone
-        if state == code or _LIBPQ_TEXT[code] in text:
-            return reason
-    return "no answer"
-
-
-_LIBPQ_TEXT = {
-    "28P01": "password authentication failed",
-    "28000": "no pg_hba.conf entry",
-    "3D000": "does not exist",
-}
+def _final(error: DBAPIError) -> Final | None:
+    text = str(error.orig)
+    return next((each for each in _FINAL if any(words in text for words in each.words)), None)

@@ -55,7 +55,7 @@ def run_checks(app: App) -> Iterator[Check]:
     settings = app.settings
     yield Check("program", Verdict.OK, f"sales-automation-mcp {__version__}")
     yield Check("python", Verdict.OK, f"Python {python_version()} on {platform(terse=True)}")
-    home = check_home(settings.home.expanduser())
+    home = check_home(settings.home)
     yield home
     yield check_toolsets(settings)
     if settings.database_url is None:
@@ -194,7 +194,7 @@ def check_local(app: App) -> Iterator[Check]:
 
 def check_imports(settings: Settings) -> Check:
     """Whether the directories that jobs may read from are there."""
-    folders = [folder.expanduser() for folder in settings.import_directories]
+    folders = settings.import_directories
     missing = [str(folder) for folder in folders if not _is_readable(folder)]
     if missing:
         advice = "Make them readable, or correct SALES_AUTOMATION_IMPORT_DIRECTORIES."
@@ -243,7 +243,7 @@ def check_token(settings: Settings, *, are_kept: bool) -> Check:
 
 
 def _is_open(path: Path | None) -> bool:
-    return sys.platform != "win32" and path is not None and bool(path.expanduser().stat().st_mode & 0o044)
+    return sys.platform != "win32" and path is not None and bool(path.stat().st_mode & 0o044)
 
 
 def _split(text: str) -> tuple[str, str | None]:

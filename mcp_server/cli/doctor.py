@@ -7,7 +7,8 @@ import typer
 from mcp_server import logs
 from mcp_server.app import App
 from mcp_server.cli.opening import FAILED, AsJson, Home
-from mcp_server.settings import Settings, unknown_variables, variable
+from mcp_server.command import wrong_settings
+from mcp_server.settings import Settings, unknown_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,13 +44,13 @@ def _examine(home: "Path | None") -> "tuple[list[dict[str, str]], list[Check]]":
     from pydantic import ValidationError  # noqa: PLC0415  see doctor
 
     from mcp_server.cli.checks import Check, Verdict, run_checks  # noqa: PLC0415  see doctor
-    from mcp_server.schemas.base import explain  # noqa: PLC0415  see doctor
 
     try:
         settings = Settings() if home is None else Settings(home=home)
     except ValidationError as error:
+        wrong = wrong_settings(error, () if home is None else ("home",))
         advice = "Correct the variable; docs/settings.md lists what each may be."
-        return [], [Check("settings", Verdict.FAILED, _by_variable(line), advice) for line in explain(error)]
+        return [], [Check("settings", Verdict.FAILED, line, advice) for line in wrong]
     logs.configure("CRITICAL")  # what is logged of a failure, its check says
     # An external database is looked at, and never migrated.
     app = App(settings.model_copy(update={"migrate": False}))
@@ -58,12 +59,6 @@ def _examine(home: "Path | None") -> "tuple[list[dict[str, str]], list[Check]]":
     finally:
         app.close()
     return settings.shown(), checks
-
-
-def _by_variable(line: str) -> str:
-    """What is wrong with a setting, under the name that people set it by."""
-    name, found, rule = line.partition(": ")
-    return f"{variable(name)}: {rule}" if found and name in Settings.model_fields else line
 
 
 def _check_names() -> "list[Check]":

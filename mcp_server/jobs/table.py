@@ -21,7 +21,7 @@ def read_allowed(path: str, directories: Sequence[Path]) -> str:
         raise InvalidInput("path: files are not read here. Give csv, or set SALES_AUTOMATION_IMPORT_DIRECTORIES.")
     try:
         real = Path(path).resolve()
-        if not any(real.is_relative_to(directory.expanduser().resolve()) for directory in directories):
+        if not any(real.is_relative_to(directory.resolve()) for directory in directories):
             raise InvalidInput("path: outside the directories of SALES_AUTOMATION_IMPORT_DIRECTORIES.")
         if not real.is_file():
             raise InvalidInput("path: there is no such file.")

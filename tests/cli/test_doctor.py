@@ -59,6 +59,8 @@ def test_settings_that_are_wrong_or_misspelt_are_named(cli: Cli) -> None:
     wrong = checks(cli, 1, SALES_AUTOMATION_POOL_SIZE="many")
     assert wrong["settings"]["found"].startswith("SALES_AUTOMATION_POOL_SIZE: ")
     assert "many" not in wrong["settings"]["found"]
+    listed = checks(cli, 1, SALES_AUTOMATION_ALLOWED_HOSTS="mcp.example.com")
+    assert "SALES_AUTOMATION_ALLOWED_HOSTS: is not a JSON list" in listed["settings"]["found"]
     misspelt = checks(cli, 0, SALES_AUTOMATION_POOLSIZE="3")
     assert misspelt["settings"]["verdict"] == "warning"
     toolsets = checks(cli, 1, SALES_AUTOMATION_TOOLSETS="jobs,sales")

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from mcp_server import __version__
 from mcp_server.cli.lazy import COMMANDS
 from tests.cli.running import Cli
 from tests.patience import PATIENCE
@@ -21,6 +22,11 @@ def test_the_help_names_every_command_and_the_exit_codes(offline: Cli) -> None:
     for command in ALL:
         assert command in done.stdout
     assert "Exit codes: 0" in done.stdout
+
+
+def test_the_version_is_told(offline: Cli) -> None:
+    done = offline.run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sales-automation-mcp {__version__}\n", "")
 
 
 @pytest.mark.parametrize("command", [*[(each,) for each in ALL], *NESTED, *TOKENS, *EDITS], ids=" ".join)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import socket
+import threading
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -151,6 +153,52 @@ def test_a_database_that_does_not_exist_is_not_waited_for(postgres: str, records
     with pytest.raises(StoreUnavailable, match=r"does not exist\. Correct DATABASE_URL"):
         Database.open(config)
     assert len(records("database does not answer")) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameter", "more"),
+    [("no_such_option=1", {}), ("connect_timeout=soon", {}), ("options=-c%20no_such=1", {}), ("", {"sslmode": "on"})],
+)
+def test_a_parameter_that_is_wrong_is_not_waited_for(
+    postgres: str, records: Records, parameter: str, more: dict[str, Any]
+) -> None:
+    config = DatabaseConfig(url=f"{postgres}&{parameter}" if parameter else postgres, **more)
+    with pytest.raises(StoreUnavailable, match=r"can't be used: a parameter .* is wrong\. Correct DATABASE_URL"):
+        Database.open(config)
+    assert len(records("database does not answer")) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "more", "reason"),
+    [
+        (b"N", {"sslmode": "require"}, "it does not offer TLS"),
+        (b"S", {"sslmode": "verify-full", "sslrootcert": "/nowhere/ca.pem"}, "its certificate can't be verified"),
+    ],
+)
+def test_tls_that_fails_is_told_by_its_settings(
+    records: Records, answer: bytes, more: dict[str, Any], reason: str
+) -> None:
+    # All that a server says of TLS before it begins is one letter.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        config = DatabaseConfig(url=f"postgresql://sales@127.0.0.1:{server.getsockname()[1]}/sales", **more)
+        threading.Thread(target=_answer_once, args=(server, answer), daemon=True).start()
+        with pytest.raises(StoreUnavailable, match=rf"{reason}\. Correct SALES_AUTOMATION_DATABASE_SSLMODE or "):
+            Database.open(config)
+    assert len(records("database does not answer")) == 1
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(8)
+        connection.sendall(answer)
+        connection.recv(1)
+
+
+def test_a_host_that_nobody_knows_is_named() -> None:
+    config = DatabaseConfig(url="postgresql://sales@db.invalid/sales", start_attempts=1)
+    with pytest.raises(StoreUnavailable, match=r"db\.invalid:5432 does not answer .*, for no such host is known\."):
+        Database.open(config)
 
 
 def test_a_server_that_goes_away_later_is_given_up_after_the_attempts(records: Records) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -71,7 +72,7 @@ async def test_a_reader_that_lags_gets_every_text_in_order(pipe: tuple[int, int]
         for text in texts:
             await sink.write(f"{text}\n")
 
-    got: list[str] = []
+    got: list[bytes] = []
     with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write)
@@ -79,7 +80,7 @@ async def test_a_reader_that_lags_gets_every_text_in_order(pipe: tuple[int, int]
                 got.append(line)
                 if len(got) == len(texts):
                     break
-    assert got == texts
+    assert [line.decode() for line in got] == texts
 
 
 async def test_the_end_of_the_pipe_ends_the_last_line_too() -> None:
@@ -87,7 +88,7 @@ async def test_the_end_of_the_pipe_ends_the_last_line_too() -> None:
     os.write(writer, b"one\n\xff\ntw")
     os.close(writer)
     with anyio.fail_after(PATIENCE):
-        assert [line async for line in Lines(reader)] == ["one", "\ufffd", "tw"]
+        assert [line async for line in Lines(reader)] == [b"one", b"\xff", b"tw"]
     os.close(reader)
 
 
@@ -116,3 +117,74 @@ def test_a_file_is_served_as_well(database_url: str, tmp_path: Path) -> None:
             command, stdin=requests, capture_output=True, text=True, env=env, timeout=PATIENCE, check=True
         )
     assert json.loads(done.stdout)["result"]["serverInfo"]["name"] == "sales-automation-mcp"
+
+
+PING = b'{"jsonrpc":"2.0","id":99,"method":"ping"}'
+NO_JSON = {
+    "words": b"garbage",
+    "half of it": b'{"jsonrpc":"2.0","id":1,',
+    "no UTF-8": b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"name":"J\xf6rg"}}',
+    "too deep": b"[" * 5_000,
+}
+NO_MESSAGE = {
+    "a number": b"5",
+    "a batch": b"[" + PING + b"]",
+    "an object of another kind": b'{"hello":"world"}',
+    "a result that fits nothing": b'{"jsonrpc":"2.0","id":3,"result":5}',
+}
+
+
+def answers(database_url: str, *lines: bytes) -> list[dict[str, Any]]:
+    """What a server writes when it gets these lines through a pipe."""
+    done = subprocess.run(
+        [*COMMAND, "serve", "--no-worker"],
+        input=b"".join(line + b"\n" for line in lines),
+        capture_output=True,
+        env=environment(database_url),
+        timeout=PATIENCE,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        *(pytest.param(line, -32700, id=name) for name, line in NO_JSON.items()),
+        *(pytest.param(line, -32600, id=name) for name, line in NO_MESSAGE.items()),
+    ],
+)
+def test_a_line_that_is_no_message_is_answered_and_the_next_one_served(
+    database_url: str, line: bytes, code: int
+) -> None:
+    refused, welcome = answers(database_url, line, json.dumps(INITIALIZE).encode())
+    assert (refused["id"], refused["error"]["code"]) == (None, code)
+    assert welcome["result"]["serverInfo"]["name"] == "sales-automation-mcp"
+
+
+def test_a_broken_request_is_answered_under_its_id_as_far_as_that_can_be_read(database_url: str) -> None:
+    hello = json.dumps(INITIALIZE).encode()
+    half_a_pair = rb'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"name":"\ud83d"}}'
+    wrong_method = b'{"jsonrpc":"2.0","id":7,"method":5}'
+    got = {each["id"]: each for each in answers(database_url, hello, half_a_pair, wrong_method)}
+    assert got["a"]["error"]["code"] == -32700
+    assert got[7]["error"]["code"] == -32600
+    assert "method" in got[7]["error"]["message"]
+
+
+def test_empty_lines_are_no_messages_and_no_fault(database_url: str) -> None:
+    assert [each["id"] for each in answers(database_url, b"", b" \r", json.dumps(INITIALIZE).encode(), b"")] == [1]
+
+
+def test_what_is_no_message_in_a_file_is_answered_as_well(database_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "requests"
+    path.write_text(f"garbage\n{json.dumps(INITIALIZE)}\n")
+    with path.open() as requests:
+        command = [*COMMAND, "serve", "--no-worker"]
+        env = environment(database_url)
+        done = subprocess.run(
+            command, stdin=requests, capture_output=True, text=True, env=env, timeout=PATIENCE, check=True
+        )
+    refused, welcome = map(json.loads, done.stdout.splitlines())
+    assert (refused["id"], refused["error"]["code"]) == (None, -32700)
+    assert welcome["id"] == 1

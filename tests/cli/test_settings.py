@@ -1,0 +1,121 @@
+"""Settings that can't be used: every command ends at once, with one line that names the variable or the option."""
+
+import pytest
+
+from mcp_server.settings import Settings, variable
+from tests.cli.running import Cli
+
+CAMPAIGN = "0199a1b2-0000-7000-8000-000000000001"
+COMMANDS = [
+    (),
+    ("serve", "--transport", "streamable-http", "--port", "0"),
+    ("migrate",),
+    ("import", "-"),
+    ("export", "--campaign", CAMPAIGN),
+    ("jobs", "list"),
+    ("tokens", "list"),
+    ("dashboard", "--no-open"),
+]
+# One that can't be used, for each that has any.
+WRONG = {
+    "migrate": "perhaps",
+    "home": "~nobody-of-this-name/here",
+    "database_sslmode": "on",
+    "database_sslrootcert": "~nobody-of-this-name/ca.pem",
+    "pool_size": "many",
+    "pool_overflow": "-1",
+    "pool_timeout": "nan",
+    "statement_timeout": "0.0001",  # rounded to milliseconds that would be 0, which is no limit
+    "lock_timeout": "0.0001",
+    "slow_query_seconds": "-1",
+    "start_attempts": "0",
+    "local_synchronous": "OFF",
+    "worker": "maybe",
+    "import_directories": "/srv/imports",
+    "orphan_days": "0",
+    "idempotency_key_days": "1.5",
+    "job_days": "a month",
+    "audit_days": "0",
+    "read_only": "2",
+    "token_file": "~nobody-of-this-name/token",
+    "allowed_hosts": "mcp.example.com",
+    "webhook_sendgrid": "!",
+    "webhook_ses": "topic",
+    "webhook_resend": "whsec_!",
+    "webhook_standard": "whsec_!",
+    "webhook_max_bytes": "1",
+    "webhook_body_days": "0",
+    "public_url": "mail.example.com",
+    "rate_limit": "-1",
+    "failed_auth_limit": "-1",
+    "unsubscribe_limit": "-1",
+    "log_level": "LOUD",
+}
+ANY_TEXT = {"toolsets", "token", "webhook_postmark", "webhook_mailgun", "webhook_brevo", "webhook_lemlist"}
+WRONG_URLS = [
+    "a-secret",
+    "mysql://sales:a-secret@db.example.com/sales",
+    "postgresql://sales:a-secret@db.example.com:port/sales",
+    "postgresql://sales:a-secret@db.example.com:70000/sales",
+    "postgresql:/sales:a-secret@db.example.com/sales",
+]
+
+
+def test_every_setting_has_a_case() -> None:
+    assert {*WRONG, *ANY_TEXT, "database_url"} == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_that_cannot_be_used_is_named_by_its_variable(offline: Cli, name: str) -> None:
+    done = offline.run("jobs", "list", given=None, **{variable(name): WRONG[name]})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"sales-automation-mcp: {variable(name)}: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_ends_at_once_where_a_setting_is_wrong(offline: Cli, command: tuple[str, ...]) -> None:
+    for name in ("allowed_hosts", "pool_size"):
+        done = offline.run(*command, given=None, **{variable(name): WRONG[name]})
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert done.stderr.startswith(f"sales-automation-mcp: {variable(name)}: ")
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("url", WRONG_URLS)
+def test_an_address_that_is_none_of_a_postgresql_is_refused_and_not_repeated(offline: Cli, url: str) -> None:
+    for command in ((), ("migrate",)):
+        done = offline.run(*command, DATABASE_URL=url)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("sales-automation-mcp: DATABASE_URL: is not the URL of a PostgreSQL")
+        assert "a-secret" not in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://sales@db.example.com",
+        "postgresql:///sales?host=/run/postgresql",
+        "postgresql://sales:p/#?:x@db.example.com:5432/sales?sslmode=require",
+        "postgresql+psycopg://sales@[2001:db8::1]:5432/sales",
+    ],
+)
+def test_addresses_that_can_be_used_are_taken(offline: Cli, url: str) -> None:
+    assert offline.run("jobs", "list", DATABASE_URL=url).returncode == 0
+
+
+def test_toolsets_that_do_not_exist_are_named_with_those_that_do(offline: Cli) -> None:
+    for arguments, more in (((), {"SALES_AUTOMATION_TOOLSETS": "sales"}), (("serve", "--toolsets", "sales"), {})):
+        done = offline.run(*arguments, given=None, **more)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(
+            "sales-automation-mcp: --toolsets or SALES_AUTOMATION_TOOLSETS: No toolset sales."
+        )
+        assert done.stderr.count("\n") == 1
+
+
+def test_an_option_is_named_as_it_was_given(offline: Cli) -> None:
+    done = offline.run("jobs", "list", "--home", "~nobody-of-this-name/here")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("sales-automation-mcp: --home: ")
