@@ -69,7 +69,7 @@ class App:
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None
         self._local: LocalStore | None = None
-        self._failure: StoreUnavailable | None = None
+        self._failure: str | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
@@ -108,7 +108,7 @@ class App:
         if not self._done.wait(self._patience):
             raise StoreUnavailable("The database is still starting. Call again in a minute.")
         if self._database is None:
-            raise self._failure or StoreUnavailable(_STOPPING)
+            raise StoreUnavailable(self._failure or _STOPPING)
         return self._database
 
     def run(self, description: str, work: "Callable[[Session], Result]", *, read_only: bool = False) -> Result:
@@ -151,7 +151,7 @@ class App:
         return self._database
 
     @property
-    def failure(self) -> StoreUnavailable | None:
+    def failure(self) -> str | None:
         """Why there is no database, when the last attempt failed."""
         return self._failure
 
@@ -192,15 +192,17 @@ class App:
             self._database = self._connect()
             self._failure = None
             self._when_up()
-        except StoreUnavailable as failure:
-            self._failure = failure
-            sys.stderr.write(f"sales-automation-mcp: {failure}\n")
+        except StoreUnavailable as error:
+            self._failed(str(error))
         except Exception as error:
-            self._failure = StoreUnavailable(f"The database could not be opened: {type(error).__name__}.")
-            sys.stderr.write(f"sales-automation-mcp: {self._failure}\n")
+            self._failed(f"The database could not be opened: {type(error).__name__}.")
             logger.info("database start failed", exc_info=True)
         finally:
             self._done.set()
+
+    def _failed(self, reason: str) -> None:
+        self._failure = reason
+        sys.stderr.write(f"sales-automation-mcp: {reason}\n")
 
     def _connect(self) -> "Database":
         # Imported here: they take longer to import than a client should wait for its first answer.

@@ -43,7 +43,7 @@ def await_database(app: App) -> None:
     try:
         app.database()
     except SalesAutomationError as error:
-        if error is not app.failure:  # that one stands on stderr already
+        if str(error) != app.failure:  # that one stands on stderr already
             sys.stderr.write(f"sales-automation-mcp: {error}\n")
         raise typer.Exit(1) from error
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 from itertools import groupby
 from typing import Final, Generic, TypeVar
 
+from db.domain.errors import SalesAutomationError
+
 _IDLE_SECONDS: Final = 10.0
 
 Item = TypeVar("Item")
@@ -112,7 +114,7 @@ class Grouping(Generic[Item, Answer]):
                     self._settle([ticket])
                 return
             for ticket in group:
-                ticket.error = error
+                ticket.error = error.anew() if isinstance(error, SalesAutomationError) else error
 
 
 def _hand_over(group: Sequence[_Ticket[Item, Answer]]) -> None:

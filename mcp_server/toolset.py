@@ -17,7 +17,7 @@ from pydantic_core import to_json, to_jsonable_python
 
 from db import services
 from db.domain.access import Scope
-from db.domain.errors import SalesAutomationError, StoreUnavailable
+from db.domain.errors import InvalidInput, SalesAutomationError, StoreUnavailable
 from db.domain.rules import IDEMPOTENCY_KEY_MAX
 from mcp_server import audit, caller, views
 from mcp_server.app import App
@@ -318,7 +318,7 @@ def _note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> N
 def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The answer as the client sees it: a new one, or the one that was given under `key` before."""
     if key is not None:
-        request = services.idempotency.fingerprint(to_jsonable_python(arguments, fallback=_as_given))
+        request = _fingerprint(arguments)
         earlier = services.idempotency.replay(call.session, key=key, tool=tool.name, request_hash=request)
         if earlier is not None:
             return earlier
@@ -328,6 +328,16 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
     if tool.is_audited:
         call.note(call.session, answer)
     return answer
+
+
+def _fingerprint(arguments: dict[str, Any]) -> str:
+    try:
+        return services.idempotency.fingerprint(to_jsonable_python(arguments, fallback=_as_given))
+    except ValueError as error:
+        raise InvalidInput(
+            "With an idempotency_key, no argument may hold text that is not Unicode or be nested too deep: a repeated "
+            "call could not be told from another. Correct the arguments, or leave the key out."
+        ) from error
 
 
 def _as_given(value: object) -> object:

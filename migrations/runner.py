@@ -1,16 +1,27 @@
 """Bring a database to the schema that this program needs, once, however many servers start at the same instant."""
 
+import logging
 from importlib import resources
+from typing import Final
 
+from psycopg import errors as pg
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from db.domain.errors import StoreUnavailable
+from db.domain.errors import Busy, StoreUnavailable
 from migrations import HEAD
 
+logger = logging.getLogger(__name__)
+
 # Any fixed number will do; it must be the same in every version of the program.
-_LOCK = 7_202_611_240_001
-_LOCK_TIMEOUT = "30s"
+LOCK: Final = 7_202_611_240_001
+PATIENCE: Final = 60.0
+
+_HOLDER = text("""
+    SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND classid::bigint << 32 | objid::bigint = :lock
+""")
 
 
 def ensure_current(engine: Engine, *, upgrade: bool) -> None:
@@ -32,22 +43,28 @@ def current_revision(connection: Connection) -> str | None:
     try:
         with connection.begin_nested() if connection.in_transaction() else connection.begin():
             return connection.scalar(text("SELECT version_num FROM alembic_version"))
-    except ProgrammingError:
-        return None
+    except ProgrammingError as error:
+        if isinstance(error.orig, pg.UndefinedTable):
+            return None
+        if isinstance(error.orig, pg.InsufficientPrivilege):
+            raise StoreUnavailable(
+                "The user of DATABASE_URL may not read the version of the schema. Name the owner of the tables, or "
+                "let the owner grant what this user lacks."
+            ) from None
+        raise
 
 
-def migrate(engine: Engine, revision: str = "head") -> None:
-    """Upgrade or downgrade to `revision` ("head", "base" or an id). Concurrent callers wait for one another."""
+def migrate(engine: Engine, revision: str = "head", *, patience: float = PATIENCE) -> None:
+    """Upgrade or downgrade to `revision` ("head", "base" or an id). Concurrent callers wait for one another, for
+    `patience` seconds. Busy where the others, or users of the tables, take longer; then nothing was changed.
+    """
     # Imported here: a server whose schema is current never pays for Alembic.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
-        connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.commit()
         try:
+            _take_turn(connection, patience)
             config = Config()
             config.set_main_option("script_location", str(resources.files("migrations")))
             config.attributes["connection"] = connection
@@ -55,7 +72,41 @@ def migrate(engine: Engine, revision: str = "head") -> None:
                 command.downgrade(config, revision)
             else:
                 command.upgrade(config, revision)
+        except DBAPIError as error:
+            if isinstance(error.orig, pg.LockNotAvailable):
+                raise Busy(
+                    "The migration waited too long for tables that others use. Nothing was changed by the step that "
+                    "waited: try again, or stop the other servers first."
+                ) from error
+            if isinstance(error.orig, pg.InsufficientPrivilege):
+                raise StoreUnavailable(
+                    "The user of DATABASE_URL may not change the schema. Migrate as the owner of the database."
+                ) from error
+            raise
         finally:
             connection.rollback()
             # The connection carries session settings that its next user must not inherit.
             connection.invalidate()
+
+
+def _take_turn(connection: Connection, patience: float) -> None:
+    """Take the lock of migrations, for as long as the connection lasts."""
+    # The limits of ordinary transactions are for clients that wait; a migration takes as long as the tables are large.
+    connection.execute(text("SELECT set_config('statement_timeout', '0', false)"))
+    connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": f"{patience * 1000:.0f}ms"})
+    connection.commit()
+    if not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+        logger.warning("waiting for another process, which migrates this database")
+        try:
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        except DBAPIError as error:
+            if not isinstance(error.orig, pg.LockNotAvailable):
+                raise
+            connection.rollback()
+            pids = ", ".join(map(str, connection.scalars(_HOLDER, {"lock": LOCK})))
+            raise Busy(
+                f"Another process has been migrating this database for more than {patience:g} seconds (its backend has "
+                f"the pid {pids}). Try again when it is done, or end it if it hangs."
+            ) from None
+    connection.execute(text("SET lock_timeout = '30s'"))
+    connection.commit()

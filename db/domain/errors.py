@@ -4,9 +4,21 @@ An error's text is read by a person or a model that must correct itself from it:
 the rule, and what to call next. It never carries SQL, a parameter value of a statement, or a stack trace.
 """
 
+from typing import Self
+
 
 class SalesAutomationError(Exception):
-    """Base of every error that a client may read as it is."""
+    """Base of every error that a client may read as it is.
+
+    One object is raised once: each raise adds to its traceback, which would grow, and mix the calls of threads.
+    """
+
+    def anew(self) -> Self:
+        """The same for one more caller."""
+        # Not through __init__, whose arguments are not kept.
+        copy = type(self).__new__(type(self), *self.args)
+        copy.__cause__ = self
+        return copy
 
 
 class InvalidInput(SalesAutomationError):

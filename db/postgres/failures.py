@@ -9,21 +9,29 @@ from db.domain.errors import Busy, InvalidInput, Refused, SalesAutomationError, 
 # Two calls that make the same row at once: the one that repeats its work finds the other's row.
 _RETRYABLE = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
 
-_MEANINGS: dict[type[pg.Error], SalesAutomationError] = {
-    pg.DeadlockDetected: Busy("Other calls kept changing the same rows. Nothing was done: call again."),
-    pg.SerializationFailure: Busy("Other calls kept changing the same rows. Nothing was done: call again."),
-    pg.LockNotAvailable: Busy("Another call holds these rows for too long. Nothing was done: call again in a moment."),
-    pg.QueryCanceled: Busy(
-        "The database took too long and was stopped. Nothing was done: ask for less, or call again."
+_MEANINGS: dict[type[pg.Error], tuple[type[SalesAutomationError], str]] = {
+    pg.DeadlockDetected: (Busy, "Other calls kept changing the same rows. Nothing was done: call again."),
+    pg.SerializationFailure: (Busy, "Other calls kept changing the same rows. Nothing was done: call again."),
+    pg.LockNotAvailable: (
+        Busy,
+        "Another call holds these rows for too long. Nothing was done: call again in a moment.",
     ),
-    pg.IdleInTransactionSessionTimeout: Busy(
-        "The work in between took too long, and the database ended it. Nothing was done: call again in a moment."
+    pg.QueryCanceled: (
+        Busy,
+        "The database took too long and was stopped. Nothing was done: ask for less, or call again.",
     ),
-    pg.TooManyConnections: Busy("The database has no connection left. Nothing was done: call again in a moment."),
-    pg.ReadOnlySqlTransaction: Refused("This server is read-only. Nothing was done."),
-    pg.UntranslatableCharacter: InvalidInput("A text holds a character that can't be stored, such as NUL. Remove it."),
-    pg.CharacterNotInRepertoire: InvalidInput("A text holds a character that can't be stored. Remove it."),
-    pg.DiskFull: StoreUnavailable("The database's disk is full. Nothing was done: an operator must free space."),
+    pg.IdleInTransactionSessionTimeout: (
+        Busy,
+        "The work in between took too long, and the database ended it. Nothing was done: call again in a moment.",
+    ),
+    pg.TooManyConnections: (Busy, "The database has no connection left. Nothing was done: call again in a moment."),
+    pg.ReadOnlySqlTransaction: (Refused, "This server is read-only. Nothing was done."),
+    pg.UntranslatableCharacter: (
+        InvalidInput,
+        "A text holds a character that can't be stored, such as NUL. Remove it.",
+    ),
+    pg.CharacterNotInRepertoire: (InvalidInput, "A text holds a character that can't be stored. Remove it."),
+    pg.DiskFull: (StoreUnavailable, "The database's disk is full. Nothing was done: an operator must free space."),
 }
 
 
@@ -41,9 +49,9 @@ def meaning(error: DBAPIError | PoolTimeout) -> SalesAutomationError | None:
     """The error to show instead of `error`; None where it is a fault of this program, and not of its surroundings."""
     if isinstance(error, PoolTimeout):
         return Busy("All database connections are in use. Nothing was done: call again in a moment.")
-    for kind, shown in _MEANINGS.items():
+    for kind, (shown, text) in _MEANINGS.items():
         if isinstance(error.orig, kind):
-            return shown
+            return shown(text)
     if is_lost_connection(error) or isinstance(error.orig, pg.OperationalError):
         return StoreUnavailable("The database can't be reached now. Nothing was done: call again in a moment.")
     return None

@@ -1,5 +1,6 @@
 """JSON as it goes into and comes out of jsonb: orjson, since a batch of thousands of rows travels as one parameter."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,10 @@ def to_text(value: object) -> str:
 
 def canonical(value: object) -> bytes:
     """Value -> JSON bytes, the same for equal values in whatever order their keys stand."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a number of more than 64 bits, or half of a surrogate pair
+        return json.dumps(value, sort_keys=True, default=str).encode()
 
 
 loads = orjson.loads

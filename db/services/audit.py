@@ -1,6 +1,5 @@
 """The audit log: one row a write, in the transaction of the write."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -22,10 +21,7 @@ SECRET_NAME = "audit"  # noqa: S105  the name of a row, not what stands in it
 
 def digest(arguments: Mapping[str, Any]) -> bytes:
     """The same 32 bytes for the same JSON, in whatever order its keys stand."""
-    try:
-        return sha256(canonical(arguments)).digest()
-    except TypeError:  # a number of more than 64 bits, or half of a surrogate pair
-        return sha256(json.dumps(arguments, sort_keys=True, default=str).encode()).digest()
+    return sha256(canonical(arguments)).digest()
 
 
 # Keyed where it is written, so that the key never leaves the database: whoever reads the log alone can't try guesses.

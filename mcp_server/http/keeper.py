@@ -49,7 +49,7 @@ class Keeper:
         self._tokens: Tokens | None = None
         self._read_at = float("-inf")
         self._reading = anyio.Lock()
-        self._failure: StoreUnavailable | None = None
+        self._failure: str | None = None
         self._failed_at = float("-inf")
         # A thread of its own: those of the tools may all be waiting for the database.
         self._thread = anyio.CapacityLimiter(1)
@@ -98,12 +98,12 @@ class Keeper:
             if self._tokens is not None and started - self._read_at < at_most:
                 return self._tokens
             if self._failure is not None and started - self._failed_at < _MISS_SECONDS:
-                raise self._failure  # those who waited for that answer need not ask again
+                raise StoreUnavailable(self._failure)  # those who waited for that answer need not ask again
             used, self._used = self._used, set()
             try:
                 self._tokens = await run_sync(self._ask, used, limiter=self._thread)
-            except StoreUnavailable as failure:
-                self._failure, self._failed_at = failure, self._monotonic()
+            except StoreUnavailable as error:
+                self._failure, self._failed_at = str(error), self._monotonic()
                 raise
             self._read_at, self._failure = started, None
             return self._tokens

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
 
 import migrations
-from db.domain.errors import StoreUnavailable
+from db.domain.errors import Busy, StoreUnavailable
+from db.embedded.locks import wait_until
 from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
+from migrations import runner
 from migrations.runner import current_revision, ensure_current, migrate
 from tests.patience import PATIENCE
 
@@ -160,10 +163,61 @@ def test_four_processes_migrate_at_once(fresh_database: str, fresh: Database) ->
         child.stdin.close()
         child.stdin = None
     said = [child.communicate(timeout=PATIENCE)[0] for child in children]
-    # Whoever waits for the one that migrates may say that it was long.
-    assert set(said) <= {"", "slow query\n"}
+    # Whoever waits for the one that migrates says so, and that it was long.
+    waited = {"waiting for another process, which migrates this database", "slow query"}
+    assert {line for each in said for line in each.splitlines()} <= waited
     assert [child.returncode for child in children] == [0] * 4
     ensure_current(fresh.engine, upgrade=False)
+
+
+WAITS = (
+    "SELECT clock_timestamp() - waitstart > interval '300 ms' FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+)
+
+
+@contextmanager
+def another_migrates(fresh: Database) -> Generator[Connection]:
+    """Another process has the lock of migrations, while the block runs."""
+    with fresh.engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": runner.LOCK})
+        connection.commit()
+        yield connection
+        connection.invalidate()
+
+
+def test_who_waits_for_another_to_migrate_is_not_cut_off_by_the_limits_of_transactions(
+    fresh_database: str, fresh: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = Database.open(DatabaseConfig(url=fresh_database, statement_timeout=0.1, lock_timeout=0.1))
+    with ThreadPoolExecutor(1) as pool, another_migrates(fresh) as other:
+        done = pool.submit(migrate, waiting.engine)
+        assert wait_until(lambda: done.done() or bool(other.scalar(text(WAITS))), PATIENCE)
+    assert done.result(PATIENCE) is None
+    ensure_current(waiting.engine, upgrade=False)
+    waiting.close()
+    assert "waiting for another process, which migrates this database" in caplog.text
+
+
+def test_the_wait_for_another_to_migrate_has_an_end_and_says_what_is_waited_for(fresh: Database) -> None:
+    with another_migrates(fresh) as other:
+        pid = other.scalar(text("SELECT pg_backend_pid()"))
+        with pytest.raises(Busy, match=rf"migrating this database for more than 0\.1 seconds.*pid {pid}\b"):
+            migrate(fresh.engine, patience=0.1)
+    migrate(fresh.engine)
+
+
+def test_only_a_database_without_a_version_counts_as_empty(fresh_database: str, fresh: Database) -> None:
+    with fresh.engine.begin() as connection:
+        connection.execute(text("CREATE ROLE stranger"))
+    stranger = Database.open(DatabaseConfig(url=f"{fresh_database}&options=-c%20role%3Dstranger"))
+    with pytest.raises(StoreUnavailable, match="may not change the schema"):
+        ensure_current(stranger.engine, upgrade=True)
+    migrate(fresh.engine)
+    with pytest.raises(StoreUnavailable, match="may not read"):
+        ensure_current(stranger.engine, upgrade=True)
+    stranger.close()
+    with fresh.engine.begin() as connection:
+        connection.execute(text("DROP ROLE stranger"))
 
 
 def test_a_migrated_connection_is_not_handed_on_with_its_settings(migrated: Database) -> None:
@@ -242,7 +296,7 @@ def test_a_migration_gives_up_rather_than_hold_up_everybody(fresh: Database) -> 
     migrate(fresh.engine, "0001")
     with fresh.engine.connect() as reader:
         reader.execute(text("SELECT count(*) FROM suppressions"))
-        with pytest.raises(OperationalError, match="lock timeout"):
+        with pytest.raises(Busy, match=r"tables that others use.*Nothing was changed"):
             migrate(fresh.engine)
     with fresh.engine.connect() as connection:
         assert current_revision(connection) == "0001"

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from threading import Barrier, Thread
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -311,6 +312,21 @@ def caught(call: Callable[[], object]) -> BaseException:
     with pytest.raises(StoreUnavailable) as info:
         call()
     return info.value
+
+
+def test_each_failure_is_an_error_of_its_own(items: Open) -> None:
+    database = items(statement_timeout=0.1)
+    first, second = (
+        caught(lambda: database.run("sleep", lambda session: session.execute(text("SELECT pg_sleep(20)"))))
+        for _ in range(2)
+    )
+    assert str(first) == str(second)
+    assert first is not second
+    assert depth(first) == depth(second)
+
+
+def depth(error: BaseException) -> int:
+    return len(list(walk_tb(error.__traceback__)))
 
 
 def test_a_transaction_left_idle_is_ended_and_says_so(items: Open) -> None:

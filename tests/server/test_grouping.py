@@ -12,6 +12,7 @@ import anyio
 import pytest
 from mcp.client import Client
 
+from db.domain.errors import NotFound
 from mcp_server.app import App
 from mcp_server.grouping import Grouping
 from mcp_server.server import build_server
@@ -80,6 +81,28 @@ def test_what_concerns_all_fails_all_of_the_group_and_nobody_after() -> None:
     assert futures[0].result() == 0
     assert [type(future.exception()) for future in futures[1:]] == [ValueError] * 3
     assert grouping.submit(7) == 70
+
+
+def test_callers_who_share_a_failure_get_an_error_each() -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def fail(_: Sequence[int]) -> list[int]:
+        began.set()
+        assert go.wait(PATIENCE)
+        raise NotFound("campaign", 7, hint="list_campaigns shows them.")
+
+    grouping = Grouping(fail, most=100)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(grouping.submit, 0)]
+        assert began.wait(PATIENCE)
+        futures += [pool.submit(grouping.submit, number) for number in (1, 2)]
+        while grouping.waiting < 2:
+            pass  # the pool's threads are on their way
+        go.set()
+    errors = [future.exception() for future in futures]
+    assert [type(error) for error in errors] == [NotFound] * 3
+    assert {str(error) for error in errors} == {"No campaign 7. list_campaigns shows them."}
+    assert len({id(error) for error in errors}) == 3
 
 
 @pytest.mark.anyio

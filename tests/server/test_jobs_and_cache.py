@@ -1,5 +1,6 @@
 """The queue and the cache as agents see them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from mcp.client import Client
 from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
-from tests.server.conftest import NOW, call, refusal
+from tests.server.conftest import NOW, call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +61,36 @@ async def test_a_value_is_cached_until_it_is_deleted(client: Client) -> None:
     assert (stats["hits"], stats["misses"], stats["hit_rate"]) == (1, 1, 0.5)
     assert (await call(client, "cache_delete", namespace="n"))["deleted"] == 1
     assert (await call(client, "cache_get", namespace="n", key="k"))["hit"] is False
+
+
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "1e400", "9" * 4_000])
+async def test_a_key_is_no_hindrance_to_large_numbers(client: Client, number: str) -> None:
+    scene = await new_campaign(client)
+    row = f'[{{"email": "ann@example.com", "attributes": {{"n": {number}}}}}]'  # as Claude Desktop sends lists
+    arguments: dict[str, Any] = {"campaign_id": scene["campaign_id"], "contacts": row, "idempotency_key": "big"}
+    first = await call(client, "enroll_contacts", **arguments)
+    assert first["invalid"] == 1
+    assert await call(client, "enroll_contacts", **arguments) == first
+    other = row.replace('"n"', '"m"')
+    assert "another call" in await refusal(client, "enroll_contacts", **{**arguments, "contacts": other})
+
+
+NO_JSON = [2**64, "half of \ud800 a pair", {"\ud800": 1}]
+
+
+@pytest.mark.parametrize("value", NO_JSON)
+async def test_what_the_local_store_refuses_is_said_with_a_key_too(client: Client, value: Any) -> None:
+    held = json.dumps({"v": value})
+    for key in ({}, {"idempotency_key": "k"}):
+        said = await refusal(client, "create_job", type="import", parameters=held, **key)
+        assert "64-bit" in said or "Unicode" in said or "UTF-8" in said
+
+
+async def test_a_key_is_no_hindrance_to_rows_that_are_nested_too_deep(client: Client) -> None:
+    rows = f"[{'[' * 900}{']' * 900}]"
+    said = await refusal(client, "upsert_contacts", contacts=rows, idempotency_key="deep")
+    assert "nested too deep" in said
+    assert (await call(client, "upsert_contacts", contacts=rows))["invalid"] == 1
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [

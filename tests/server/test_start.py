@@ -82,6 +82,21 @@ def test_a_failure_is_said_once(unanswered: App, silent: socket.socket, capsys: 
     assert capsys.readouterr().err.count("does not answer") == 1
 
 
+def test_each_call_gets_an_error_of_its_own(unanswered: App, silent: socket.socket) -> None:
+    silent.close()
+    app = App(unanswered.settings)
+    errors = [error_of(app.database) for _ in range(2)]
+    assert str(errors[0]) == str(errors[1]) == app.failure
+    assert errors[0] is not errors[1]
+    app.close()
+
+
+def error_of(call: Callable[[], object]) -> StoreUnavailable:
+    with pytest.raises(StoreUnavailable, match="does not answer") as raised:
+        call()
+    return raised.value
+
+
 def run(app: App) -> object:
     return app.run("late", lambda session: session.connection())
 

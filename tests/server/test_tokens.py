@@ -297,8 +297,15 @@ async def test_requests_do_not_ask_the_database_each(database: Database, make_ap
     assert [await keeper.find(each) is not None for each in (token, TOKEN) * 50] == [True] * 100
     clock.seconds += KEPT_SECONDS
     assert await keeper.find(TOKEN) == DEFAULT
-    with pytest.raises(StoreUnavailable):
+    errors = [await error_of(keeper, token) for _ in range(3)]
+    assert len({str(each) for each in errors}) == 1
+    assert len({id(each) for each in errors}) == 3  # what is raised again grows with each raise
+
+
+async def error_of(keeper: Keeper, token: str) -> StoreUnavailable:
+    with pytest.raises(StoreUnavailable) as raised:
         await keeper.find(token)
+    return raised.value
 
 
 async def test_a_loopback_server_stays_open_while_the_database_is_away(make_app: Callable[..., App]) -> None:
