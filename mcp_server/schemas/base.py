@@ -1,6 +1,5 @@
 """The shapes that all nouns share: strict input, lean output, texts and JSON that a database can hold."""
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from math import isfinite
@@ -10,16 +9,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.types import JsonValue
 from pydantic_core import PydanticCustomError, to_json
 
-from db.domain import rules
+from db.domain import rules, texts
 from db.domain.errors import InvalidInput
-
-# PostgreSQL stores neither NUL nor half of a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
     """The text itself, or an error where the database could not hold it."""
-    if _UNSTORABLE.search(text):
+    if not texts.is_storable(text):
         raise PydanticCustomError("unstorable", "Text holds a NUL or an unpaired surrogate. Remove the character")
     return text
 
@@ -59,8 +55,18 @@ def _check_json(value: JsonValue, depth: int) -> None:
 
 _EARLIEST, _LATEST = 1970, 2200
 
-Line = Annotated[str, AfterValidator(storable)]
+Prose = Annotated[str, AfterValidator(storable)]
 """Any text that can be stored."""
+
+
+def _line(text: str) -> str:
+    if not texts.is_one_line(text):
+        raise PydanticCustomError("line", "must be one line: take out the line breaks and other control characters")
+    return text
+
+
+Line = Annotated[Prose, AfterValidator(_line)]
+"""A text that is shown in one line, or becomes part of a header."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
@@ -150,10 +156,12 @@ class Rejected:
 
 def explain(error: ValidationError) -> list[str]:
     """What is wrong, a line each: the field and the rule, never the value."""
-    return [_line(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors(include_url=False)]
+    return [
+        _wrong(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors(include_url=False)
+    ]
 
 
-def _line(field: str, rule: str) -> str:
+def _wrong(field: str, rule: str) -> str:
     rule = rule.removeprefix("Value error, ")
     return f"{field}: {rule}" if field else rule
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from db.domain import rules
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Second, Warnings
+from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Second, Warnings
 
 if TYPE_CHECKING:
     from db.services.metrics import Group
@@ -86,7 +86,7 @@ class CampaignSettings(Given):
     ramp_up: RampUp | None = None
     senders: Senders | None = None
     variables: Annotated[
-        dict[VariableName, Line | int | float | bool] | None,
+        dict[VariableName, Prose | int | float | bool] | None,
         Field(max_length=100, description="For {{ campaign.NAME }} in texts"),
     ] = None
 
