@@ -16,7 +16,7 @@ def settings_of(**arguments: Any) -> Settings:  # noqa: ANN401  any setting
     try:
         return Settings(**{name: value for name, value in arguments.items() if value is not None})
     except ValidationError as error:
-        from mcp_server.schemas.base import explain  # noqa: PLC0415  needed for this message alone
+        from mcp_server.schemas.explaining import explain  # noqa: PLC0415  needed for this message alone
 
         raise fail("; ".join(explain(error))) from None
 

@@ -43,7 +43,7 @@ def _examine(home: "Path | None") -> "tuple[list[dict[str, str]], list[Check]]":
     from pydantic import ValidationError  # noqa: PLC0415  see doctor
 
     from mcp_server.cli.checks import Check, Verdict, run_checks  # noqa: PLC0415  see doctor
-    from mcp_server.schemas.base import explain  # noqa: PLC0415  see doctor
+    from mcp_server.schemas.explaining import explain  # noqa: PLC0415  see doctor
 
     try:
         settings = Settings() if home is None else Settings(home=home)

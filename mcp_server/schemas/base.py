@@ -11,12 +11,13 @@ from pydantic_core import PydanticCustomError, to_json
 
 from db.domain import rules, texts
 from db.domain.errors import InvalidInput
+from mcp_server.schemas.explaining import explain
 
 
 def storable(text: str) -> str:
     """The text itself, or an error where the database could not hold it."""
     if not texts.is_storable(text):
-        raise PydanticCustomError("unstorable", "Text holds a NUL or an unpaired surrogate. Remove the character")
+        raise PydanticCustomError("unstorable", "holds a NUL or half of a surrogate pair: take the character out")
     return text
 
 
@@ -24,9 +25,9 @@ def _json_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     try:
         size = len(to_json(value, inf_nan_mode="constants"))
     except (ValueError, RecursionError) as error:
-        raise PydanticCustomError("json", "Object holds text that is not Unicode, or is nested too deep") from error
+        raise PydanticCustomError("json", "holds text that is not Unicode, or is nested too deep") from error
     if size > rules.JSON_MAX_BYTES:
-        raise PydanticCustomError("json_size", "Object takes {size} bytes as JSON; at most {most}", _sizes(size))
+        raise PydanticCustomError("json_size", "takes {size} bytes as JSON; at most {most} are kept", _sizes(size))
     _check_json(value, 0)
     return value
 
@@ -37,13 +38,13 @@ def _sizes(size: int) -> dict[str, int]:
 
 def _check_json(value: JsonValue, depth: int) -> None:
     if depth > 50:
-        raise PydanticCustomError("json_depth", "Object is nested deeper than 50 levels")
+        raise PydanticCustomError("json_depth", "is nested deeper than 50 levels")
     if isinstance(value, str):
         storable(value)
     elif isinstance(value, float) and not isfinite(value):
-        raise PydanticCustomError("json_number", "Object holds NaN or Infinity, which JSON has no word for")
+        raise PydanticCustomError("json_number", "holds NaN or Infinity, which JSON has no word for")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise PydanticCustomError("json_number", "Object holds a whole number of more than 64 bits. Send it as text")
+        raise PydanticCustomError("json_number", "holds a whole number of more than 64 bits: send it as text")
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_json(key, depth + 1)
@@ -152,18 +153,6 @@ class Rejected:
     def __init__(self, given: object, error: ValidationError) -> None:
         self.given = given
         self.reason = "; ".join(explain(error))
-
-
-def explain(error: ValidationError) -> list[str]:
-    """What is wrong, a line each: the field and the rule, never the value."""
-    return [
-        _wrong(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors(include_url=False)
-    ]
-
-
-def _wrong(field: str, rule: str) -> str:
-    rule = rule.removeprefix("Value error, ")
-    return f"{field}: {rule}" if field else rule
 
 
 def _reject(value: Any, validate: Callable[[Any], Any]) -> Any:  # noqa: ANN401  any row, of any shape

@@ -1,10 +1,11 @@
 """Reports."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from db import services
 from db.domain.metrics import GroupBy
@@ -13,7 +14,17 @@ from mcp_server.schemas.metrics import MetricsAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import metrics
 
-Day = Annotated[date | Moment | None, Field(description="Such as 2026-11-02")]
+
+def _day_or_moment(value: Any, validate: ValidatorFunctionWrapHandler) -> date | datetime | None:  # noqa: ANN401
+    try:
+        return validate(value)
+    except ValidationError:
+        raise PydanticCustomError(
+            "day", "must be a day such as 2026-11-02, or a moment with its zone, such as 2026-11-02T09:00:00+01:00"
+        ) from None
+
+
+Day = Annotated[date | Moment | None, WrapValidator(_day_or_moment), Field(description="Such as 2026-11-02")]
 
 
 @metrics.read("Get the metrics of a campaign")

@@ -13,9 +13,9 @@ from db.domain import texts
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.rules import PROVIDER_ID_MAX, STEP_NUMBER_MAX
 from db.domain.webhooks import Normalised, StoredDelivery
-from mcp_server.schemas.base import explain
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.events import EventIn
+from mcp_server.schemas.explaining import explain
 from mcp_server.webhooks.base import Json
 
 CAMPAIGN: Final = "sales_campaign_id"

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.webhooks import Normalised, StoredDelivery
-from mcp_server.schemas.base import explain
 from mcp_server.schemas.events import EventIn
+from mcp_server.schemas.explaining import explain
 from mcp_server.webhooks import fields, signing
 from mcp_server.webhooks.base import Headers, Json, Provider
 
