@@ -1,17 +1,27 @@
 """The shapes that all nouns share: strict input, lean output, texts and JSON that a database can hold."""
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+)
 from pydantic.types import JsonValue
 from pydantic_core import PydanticCustomError, to_json
 
 from db.domain import rules, texts
 from db.domain.errors import InvalidInput
-from mcp_server.schemas.explaining import explain
+from mcp_server.schemas.explaining import DAY, MOMENT, explain
 
 
 def storable(text: str) -> str:
@@ -55,6 +65,7 @@ def _check_json(value: JsonValue, depth: int) -> None:
 
 
 _EARLIEST, _LATEST = 1970, 2200
+When = TypeVar("When", date, datetime)
 
 Prose = Annotated[str, AfterValidator(storable)]
 """Any text that can be stored."""
@@ -73,13 +84,39 @@ JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
 
 
+def _in_years(day: When) -> When:
+    if not _EARLIEST <= day.year <= _LATEST:
+        raise PydanticCustomError("years", "must lie between the years 1970 and 2200")
+    return day
+
+
+def _written_out(value: object) -> object:
+    # pydantic takes 20261102 for seconds since 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and value[4:5] == "-"):
+        return value
+    raise PydanticCustomError("moment", MOMENT)
+
+
 def _in_utc(moment: datetime) -> datetime:
-    if not _EARLIEST <= moment.year <= _LATEST:
-        raise PydanticCustomError("moment", "Moment must lie between the years 1970 and 2200")
-    return moment.astimezone(UTC)
+    return _in_years(moment).astimezone(UTC)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _day(value: object) -> date:
+    # pydantic takes a moment at midnight for a day, whatever its zone.
+    if not isinstance(value, str) or not _WRITTEN_DAY.fullmatch(value):
+        raise PydanticCustomError("day", DAY)
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("day", DAY) from None
+    return _in_years(day)
+
+
+_WRITTEN_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day, such as 2026-11-02."""
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 """A moment with its zone, such as 2026-11-02T09:00:00+01:00; in UTC from here on."""
 
 Name = Annotated[Line, Field(min_length=1, max_length=rules.NAME_MAX)]
@@ -100,9 +137,6 @@ class Given(BaseModel):
     """Base of what clients send: nothing unknown, and no value repeated in an error."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-When = TypeVar("When", date, datetime)
 
 
 def check_range(since: When | None, until: When | None) -> None:

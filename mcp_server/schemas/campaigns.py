@@ -1,7 +1,7 @@
 """Campaigns."""
 
 import re
-from datetime import date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from db.domain import rules
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Second, Warnings, storable
+from mcp_server.schemas.base import Answer, Day, Given, Line, Maybe, Second, Warnings, storable
 
 if TYPE_CHECKING:
     from db.services.metrics import Group
@@ -108,7 +108,7 @@ class CampaignSettings(Given):
         bool | None, Field(description="The window opens in each person's own zone, if known")
     ] = None
     sending_window: SendingWindow | None = None
-    holidays: Annotated[list[date] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days without sending")] = (
+    holidays: Annotated[list[Day] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days without sending")] = (
         None
     )
     daily_limit: Annotated[DailyLimit | None, Field(description="Steps a day")] = None

@@ -12,8 +12,8 @@ _WHOLE: Final = "must be a whole number"
 _FLAG: Final = "must be true or false"
 _OBJECT: Final = "must be an object"
 _ID: Final = "must be an id (a UUID), as answers and lists give it"
-_MOMENT: Final = "must be a moment with its zone, such as 2026-11-02T09:00:00+01:00"
-_DAY: Final = "must be a day such as 2026-11-02"
+MOMENT: Final = "must be a moment with its zone, such as 2026-11-02T09:00:00+01:00"
+DAY: Final = "must be a day such as 2026-11-02"
 
 # By the types of pydantic's errors. Its own texts speak of Python and of its validators.
 _RULES: Final[Mapping[str, str]] = MappingProxyType(
@@ -43,15 +43,15 @@ _RULES: Final[Mapping[str, str]] = MappingProxyType(
         "less_than_equal": "must be at most {le}",
         "enum": "must be {expected}",
         "literal_error": "must be {expected}",
-        "datetime_type": _MOMENT,
-        "datetime_parsing": _MOMENT,
-        "datetime_from_date_parsing": _MOMENT,
-        "datetime_object_invalid": _MOMENT,
-        "timezone_aware": _MOMENT,
-        "date_type": _DAY,
-        "date_parsing": _DAY,
-        "date_from_datetime_parsing": _DAY,
-        "date_from_datetime_inexact": _DAY,
+        "datetime_type": MOMENT,
+        "datetime_parsing": MOMENT,
+        "datetime_from_date_parsing": MOMENT,
+        "datetime_object_invalid": MOMENT,
+        "timezone_aware": MOMENT,
+        "date_type": DAY,
+        "date_parsing": DAY,
+        "date_from_datetime_parsing": DAY,
+        "date_from_datetime_inexact": DAY,
     }
 )
 _NAME_MAX: Final = 100

@@ -9,7 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from db import services
 from db.domain.metrics import GroupBy
-from mcp_server.schemas.base import Moment, check_range
+from mcp_server.schemas.base import Day, Moment, check_range
+from mcp_server.schemas.explaining import DAY, MOMENT
 from mcp_server.schemas.metrics import MetricsAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import metrics
@@ -18,18 +19,19 @@ from mcp_server.toolsets import metrics
 def _day_or_moment(value: Any, validate: ValidatorFunctionWrapHandler) -> date | datetime | None:  # noqa: ANN401
     try:
         return validate(value)
-    except ValidationError:
-        raise PydanticCustomError(
-            "day", "must be a day such as 2026-11-02, or a moment with its zone, such as 2026-11-02T09:00:00+01:00"
-        ) from None
+    except ValidationError as error:
+        for each in error.errors():
+            if each["type"] == "years":
+                raise PydanticCustomError("years", "{rule}", {"rule": each["msg"]}) from None
+        raise PydanticCustomError("day", f"{DAY}, or {MOMENT.removeprefix('must be ')}") from None
 
 
-Day = Annotated[date | Moment | None, WrapValidator(_day_or_moment), Field(description="Such as 2026-11-02")]
+WhichDay = Annotated[Day | Moment | None, WrapValidator(_day_or_moment), Field(description="Such as 2026-11-02")]
 
 
 @metrics.read("Get the metrics of a campaign")
 def get_metrics(
-    call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: Day = None, until: Day = None
+    call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: WhichDay = None, until: WhichDay = None
 ) -> MetricsAnswer:
     """Count what came of a campaign's steps, and the rates (shares from 0 to 1, null without a denominator).
 
