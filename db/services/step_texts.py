@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import Channel
+from db.domain.texts import one_line
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
@@ -109,7 +110,8 @@ class Texts:
             known[UNSUBSCRIBE_URL] = url
         assert source.subject is not None, "an email has both"
         assert source.body is not None
-        subject = rendering.render(source.subject, known, f"subject of {where}")
+        # A line break in a name must not begin a header of its own.
+        subject = one_line(rendering.render(source.subject, known, f"subject of {where}"))
         return Text(source.step_type, subject, rendering.render(source.body, known, f"body of {where}"), url)
 
 

@@ -6,21 +6,28 @@ from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+)
 from pydantic.types import JsonValue
 from pydantic_core import PydanticCustomError, to_json
 
-from db.domain import rules
+from db.domain import rules, texts
 from db.domain.errors import InvalidInput
-
-# PostgreSQL stores neither NUL nor half of a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+from mcp_server.schemas.explaining import DAY, MOMENT, explain
 
 
 def storable(text: str) -> str:
     """The text itself, or an error where the database could not hold it."""
-    if _UNSTORABLE.search(text):
-        raise PydanticCustomError("unstorable", "Text holds a NUL or an unpaired surrogate. Remove the character")
+    if not texts.is_storable(text):
+        raise PydanticCustomError("unstorable", "holds a NUL or half of a surrogate pair: take the character out")
     return text
 
 
@@ -28,9 +35,9 @@ def _json_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     try:
         size = len(to_json(value, inf_nan_mode="constants"))
     except (ValueError, RecursionError) as error:
-        raise PydanticCustomError("json", "Object holds text that is not Unicode, or is nested too deep") from error
+        raise PydanticCustomError("json", "holds text that is not Unicode, or is nested too deep") from error
     if size > rules.JSON_MAX_BYTES:
-        raise PydanticCustomError("json_size", "Object takes {size} bytes as JSON; at most {most}", _sizes(size))
+        raise PydanticCustomError("json_size", "takes {size} bytes as JSON; at most {most} are kept", _sizes(size))
     _check_json(value, 0)
     return value
 
@@ -41,13 +48,13 @@ def _sizes(size: int) -> dict[str, int]:
 
 def _check_json(value: JsonValue, depth: int) -> None:
     if depth > 50:
-        raise PydanticCustomError("json_depth", "Object is nested deeper than 50 levels")
+        raise PydanticCustomError("json_depth", "is nested deeper than 50 levels")
     if isinstance(value, str):
         storable(value)
     elif isinstance(value, float) and not isfinite(value):
-        raise PydanticCustomError("json_number", "Object holds NaN or Infinity, which JSON has no word for")
+        raise PydanticCustomError("json_number", "holds NaN or Infinity, which JSON has no word for")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise PydanticCustomError("json_number", "Object holds a whole number of more than 64 bits. Send it as text")
+        raise PydanticCustomError("json_number", "holds a whole number of more than 64 bits: send it as text")
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_json(key, depth + 1)
@@ -58,21 +65,58 @@ def _check_json(value: JsonValue, depth: int) -> None:
 
 
 _EARLIEST, _LATEST = 1970, 2200
+When = TypeVar("When", date, datetime)
 
-Line = Annotated[str, AfterValidator(storable)]
+Prose = Annotated[str, AfterValidator(storable)]
 """Any text that can be stored."""
+
+
+def _line(text: str) -> str:
+    if not texts.is_one_line(text):
+        raise PydanticCustomError("line", "must be one line: take out the line breaks and other control characters")
+    return text
+
+
+Line = Annotated[Prose, AfterValidator(_line)]
+"""A text that is shown in one line, or becomes part of a header."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
 
 
+def _in_years(day: When) -> When:
+    if not _EARLIEST <= day.year <= _LATEST:
+        raise PydanticCustomError("years", "must lie between the years 1970 and 2200")
+    return day
+
+
+def _written_out(value: object) -> object:
+    # pydantic takes 20261102 for seconds since 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and value[4:5] == "-"):
+        return value
+    raise PydanticCustomError("moment", MOMENT)
+
+
 def _in_utc(moment: datetime) -> datetime:
-    if not _EARLIEST <= moment.year <= _LATEST:
-        raise PydanticCustomError("moment", "Moment must lie between the years 1970 and 2200")
-    return moment.astimezone(UTC)
+    return _in_years(moment).astimezone(UTC)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _day(value: object) -> date:
+    # pydantic takes a moment at midnight for a day, whatever its zone.
+    if not isinstance(value, str) or not _WRITTEN_DAY.fullmatch(value):
+        raise PydanticCustomError("day", DAY)
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("day", DAY) from None
+    return _in_years(day)
+
+
+_WRITTEN_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day, such as 2026-11-02."""
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 """A moment with its zone, such as 2026-11-02T09:00:00+01:00; in UTC from here on."""
 
 Name = Annotated[Line, Field(min_length=1, max_length=rules.NAME_MAX)]
@@ -93,9 +137,6 @@ class Given(BaseModel):
     """Base of what clients send: nothing unknown, and no value repeated in an error."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-When = TypeVar("When", date, datetime)
 
 
 def check_range(since: When | None, until: When | None) -> None:
@@ -146,16 +187,6 @@ class Rejected:
     def __init__(self, given: object, error: ValidationError) -> None:
         self.given = given
         self.reason = "; ".join(explain(error))
-
-
-def explain(error: ValidationError) -> list[str]:
-    """What is wrong, a line each: the field and the rule, never the value."""
-    return [_line(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors(include_url=False)]
-
-
-def _line(field: str, rule: str) -> str:
-    rule = rule.removeprefix("Value error, ")
-    return f"{field}: {rule}" if field else rule
 
 
 def _reject(value: Any, validate: Callable[[Any], Any]) -> Any:  # noqa: ANN401  any row, of any shape

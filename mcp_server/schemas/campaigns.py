@@ -1,17 +1,18 @@
 """Campaigns."""
 
-from datetime import date, datetime
+import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from db.domain import rules
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Second, Warnings
+from mcp_server.schemas.base import Answer, Day, Given, Line, Maybe, Second, Warnings, storable
 
 if TYPE_CHECKING:
     from db.services.metrics import Group
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def _zone(name: str) -> str:
     if name not in available_timezones():
-        raise PydanticCustomError("timezone", "Not a time zone of the IANA list; write one such as Europe/Berlin")
+        raise PydanticCustomError("timezone", "must be a time zone of the IANA list, such as Europe/Berlin")
     return name
 
 
@@ -31,10 +32,21 @@ TimeZone = Annotated[
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 assert get_args(Weekday) == WEEKDAYS
 
-WallTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="HH:MM")]
-EndTime = Annotated[
-    str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$", description="HH:MM, exclusive; up to 24:00")
-]
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+
+
+def _wall_time(text: str) -> str:
+    if not _TIME.fullmatch(text):
+        raise PydanticCustomError("time", "must be a time of day such as 09:30")
+    return text
+
+
+def _end_time(text: str) -> str:
+    return text if text == "24:00" else _wall_time(text)
+
+
+WallTime = Annotated[str, AfterValidator(_wall_time), Field(description="HH:MM")]
+EndTime = Annotated[str, AfterValidator(_end_time), Field(description="HH:MM, exclusive; up to 24:00")]
 DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX)]
 MinGap = Annotated[int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX)]
 
@@ -67,7 +79,25 @@ class Senders(Given):
     linkedin: Sender | None = None
 
 
-VariableName = Annotated[Line, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def _variable_name(text: str) -> str:
+    if not _VARIABLE.fullmatch(text):
+        raise PydanticCustomError("variable_name", "its name must be a letter or _, and up to 63 letters, digits and _")
+    return text
+
+
+def _variable(value: object) -> object:
+    if isinstance(value, str):
+        return storable(value)
+    if not isinstance(value, int | float) or not -(2**63) <= value < 2**63:
+        raise PydanticCustomError("variable", "must be text, a number of at most 64 bits, or true or false")
+    return value
+
+
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+Variable = Annotated[str | int | float | bool, BeforeValidator(_variable)]
 
 
 class CampaignSettings(Given):
@@ -78,7 +108,7 @@ class CampaignSettings(Given):
         bool | None, Field(description="The window opens in each person's own zone, if known")
     ] = None
     sending_window: SendingWindow | None = None
-    holidays: Annotated[list[date] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days without sending")] = (
+    holidays: Annotated[list[Day] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days without sending")] = (
         None
     )
     daily_limit: Annotated[DailyLimit | None, Field(description="Steps a day")] = None
@@ -86,7 +116,7 @@ class CampaignSettings(Given):
     ramp_up: RampUp | None = None
     senders: Senders | None = None
     variables: Annotated[
-        dict[VariableName, Line | int | float | bool] | None,
+        dict[VariableName, Variable] | None,
         Field(max_length=100, description="For {{ campaign.NAME }} in texts"),
     ] = None
 

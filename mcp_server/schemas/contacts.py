@@ -7,11 +7,11 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from db.domain import rules
+from db.domain import rules, texts
 from db.domain.contacts import ContactFields, ContactRef, normalise_linkedin_url
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
-from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Second, is_nothing
+from mcp_server.schemas.base import Answer, Given, JsonObject, Maybe, Prose, Second, is_nothing
 from mcp_server.schemas.campaigns import TimeZone
 
 
@@ -34,8 +34,8 @@ def _linkedin_url(text: str) -> str:
         raise PydanticCustomError("linkedin_url", "{reason}", {"reason": str(error)}) from None
 
 
-Email = Annotated[Line, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_email)]
-LinkedInUrl = Annotated[Line, Field(min_length=5, max_length=2_000), AfterValidator(_linkedin_url)]
+Email = Annotated[Prose, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_email)]
+LinkedInUrl = Annotated[Prose, Field(min_length=5, max_length=2_000), AfterValidator(_linkedin_url)]
 
 
 def _domain(text: str) -> str:
@@ -50,9 +50,17 @@ def _domain(text: str) -> str:
     return valid.domain.lower()
 
 
-Domain = Annotated[Line, Field(min_length=3, max_length=255), AfterValidator(_domain)]
-PersonName = Annotated[Line, Field(max_length=rules.PERSON_NAME_MAX)]
-CompanyName = Annotated[Line, Field(max_length=rules.COMPANY_MAX)]
+Domain = Annotated[Prose, Field(min_length=3, max_length=255), AfterValidator(_domain)]
+
+
+def _one_line(text: str) -> str:
+    return texts.one_line(text).strip()
+
+
+# Cells of spreadsheets have line breaks, and senders write headers of names.
+_Tidied = Annotated[Prose, AfterValidator(_one_line)]
+PersonName = Annotated[_Tidied, Field(max_length=rules.PERSON_NAME_MAX)]
+CompanyName = Annotated[_Tidied, Field(max_length=rules.COMPANY_MAX)]
 
 
 class ContactIn(Given):

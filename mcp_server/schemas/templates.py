@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from db.domain import rules
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Warnings
+from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings
 
 StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX)]
 DelayHours = Annotated[int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="After the step before")]
@@ -25,7 +25,7 @@ class EmailStepIn(Given):
         Field(min_length=1, max_length=rules.SUBJECT_MAX, description=f"At most {rules.SUBJECT_MAX} characters"),
     ]
     body: Annotated[
-        Line,
+        Prose,
         Field(
             min_length=rules.BODY_MIN,
             max_length=rules.BODY_MAX,
@@ -44,7 +44,7 @@ class LinkedInStepIn(Given):
     step_number: StepNumber
     type: LinkedInStepType
     message: Annotated[
-        Line | None,
+        Prose | None,
         Field(
             min_length=1,
             max_length=rules.LINKEDIN_MESSAGE_MAX,

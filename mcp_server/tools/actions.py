@@ -17,7 +17,7 @@ from mcp_server.schemas.actions import (
     PreviewAnswer,
     headers_of,
 )
-from mcp_server.schemas.base import Line
+from mcp_server.schemas.base import Line, Prose
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber, Variant
 from mcp_server.toolset import Call
@@ -61,7 +61,7 @@ def complete_action(
         Line | None,
         Field(min_length=1, max_length=PROVIDER_ID_MAX, description="Ties later events to this step"),
     ] = None,
-    error: Annotated[Line | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None,
+    error: Annotated[Prose | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None,
 ) -> CompleteActionAnswer:
     """Report a claimed step: sent (the next is scheduled), skipped, or failed (not sent).
 

@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema
 from db import services
 from db.domain.rules import DESCRIPTION_MAX, PAGE_DEFAULT
 from db.domain.states import CampaignStatus, PathType, TemplateType
-from mcp_server.schemas.base import Cursor, Detail, JsonObject, Limit, Line, Name, given
+from mcp_server.schemas.base import Cursor, Detail, JsonObject, Limit, Name, Prose, given
 from mcp_server.schemas.campaigns import CampaignAnswer, CampaignLine, CampaignList, CampaignOut, CampaignSettings
 from mcp_server.schemas.templates import (
     EmailStepIn,
@@ -21,7 +21,7 @@ from mcp_server.schemas.templates import (
 from mcp_server.toolset import Call
 from mcp_server.toolsets import campaigns
 
-Description = Annotated[Line | None, Field(max_length=DESCRIPTION_MAX)]
+Description = Annotated[Prose | None, Field(max_length=DESCRIPTION_MAX)]
 EmailSteps = Annotated[list[EmailStepIn], Field(max_length=500)]
 LinkedInSteps = Annotated[list[LinkedInStepIn], Field(max_length=500)]
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from db.domain.jobs import MAX_ERROR_CHARACTERS, JobPriority, JobStatus, JobType
-from mcp_server.schemas.base import Cursor, Detail, Line, Moment
+from mcp_server.schemas.base import Cursor, Detail, Moment, Prose
 from mcp_server.schemas.jobs import (
     ClaimAnswer,
     ClaimedJobOut,
@@ -29,7 +29,7 @@ from mcp_server.schemas.jobs import (
 from mcp_server.toolset import Call
 from mcp_server.toolsets import jobs
 
-ErrorText = Annotated[Line, Field(min_length=1, max_length=MAX_ERROR_CHARACTERS)]
+ErrorText = Annotated[Prose, Field(min_length=1, max_length=MAX_ERROR_CHARACTERS)]
 
 
 @jobs.write("Create a job")

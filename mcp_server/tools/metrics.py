@@ -1,24 +1,37 @@
 """Reports."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from db import services
 from db.domain.metrics import GroupBy
-from mcp_server.schemas.base import Moment, check_range
+from mcp_server.schemas.base import Day, Moment, check_range
+from mcp_server.schemas.explaining import DAY, MOMENT
 from mcp_server.schemas.metrics import MetricsAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import metrics
 
-Day = Annotated[date | Moment | None, Field(description="Such as 2026-11-02")]
+
+def _day_or_moment(value: Any, validate: ValidatorFunctionWrapHandler) -> date | datetime | None:  # noqa: ANN401
+    try:
+        return validate(value)
+    except ValidationError as error:
+        for each in error.errors():
+            if each["type"] == "years":
+                raise PydanticCustomError("years", "{rule}", {"rule": each["msg"]}) from None
+        raise PydanticCustomError("day", f"{DAY}, or {MOMENT.removeprefix('must be ')}") from None
+
+
+WhichDay = Annotated[Day | Moment | None, WrapValidator(_day_or_moment), Field(description="Such as 2026-11-02")]
 
 
 @metrics.read("Get the metrics of a campaign")
 def get_metrics(
-    call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: Day = None, until: Day = None
+    call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: WhichDay = None, until: WhichDay = None
 ) -> MetricsAnswer:
     """Count what came of a campaign's steps, and the rates (shares from 0 to 1, null without a denominator).
 

@@ -1,6 +1,5 @@
 """Read the payloads of providers, which may hold anything, and make events of them."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -10,12 +9,13 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
+from db.domain import texts
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.rules import PROVIDER_ID_MAX, STEP_NUMBER_MAX
 from db.domain.webhooks import Normalised, StoredDelivery
-from mcp_server.schemas.base import explain
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.events import EventIn
+from mcp_server.schemas.explaining import explain
 from mcp_server.webhooks.base import Json
 
 CAMPAIGN: Final = "sales_campaign_id"
@@ -25,7 +25,6 @@ STEP: Final = "sales_step"
 
 _DETAIL_MAX: Final = 1_000
 _MILLISECONDS_FROM: Final = 1e11
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class Unusable(Exception):
@@ -73,7 +72,7 @@ def word(payload: Mapping[str, Any], name: str) -> str | None:
     value = payload.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or _UNSTORABLE.search(value):
+    if not isinstance(value, str) or not texts.is_storable(value):
         return None
     return value.strip() or None
 
@@ -160,7 +159,7 @@ def without_brackets(message_id: str | None) -> str | None:
 def details(**values: Json) -> dict[str, Any]:
     """What of a payload is kept with the event: short texts and flags."""
     kept = {
-        name: _UNSTORABLE.sub("", value)[:_DETAIL_MAX] if isinstance(value, str) else value
+        name: texts.storable_part(value)[:_DETAIL_MAX] if isinstance(value, str) else value
         for name, value in values.items()
     }
     return {name: value for name, value in kept.items() if isinstance(value, str | bool) and value != ""}
@@ -189,8 +188,8 @@ def event(
             channel=EFFECTS[type_].channel,
             occurred_at=occurred_at or received_at,
             provider=provider,
-            provider_event_id=event_id if len(event_id) <= PROVIDER_ID_MAX else hash_of(event_id),
-            provider_message_id=message_id,
+            provider_event_id=texts.one_line(event_id) if len(event_id) <= PROVIDER_ID_MAX else hash_of(event_id),
+            provider_message_id=texts.one_line(message_id) if message_id else None,
             email=_address(email) if campaign_id else None,
             metadata=metadata,
             **references,

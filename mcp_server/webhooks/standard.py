@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.webhooks import Normalised, StoredDelivery
-from mcp_server.schemas.base import explain
 from mcp_server.schemas.events import EventIn
+from mcp_server.schemas.explaining import explain
 from mcp_server.webhooks import fields, signing
 from mcp_server.webhooks.base import Headers, Json, Provider
 
@@ -37,6 +37,9 @@ def _event(index: int, part: dict[str, Any], whole: dict[str, Any], delivery: St
     if name not in tuple(EventType):
         raise fields.Unusable("the type of the event is unknown")
     type_ = EventType(name)
+    told = part.get("occurred_at")
+    if isinstance(told, int | float):
+        part = {**part, "occurred_at": fields.epoch(part, "occurred_at")}
     references = {key: value for key, value in fields.own(part).items() if value is not None}
     given = {
         "channel": EFFECTS[type_].channel,

@@ -286,6 +286,12 @@ def test_a_sender_can_name_its_own_provider_and_ids() -> None:
     assert (event.provider, event.provider_event_id, event.occurred_at) == ("our-smtp", "e-1", NOW)
 
 
+@pytest.mark.parametrize("told", ["2026-11-02T08:00:00Z", 1793606400, 1793606400.0, 1793606400000])
+def test_a_sender_may_tell_when_in_unix_time(told: object) -> None:
+    event = one("standard", {"type": "email.delivered", "data": {"provider_message_id": MESSAGE, "occurred_at": told}})
+    assert event.occurred_at == datetime(2026, 11, 2, 8, tzinfo=UTC)
+
+
 ODD: list[Any] = [None, 7, 1e308, -1, True, "", "\x00", "\ud800", "x" * 5_000, [], [[]], {}, {"a": {}}, [None]]
 
 

@@ -25,8 +25,9 @@ from mcp_server.caller import Invocation
 from mcp_server.http.auth import unavailable
 from mcp_server.http.dashboard.replies import NO_STORE, answer, problem
 from mcp_server.http.dashboard.sessions import SESSION_PREFIX
-from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line, explain
+from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line
 from mcp_server.schemas.campaigns import CampaignLine
+from mcp_server.schemas.explaining import explain
 from mcp_server.schemas.watching import FoundCampaigns, HappenedList, HappenedOut, Viewer, WaitingList, WaitingOut
 from mcp_server.toolsets import TOOLSETS
 

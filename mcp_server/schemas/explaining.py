@@ -1,0 +1,93 @@
+"""What is wrong with arguments, for whoever sent them: the argument as they wrote it, and what to pass instead."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from db.domain import texts
+
+_WHOLE: Final = "must be a whole number"
+_FLAG: Final = "must be true or false"
+_OBJECT: Final = "must be an object"
+_ID: Final = "must be an id (a UUID), as answers and lists give it"
+MOMENT: Final = "must be a moment with its zone, such as 2026-11-02T09:00:00+01:00"
+DAY: Final = "must be a day such as 2026-11-02"
+
+# By the types of pydantic's errors. Its own texts speak of Python and of its validators.
+_RULES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "missing": "is missing",
+        "extra_forbidden": "is not known: take it out, or correct its name",
+        "string_type": "must be text",
+        "string_unicode": "holds half of a surrogate pair, which is no character: take it out",
+        "int_type": _WHOLE,
+        "int_parsing": _WHOLE,
+        "int_parsing_size": _WHOLE,
+        "int_from_float": _WHOLE,
+        "float_type": "must be a number",
+        "float_parsing": "must be a number",
+        "finite_number": "must be a finite number",
+        "bool_type": _FLAG,
+        "bool_parsing": _FLAG,
+        "uuid_type": _ID,
+        "uuid_parsing": _ID,
+        "list_type": "must be a list",
+        "dict_type": _OBJECT,
+        "model_type": _OBJECT,
+        "model_attributes_type": _OBJECT,
+        "greater_than": "must be more than {gt}",
+        "greater_than_equal": "must be at least {ge}",
+        "less_than": "must be less than {lt}",
+        "less_than_equal": "must be at most {le}",
+        "enum": "must be {expected}",
+        "literal_error": "must be {expected}",
+        "datetime_type": MOMENT,
+        "datetime_parsing": MOMENT,
+        "datetime_from_date_parsing": MOMENT,
+        "datetime_object_invalid": MOMENT,
+        "timezone_aware": MOMENT,
+        "date_type": DAY,
+        "date_parsing": DAY,
+        "date_from_datetime_parsing": DAY,
+        "date_from_datetime_inexact": DAY,
+    }
+)
+_NAME_MAX: Final = 100
+
+
+def explain(error: ValidationError) -> list[str]:
+    """What is wrong, a line each: the field and the rule, never the value."""
+    return list(dict.fromkeys(_lines(error)))
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    for each in error.errors(include_url=False, include_input=False):
+        field = ".".join(_part(part) for part in each["loc"] if part != "[key]")
+        rule = _rule(each["type"], each["msg"], each.get("ctx", {}))
+        yield f"{field}: {rule}" if field else rule
+
+
+def _part(part: int | str) -> str:
+    """The name of an argument can be anything that somebody sent."""
+    text = texts.one_line(texts.storable_part(str(part)))
+    return text if len(text) <= _NAME_MAX else text[:_NAME_MAX] + "..."
+
+
+def _rule(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind.endswith(("too_short", "too_long")):
+        return _length(context)
+    if kind in _RULES:
+        return _RULES[kind].format(**context)
+    return message.removeprefix("Value error, ").replace("Input should", "must", 1)
+
+
+def _length(context: Mapping[str, Any]) -> str:
+    if context.get("min_length") == 1:
+        return "must not be empty"
+    # A text whose length is looked at after a check of our own is a "Value" to pydantic.
+    noun = "characters" if context.get("field_type", "Value") == "Value" else "entries"
+    if "min_length" in context:
+        return f"must have at least {context['min_length']} {noun}"
+    return f"must have at most {context['max_length']} {noun}"
