@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import uvicorn
 from mcp.server import MCPServer
+from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
 from mcp_server.app import App
 from mcp_server.http.app import build_http_app
+from mcp_server.http.ending import Ending
 
 _SECONDS_TO_FINISH = 10
 
@@ -28,8 +30,9 @@ def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token:
 
 def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[str], None]) -> None:
     """Serve until a signal says stop. `when_listening` is called with the address, before the first request."""
+    ending = Ending(http_app)
     config = uvicorn.Config(
-        http_app,
+        ending,
         host=host,
         port=port,
         http=_protocol(),
@@ -41,7 +44,21 @@ def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
     when_listening(f"http://{shown}:{address[1]}")
-    uvicorn.Server(config).run(sockets=[listener])
+    # Else the streams of one library would be broken off by itself, half a second later than the others.
+    AppStatus.disable_automatic_graceful_drain()
+    _Server(config, ending).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """One that tells the streams that it stops: it waits for all that is under way, and they would never end."""
+
+    def __init__(self, config: uvicorn.Config, ending: Ending) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending.end()
+        await super().shutdown(sockets)
 
 
 def listen(config: uvicorn.Config) -> socket.socket:
