@@ -127,7 +127,7 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
     try:
         token = settings.bearer_token()
     except OSError as error:
-        raise fail(f"The token file can't be read: {error.strerror}.") from None
+        raise fail(f"SALES_AUTOMATION_TOKEN_FILE can't be read: {error.strerror}. Correct it, or unset it.") from None
     except ValueError:
         raise fail(
             "SALES_AUTOMATION_TOKEN, or the first line of SALES_AUTOMATION_TOKEN_FILE, holds no token in UTF-8. Put "

@@ -140,7 +140,7 @@ def test_a_token_file_serves_as_well_and_a_missing_one_is_named(database_url: st
     missing = environment(database_url, SALES_AUTOMATION_TOKEN_FILE=str(tmp_path / "none"))
     result = run("serve", "--transport", "sse", "--port", "0", env=missing)
     assert result.returncode == 2
-    assert "token file" in result.stderr
+    assert result.stderr.startswith("sales-automation-mcp: SALES_AUTOMATION_TOKEN_FILE can't be read: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\n"], ids=["empty", "blank", "not UTF-8"])
