@@ -1,5 +1,8 @@
 """`tokens create | list | revoke`: the bearer tokens of HTTP clients."""
 
+import os
+import stat
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -43,6 +46,8 @@ def create(
         return plain
 
     typer.echo(_run(home, work))
+    if _is_open_file(sys.stdout.fileno()):
+        complain("other users of this machine can read the file that it went to: run chmod 600 on it.")
     complain("keep it now: it is not shown again. Servers that run take it within seconds.")
 
 
@@ -74,6 +79,11 @@ def _run(home: Path | None, work: "Callable[[Session, datetime], Result]") -> Re
             raise
         except SalesAutomationError as error:  # the name that was given
             raise fail(str(error)) from None
+
+
+def _is_open_file(fd: int) -> bool:
+    mode = os.fstat(fd).st_mode
+    return sys.platform != "win32" and stat.S_ISREG(mode) and bool(mode & 0o044)
 
 
 def _row(token: "AccessToken", now: datetime) -> tuple[str, ...]:
