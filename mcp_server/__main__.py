@@ -122,12 +122,12 @@ def _serve_stdio(settings: Settings) -> None:
 def _serve_http(settings: Settings, host: str, port: int) -> None:
     from mcp_server.http.app import LOOPBACK  # noqa: PLC0415  stdio needs none of it
     from mcp_server.http.keeper import has_tokens  # noqa: PLC0415  see above
-    from mcp_server.http.serve import serve_http  # noqa: PLC0415  see above
+    from mcp_server.http.serve import CannotListen, serve_http  # noqa: PLC0415  see above
 
     try:
         token = settings.bearer_token()
     except OSError as error:
-        raise fail(f"The token file can't be read: {error.strerror}.") from None
+        raise fail(f"SALES_AUTOMATION_TOKEN_FILE can't be read: {error.strerror}. Correct it, or unset it.") from None
     except ValueError:
         raise fail(
             "SALES_AUTOMATION_TOKEN, or the first line of SALES_AUTOMATION_TOKEN_FILE, holds no token in UTF-8. Put "
@@ -144,6 +144,8 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
             )
         with _worker(app):
             serve_http(server, app, host=host, port=port, token=token)
+    except CannotListen as error:
+        raise fail(str(error)) from None
     finally:
         app.close()
 

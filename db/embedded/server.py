@@ -78,8 +78,9 @@ class EmbeddedPostgres:
                 return url
         except (OSError, subprocess.SubprocessError) as error:
             raise StoreUnavailable(
-                f"The embedded PostgreSQL in {self.home} can't be used: {error}. "
-                "Give this user the directory, choose another, or set DATABASE_URL."
+                f"The embedded PostgreSQL in {self.home} can't be used: "
+                f"{getattr(error, 'strerror', None) or error}. Give this user the directory, name another with --home "
+                "or SALES_AUTOMATION_HOME, or set DATABASE_URL."
             ) from error
 
     def stop(self) -> None:

@@ -288,7 +288,8 @@ def _prepare(directory: Path, layout: Layout, wait_seconds: float) -> WriteLock:
         return WriteLock(directory / layout.lock_name, wait_seconds)
     except OSError as error:
         raise StoreUnavailable(
-            f"The directory {directory} can't be written ({error.strerror}). Use one that this user can write."
+            f"The directory {directory} can't be written ({error.strerror}). Name one that this user can "
+            "write with --home or SALES_AUTOMATION_HOME."
         ) from error
 
 

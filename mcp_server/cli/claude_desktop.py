@@ -1,6 +1,7 @@
 """`claude-desktop`: this server in the configuration of Claude Desktop, and nothing else of it changed."""
 
 import difflib
+import os
 import re
 import shutil
 import sys
@@ -43,7 +44,10 @@ def install(
     dry_run: DryRun = False,
     env: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A variable for the server, written as it is; repeat it for more."),
+        typer.Option(
+            metavar="KEY[=VALUE]",
+            help="A variable for the server, written as it is, or with the value that it has here; repeat it for more.",
+        ),
     ] = None,
 ) -> None:
     """Add this server to Claude Desktop, or bring its entry up to date.
@@ -95,9 +99,11 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
     variables: dict[str, str] = {}
     for pair in given:
         key, found, value = pair.partition("=")
-        if not found or not _VARIABLE.fullmatch(key):
-            raise fail("--env: write KEY=VALUE, such as SALES_AUTOMATION_TOOLSETS=campaigns.")
-        variables[key] = value
+        if not _VARIABLE.fullmatch(key) or not (found or key in os.environ):
+            raise fail(
+                "--env: write KEY=VALUE, such as SALES_AUTOMATION_TOOLSETS=campaigns, or a KEY that is set here."
+            )
+        variables[key] = value if found else os.environ[key]
     return variables
 
 

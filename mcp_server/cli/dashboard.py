@@ -56,7 +56,7 @@ def _base(url: str) -> str:
 
 def _serve(app: App, port: int, *, is_opened: bool) -> None:
     from mcp_server.http.app import build_dashboard_app  # noqa: PLC0415  `--help` needs none of it
-    from mcp_server.http.serve import run  # noqa: PLC0415  see above
+    from mcp_server.http.serve import CannotListen, run  # noqa: PLC0415  see above
 
     # A key of its own, so that nothing is written anywhere: it ends with the process, and its sessions with it.
     key = services.keys.new_key()
@@ -67,6 +67,8 @@ def _serve(app: App, port: int, *, is_opened: bool) -> None:
             port=port,
             when_listening=lambda base: _show(app, base, key, is_opened=is_opened, is_serving=True),
         )
+    except CannotListen as error:
+        raise fail(str(error)) from None
     except KeyboardInterrupt:
         complain("stopped.")
 

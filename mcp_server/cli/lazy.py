@@ -14,7 +14,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "doctor": "mcp_server.cli.doctor",
         "import": "mcp_server.cli.imports",
         "export": "mcp_server.cli.exports",
-        "tokens": "mcp_server.tokens",
+        "tokens": "mcp_server.cli.tokens",
         "jobs": "mcp_server.cli.queue",
         "claude-desktop": "mcp_server.cli.claude_desktop",
     }

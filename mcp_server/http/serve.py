@@ -1,6 +1,7 @@
 """Run the HTTP app until it is told to stop; then finish what is in flight, and refuse what is new."""
 
 import asyncio
+import errno
 import socket
 import sys
 from collections.abc import Callable
@@ -18,8 +19,12 @@ from mcp_server.http.ending import Ending
 _SECONDS_TO_FINISH = 10
 
 
+class CannotListen(Exception):
+    """Nobody can listen at that address. The text names the option, and what to give instead."""
+
+
 def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token: str | None) -> None:
-    """Serve on host:port (0 takes a free port). The address is written to stderr once it listens."""
+    """Serve on host:port (0 takes a free port), or CannotListen. The address is written to stderr once it listens."""
 
     def say(url: str) -> None:
         sys.stderr.write(f"sales-automation-mcp: listening on {url} (/mcp, /sse, /dashboard)\n")
@@ -29,7 +34,8 @@ def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token:
 
 
 def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[str], None]) -> None:
-    """Serve until a signal says stop. `when_listening` is called with the address, before the first request."""
+    """Serve until a signal says stop, or CannotListen. `when_listening` is called with the address, before the first
+    request."""
     ending = Ending(http_app)
     config = uvicorn.Config(
         ending,
@@ -62,14 +68,34 @@ class _Server(uvicorn.Server):
 
 
 def listen(config: uvicorn.Config) -> socket.socket:
-    """A socket at the address of `config`. Clients are not refused from here on: they wait in the backlog until the app
-    has started."""
-    listener = config.bind_socket()
-    # Connections inherit it. Without it the second part of an answer waits until the client has acknowledged the first,
-    # which clients put off by 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.listen(config.backlog)
+    """A socket at the address of `config`, or CannotListen. Clients are not refused from here on: they wait in the
+    backlog until the app has started."""
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    try:
+        if sys.platform != "win32":  # where it would let two programs have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. Without it the second part of an answer waits until the client has acknowledged the
+        # first, which clients put off by 40 ms.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind((config.host, config.port))
+        listener.listen(config.backlog)
+    except (OSError, UnicodeError) as error:
+        listener.close()
+        raise CannotListen(_reason(config, error)) from error
     return listener
+
+
+def _reason(config: uvicorn.Config, error: OSError | UnicodeError) -> str:
+    port = f"--port {config.port}"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"--host {config.host}: no such host is known. Give an address of this machine, such as 127.0.0.1."
+    if error.errno == errno.EADDRINUSE:
+        return f"{port}: another program listens there. Stop it, or choose another port; 0 takes a free one."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {config.host}: no address of this machine. Take 127.0.0.1, or 0.0.0.0 for all it has."
+    if error.errno == errno.EACCES:
+        return f"{port}: this user may not listen there. Choose one from 1024 on; 0 takes a free one."
+    return f"--host {config.host} {port}: {error.strerror}. Choose another; 127.0.0.1 and 0 take a free port here."
 
 
 def _protocol() -> type[asyncio.Protocol] | Literal["h11"]:

@@ -76,7 +76,7 @@ def test_a_second_install_changes_nothing_and_an_entry_keeps_what_it_has(offline
     assert "already" in again.stdout
     assert config.read_bytes() == before
     assert backups(config) == []
-    assert offline.run(*install, "--env", "SALES_AUTOMATION_TOOLSETS=jobs").returncode == 0
+    assert offline.run(*install, "--env", "SALES_AUTOMATION_TOOLSETS", SALES_AUTOMATION_TOOLSETS="jobs").returncode == 0
     assert entry(config)["env"] == {
         "DATABASE_URL": "postgresql://db.example.com/x?a=b",
         "SALES_AUTOMATION_TOOLSETS": "jobs",

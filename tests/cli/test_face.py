@@ -16,6 +16,10 @@ TOKENS = [("tokens", each) for each in ("create", "list", "revoke")]
 EDITS = [("claude-desktop", each) for each in ("install", "uninstall")]
 
 
+def test_commands_that_are_loaded_late_live_in_one_place() -> None:
+    assert {module.rpartition(".")[0] for module in COMMANDS.values()} == {"mcp_server.cli"}
+
+
 def test_the_help_names_every_command_and_the_exit_codes(offline: Cli) -> None:
     done = offline.run("--help")
     assert (done.returncode, done.stderr) == (0, "")

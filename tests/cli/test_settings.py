@@ -1,5 +1,7 @@
 """Settings that can't be used: every command ends at once, with one line that names the variable or the option."""
 
+from pathlib import Path
+
 import pytest
 
 from mcp_server.settings import Settings, variable
@@ -113,6 +115,20 @@ def test_toolsets_that_do_not_exist_are_named_with_those_that_do(offline: Cli) -
             "sales-automation-mcp: --toolsets or SALES_AUTOMATION_TOOLSETS: No toolset sales."
         )
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("jobs", "list"), ("migrate",), ("tokens", "list")], ids=" ".join)
+def test_a_home_that_cannot_be_used_is_told_with_how_to_name_another(
+    offline: Cli, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    done = offline.run(*command, "--home", file, DATABASE_URL="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert str(file) in done.stderr
+    assert "--home or SALES_AUTOMATION_HOME" in done.stderr
+    assert "Errno" not in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_option_is_named_as_it_was_given(offline: Cli) -> None:

@@ -126,6 +126,20 @@ def test_values_that_are_set_are_taken(document: Path, monkeypatch: pytest.Monke
     assert Settings().model_fields_set <= set(Settings.model_fields)
 
 
+_SAVED = re.compile(r"> *\S*token\b")
+_SECRET_ARGUMENT = re.compile(
+    r"(?:curl|claude|psql|pg_\w+|\S*/pg_\w+\S*|sales-automation-mcp) .*(?:\$TOKEN|Bearer \w|\$DATABASE_URL|:PASSWORD@)"
+)
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "compose.yaml"], ids=lambda path: path.name)
+def test_secrets_are_saved_for_their_user_alone_and_are_no_arguments(document: Path) -> None:
+    for line in document.read_text("utf-8").replace("\\\n", " ").splitlines():
+        assert not _SAVED.search(line) or "umask 077" in line
+        for part in line.split("|"):
+            assert not _SECRET_ARGUMENT.match(part.strip())
+
+
 @pytest.mark.parametrize("picture", sorted((PAGES / "images").glob("*.svg")), ids=lambda path: path.name)
 def test_a_picture_fetches_nothing(picture: Path) -> None:
     addresses = set(re.findall(r"https?://[^\"'\s<>)]+", picture.read_text("utf-8")))

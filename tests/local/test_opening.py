@@ -184,7 +184,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         with unprivileged():
             for directory in (closed, closed / "store"):
                 with pytest.raises(
-                    StoreUnavailable, match=r"can't be written \(Permission denied\). Use one that this"
+                    StoreUnavailable, match=r"can't be written \(Permission denied\). Name one that this"
                 ):
                     LocalStore.open(directory)
         assert list(closed.iterdir()) == []

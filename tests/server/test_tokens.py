@@ -1,8 +1,10 @@
 """Bearer tokens: made and ended on the command line, held to their scopes, their rate and their sessions over HTTP."""
 
+import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -23,7 +25,7 @@ from mcp_server.toolsets import TOOLSETS
 from tests.patience import PATIENCE
 from tests.server.conftest import NOW, call, new_campaign, refusal
 from tests.server.test_stdio import INITIALIZE
-from tests.server.test_transports import ERAS, TOKEN, environment, http_server, run
+from tests.server.test_transports import COMMAND, ERAS, TOKEN, environment, http_server, run
 
 pytestmark = pytest.mark.anyio
 
@@ -185,6 +187,21 @@ def test_a_token_is_made_listed_and_revoked_on_the_command_line(database: Databa
         kept = session.execute(text("SELECT name, token_hash, last_used_at FROM access_tokens")).one()
     assert kept.token_hash == tokens.hash_of(token)
     assert kept.last_used_at is not None
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o644, True), (0o640, True)])
+def test_a_token_in_a_file_that_others_can_read_is_warned_of(
+    database_url: str, tmp_path: Path, mode: int, is_open: bool
+) -> None:
+    path = tmp_path / "token"
+    path.touch(mode)
+    path.chmod(mode)
+    command = [*COMMAND, "tokens", "create", f"agent-{mode}", "--scope", "read"]
+    with path.open("w") as file:
+        env = environment(database_url)
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, env=env, text=True, timeout=60, check=True)
+    assert len(path.read_text().strip()) > 40
+    assert ("chmod 600" in done.stderr) == is_open
 
 
 def test_what_is_wrong_with_a_command_is_said_in_one_line(database: Database, database_url: str) -> None:

@@ -141,7 +141,7 @@ def test_a_token_file_serves_as_well_and_a_missing_one_is_named(database_url: st
     missing = environment(database_url, SALES_AUTOMATION_TOKEN_FILE=str(tmp_path / "none"))
     result = run("serve", "--transport", "sse", "--port", "0", env=missing)
     assert result.returncode == 2
-    assert "token file" in result.stderr
+    assert result.stderr.startswith("sales-automation-mcp: SALES_AUTOMATION_TOKEN_FILE can't be read: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\n"], ids=["empty", "blank", "not UTF-8"])
@@ -229,6 +229,33 @@ def test_wrong_settings_are_named_without_their_value() -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("sales-automation-mcp: SALES_AUTOMATION_POOL_SIZE: ")
     assert "a-secret-password" not in result.stderr
+
+
+def test_a_port_that_is_taken_ends_the_start_with_one_line(database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in (["serve", "--transport", "streamable-http"], ["dashboard", "--no-open"]):
+            result = run(*command, "--port", port, env=environment(database_url))
+            assert (result.returncode, result.stdout) == (2, "")
+            assert result.stderr.startswith(f"sales-automation-mcp: --port {port}: another program listens there. Stop")
+            assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("nobody.invalid", "no such host is known"),
+        ("a" * 70 + ".example.com", "no such host is known"),
+        ("203.0.113.5", "no address of this machine"),  # reserved for documentation
+        ("2001:db8::5", "no address of this machine"),
+    ],
+)
+def test_a_host_that_is_not_here_ends_the_start_with_one_line(database_url: str, host: str, reason: str) -> None:
+    env = environment(database_url, SALES_AUTOMATION_TOKEN=TOKEN)
+    result = run("serve", "--transport", "sse", "--host", host, "--port", "0", env=env)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"sales-automation-mcp: --host {host}: {reason}")
+    assert result.stderr.count("\n") == 1
 
 
 def test_an_answer_does_not_wait_for_the_client_to_acknowledge_a_part_of_it() -> None:

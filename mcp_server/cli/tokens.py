@@ -1,5 +1,7 @@
 """`tokens create | list | revoke`: the bearer tokens of HTTP clients."""
 
+import os
+import stat
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,9 +13,8 @@ import typer
 from db import services
 from db.domain.access import Scope
 from db.domain.errors import SalesAutomationError, StoreUnavailable
-from mcp_server import logs
-from mcp_server.app import App
-from mcp_server.command import await_database, fail, settings_of
+from mcp_server.cli.opening import EXIT_CODES, Home, complain, opened
+from mcp_server.command import fail, settings_of
 
 if TYPE_CHECKING:
     from db.models import AccessToken
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 cli = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode="markdown", help="Bearer tokens of HTTP clients."
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Bearer tokens of HTTP clients.",
+    epilog=EXIT_CODES,
 )
 
-Home = Annotated[Path | None, typer.Option(help="Directory of the embedded database.")]
 
-
-@cli.command()
+@cli.command("create", epilog=EXIT_CODES)
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it; the audit log shows it.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; give the option once for each.")],
@@ -43,10 +46,12 @@ def create(
         return plain
 
     typer.echo(_run(home, work))
-    sys.stderr.write("Keep it now: it is not shown again. Servers that run take it within seconds.\n")
+    if _is_open_file(sys.stdout.fileno()):
+        complain("other users of this machine can read the file that it went to: run chmod 600 on it.")
+    complain("keep it now: it is not shown again. Servers that run take it within seconds.")
 
 
-@cli.command("list")
+@cli.command("list", epilog=EXIT_CODES)
 def list_(home: Home = None) -> None:
     """List the tokens, with what they may do and when they were used last."""
 
@@ -59,7 +64,7 @@ def list_(home: Home = None) -> None:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@cli.command()
+@cli.command("revoke", epilog=EXIT_CODES)
 def revoke(name_or_id: Annotated[str, typer.Argument(help="As `tokens list` shows it.")], home: Home = None) -> None:
     """End a token. Servers that run refuse it within ten seconds."""
     name = _run(home, lambda session, now: services.tokens.revoke(session, name_or_id=name_or_id, now=now).name)
@@ -67,19 +72,18 @@ def revoke(name_or_id: Annotated[str, typer.Argument(help="As `tokens list` show
 
 
 def _run(home: Path | None, work: "Callable[[Session, datetime], Result]") -> Result:
-    settings = settings_of(home=home)
-    logs.configure(settings.log_level)
-    app = App(settings)
-    try:
-        await_database(app)
-        return app.run("tokens", lambda session: work(session, app.clock()))
-    except StoreUnavailable as error:
-        sys.stderr.write(f"sales-automation-mcp: {error}\n")
-        raise typer.Exit(1) from None
-    except SalesAutomationError as error:
-        raise fail(str(error)) from None
-    finally:
-        app.close()
+    with opened(settings_of(home=home)) as app:
+        try:
+            return app.run("tokens", lambda session: work(session, app.clock()))
+        except StoreUnavailable:
+            raise
+        except SalesAutomationError as error:  # the name that was given
+            raise fail(str(error)) from None
+
+
+def _is_open_file(fd: int) -> bool:
+    mode = os.fstat(fd).st_mode
+    return sys.platform != "win32" and stat.S_ISREG(mode) and bool(mode & 0o044)
 
 
 def _row(token: "AccessToken", now: datetime) -> tuple[str, ...]:
