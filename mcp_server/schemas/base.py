@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic.types import JsonValue
-from pydantic_core import PydanticCustomError, to_json
+from pydantic_core import ErrorDetails, PydanticCustomError, to_json
 
 from db.domain import rules
 from db.domain.errors import InvalidInput
@@ -150,7 +150,17 @@ class Rejected:
 
 def explain(error: ValidationError) -> list[str]:
     """What is wrong, a line each: the field and the rule, never the value."""
-    return [_line(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors(include_url=False)]
+    return [_line(".".join(map(str, each["loc"])), _rule(each)) for each in error.errors(include_url=False)]
+
+
+def _rule(error: ErrorDetails) -> str:
+    """What is broken. A text that was looked at before it is measured would be told of its "items"."""
+    limits = error.get("ctx", {})
+    if error["type"] not in ("too_long", "too_short") or limits["field_type"] != "Value":
+        return error["msg"]
+    bound = f"most {limits['max_length']}" if "max_length" in limits else f"least {limits['min_length']}"
+    noun = "character" if bound.endswith(" 1") else "characters"
+    return f"Text should have at {bound} {noun}, not {limits['actual_length']}"
 
 
 def _line(field: str, rule: str) -> str:
