@@ -2,9 +2,9 @@
 
 import logging
 import time
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from psycopg import Connection, OperationalError
+from psycopg import Connection
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -16,12 +16,49 @@ MINIMUM_VERSION = 15
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 3.0
 
-# A wrong name or password does not become right by waiting.
-_FINAL = {
-    "28P01": "the password is wrong",
-    "28000": "this user may not connect",
-    "3D000": "the database or the user does not exist",
-}
+_CORRECT_URL = "Correct DATABASE_URL."
+
+
+class _Refusal(NamedTuple):
+    """What does not become right by waiting: by the text of the driver, since it gives a failed connection no code."""
+
+    text: str
+    reason: str
+    advice: str = _CORRECT_URL
+
+
+# In this order: the last of them is also said of a file.
+_FINAL = (
+    _Refusal("password authentication failed", "the password is wrong"),
+    _Refusal("no pg_hba.conf entry", "this user may not connect"),
+    _Refusal(
+        "server does not support SSL",
+        "it offers no TLS, which is demanded",
+        "Turn TLS on there, or set SALES_AUTOMATION_DATABASE_SSLMODE (or sslmode in DATABASE_URL) to prefer.",
+    ),
+    _Refusal(
+        "certificate verify failed",
+        "its certificate is not one that is trusted",
+        "Set SALES_AUTOMATION_DATABASE_SSLROOTCERT to the file with the certificate of its authority, or have one that "
+        "has run out renewed.",
+    ),
+    _Refusal(
+        "does not match host name",
+        "its certificate is for another host name",
+        "Write that name in DATABASE_URL, or set SALES_AUTOMATION_DATABASE_SSLMODE=verify-ca.",
+    ),
+    _Refusal(
+        "root certificate file",
+        "the file of certificates to trust can't be read",
+        "Set SALES_AUTOMATION_DATABASE_SSLROOTCERT to a file of PEM certificates, or to system.",
+    ),
+    _Refusal(
+        "weak sslmode",
+        "the certificates of the system are trusted for verify-full alone",
+        "Set SALES_AUTOMATION_DATABASE_SSLMODE=verify-full.",
+    ),
+    _Refusal("does not exist", "the database or the user does not exist"),
+)
 
 
 def wait_until_ready(engine: Engine, *, attempts: int) -> None:
@@ -32,11 +69,12 @@ def wait_until_ready(engine: Engine, *, attempts: int) -> None:
             version, encoding = _server_version(engine)
             break
         except DBAPIError as error:
-            reason = _reason(error)
+            refusal = next((each for each in _FINAL if each.text in str(error.orig)), None)
+            reason = refusal.reason if refusal else "no answer"
             logger.info("database does not answer", extra={"attempt": attempt, "of": attempts, "reason": reason})
-            if reason in _FINAL.values():
+            if refusal is not None:
                 raise StoreUnavailable(
-                    f"PostgreSQL at {_address(engine)} refuses: {reason}. Correct DATABASE_URL."
+                    f"PostgreSQL at {_address(engine)} can't be used: {reason}. {refusal.advice}"
                 ) from None
             if attempt == attempts:
                 raise StoreUnavailable(
@@ -67,21 +105,3 @@ def _server_version(engine: Engine) -> tuple[int, str | None]:
 def _address(engine: Engine) -> str:
     """Where the server should be, without user and password."""
     return f"{engine.url.host or engine.url.query.get('host', 'localhost')}:{engine.url.port or 5432}"
-
-
-def _reason(error: DBAPIError) -> str:
-    cause = error.orig
-    text = str(cause)
-    state = cause.sqlstate if isinstance(cause, OperationalError) else None
-    for code, reason in _FINAL.items():
-        # libpq gives the connection's failure as text alone
-        if state == code or _LIBPQ_TEXT[code] in text:
-            return reason
-    return "no answer"
-
-
-_LIBPQ_TEXT = {
-    "28P01": "password authentication failed",
-    "28000": "no pg_hba.conf entry",
-    "3D000": "does not exist",
-}
