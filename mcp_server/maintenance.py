@@ -27,6 +27,7 @@ class Maintained:
     webhook_bodies: int
     audit_records: int
     jobs: int
+    cache_entries: int
     warning: str | None
 
 
@@ -44,9 +45,11 @@ def maintain(app: App) -> Maintained:
     bodies = _until_done(
         app, "forget bodies", services.webhooks.forget_some, now - timedelta(days=settings.webhook_body_days)
     )
-    audited = now - timedelta(days=settings.audit_days)
-    audit = app.run("prune the audit log", partial(services.audit.prune, before=audited))
+    audit = _until_done(
+        app, "prune the audit log", services.audit.prune_some, now - timedelta(days=settings.audit_days)
+    )
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
+    cached = app.local().cache.sweep(now=now)
     share = app.run("orphan share", partial(services.maintenance.orphan_share, since=now - _LOOK_BACK), read_only=True)
     warning = None
     if share.is_unusual:
@@ -55,7 +58,7 @@ def maintain(app: App) -> Maintained:
             "reasons with list_orphaned_events, and at what the provider sends as metadata."
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
-    return Maintained(matched, expired, keys, bodies, audit, jobs, warning)
+    return Maintained(matched, expired, keys, bodies, audit, jobs, cached, warning)
 
 
 def _match(app: App) -> int:

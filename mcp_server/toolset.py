@@ -38,7 +38,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", bound=Answer)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """What a tool works with besides its arguments: the open transaction or the local store, and the moment."""
 
@@ -49,6 +49,8 @@ class Call:
     invocation: Invocation
     events: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """(provider, verdict) -> events of this call, which count once it is committed"""
+    is_done: bool = False
+    """The tool has answered; its transaction is still open."""
 
     def note(self, session: "Session", answer: dict[str, Any]) -> None:
         """Write this call into the audit log, in the transaction that does its work. Only tools that open their
@@ -300,14 +302,27 @@ def _run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any]
         if tool.is_local and tool.is_audited:
             audit.done_apart(app, invocation=invocation, tool=tool.name, answer=answer)
     elif tool.is_local:
-        # Once, without the retries of `run`: what the local store has done is not undone with the transaction.
-        with app.database().transaction(tool.name) as session:
-            answer = work(session)
+        answer = _run_once(tool, app, work, calls)
     else:
         answer = app.run(tool.name, work, read_only=tool.read_only)
     for (provider, verdict), count in calls[-1].events.items():
         app.telemetry.events.add(provider, verdict, count)
     return answer
+
+
+def _run_once(
+    tool: Tool, app: App, work: "Callable[[Session], dict[str, Any]]", calls: Sequence[Call]
+) -> dict[str, Any]:
+    """The answer of a call on the local store under a key. What that store did is not undone with the transaction."""
+    try:
+        return app.database().run(tool.name, work, attempts=1)
+    except SalesAutomationError as error:
+        if not calls or not calls[-1].is_done:
+            raise
+        raise StoreUnavailable(
+            f"{tool.name} was done, but the database could not keep its answer under the idempotency_key. Look before "
+            "you repeat it: it would be done again."
+        ) from error
 
 
 def _note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> None:
@@ -323,6 +338,7 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
         if earlier is not None:
             return earlier
     answer = tool.function(call, **arguments).model_dump(mode="json")
+    call.is_done = True
     if key is not None:
         services.idempotency.keep(call.session, key=key, response=answer)
     if tool.is_audited:

@@ -14,6 +14,7 @@ from db.domain.jobs import MAX_NAME_CHARACTERS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}")
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # and not the text of a backslash and u0000
 _JSON_ONLY: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -36,6 +37,8 @@ def encode_json(name: str, value: object, max_bytes: int) -> str:
         raise InvalidInput(f"{name} can't be written as JSON: {error}. Send JSON values only.") from error
     if len(encoded) > max_bytes:
         raise InvalidInput(f"{name} is {len(encoded):,} bytes as JSON; at most {max_bytes:,} are kept. Send less.")
+    if b"u0000" in encoded and _NUL.search(encoded):
+        raise InvalidInput(f"{name} holds a NUL character, which can't be kept everywhere. Remove it.")
     if b"null" in encoded:  # the encoder writes NaN as null, so only a text with a null in it can hide one
         _refuse_not_finite(name, value)
     return encoded.decode()

@@ -83,18 +83,28 @@ class Database:
             finally:
                 current.reset(token)
 
-    def run(self, description: str, work: Callable[[Session], Answer], *, read_only: bool = False) -> Answer:
+    def run(
+        self,
+        description: str,
+        work: Callable[[Session], Answer],
+        *,
+        read_only: bool = False,
+        attempts: int | None = None,
+    ) -> Answer:
         """`work` in a transaction, repeated with jitter on deadlock, serialisation failure and a connection lost before
         the commit. Raises Busy or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
+
+        attempts: how often it is tried; as often as the configuration says if left out.
         """
-        for attempt in range(1, self.config.max_attempts + 1):
+        most = attempts or self.config.max_attempts
+        for attempt in range(1, most + 1):
             facts: dict[str, object] = {"description": description, "attempt": attempt}
             try:
                 with self.transaction(description, read_only=read_only) as session:
                     facts["transaction"] = transaction_id()
                     return work(session)
             except (DBAPIError, PoolTimeout) as error:
-                last = attempt == self.config.max_attempts or current.get() is not None
+                last = attempt == most or current.get() is not None
                 if isinstance(error, DBAPIError) and failures.is_retryable(error) and not last:
                     self.watch.retries.add()
                     _pause(attempt, {**facts, "error": _kind(error)})

@@ -16,23 +16,25 @@ MINIMUM_VERSION = 15
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 3.0
 
-_URL = "Correct DATABASE_URL."
-_TLS = "Correct SALES_AUTOMATION_DATABASE_SSLMODE or SALES_AUTOMATION_DATABASE_SSLROOTCERT."
+_CORRECT_URL = "Correct DATABASE_URL."
 
 
-class Final(NamedTuple):
-    """What does not become right by waiting: words of libpq, which gives no code, what they mean, and what to do."""
+class _Refusal(NamedTuple):
+    """What does not become right by waiting: by the words of the driver, since it gives a failed connection no code."""
 
     words: tuple[str, ...]
     reason: str
-    advice: str
+    advice: str = _CORRECT_URL
+
+    def is_said(self, text: str) -> bool:
+        return any(words in text for words in self.words)
 
 
-# The first that fits: a certificate may "not exist", and so may a database.
+# In this order: the last of them is also said of a file.
 _FINAL = (
-    Final(("password authentication failed",), "the password is wrong", _URL),
-    Final(("no password supplied",), "it asks for a password", _URL),
-    Final(
+    _Refusal(("password authentication failed",), "the password is wrong"),
+    _Refusal(("no password supplied",), "it asks for a password"),
+    _Refusal(
         (
             "no pg_hba.conf entry",
             "Peer authentication failed",
@@ -40,26 +42,47 @@ _FINAL = (
             "not permitted to log in",
         ),
         "this user may not connect",
-        _URL,
     ),
-    Final(("does not support SSL",), "it does not offer TLS", _TLS),
-    Final(("certificate",), "its certificate can't be verified", _TLS),
-    Final(
+    _Refusal(
+        ("server does not support SSL",),
+        "it offers no TLS, which is demanded",
+        "Turn TLS on there, or set SALES_AUTOMATION_DATABASE_SSLMODE (or sslmode in DATABASE_URL) to prefer.",
+    ),
+    _Refusal(
+        ("certificate verify failed",),
+        "its certificate is not one that is trusted",
+        "Set SALES_AUTOMATION_DATABASE_SSLROOTCERT to the file with the certificate of its authority, or have one that "
+        "has run out renewed.",
+    ),
+    _Refusal(
+        ("does not match host name",),
+        "its certificate is for another host name",
+        "Write that name in DATABASE_URL, or set SALES_AUTOMATION_DATABASE_SSLMODE=verify-ca.",
+    ),
+    _Refusal(
+        ("root certificate file",),
+        "the file of certificates to trust can't be read",
+        "Set SALES_AUTOMATION_DATABASE_SSLROOTCERT to a file of PEM certificates, or to system.",
+    ),
+    _Refusal(
+        ("weak sslmode",),
+        "the certificates of the system are trusted for verify-full alone",
+        "Set SALES_AUTOMATION_DATABASE_SSLMODE=verify-full.",
+    ),
+    _Refusal(
         (
-            *(
-                "invalid URI query",
-                "invalid connection option",
-                "bad value for",
-                "invalid sslmode",
-                "invalid integer",
-                "definition of service",
-            ),
-            *("unrecognized configuration parameter", "requires a value"),
+            "invalid URI query",
+            "invalid connection option",
+            "bad value for",
+            "invalid sslmode",
+            "invalid integer",
+            "definition of service",
+            "unrecognized configuration parameter",
+            "requires a value",
         ),
         "a parameter after the ? of its address is wrong",
-        _URL,
     ),
-    Final(("does not exist",), "the database or the user does not exist", _URL),
+    _Refusal(("does not exist",), "the database or the user does not exist"),
 )
 
 
@@ -71,12 +94,12 @@ def wait_until_ready(engine: Engine, *, attempts: int) -> None:
             version, encoding = _server_version(engine)
             break
         except DBAPIError as error:
-            final = _final(error)
-            reason = final.reason if final else "no answer"
+            refusal = next((each for each in _FINAL if each.is_said(str(error.orig))), None)
+            reason = refusal.reason if refusal else "no answer"
             logger.info("database does not answer", extra={"attempt": attempt, "of": attempts, "reason": reason})
-            if final:
+            if refusal is not None:
                 raise StoreUnavailable(
-                    f"PostgreSQL at {_address(engine)} can't be used: {final.reason}. {final.advice}"
+                    f"PostgreSQL at {_address(engine)} can't be used: {reason}. {refusal.advice}"
                 ) from None
             if attempt == attempts:
                 unknown = ", for no such host is known" if "failed to resolve host" in str(error.orig) else ""
@@ -108,8 +131,3 @@ def _server_version(engine: Engine) -> tuple[int, str | None]:
 def _address(engine: Engine) -> str:
     """Where the server should be, without user and password."""
     return f"{engine.url.host or engine.url.query.get('host', 'localhost')}:{engine.url.port or 5432}"
-
-
-def _final(error: DBAPIError) -> Final | None:
-    text = str(error.orig)
-    return next((each for each in _FINAL if any(words in text for words in each.words)), None)

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db.domain.access import AuditEntry
@@ -86,7 +86,14 @@ def list_(
     return page(session, statement, by=by, limit=limit, cursor=cursor, listing="audit")
 
 
-def prune(session: Session, *, before: datetime) -> int:
-    """Delete what was written before that moment; how many rows that were."""
-    gone = delete(AuditRecord).where(AuditRecord.at < before).returning(AuditRecord.id)
-    return len(session.scalars(gone).all())
+_PRUNE = text("""
+    DELETE FROM audit_log WHERE id = ANY (ARRAY(
+        SELECT id FROM audit_log WHERE at < :before ORDER BY at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING id
+""")
+
+
+def prune_some(session: Session, *, before: datetime, limit: int) -> int:
+    """Delete up to `limit` rows that were written before that moment; how many those were."""
+    return len(session.execute(_PRUNE, {"before": before, "limit": limit}).all())

@@ -90,31 +90,36 @@ def match_messages(session: Session, *, message_ids: Sequence[str]) -> int:
 
 # Whether something is known by now that an event that waits refers to.
 _FITS_BY_NOW = text("""
-    SELECT o.id FROM orphaned_events o
-    WHERE o.status = 'waiting' AND o.id > :after AND (
+    SELECT o.id,
         EXISTS (SELECT FROM campaign_enrollments e WHERE e.id = o.enrollment_id)
         OR EXISTS (SELECT FROM campaign_actions a WHERE a.provider_message_id = o.provider_message_id)
         OR EXISTS (SELECT FROM contacts c JOIN campaign_enrollments e ON e.contact_id = c.id
-                   WHERE lower(c.email) = o.email AND e.instance_id = o.campaign_id))
-    ORDER BY o.id LIMIT :limit
+                   WHERE lower(c.email) = o.email AND e.instance_id = o.campaign_id)
+    FROM (
+        SELECT * FROM orphaned_events WHERE status = 'waiting' AND id > :after ORDER BY id LIMIT :limit
+    ) o
+    ORDER BY o.id
 """)
 
 
 def match_some(session: Session, *, after: UUID, limit: int) -> tuple[int, UUID | None]:
-    """Record up to `limit` of what waits and fits by now, in the order in which it came, from the one after `after` on.
+    """Look at up to `limit` of what waits, in the order in which it came, from the one after `after` on, and record
+    what fits by now.
 
-    Returns how many were recorded, and the last one looked at; None where nothing fits any more.
+    Returns how many were recorded, and the last one looked at; None where that was the last of all.
     """
-    ids = session.scalars(_FITS_BY_NOW, {"after": after, "limit": limit}).all()
-    return (_match(session, OrphanedEvent.id.in_(ids)), ids[-1]) if ids else (0, None)
+    looked_at = session.execute(_FITS_BY_NOW, {"after": after, "limit": limit}).all()
+    fitting = [id_ for id_, fits in looked_at if fits]
+    recorded = _match(session, OrphanedEvent.id.in_(fitting)) if fitting else 0
+    return recorded, looked_at[-1].id if len(looked_at) == limit else None
 
 
 _EXPIRE = text("""
     UPDATE orphaned_events SET status = 'expired'
-    WHERE id IN (
+    WHERE id = ANY (ARRAY(
         SELECT id FROM orphaned_events WHERE status = 'waiting' AND created_at < :before
         ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
+    ))
     RETURNING id
 """)
 

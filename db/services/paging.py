@@ -1,6 +1,5 @@
 """Keyset pages: a cursor names the last row seen, so a page costs the same at any depth and misses nothing."""
 
-import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,7 +38,8 @@ def page(
     `listing` names the list, so that the cursor of one list is refused by another.
     """
     if cursor is not None:
-        statement = statement.where(tuple_(*by) < tuple_(*decode_cursor(cursor, listing, len(by))))
+        last_seen = decode_cursor(cursor, listing, [column.type.python_type for column in by])
+        statement = statement.where(tuple_(*by) < tuple_(*last_seen))
     statement = statement.order_by(*(column.desc() for column in by)).limit(limit + 1)
     rows: Sequence[Row] = session.scalars(statement).all()
     if len(rows) <= limit:
@@ -51,21 +51,20 @@ def page(
 def encode_cursor(listing: str, values: Sequence[UUID | datetime]) -> str:
     """The cursor that names a row of a list by `values`."""
     plain = b"".join(map(_packed, values))
-    return urlsafe_b64encode(_seal(listing, plain) + plain).decode().rstrip("=")
+    return urlsafe_b64encode(seal(listing, plain) + plain).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, listing: str, count: int) -> list[UUID | datetime]:
-    """The `count` values of a cursor. InvalidInput where this list did not give it."""
+def decode_cursor(cursor: str, listing: str, kinds: Sequence[type]) -> list[UUID | datetime]:
+    """The values of a cursor, which are of these `kinds`. InvalidInput where this list did not give it."""
     refusal = InvalidInput("cursor is not one that this list gave. Pass next_cursor unchanged, or leave cursor out.")
     try:
         raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    except (binascii.Error, ValueError):
+        if raw[:4] != seal(listing, raw[4:]):
+            raise refusal
+        values = list(_unpacked(raw[4:]))
+    except (ValueError, OverflowError):
         raise refusal from None
-    seal, plain = raw[:4], raw[4:]
-    if seal != _seal(listing, plain):
-        raise refusal
-    values = list(_unpacked(plain))
-    if len(values) != count:
+    if [type(value) for value in values] != list(kinds):
         raise InvalidInput(
             "cursor belongs to this list with other filters. Pass the same filters, or leave cursor out."
         )
@@ -84,12 +83,15 @@ def _packed(value: UUID | datetime) -> bytes:
 
 
 def _unpacked(plain: bytes) -> Iterator[UUID | datetime]:
+    """ValueError or OverflowError where it was never packed: whoever knows the checksum can make it up."""
     while plain:
-        is_id = plain[:1] == b"u"
-        value, plain = (plain[1:17], plain[17:]) if is_id else (plain[1:9], plain[9:])
-        yield UUID(bytes=value) if is_id else _EPOCH + int.from_bytes(value, signed=True) * _TICK
+        kind, end = plain[:1], 17 if plain[:1] == b"u" else 9
+        value, plain = plain[1:end], plain[end:]
+        if kind not in (b"u", b"t") or len(value) != end - 1:
+            raise ValueError(kind)
+        yield UUID(bytes=value) if kind == b"u" else _EPOCH + int.from_bytes(value, signed=True) * _TICK
 
 
-def _seal(listing: str, plain: bytes) -> bytes:
+def seal(listing: str, plain: bytes) -> bytes:
     """A checksum, not a secret: it finds cursors that were cut, mixed up or made up."""
     return blake2b(plain, digest_size=4, person=listing.encode()[:16]).digest()

@@ -69,7 +69,7 @@ def waiting(session: Session, *, campaign_id: UUID | None, limit: int, cursor: s
     """The queue of one active campaign, or of all of them, who comes first first."""
     if campaign_id is not None:
         campaigns.get(session, campaign_id=campaign_id)
-    due, id_ = _FIRST if cursor is None else decode_cursor(cursor, "waiting", 2)
+    due, id_ = _FIRST if cursor is None else decode_cursor(cursor, "waiting", (datetime, UUID))
     values = {"campaign": campaign_id, "campaigns": MOST_CAMPAIGNS, "after_due": due, "after_id": id_}
     rows = session.execute(_WAITING, {**values, "limit": limit + 1}).all()
     shown = [Waiting(*row) for row in rows[:limit]]

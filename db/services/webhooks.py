@@ -238,10 +238,10 @@ def settle(session: Session, *, settled: Sequence[Settled], now: datetime) -> No
 
 _FORGET = text("""
     UPDATE webhook_deliveries SET body = NULL, updated_at = now()
-    WHERE id IN (
+    WHERE id = ANY (ARRAY(
         SELECT id FROM webhook_deliveries WHERE body IS NOT NULL AND status <> 'waiting' AND received_at < :before
-        LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
+        ORDER BY received_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ))
     RETURNING id
 """)
 

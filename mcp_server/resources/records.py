@@ -1,7 +1,6 @@
 """The records behind the resources: what the tool of the same noun answers, and what is asked next."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -42,7 +41,7 @@ def reader(resource: Resource, app: App) -> Callable[[str], str]:
 
     def read(id: str) -> str:
         def work(session: "Session") -> str:
-            return look_up(session, UUID(id), app.clock()).model_dump_json()
+            return look_up(session, UUID(id), app).model_dump_json()
 
         try:
             return app.run(f"read {resource.noun}", work, read_only=True)
@@ -54,33 +53,41 @@ def reader(resource: Resource, app: App) -> Callable[[str], str]:
     return read
 
 
-def _campaign(session: "Session", campaign_id: UUID, now: datetime) -> CampaignRecord:
+def _campaign(session: "Session", campaign_id: UUID, app: App) -> CampaignRecord:
     campaign = services.campaigns.get(session, campaign_id=campaign_id)
     report = services.metrics.report(session, campaign_id=campaign_id, group_by=GroupBy.TOTAL, since=None, until=None)
     return CampaignRecord(
         campaign=CampaignOut.model_validate(campaign),
         warnings=services.linting.of_campaign(session, campaign=campaign),
         metrics=MetricsAnswer.of(campaign_id, report),
-        explain_due=ExplainAnswer.of(services.explaining.campaign(session, campaign_id=campaign_id, now=now)),
+        explain_due=ExplainAnswer.of(
+            services.explaining.campaign(
+                session, campaign_id=campaign_id, now=app.clock(), public_url=app.settings.public_base
+            )
+        ),
     )
 
 
-def _template(session: "Session", template_id: UUID, _: datetime) -> TemplateAnswer:
+def _template(session: "Session", template_id: UUID, _: App) -> TemplateAnswer:
     template = services.templates.get(session, template_id=template_id)
     return TemplateAnswer(
         template=TemplateOut.model_validate(template), warnings=services.linting.of_template(template)
     )
 
 
-def _enrollment(session: "Session", enrollment_id: UUID, now: datetime) -> EnrollmentRecord:
+def _enrollment(session: "Session", enrollment_id: UUID, app: App) -> EnrollmentRecord:
     details = services.enrollments.get(session, enrollment_id=enrollment_id)
     return EnrollmentRecord(
         enrollment=EnrollmentDetail.of(details.enrollment, details.contact, details.actions, details.events),
-        explain_due=ExplainAnswer.of(services.explaining.enrollment(session, enrollment_id=enrollment_id, now=now)),
+        explain_due=ExplainAnswer.of(
+            services.explaining.enrollment(
+                session, enrollment_id=enrollment_id, now=app.clock(), public_url=app.settings.public_base
+            )
+        ),
     )
 
 
-_LOOK_UPS: dict[str, Callable[["Session", UUID, datetime], Answer]] = {
+_LOOK_UPS: dict[str, Callable[["Session", UUID, App], Answer]] = {
     "campaign": _campaign,
     "template": _template,
     "enrollment": _enrollment,

@@ -159,4 +159,5 @@ class MaintenanceAnswer(Answer):
     webhook_bodies: Annotated[int, Field(description="Old bodies of webhook requests that were deleted.")]
     audit_records: Annotated[int, Field(description="Old rows of the audit log that were deleted.")]
     jobs: Annotated[int, Field(description="Old finished jobs that were deleted.")]
+    cache_entries: Annotated[int, Field(description="Cached values that had expired, and were deleted.")]
     warning: Maybe[str] = None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
+from uuid import UUID
 
 import anyio.to_thread
 
@@ -101,8 +102,10 @@ class Recorder:
         now = time.monotonic()
         if self._match_until is None or now < self._match_next:
             return
-        after = first_id(self._app.clock() - _JUST_NOW)
-        self._app.run("match orphans", partial(services.orphans.match_some, after=after, limit=_LATE_MOST))
+        after: UUID | None = first_id(self._app.clock() - _JUST_NOW)
+        while after is not None and not self._stopping.is_set():
+            work = partial(services.orphans.match_some, after=after, limit=_LATE_MOST)
+            _, after = self._app.run("match orphans", work)
         self._match_next = now + self._look_again_seconds
         if now >= self._match_until:
             self._match_until = None

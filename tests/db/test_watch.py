@@ -2,8 +2,6 @@
 
 import dataclasses
 import logging
-import socket
-import threading
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -166,33 +164,6 @@ def test_a_parameter_that_is_wrong_is_not_waited_for(
     with pytest.raises(StoreUnavailable, match=r"can't be used: a parameter .* is wrong\. Correct DATABASE_URL"):
         Database.open(config)
     assert len(records("database does not answer")) == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "more", "reason"),
-    [
-        (b"N", {"sslmode": "require"}, "it does not offer TLS"),
-        (b"S", {"sslmode": "verify-full", "sslrootcert": "/nowhere/ca.pem"}, "its certificate can't be verified"),
-    ],
-)
-def test_tls_that_fails_is_told_by_its_settings(
-    records: Records, answer: bytes, more: dict[str, Any], reason: str
-) -> None:
-    # All that a server says of TLS before it begins is one letter.
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        config = DatabaseConfig(url=f"postgresql://sales@127.0.0.1:{server.getsockname()[1]}/sales", **more)
-        threading.Thread(target=_answer_once, args=(server, answer), daemon=True).start()
-        with pytest.raises(StoreUnavailable, match=rf"{reason}\. Correct SALES_AUTOMATION_DATABASE_SSLMODE or "):
-            Database.open(config)
-    assert len(records("database does not answer")) == 1
-
-
-def _answer_once(server: socket.socket, answer: bytes) -> None:
-    connection, _ = server.accept()
-    with connection:
-        connection.recv(8)
-        connection.sendall(answer)
-        connection.recv(1)
 
 
 def test_a_host_that_nobody_knows_is_named() -> None:

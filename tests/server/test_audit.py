@@ -179,5 +179,5 @@ def test_old_rows_can_be_deleted(database: Database) -> None:
                 {"id": uuid4(), "n": number},
             )
     with database.transaction("prune") as session:
-        assert audit.prune(session, before=NOW.replace(month=1, day=3, hour=0)) == 2
+        assert audit.prune_some(session, before=NOW.replace(month=1, day=3, hour=0), limit=9) == 2
         assert session.scalar(text("SELECT count(*) FROM audit_log")) == 2

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from mcp.client import Client
+from sqlalchemy import text
 
+from db.postgres.database import Database
 from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
@@ -107,6 +109,15 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("get_job", {"job_id": "job_999"}, "job_999"),
     ("cache_set", {"namespace": "n", "key": "k", "value": "v" * 2_097_152}, "value"),
     ("cache_set", {"namespace": "n", "key": "k", "value": 1, "ttl_seconds": 0}, "ttl_seconds"),
+    ("cache_set", {"namespace": "n", "key": "k", "value": ["a\x00b"]}, "value holds a NUL character"),
+    ("create_job", {"type": "import", "parameters": {"a\x00b": 1}}, "parameters holds a NUL character"),
+    ("cache_get", {"namespace": "n", "key": "k" * 513}, "key: Text should have at most 512 characters, not 513"),
+    ("cache_get", {"namespace": "", "key": "k"}, "namespace: Text should have at least 1 character, not 0"),
+    ("cache_delete", {"namespace": "n", "key": "a\x00b"}, "key: Text holds a NUL"),
+    ("cache_delete", {"namespace": "n", "key": "a\ud800b"}, "key: Text holds a NUL or an unpaired surrogate"),
+    ("cache_get", {"namespace": "n", "key": "a\nb"}, "key must be 1 to 512 printable characters"),
+    ("create_job", {"type": "import", "parameters": {}, "dedupe_key": ""}, "dedupe_key: Text should have at least 1"),
+    ("create_job", {"type": "import", "parameters": {}, "idempotency_key": "k" * 201}, "at most 200 characters"),
 ]
 
 
@@ -115,6 +126,40 @@ async def test_bad_arguments_are_refused_by_name(
     client: Client, tool: str, arguments: dict[str, Any], named: str
 ) -> None:
     assert named in await refusal(client, tool, **arguments)
+
+
+async def test_a_key_that_another_call_holds_is_told_and_nothing_was_done(
+    database: Database, make_app: Callable[..., App]
+) -> None:
+    async with Client(build_server(make_app(lock_timeout=0.1))) as client:
+        with database.engine.connect() as other:
+            other.execute(text("INSERT INTO idempotency_keys (key, tool, request_hash) VALUES ('k', 't', :hash)"), HASH)
+            said = await refusal(client, "create_job", type="import", parameters={}, idempotency_key="k")
+        assert "Nothing was done: call again" in said
+        assert (await call(client, "get_job_stats"))["stats"]["total"] == 0
+
+
+async def test_what_was_done_but_can_not_be_replayed_is_told(database: Database, make_app: Callable[..., App]) -> None:
+    async with Client(build_server(make_app(lock_timeout=0.1))) as client:
+        with database.transaction("break") as session:
+            session.execute(text(FAIL_AT_COMMIT))
+        try:
+            said = await refusal(client, "create_job", type="import", parameters={}, idempotency_key="k")
+        finally:
+            with database.transaction("mend") as session:
+                session.execute(text("DROP FUNCTION fail CASCADE"))
+        assert "create_job was done" in said
+        assert "Look before you repeat it" in said
+        assert (await call(client, "get_job_stats"))["stats"]["total"] == 1
+
+
+HASH = {"hash": "0" * 64}
+FAIL_AT_COMMIT = """
+    CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'provoked' USING ERRCODE = 'lock_not_available'; END $$;
+    CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON idempotency_keys DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION fail()
+"""
 
 
 async def test_jobs_need_no_database(tmp_path: Path) -> None:

@@ -19,7 +19,15 @@ from tests.server.conftest import call, new_campaign
 pytestmark = pytest.mark.anyio
 
 # Rows are stamped by the database, so this clock starts with it.
-NOTHING = {"matched": 0, "expired": 0, "idempotency_keys": 0, "webhook_bodies": 0, "audit_records": 0, "jobs": 0}
+NOTHING = {
+    "matched": 0,
+    "expired": 0,
+    "idempotency_keys": 0,
+    "webhook_bodies": 0,
+    "audit_records": 0,
+    "jobs": 0,
+    "cache_entries": 0,
+}
 
 
 class Clock:
@@ -117,6 +125,15 @@ async def test_old_rows_of_the_audit_log_are_deleted(app: App, clock: Clock) -> 
         assert (await call(client, "run_maintenance"))["audit_records"] == 0
         clock.now += timedelta(days=2)
         assert (await call(client, "run_maintenance"))["audit_records"] == 1
+
+
+async def test_cached_values_that_have_expired_are_deleted(app: App, clock: Clock) -> None:
+    async with Client(build_server(app)) as client:
+        for key, seconds in (("short", 60), ("long", 7200)):
+            await call(client, "cache_set", namespace="n", key=key, value=1, ttl_seconds=seconds)
+        clock.now += timedelta(hours=1)
+        assert await call(client, "run_maintenance") == {**NOTHING, "cache_entries": 1}
+        assert (await call(client, "cache_stats"))["entries"] == 1
 
 
 async def test_an_unusual_share_of_orphans_is_told(app: App, caplog: pytest.LogCaptureFixture) -> None:

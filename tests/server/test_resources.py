@@ -75,6 +75,22 @@ async def test_an_enrollment_is_what_its_tools_answer(client: Client) -> None:
     assert record["explain_due"]["holds"][0]["reason"] == "campaign_not_started"
 
 
+async def test_a_text_with_a_link_to_unsubscribe_holds_nothing_back(make_app: Callable[..., App]) -> None:
+    async with Client(build_server(make_app(public_url="https://outreach.example.com"))) as client:
+        step = {"step_number": 1, "subject": "Hello", "body": "Good morning. {{ unsubscribe_url }}"}
+        template = await call(client, "create_template", name="T", type="email", email_steps=[step])
+        made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
+        campaign_id = made["campaign"]["id"]
+        enrolled = await call(
+            client, "enroll_contacts", campaign_id=campaign_id, contacts=[{"email": "ann@example.com"}]
+        )
+        await call(client, "start_campaign", campaign_id=campaign_id)
+        for uri in (f"campaign://{campaign_id}", f"enrollment://{enrolled['results'][0]['enrollment_id']}"):
+            record = await read(client, uri)
+            assert record["explain_due"]["holds"] == []
+            assert "/unsubscribe/" not in json.dumps(record)  # whoever has the link can stop the person
+
+
 @pytest.mark.parametrize(
     ("noun", "next_call"),
     [("campaign", "list_campaigns"), ("template", "list_templates"), ("enrollment", "list_enrollments")],
