@@ -65,17 +65,25 @@ class SuppressionTarget:
 
 
 def normalise_linkedin_url(url: str) -> str:
-    """The one spelling of a profile's address: https://www.linkedin.com/in/name. InvalidInput if it is no profile."""
+    """The one spelling of a profile's address: https://www.linkedin.com/in/name. InvalidInput if it is no profile.
+
+    Only under /in/ does one segment name one person: /sales/ and /pub/ need more, and /company/ is nobody.
+    """
     text = url.strip()
-    parts = urlsplit(text if "://" in text else f"https://{text}")
-    host = (parts.hostname or "").lower()
-    segments = [segment for segment in unquote(parts.path).split("/") if segment]
-    if not (host == "linkedin.com" or host.endswith(".linkedin.com")) or len(segments) < 2:
-        raise InvalidInput("linkedin_url must be a profile such as https://www.linkedin.com/in/jane-doe")
-    normal = f"https://www.linkedin.com/{segments[0].lower()}/{segments[1].lower()}"
-    if len(normal) > LINKEDIN_URL_MAX or not re.match(LINKEDIN_URL_PATTERN, normal):
-        raise InvalidInput("linkedin_url must be a profile such as https://www.linkedin.com/in/jane-doe")
-    return normal
+    with suppress(ValueError):  # the brackets of an IPv6 address
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host = (parts.hostname or "").lower()
+        match [segment for segment in unquote(parts.path).split("/") if segment]:
+            case [place, name, *_] if place.lower() == "in" and name.isprintable() and "\ufffd" not in name:
+                normal = f"https://www.linkedin.com/in/{name.lower()}"
+                is_linkedin = host == "linkedin.com" or host.endswith(".linkedin.com")
+                if is_linkedin and len(normal) <= LINKEDIN_URL_MAX and re.match(LINKEDIN_URL_PATTERN, normal):
+                    return normal
+            case _:
+                pass
+    raise InvalidInput(
+        "linkedin_url must be a person's profile, linkedin.com/in/..., such as https://www.linkedin.com/in/jane-doe"
+    )
 
 
 _EMAIL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")

@@ -3,7 +3,7 @@
 Each machine is one immutable table (state, command) -> state; what is not in the table is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +48,8 @@ class CampaignCommand(StrEnum):
     COMPLETE = "complete_campaign"
     FAIL = "fail"
 
+
+_CAMPAIGN_TOOLS = (CampaignCommand.START, CampaignCommand.PAUSE, CampaignCommand.COMPLETE)
 
 CAMPAIGN_TRANSITIONS: Mapping[tuple[CampaignStatus, CampaignCommand], CampaignStatus] = MappingProxyType(
     {
@@ -178,10 +180,8 @@ def move_campaign(state: CampaignStatus, command: CampaignCommand) -> CampaignSt
     """The campaign's state after `command`; InvalidTransition names the tools that are allowed instead."""
     after = CAMPAIGN_TRANSITIONS.get((state, command))
     if after is None:
-        able = _allowed(CAMPAIGN_TRANSITIONS, state)
-        raise InvalidTransition(
-            "campaign", state, command, tuple(each for each in able if each != CampaignCommand.FAIL)
-        )
+        able = _allowed(CAMPAIGN_TRANSITIONS, state, _CAMPAIGN_TOOLS)
+        raise InvalidTransition("campaign", state, command, able)
     return after
 
 
@@ -189,9 +189,11 @@ def move_enrollment(state: EnrollmentStatus, command: EnrollmentCommand) -> Enro
     """The enrollment's state after `command`; InvalidTransition names what is allowed instead."""
     after = ENROLLMENT_TRANSITIONS.get((state, command))
     if after is None:
-        raise InvalidTransition("enrollment", state, command, _allowed(ENROLLMENT_TRANSITIONS, state))
+        able = _allowed(ENROLLMENT_TRANSITIONS, state, tuple(EnrollmentAction))
+        raise InvalidTransition("enrollment", state, command, able)
     return after
 
 
-def _allowed(table: Mapping[Any, StrEnum], state: StrEnum) -> tuple[str, ...]:
-    return tuple(str(command) for at, command in table if at == state)
+def _allowed(table: Mapping[Any, StrEnum], state: StrEnum, offered: Sequence[StrEnum]) -> tuple[str, ...]:
+    """Of what is `offered` to callers. Events and claims give the other commands."""
+    return tuple(str(command) for at, command in table if at == state and command in offered)

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError, to_json
 
 from db.domain import rules, texts
 from db.domain.errors import InvalidInput
-from mcp_server.schemas.explaining import DAY, MOMENT, explain
+from mcp_server.schemas.explaining import DAY, MOMENT, WHOLE, explain
 
 
 def storable(text: str) -> str:
@@ -71,14 +71,21 @@ Prose = Annotated[str, AfterValidator(storable)]
 """Any text that can be stored."""
 
 
+def said(text: str) -> str:
+    """The text itself, or an error where it is blank. One without any character is for `min_length` to refuse."""
+    if text and texts.is_blank(text):
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
 def _line(text: str) -> str:
     if not texts.is_one_line(text):
         raise PydanticCustomError("line", "must be one line: take out the line breaks and other control characters")
     return text
 
 
-Line = Annotated[Prose, AfterValidator(_line)]
-"""A text that is shown in one line, or becomes part of a header."""
+Line = Annotated[Prose, AfterValidator(said), AfterValidator(_line)]
+"""A text that is shown in one line, or becomes part of a header, and says something."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
@@ -119,11 +126,21 @@ Day = Annotated[date, BeforeValidator(_day)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 """A moment with its zone, such as 2026-11-02T09:00:00+01:00; in UTC from here on."""
 
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("whole", WHOLE)
+    return value
+
+
+no_flag = BeforeValidator(_no_flag)
+"""For whole numbers, which pydantic would read a flag as. It comes after their range."""
+
 Name = Annotated[Line, Field(min_length=1, max_length=rules.NAME_MAX)]
 Cursor = Annotated[Line | None, Field(max_length=300)]
 """next_cursor of the page before, as the server's instructions say once for all lists."""
 
-Limit = Annotated[int, Field(ge=1, le=rules.PAGE_MAX)]
+Limit = Annotated[int, Field(ge=1, le=rules.PAGE_MAX), no_flag]
 Detail = Literal["concise", "full"]
 Search = Annotated[Line | None, Field(min_length=2, max_length=200)]
 

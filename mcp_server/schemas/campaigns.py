@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -12,14 +13,20 @@ from pydantic_core import PydanticCustomError
 from db.domain import rules
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
-from mcp_server.schemas.base import Answer, Day, Given, Line, Maybe, Second, Warnings, storable
+from mcp_server.schemas.base import Answer, Day, Given, Line, Maybe, Second, Warnings, no_flag, storable
 
 if TYPE_CHECKING:
     from db.services.metrics import Group
 
 
+@cache
+def _zones() -> frozenset[str]:
+    # Files that stand beside the zones: what this machine is set to, and two that are for programs.
+    return frozenset(available_timezones() - {"localtime", "posixrules", "Factory"})
+
+
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _zones():
         raise PydanticCustomError("timezone", "must be a time zone of the IANA list, such as Europe/Berlin")
     return name
 
@@ -47,8 +54,8 @@ def _end_time(text: str) -> str:
 
 WallTime = Annotated[str, AfterValidator(_wall_time), Field(description="HH:MM")]
 EndTime = Annotated[str, AfterValidator(_end_time), Field(description="HH:MM, exclusive; up to 24:00")]
-DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX)]
-MinGap = Annotated[int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX)]
+DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX), no_flag]
+MinGap = Annotated[int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX), no_flag]
 
 
 class SendingWindow(Given):

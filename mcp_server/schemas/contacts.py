@@ -21,7 +21,8 @@ def _email(text: str) -> str:
 
     try:
         # Reserved names such as .test are somebody's test data, and whether mail arrives is the provider's to say.
-        valid = validate_email(text.strip(), check_deliverability=False, test_environment=True)
+        # strict: the length of RFC 5321, without which no server takes the mail.
+        valid = validate_email(text.strip(), check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as error:
         raise PydanticCustomError("email", "{reason}", {"reason": f"not an email address: {error}"}) from None
     return valid.normalized.lower()
@@ -31,7 +32,9 @@ def _linkedin_url(text: str) -> str:
     try:
         return normalise_linkedin_url(text)
     except InvalidInput as error:
-        raise PydanticCustomError("linkedin_url", "{reason}", {"reason": str(error)}) from None
+        raise PydanticCustomError(
+            "linkedin_url", "{reason}", {"reason": str(error).removeprefix("linkedin_url ")}
+        ) from None
 
 
 Email = Annotated[Prose, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_email)]
@@ -54,7 +57,7 @@ Domain = Annotated[Prose, Field(min_length=3, max_length=255), AfterValidator(_d
 
 
 def _one_line(text: str) -> str:
-    return texts.one_line(text).strip()
+    return "" if texts.is_blank(text) else texts.one_line(text).strip()
 
 
 # Cells of spreadsheets have line breaks, and senders write headers of names.

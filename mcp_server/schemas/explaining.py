@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from db.domain import texts
 
-_WHOLE: Final = "must be a whole number"
+WHOLE: Final = "must be a whole number"
 _FLAG: Final = "must be true or false"
 _OBJECT: Final = "must be an object"
 _ID: Final = "must be an id (a UUID), as answers and lists give it"
@@ -22,10 +22,10 @@ _RULES: Final[Mapping[str, str]] = MappingProxyType(
         "extra_forbidden": "is not known: take it out, or correct its name",
         "string_type": "must be text",
         "string_unicode": "holds half of a surrogate pair, which is no character: take it out",
-        "int_type": _WHOLE,
-        "int_parsing": _WHOLE,
-        "int_parsing_size": _WHOLE,
-        "int_from_float": _WHOLE,
+        "int_type": WHOLE,
+        "int_parsing": WHOLE,
+        "int_parsing_size": WHOLE,
+        "int_from_float": WHOLE,
         "float_type": "must be a number",
         "float_parsing": "must be a number",
         "finite_number": "must be a finite number",

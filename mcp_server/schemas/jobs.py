@@ -16,12 +16,12 @@ from db.domain.jobs import (
     JobStatus,
     JobType,
 )
-from mcp_server.schemas.base import Answer, Line, Maybe, Second, is_nothing
+from mcp_server.schemas.base import Answer, Line, Maybe, Second, is_nothing, no_flag
 
 JobId = Annotated[Line, Field(min_length=1, max_length=40, description="Such as job_17")]
 LeaseToken = Annotated[Line, Field(min_length=1, max_length=100)]
-LeaseSeconds = Annotated[int, Field(ge=MIN_LEASE_SECONDS, le=MAX_LEASE_SECONDS)]
-MaxAttempts = Annotated[int, Field(ge=MIN_ATTEMPTS, le=MAX_ATTEMPTS)]
+LeaseSeconds = Annotated[int, Field(ge=MIN_LEASE_SECONDS, le=MAX_LEASE_SECONDS), no_flag]
+MaxAttempts = Annotated[int, Field(ge=MIN_ATTEMPTS, le=MAX_ATTEMPTS), no_flag]
 WorkerId = Annotated[
     Line, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, description="Your name, the same in each call")
 ]
@@ -29,7 +29,7 @@ DedupeKey = Annotated[
     Line | None,
     Field(min_length=1, max_length=MAX_NAME_CHARACTERS),
 ]
-JobLimit = Annotated[int, Field(ge=1, le=1000)]
+JobLimit = Annotated[int, Field(ge=1, le=1000), no_flag]
 
 
 class AttemptOut(Answer):

@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from db.domain import rules
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings
+from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings, no_flag, said
 
-StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX)]
-DelayHours = Annotated[int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="After the step before")]
+StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX), no_flag]
+DelayHours = Annotated[int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="After the step before"), no_flag]
 
 
 Variant = Annotated[Line, Field(min_length=1, max_length=rules.VARIANT_MAX)]
@@ -31,6 +31,7 @@ class EmailStepIn(Given):
             max_length=rules.BODY_MAX,
             description=f"{rules.BODY_MIN} to {rules.BODY_MAX:,} characters",
         ),
+        AfterValidator(said),
     ]
     delay_hours: DelayHours = 0
     a_b_variant: Annotated[Variant | None, Field(description="Such as A")] = None
@@ -44,7 +45,7 @@ class LinkedInStepIn(Given):
     step_number: StepNumber
     type: LinkedInStepType
     message: Annotated[
-        Prose | None,
+        Annotated[Prose, AfterValidator(said)] | None,
         Field(
             min_length=1,
             max_length=rules.LINKEDIN_MESSAGE_MAX,

@@ -17,7 +17,7 @@ from mcp_server.schemas.actions import (
     PreviewAnswer,
     headers_of,
 )
-from mcp_server.schemas.base import Line, Prose
+from mcp_server.schemas.base import Line, Prose, no_flag
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber, Variant
 from mcp_server.toolset import Call
@@ -29,8 +29,8 @@ def claim_due_actions(
     call: Call,
     campaign_id: UUID | None = None,
     channel: Channel | None = None,
-    limit: Annotated[int, Field(ge=1, le=500)] = 10,
-    lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300,
+    limit: Annotated[int, Field(ge=1, le=500), no_flag] = 10,
+    lease_seconds: Annotated[int, Field(ge=1, le=86_400), no_flag] = 300,
 ) -> ClaimDueAnswer:
     """Take due steps of active campaigns, rendered for their person, longest due first.
 

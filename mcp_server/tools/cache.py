@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from db.local.protocol import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TTL_SECONDS
-from mcp_server.schemas.base import Line
+from mcp_server.schemas.base import Line, no_flag
 from mcp_server.schemas.jobs import CacheDeleteAnswer, CacheGetAnswer, CacheSetAnswer, CacheStatsAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import cache
@@ -29,7 +29,7 @@ def cache_set(
     namespace: Namespace,
     key: Key,
     value: JsonValue,
-    ttl_seconds: Annotated[int, Field(ge=1, le=MAX_TTL_SECONDS)] = 3600,
+    ttl_seconds: Annotated[int, Field(ge=1, le=MAX_TTL_SECONDS), no_flag] = 3600,
 ) -> CacheSetAnswer:
     """Cache a value of up to 1 MiB for ttl_seconds; it leaves earlier when the cache is full."""
     return CacheSetAnswer(expires_at=call.cache.set(namespace, key, value, ttl_seconds=ttl_seconds, now=call.now))

@@ -23,6 +23,7 @@ from db.domain.states import (
     CampaignCommand,
     CampaignStatus,
     Channel,
+    EnrollmentAction,
     EnrollmentCommand,
     EnrollmentStatus,
     StopReason,
@@ -65,7 +66,7 @@ def test_an_enrollment_moves_as_its_table_says_or_names_what_is_allowed(
         return
     with pytest.raises(InvalidTransition) as refusal:
         move_enrollment(state, command)
-    allowed = [str(able) for at, able in ENROLLMENT_TRANSITIONS if at == state]
+    allowed = [str(able) for at, able in ENROLLMENT_TRANSITIONS if at == state and able in tuple(EnrollmentAction)]
     assert f"The enrollment is {state}, which {command} can't change." in str(refusal.value)
     assert f"Allowed from {state}: {', '.join(allowed)}." in str(refusal.value)
 

@@ -268,3 +268,16 @@ async def test_any_step_is_previewed_for_any_contact(client: Client) -> None:
     assert "find_contacts" in await refusal(client, "preview_action", **nobody)
     listed = await call(client, "list_enrollments", campaign_id=where["campaign_id"])
     assert len(listed["enrollments"]) == 1
+
+
+async def test_a_refused_change_names_only_what_the_tool_can_do(client: Client) -> None:
+    (enrollment_id,) = (await scene(client, "Ann"))["enrollments"]
+    refused = {
+        "resume": "The enrollment is active, which resume can't change. "
+        "Allowed from active: pause, advance, complete, unsubscribe.",
+        "pause": "The enrollment is completed, which pause can't change. Allowed from completed: unsubscribe.",
+    }
+    resume = await refusal(client, "update_enrollment", enrollment_id=enrollment_id, action="resume")
+    await call(client, "update_enrollment", enrollment_id=enrollment_id, action="complete")
+    pause = await refusal(client, "update_enrollment", enrollment_id=enrollment_id, action="pause")
+    assert [resume, pause] == [f"Error executing tool update_enrollment: {text}" for text in refused.values()]
