@@ -125,7 +125,7 @@ def find(
     if email is not None:
         statement = statement.where(func.lower(Contact.email) == email)
     if company is not None:
-        statement = statement.where(func.lower(Contact.company) == company.lower())
+        statement = statement.where(func.lower(Contact.company) == func.lower(company))
     if search is not None:
         name = func.concat_ws(" ", Contact.first_name, Contact.last_name)
         texts = (name, Contact.email, Contact.company, Contact.title)
