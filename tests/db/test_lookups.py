@@ -1,4 +1,4 @@
-"""What is looked up among very many, and by which plan where the planner has a choice."""
+"""What is looked up among very many: what is found, and by which plan where the planner has a choice."""
 
 import re
 
@@ -10,6 +10,7 @@ from db.domain.states import DeliveryStatus
 from db.postgres.database import Database
 from db.services import contacts, enrollments, webhooks
 from tests.db.test_indexes import campaign, watched
+from tests.docs.regions import PAGES
 
 # One person in two is of a domain of many, and each of the others of a domain of their own.
 PEOPLE = """
@@ -71,6 +72,27 @@ def test_failed_webhooks_are_found_by_their_index_in_a_plan_for_any_parameters(d
     assert re.search(r"ix_webhook_deliveries_unrecorded.*\n\s*Index Cond: \(status = 'failed'", plan), plan
 
 
+def test_the_index_that_the_documentation_offers_is_of_what_is_searched(database: Database) -> None:
+    page = (PAGES / "operations.md").read_text()
+    offered = re.search(
+        r"CREATE INDEX CONCURRENTLY (\w+) ON contacts USING gin \((.+?) gin_trgm_ops\)", page, re.DOTALL
+    )
+    assert offered
+    with database.transaction("compare") as session:
+        connection = session.connection()
+        # The embedded PostgreSQL has no pg_trgm. A B-tree of the same expression takes it in the same way.
+        connection.exec_driver_sql(f"CREATE INDEX {offered[1]} ON contacts ({offered[2]})")
+        indexed = connection.scalar(
+            text("SELECT pg_get_expr(indexprs, indrelid) FROM pg_index WHERE indexrelid = CAST(:name AS regclass)"),
+            {"name": offered[1]},
+        )
+        with watched(connection) as seen:
+            contacts.find(session, search="ada", email=None, company=None, limit=50, cursor=None)
+        plan = explained(connection, *seen[0])
+        session.rollback()
+    assert f"({indexed} ~~* '%ada%'::text)" in plan, plan
+
+
 def find(database: Database, *, search: str | None = None, company: str | None = None) -> list[str | None]:
     with database.transaction("find") as session:
         page = contacts.find(session, search=search, email=None, company=company, limit=50, cursor=None)
@@ -89,3 +111,14 @@ def test_a_company_is_found_by_its_own_name_in_any_case(database: Database) -> N
     for name in ("\u0130stanbul \u00c7elik", "\u0130STANBUL \u00c7ELIK"):
         assert find(database, company=name) == ["ada@example.com"]
     assert find(database, company="stanbul") == []
+
+
+def test_a_search_finds_a_part_of_each_text_and_never_of_two(database: Database) -> None:
+    people(database)
+    ada, ben = "ada@example.com", "ben@example.org"
+    for part in ("a lovel", "DA@EXAM", "bul \u00e7", "0% o", "\u0130stan"):
+        assert find(database, search=part) == [ada], part
+    assert find(database, search="ADA") == [ben, ada]
+    assert find(database, search="smith") == [ben]
+    for nothing in ("ada_", "a%l", "Lovelace ada@", "lovelaceada", "celikowner"):
+        assert find(database, search=nothing) == [], nothing
