@@ -2,7 +2,7 @@
 
 from db.models.base import Base
 from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
-from db.models.contacts import Contact, Suppression
+from db.models.contacts import Contact, Suppression, email_domain
 from db.models.events import CampaignEvent, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
@@ -34,4 +34,5 @@ __all__ = [
     "Suppression",
     "TemplateStep",
     "WebhookDelivery",
+    "email_domain",
 ]

@@ -67,7 +67,13 @@ Index(
     unique=True,
     postgresql_where=WebhookDelivery.delivery_id.is_(None),
 )
-Index("ix_webhook_deliveries_waiting", WebhookDelivery.id, postgresql_where=WebhookDelivery.status == "waiting")
+# Those that wait, in their order, and the few that failed or are held.
+Index(
+    "ix_webhook_deliveries_unrecorded",
+    WebhookDelivery.status,
+    WebhookDelivery.id,
+    postgresql_where=WebhookDelivery.status != "recorded",
+)
 Index("ix_webhook_deliveries_provider_received", WebhookDelivery.provider, WebhookDelivery.received_at)
 # Bodies are forgotten by age.
 Index("ix_webhook_deliveries_kept", WebhookDelivery.received_at, postgresql_where=WebhookDelivery.body.is_not(None))

@@ -20,7 +20,7 @@ _ENROLLMENTS = text(f"""
     WITH people AS MATERIALIZED (
         SELECT c.id FROM contacts c, lower(CAST(:typed AS text)) AS typed
         WHERE char_length(typed) >= {_PERSON_MIN} AND (
-            starts_with(lower(c.email), typed) OR starts_with(lower(c.last_name), typed)
+            starts_with(c.email, typed) OR starts_with(lower(c.last_name), typed)
             OR starts_with(lower(concat_ws(' ', c.first_name, c.last_name)), typed))
         ORDER BY c.id DESC LIMIT :limit
     ), found AS (

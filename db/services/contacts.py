@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import Text, func, literal_column, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields
@@ -103,6 +103,15 @@ def existing(session: Session, *, contact_ids: Sequence[UUID]) -> set[UUID]:
     return set(session.scalars(statement))
 
 
+# One text, so that each person costs one comparison, and of immutable functions, so that it can be indexed where there
+# is pg_trgm (docs/operations.md). Nobody searches for the end of a line.
+_SEARCHED = literal_column(
+    "(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || E'\\n' || coalesce(email, '')"
+    " || E'\\n' || coalesce(company, '') || E'\\n' || coalesce(title, ''))",
+    Text,
+).label("searched")
+
+
 def find(
     session: Session,
     *,
@@ -125,11 +134,9 @@ def find(
     if email is not None:
         statement = statement.where(func.lower(Contact.email) == email)
     if company is not None:
-        statement = statement.where(func.lower(Contact.company) == company.lower())
+        statement = statement.where(func.lower(Contact.company) == func.lower(company))
     if search is not None:
-        name = func.concat_ws(" ", Contact.first_name, Contact.last_name)
-        texts = (name, Contact.email, Contact.company, Contact.title)
-        statement = statement.where(or_(*(column.icontains(search, autoescape=True) for column in texts)))
+        statement = statement.where(_SEARCHED.icontains(search, autoescape=True))
     return page(session, statement, by=[Contact.id], limit=limit, cursor=cursor, listing="contacts")
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactRef
@@ -26,7 +26,7 @@ from db.domain.states import (
     SuppressionReason,
     move_enrollment,
 )
-from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact
+from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact, email_domain
 from db.postgres.json import rows_parameter
 from db.services import campaigns, contacts, counters, enrollment_state, orphans, plans, suppressions
 from db.services.paging import Page, page
@@ -281,7 +281,7 @@ def list_(
     if contact_id is not None:
         statement = statement.where(CampaignEnrollment.contact_id == contact_id)
     if domain is not None:
-        theirs = select(Contact.id).where(func.split_part(Contact.email, "@", 2) == domain)
+        theirs = select(Contact.id).where(email_domain == domain)
         statement = statement.where(CampaignEnrollment.contact_id.in_(theirs))
     if status is not None:
         statement = statement.where(CampaignEnrollment.status == status)

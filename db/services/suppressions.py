@@ -18,7 +18,7 @@ from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import Stop
 from db.domain.ids import new_id, new_ids
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState
-from db.models import Contact, Suppression
+from db.models import Contact, Suppression, email_domain
 from db.postgres.json import rows_parameter
 from db.services import enrollment_state
 from db.services.hashing import HASH_OF, SECRET_NAME
@@ -167,7 +167,7 @@ def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
     if target.email is not None:
         return func.lower(Contact.email) == target.email
     if target.domain is not None:
-        return func.split_part(Contact.email, "@", 2) == target.domain
+        return email_domain == target.domain
     return Contact.linkedin_url == target.linkedin_url
 
 

@@ -189,9 +189,9 @@ def happened(*, of_campaign: bool) -> Work:
     )
 
 
-def deliveries(of: str | None = None) -> Work:
+def deliveries(of: str | None = None, status: DeliveryStatus | None = None) -> Work:
     return lambda session, _campaign, _enrollment: webhooks.list_(
-        session, provider=of, status=None, since=None, until=None, limit=50, cursor=None
+        session, provider=of, status=status, since=None, until=None, limit=50, cursor=None
     )
 
 
@@ -250,6 +250,7 @@ LISTS: dict[str, tuple[Work, str]] = {
     ),
     "contacts": (find(search="ada"), r"pk_contacts"),
     "a contact": (find(email="ada@example.com"), r"uq_contacts_lower_email"),
+    "contacts of a company": (find(company="Acme"), r"ix_contacts_lower_company.*\n\s*Index Cond"),
     "campaigns": (
         lambda session, _campaign, _enrollment: campaigns.list_(
             session, status=CampaignStatus.ACTIVE, template_id=None, limit=50, cursor=None
@@ -288,7 +289,11 @@ LISTS: dict[str, tuple[Work, str]] = {
     ),
     "webhook requests": (deliveries(), r"pk_webhook_deliveries"),
     "webhook requests of a provider": (deliveries("ses"), r"ix_webhook_deliveries_provider_received"),
-    "webhook requests that wait": (store, r"ix_webhook_deliveries_waiting"),
+    "webhook requests that failed": (
+        deliveries(status=DeliveryStatus.FAILED),
+        r"ix_webhook_deliveries_unrecorded.*\n\s*Index Cond: \(status = 'failed'",
+    ),
+    "webhook requests that wait": (store, r"ix_webhook_deliveries_unrecorded.*\n\s*Index Cond: \(status = 'waiting'"),
     "a webhook request with an id": (store, r"uq_webhook_deliveries_delivery_id"),
     "a webhook request that is done": (settle, r"pk_webhook_deliveries"),
     "the queue of a campaign": (queued(of_campaign=True), r"ix_campaign_enrollments_due.*\n\s*Index Cond"),

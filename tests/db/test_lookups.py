@@ -1,0 +1,124 @@
+"""What is looked up among very many: what is found, and by which plan where the planner has a choice."""
+
+import re
+
+from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactFields
+from db.domain.states import DeliveryStatus
+from db.postgres.database import Database
+from db.services import contacts, enrollments, webhooks
+from tests.db.test_indexes import campaign, watched
+from tests.docs.regions import PAGES
+
+# One person in two is of a domain of many, and each of the others of a domain of their own.
+PEOPLE = """
+    INSERT INTO contacts (id, email)
+    SELECT gen_random_uuid(), 'p' || n || '@' || CASE WHEN n % 2 = 0 THEN 'many' ELSE 'own' || n END || '.example'
+    FROM generate_series(1, 20000) n
+"""
+ENROLLED = """
+    INSERT INTO campaign_enrollments (instance_id, id, contact_id, status)
+    SELECT :campaign, gen_random_uuid(), id, 'enrolled' FROM contacts
+"""
+
+
+def explained(connection: Connection, statement: str, parameters: object) -> str:
+    return "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all())  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def explained_for_any_parameters(connection: Connection, statement: str) -> str:
+    """The plan that a prepared statement may keep once it was run some times."""
+    numbers = iter(range(1, 10))
+    numbered = re.sub(r"%\(\w+\)s", lambda _: f"${next(numbers)}", statement)
+    assert "$1" in numbered
+    return "\n".join(connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {numbered}").scalars().all())
+
+
+def plans_for_the_people_of(session: Session, domain: str) -> tuple[str, str]:
+    connection = session.connection()
+    with watched(connection) as seen:
+        enrollments.list_(session, campaign_id=None, status=None, domain=domain, limit=50, cursor=None)
+    statement, parameters = seen[0]
+    return explained(connection, statement, parameters), explained_for_any_parameters(connection, statement)
+
+
+def test_the_enrollments_of_a_domain_are_read_by_how_many_people_it_has(database: Database) -> None:
+    with database.transaction("many people") as session:
+        campaign_id = campaign(session)
+        session.execute(text(PEOPLE))
+        session.execute(text(ENROLLED), {"campaign": campaign_id})
+        session.execute(text("ANALYZE contacts, campaign_enrollments"))
+        few, average = plans_for_the_people_of(session, "own1.example")
+        many, _ = plans_for_the_people_of(session, "many.example")
+        session.rollback()
+    for plan in (few, average):
+        assert re.search(r"Seq Scan on contacts\s.*\n\s*Filter: \(split_part", plan), plan
+        assert re.search(r"uq_campaign_enrollments_contact_id_instance_id on", plan), plan
+    # From the newest on, until a page is full.
+    assert re.search(r"Index Scan Backward using ix_campaign_enrollments_id", many), many
+
+
+def test_failed_webhooks_are_found_by_their_index_in_a_plan_for_any_parameters(database: Database) -> None:
+    with database.transaction("generic") as session:
+        connection = session.connection()
+        with watched(connection) as seen:
+            webhooks.list_(
+                session, provider=None, status=DeliveryStatus.FAILED, since=None, until=None, limit=50, cursor=None
+            )
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = explained_for_any_parameters(connection, seen[0][0])
+    assert re.search(r"ix_webhook_deliveries_unrecorded.*\n\s*Index Cond: \(status = 'failed'", plan), plan
+
+
+def test_the_index_that_the_documentation_offers_is_of_what_is_searched(database: Database) -> None:
+    page = (PAGES / "operations.md").read_text()
+    offered = re.search(
+        r"CREATE INDEX CONCURRENTLY (\w+) ON contacts USING gin \((.+?) gin_trgm_ops\)", page, re.DOTALL
+    )
+    assert offered
+    with database.transaction("compare") as session:
+        connection = session.connection()
+        # The embedded PostgreSQL has no pg_trgm. A B-tree of the same expression takes it in the same way.
+        connection.exec_driver_sql(f"CREATE INDEX {offered[1]} ON contacts ({offered[2]})")
+        indexed = connection.scalar(
+            text("SELECT pg_get_expr(indexprs, indrelid) FROM pg_index WHERE indexrelid = CAST(:name AS regclass)"),
+            {"name": offered[1]},
+        )
+        with watched(connection) as seen:
+            contacts.find(session, search="ada", email=None, company=None, limit=50, cursor=None)
+        plan = explained(connection, *seen[0])
+        session.rollback()
+    assert f"({indexed} ~~* '%ada%'::text)" in plan, plan
+
+
+def find(database: Database, *, search: str | None = None, company: str | None = None) -> list[str | None]:
+    with database.transaction("find") as session:
+        page = contacts.find(session, search=search, email=None, company=company, limit=50, cursor=None)
+        return [row.email for row in page.rows]
+
+
+def people(database: Database) -> None:
+    ada = ContactFields("ada@example.com", None, "Ada", "Lovelace", "\u0130stanbul \u00c7elik", "100% owner")
+    ben = ContactFields("ben@example.org", None, None, "Ada-Smith")
+    with database.transaction("people") as session:
+        contacts.find_or_create(session, people={0: ada, 1: ben}, overwrite=False)
+
+
+def test_a_company_is_found_by_its_own_name_in_any_case(database: Database) -> None:
+    people(database)
+    for name in ("\u0130stanbul \u00c7elik", "\u0130STANBUL \u00c7ELIK"):
+        assert find(database, company=name) == ["ada@example.com"]
+    assert find(database, company="stanbul") == []
+
+
+def test_a_search_finds_a_part_of_each_text_and_never_of_two(database: Database) -> None:
+    people(database)
+    ada, ben = "ada@example.com", "ben@example.org"
+    for part in ("a lovel", "DA@EXAM", "bul \u00e7", "0% o", "\u0130stan"):
+        assert find(database, search=part) == [ada], part
+    assert find(database, search="ADA") == [ben, ada]
+    assert find(database, search="smith") == [ben]
+    for nothing in ("ada_", "a%l", "Lovelace ada@", "lovelaceada", "celikowner"):
+        assert find(database, search=nothing) == [], nothing
