@@ -17,6 +17,8 @@ from mcp_server.http.app import build_http_app
 from mcp_server.http.ending import Ending
 
 _SECONDS_TO_FINISH = 10
+# Clients and proxies keep a connection for up to a minute. Were it closed here first, a request could meet the close.
+_SECONDS_IDLE = 75
 
 
 class CannotListen(Exception):
@@ -44,6 +46,7 @@ def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[
         http=_protocol(),
         log_config=None,
         access_log=False,
+        timeout_keep_alive=_SECONDS_IDLE,
         timeout_graceful_shutdown=_SECONDS_TO_FINISH,
     )
     listener = listen(config)

@@ -240,18 +240,18 @@ def test_a_server_that_had_a_token_does_not_open_when_it_ends(database: Database
 
 def test_a_token_that_calls_too_often_is_told_when_to_come_again(database: Database, database_url: str) -> None:
     mine, other = new_token(database, "mine", Scope.READ), new_token(database, "other", Scope.READ)
-    with http_server(database_url, SALES_AUTOMATION_RATE_LIMIT="0.1") as base:
+    with http_server(database_url, SALES_AUTOMATION_RATE_LIMIT="0.001") as base:
         assert status(base, mine) == 200
         answer = httpx.post(f"{base}/mcp", headers={**ACCEPT, **bearer(mine)}, json=INITIALIZE, timeout=PATIENCE)
         assert answer.status_code == 429
-        assert 1 <= int(answer.headers["retry-after"]) <= 10
+        assert 1 <= int(answer.headers["retry-after"]) <= 1_000
         assert status(base, other) == 200
 
 
 def test_wrong_tokens_are_held_up_and_right_ones_from_there_are_not(database: Database, database_url: str) -> None:
     mine = new_token(database, "mine", Scope.READ)
-    with http_server(database_url, SALES_AUTOMATION_FAILED_AUTH_LIMIT="3") as base:
-        assert [status(base, "wrong") for _ in range(5)] == [401, 401, 401, 429, 429]
+    with http_server(database_url, SALES_AUTOMATION_FAILED_AUTH_LIMIT="0.1") as base:
+        assert [status(base, "wrong") for _ in range(3)] == [401, 429, 429]
         assert status(base, None) == 429
         assert status(base, mine) == 200
 

@@ -20,8 +20,10 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from pydantic_core import to_json
+from starlette.applications import Starlette
 
 from mcp_server.http.serve import listen
+from mcp_server.http.serve import run as run_app
 from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign, refusal
 
@@ -265,6 +267,19 @@ def test_an_answer_does_not_wait_for_the_client_to_acknowledge_a_part_of_it() ->
         listener.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_idle_connection_is_kept_for_longer_than_clients_keep_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    def serve(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        kept.append(server.config.timeout_keep_alive)
+        for each in sockets:
+            each.close()
+
+    monkeypatch.setattr(uvicorn.Server, "run", serve)
+    run_app(Starlette(), host="127.0.0.1", port=0, when_listening=lambda _: None)
+    assert min(kept) > 60
 
 
 HEADS: dict[str, Callable[[], Iterator[bytes]]] = {

@@ -161,11 +161,11 @@ async def test_an_unknown_or_forged_link_is_told_nothing(base: str, app: App, da
 
 async def test_wrong_links_are_held_up_and_right_ones_are_not(app: App, database_url: str, database: Database) -> None:
     first, second = await mailed(app, people=2)
-    limits = {"SALES_AUTOMATION_FAILED_AUTH_LIMIT": "2", "SALES_AUTOMATION_UNSUBSCRIBE_LIMIT": "3"}
+    limits = {"SALES_AUTOMATION_FAILED_AUTH_LIMIT": "0.1", "SALES_AUTOMATION_UNSUBSCRIBE_LIMIT": "0.1"}
     with http_server(database_url, SALES_AUTOMATION_PUBLIC_URL=PUBLIC, **limits) as base:
-        assert [httpx.get(f"{base}/unsubscribe/x", timeout=PATIENCE).status_code for _ in range(3)] == [404, 404, 429]
-        codes = [httpx.post(base + path_of(first), timeout=PATIENCE).status_code for _ in range(4)]
-        assert codes == [200, 200, 200, 429]
+        assert [httpx.get(f"{base}/unsubscribe/x", timeout=PATIENCE).status_code for _ in range(2)] == [404, 429]
+        codes = [httpx.post(base + path_of(first), timeout=PATIENCE).status_code for _ in range(2)]
+        assert codes == [200, 429]
         assert httpx.post(base + path_of(second), timeout=PATIENCE).status_code == 200
     assert [status for status, _ in standing(database)] == ["unsubscribed"] * 4
 
