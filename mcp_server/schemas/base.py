@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError, to_json
 
 from db.domain import rules
 from db.domain.errors import InvalidInput
+from db.domain.events import message_id, provider_name
 
 # PostgreSQL stores neither NUL nor half of a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -61,6 +62,19 @@ _EARLIEST, _LATEST = 1970, 2200
 
 Line = Annotated[str, AfterValidator(storable)]
 """Any text that can be stored."""
+
+
+def _kept(text: str) -> str:
+    if not text:
+        raise PydanticCustomError("blank", "Text holds nothing to know it by. Leave it out")
+    return text
+
+
+ProviderName = Annotated[Line, AfterValidator(provider_name), AfterValidator(_kept)]
+"""A provider however it is written; in lower case from here on."""
+
+MessageId = Annotated[Line, AfterValidator(message_id), AfterValidator(_kept)]
+"""A provider's id of a message; without blanks and angle brackets around it from here on."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
