@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -14,7 +15,7 @@ import typer
 from mcp_server import __version__, logs
 from mcp_server.app import App
 from mcp_server.cli.lazy import LazyGroup
-from mcp_server.command import await_database, fail, settings_of
+from mcp_server.command import INTERRUPTED, await_database, fail, settings_of
 from mcp_server.settings import Settings
 
 cli = typer.Typer(
@@ -98,7 +99,11 @@ def demo(
     """Run a campaign from start to finish on a database of its own, and leave nothing behind. Takes under a minute."""
     from mcp_server.demo.run import run_demo  # noqa: PLC0415  the server needs none of it
 
-    raise typer.Exit(anyio.run(run_demo, contacts))
+    try:
+        raise typer.Exit(anyio.run(run_demo, contacts))
+    except KeyboardInterrupt:
+        sys.stderr.write("sales-automation-mcp: stopped. Nothing is left behind.\n")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _app(settings: Settings) -> App:

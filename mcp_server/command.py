@@ -1,8 +1,9 @@
 """What the commands share: settings, the wait for the database, and how they end when something is wrong."""
 
+import signal
 import sys
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import typer
 from pydantic import ValidationError
@@ -10,6 +11,8 @@ from pydantic import ValidationError
 from db.domain.errors import SalesAutomationError
 from mcp_server.app import App
 from mcp_server.settings import Settings, variable
+
+INTERRUPTED: Final = 128 + signal.SIGINT
 
 
 def settings_of(**arguments: Any) -> Settings:  # noqa: ANN401  any setting

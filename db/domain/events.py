@@ -137,6 +137,16 @@ class NewEvent:
         return EFFECTS[self.event_type].stop
 
 
+def provider_name(text: str) -> str:
+    """A provider's name as it is stored and compared: people write SendGrid, and webhooks sendgrid."""
+    return text.strip().lower()
+
+
+def message_id(text: str) -> str:
+    """A Message-ID as it is stored and compared: some give it in the angle brackets of its header, some without."""
+    return text.strip().removeprefix("<").removesuffix(">").strip()
+
+
 def impersonal(metadata: dict[str, Any]) -> dict[str, Any]:
     """Of an event's details, what decides how it counts, and nothing else."""
     kind = metadata.get("bounce_type")

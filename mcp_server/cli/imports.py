@@ -173,10 +173,13 @@ def _take_all(
                     row: int = verdict["row"]
                     rejects.add(chunk[row], verdict["status"], verdict.get("reason", verdict["status"]))
             advance(done + len(chunk))
-    except SalesAutomationError as error:
-        if not dry_run and done:
-            complain(f"{done:,} of {len(records):,} rows were done before this. Repeat it: they are not doubled.")
-        raise failed(str(error)) from None
+    except (SalesAutomationError, KeyboardInterrupt, SystemExit) as error:
+        if not dry_run and (done or not isinstance(error, SalesAutomationError)):
+            # The commit of the last rows may have been under way.
+            complain(f"at least {done:,} of {len(records):,} rows were done. Repeat it: they are not doubled.")
+        if isinstance(error, SalesAutomationError):
+            raise failed(str(error)) from None
+        raise
     return counts
 
 

@@ -62,16 +62,19 @@ async def run_demo(contacts: int) -> int:
     """Run the demo with the first `contacts` rows of the bundled file; the exit code."""
     console = Console()
     failure: DemoFailed | None = None
-    with _home() as home:
-        async with Client(stdio_client(_server(home))) as client:
+    # What the server logs would fall into the middle of what is shown here.
+    with _home() as home, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        async with Client(stdio_client(_server(home), errlog=log)) as client:
             try:
                 await _Demo(client, console).play(_rows()[:contacts])
             except DemoFailed as error:
                 # Kept for after the client has closed, which would wrap it.
                 failure = error
-    if failure is not None:
-        console.print(f"FAILED: {failure}", style="bold red", highlight=False)
-        return 1
+        if failure is not None:
+            console.print(f"FAILED: {failure}", style="bold red", highlight=False)
+            log.seek(0)
+            sys.stderr.writelines(log)
+            return 1
     console.print("Every number is what the stream of events implies.", style="green")
     console.print("To use the server in Claude Desktop: sales-automation-mcp claude-desktop install", highlight=False)
     return 0

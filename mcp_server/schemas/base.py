@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError, to_json
 
 from db.domain import rules, texts
 from db.domain.errors import InvalidInput
+from db.domain.events import message_id, provider_name
 from mcp_server.schemas.explaining import DAY, MOMENT, WHOLE, explain
 
 
@@ -86,6 +87,19 @@ def _line(text: str) -> str:
 
 Line = Annotated[Prose, AfterValidator(said), AfterValidator(_line)]
 """A text that is shown in one line, or becomes part of a header, and says something."""
+
+
+def _kept(text: str) -> str:
+    if not text:
+        raise PydanticCustomError("blank", "holds nothing to know it by: leave it out")
+    return text
+
+
+ProviderName = Annotated[Line, AfterValidator(provider_name), AfterValidator(_kept)]
+"""A provider however it is written; in lower case from here on."""
+
+MessageId = Annotated[Line, AfterValidator(message_id), AfterValidator(_kept)]
+"""A provider's id of a message; without blanks and angle brackets around it from here on."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""

@@ -9,7 +9,17 @@ from pydantic import Field, model_validator
 from db.domain import rules
 from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
 from db.domain.states import Channel, OrphanStatus
-from mcp_server.schemas.base import Answer, Given, JsonObject, Line, Maybe, Moment, to_the_second
+from mcp_server.schemas.base import (
+    Answer,
+    Given,
+    JsonObject,
+    Line,
+    Maybe,
+    MessageId,
+    Moment,
+    ProviderName,
+    to_the_second,
+)
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.templates import StepNumber
 
@@ -24,11 +34,11 @@ class EventIn(Given):
     channel: Channel
     occurred_at: Annotated[Moment | None, Field(description="Default now")] = None
     enrollment_id: UUID | None = None
-    provider_message_id: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX)] = None
+    provider_message_id: Annotated[MessageId | None, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX)] = None
     campaign_id: UUID | None = None
     email: Email | None = None
     step_number: StepNumber | None = None
-    provider: Annotated[Line | None, Field(min_length=1, max_length=rules.PROVIDER_MAX)] = None
+    provider: Annotated[ProviderName | None, Field(min_length=1, max_length=rules.PROVIDER_MAX)] = None
     provider_event_id: Annotated[
         Line | None,
         Field(min_length=1, max_length=rules.PROVIDER_ID_MAX, description="Counts once"),

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from db.domain.rules import PROVIDER_MAX
 from db.domain.states import DeliveryStatus
-from mcp_server.schemas.base import Answer, Line, Maybe, Second, is_nothing
+from mcp_server.schemas.base import Answer, Maybe, ProviderName, Second, is_nothing
 from mcp_server.webhooks.ses import confirmation_url
 
 if TYPE_CHECKING:
     from db.models import WebhookDelivery
 
-ProviderName = Annotated[Line | None, Field(min_length=1, max_length=PROVIDER_MAX, description="Such as sendgrid")]
+Provider = Annotated[ProviderName | None, Field(min_length=1, max_length=PROVIDER_MAX, description="Such as sendgrid")]
 DeliveryIds = Annotated[list[UUID] | None, Field(min_length=1, max_length=1_000)]
 
 

@@ -17,7 +17,7 @@ from mcp_server.schemas.actions import (
     PreviewAnswer,
     headers_of,
 )
-from mcp_server.schemas.base import Line, Prose, no_flag
+from mcp_server.schemas.base import MessageId, Prose, ProviderName, no_flag
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber, Variant
 from mcp_server.toolset import Call
@@ -56,9 +56,9 @@ def complete_action(
     action_id: UUID,
     lease_token: UUID,
     outcome: ActionOutcome,
-    provider: Annotated[Line | None, Field(min_length=1, max_length=PROVIDER_MAX)] = None,
+    provider: Annotated[ProviderName | None, Field(min_length=1, max_length=PROVIDER_MAX)] = None,
     provider_message_id: Annotated[
-        Line | None,
+        MessageId | None,
         Field(min_length=1, max_length=PROVIDER_ID_MAX, description="Ties later events to this step"),
     ] = None,
     error: Annotated[Prose | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None,

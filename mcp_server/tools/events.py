@@ -14,7 +14,7 @@ from db.domain.states import DeliveryStatus, OrphanStatus
 from mcp_server.app import Recording
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, OrphanList, OrphanOut, RecordAnswer, RecordRow
-from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, ProviderName, ReplayAnswer
+from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, Provider, ReplayAnswer
 from mcp_server.toolset import Call
 from mcp_server.toolsets import events
 from mcp_server.webhooks.replaying import replay
@@ -100,7 +100,7 @@ def list_events(
 @events.read("List orphaned events")
 def list_orphaned_events(
     call: Call,
-    provider: ProviderName = None,
+    provider: Provider = None,
     status: OrphanStatus | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
@@ -122,7 +122,7 @@ def list_orphaned_events(
 @events.read("List webhook deliveries")
 def list_webhook_deliveries(
     call: Call,
-    provider: ProviderName = None,
+    provider: Provider = None,
     status: DeliveryStatus | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
@@ -144,7 +144,7 @@ def list_webhook_deliveries(
 @events.write("Replay webhook deliveries", idempotent=True, keeps_nothing=True)
 def replay_events(
     call: Call,
-    provider: ProviderName = None,
+    provider: Provider = None,
     since: Moment | None = None,
     until: Moment | None = None,
     delivery_ids: DeliveryIds = None,

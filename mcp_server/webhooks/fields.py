@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from db.domain import texts
+from db.domain import events, texts
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.rules import PROVIDER_ID_MAX, STEP_NUMBER_MAX
 from db.domain.webhooks import Normalised, StoredDelivery
@@ -153,7 +153,7 @@ def hash_of(*values: object) -> str:
 
 def without_brackets(message_id: str | None) -> str | None:
     """A Message-ID as it is compared: without its angle brackets."""
-    return message_id.strip().removeprefix("<").removesuffix(">") or None if message_id else None
+    return events.message_id(texts.one_line(message_id)) or None if message_id else None
 
 
 def details(**values: Json) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def event(
             occurred_at=occurred_at or received_at,
             provider=provider,
             provider_event_id=texts.one_line(event_id) if len(event_id) <= PROVIDER_ID_MAX else hash_of(event_id),
-            provider_message_id=texts.one_line(message_id) if message_id else None,
+            provider_message_id=without_brackets(message_id),
             email=_address(email) if campaign_id else None,
             metadata=metadata,
             **references,

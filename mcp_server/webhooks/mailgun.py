@@ -81,7 +81,7 @@ def _event(part: dict[str, Any], token: str | None, delivery: StoredDelivery) ->
         occurred_at=occurred_at,
         # Its ids are unique within a day. A token is of a request, and another try may come with another token.
         event_id=f"{id_}:{occurred_at.date()}" if id_ and occurred_at else token or fields.digest(delivery),
-        message_id=fields.without_brackets(fields.word(fields.inner(part, "message", "headers"), "message-id")),
+        message_id=fields.word(fields.inner(part, "message", "headers"), "message-id"),
         references=fields.own(fields.inner(part, "user-variables")),
         email=fields.word(part, "recipient"),
         metadata=metadata,

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import pty
+import re
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -12,6 +14,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from db.embedded.locks import wait_until
 from db.postgres.database import Database
 from tests.cli.running import COMMAND, Cli
 from tests.patience import PATIENCE
@@ -155,6 +158,31 @@ def test_a_database_that_is_not_there_is_a_failure(offline: Cli) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "a-secret-password" not in done.stderr
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_import_tells_how_far_it_came(
+    cli: Cli, database: Database, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    people = "".join(f"p{number}@example.com\n" for number in range(40_000))
+    file = written(tmp_path / "people.csv", f"email\n{people}")
+    process = subprocess.Popen([*COMMAND, "import", file], env=cli.env, stderr=subprocess.PIPE, text=True)
+    try:
+        assert wait_until(lambda: bool(contacts(database)), 60)
+        process.send_signal(sent)
+        _, said = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == code
+    told = re.fullmatch(
+        r"sales-automation-mcp: at least ([\d,]+) of 40,000 rows were done\. Repeat it: they are not doubled\.\n", said
+    )
+    assert told, said
+    done, kept = int(told[1].replace(",", "")), len(contacts(database))
+    assert done % 500 == kept % 500 == 0
+    assert done <= kept <= done + 500
 
 
 def test_a_terminal_sees_the_progress_and_stdout_does_not(cli: Cli, tmp_path: Path) -> None:

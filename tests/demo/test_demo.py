@@ -1,6 +1,7 @@
 """The demo ends well on good numbers, badly on wrong ones, and leaves nothing behind."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -29,6 +30,47 @@ def test_the_demo_runs_a_campaign_and_leaves_nothing_behind(tmp_path: Path) -> N
     assert list(tmp_path.glob("sales-automation-demo-*")) == []
     left = [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(process.info["cmdline"])]
     assert left == []
+
+
+def with_a_loud_server(folder: Path) -> dict[str, str]:
+    """An environment in which the demo's server writes to its stderr at once."""
+    hook = (
+        "import sys\nif 'demo' not in sys.orig_argv and 'mcp_server' in sys.orig_argv: sys.stderr.write('a warning\\n')"
+    )
+    (folder / "sitecustomize.py").write_text(hook)
+    return {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(folder)}
+
+
+def test_what_the_server_logs_is_not_in_the_middle_of_the_demo(tmp_path: Path) -> None:
+    env = with_a_loud_server(tmp_path)
+    loud = subprocess.run(
+        [sys.executable, "-m", "mcp_server", "--version"], env=env, capture_output=True, text=True, check=True
+    )
+    assert loud.stderr == "a warning\n"
+    command = [sys.executable, "-m", "mcp_server", "demo", "--contacts", "100"]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)
+    assert "a warning" not in result.stdout + result.stderr
+
+
+def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "mcp_server", "demo"]
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Enrolled ")
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 130
+    assert said.endswith("sales-automation-mcp: stopped. Nothing is left behind.\n")
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disagreement_ends_in_one_line_and_a_failure(tmp_path: Path) -> None:

@@ -256,6 +256,41 @@ async def test_a_text_may_ask_whether_a_variable_is_there(client: Client) -> Non
     assert due["body"] == "Good morning, all of you"
 
 
+@pytest.mark.parametrize("is_reported_first", [True, False])
+async def test_a_step_is_found_by_its_message_however_that_is_written(client: Client, is_reported_first: bool) -> None:
+    made = await scene(client, *["Ada"] * 4)
+    claimed = await call(client, "claim_due_actions", campaign_id=made["campaign_id"], channel="email")
+    ways = [
+        ({"provider": "SendGrid", "provider_message_id": "<one@example.com>"}, ("sendgrid", "one@example.com")),
+        ({"provider": "sendgrid", "provider_message_id": " two@example.com "}, ("SENDGRID", "<two@example.com>")),
+        ({"provider": " SendGrid ", "provider_message_id": "Three"}, ("sendgrid", " < Three > ")),
+        ({"provider_message_id": "four"}, ("Sendgrid", "four\n")),
+    ]
+    events = [
+        {"event_type": "opened", "channel": "email", "provider": provider, "provider_message_id": message}
+        for _, (provider, message) in ways
+    ]
+
+    async def record() -> dict[str, Any]:
+        return await call(client, "record_events", events=events)
+
+    recorded = None if is_reported_first else await record()
+    for action, (told, _) in zip(claimed["actions"], ways, strict=True):
+        lease = {"action_id": action["action_id"], "lease_token": action["lease_token"]}
+        await call(client, "complete_action", **lease, outcome="sent", **told)
+    recorded = recorded or await record()
+    assert recorded["recorded" if is_reported_first else "orphaned"] == 4
+    metrics = await call(client, "get_metrics", campaign_id=made["campaign_id"])
+    assert metrics["totals"]["opened"] == 4
+
+
+async def test_a_provider_and_a_message_without_a_letter_are_refused(client: Client) -> None:
+    event = {"event_type": "opened", "channel": "email"}
+    for wrong in ({"provider_message_id": " <> "}, {"provider_message_id": "one", "provider": "  "}):
+        answer = await call(client, "record_events", events=[event | wrong])
+        assert answer["invalid"] == 1
+
+
 async def test_any_step_is_previewed_for_any_contact(client: Client) -> None:
     where = await scene(client, "Ann")
     made = await call(client, "upsert_contacts", contacts=[{"email": "zoe@example.com", "first_name": "Zoë"}])

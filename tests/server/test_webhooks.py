@@ -46,6 +46,17 @@ async def test_a_signed_request_is_kept_word_for_word_and_counted_later(
 
 
 @every_provider
+async def test_a_step_is_found_however_its_provider_and_message_were_written(
+    make_app: MakeApp, client: Client, sender: Sender
+) -> None:
+    told = {"provider": f" {sender.name.title()}", "provider_message_id": f"<{message_of(sender)}> "}
+    scene, server = await sent(client, sender, **told), hooks(make_app)
+    assert await server.send(sender, sender.request(NOW)) == 200
+    server.record()
+    assert (await totals(client, scene))["opened"] == 1
+
+
+@every_provider
 async def test_own_references_come_before_the_message_id(
     make_app: MakeApp, client: Client, database: Database, sender: Sender
 ) -> None:

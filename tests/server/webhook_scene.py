@@ -61,8 +61,8 @@ def message_of(sender: Sender) -> str:
     return "message:0123456789" if sender.name == "lemlist" else MESSAGE
 
 
-async def sent(client: Client, sender: Sender) -> dict[str, Any]:
-    """A campaign with a message that was sent through the provider; {campaign_id, enrollment_ids}."""
+async def sent(client: Client, sender: Sender, **told: str) -> dict[str, Any]:
+    """A campaign with a message that was sent through the provider, as `told`; {campaign_id, enrollment_ids}."""
     scene = await new_campaign(client, people=2, start=True)
     event = {
         "event_type": "sent",
@@ -71,6 +71,7 @@ async def sent(client: Client, sender: Sender) -> dict[str, Any]:
         "provider": sender.name,
         "provider_message_id": message_of(sender),
         "occurred_at": "2026-11-02T08:00:00Z",
+        **told,
     }
     assert (await call(client, "record_event", event=event))["recorded"] == 1
     return scene
