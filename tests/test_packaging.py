@@ -1,5 +1,6 @@
 """What is published: a wheel that runs outside the checkout, and documents that agree with it."""
 
+import ast
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -99,6 +101,32 @@ def test_constraints_pin_names_and_versions_alone() -> None:
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     names = {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in wanted}
     assert names <= pinned
+
+
+# Parts of what is declared, by the name of their own distribution.
+COME_ALONG = {"mcp-types": "mcp", "pydantic-core": "pydantic"}
+
+
+def imported() -> set[str]:
+    """The top modules, apart from the standard library's and our own, that what is published imports."""
+    ours = ("mcp_server", "db", "migrations")
+    trees = [ast.parse(path.read_text("utf-8")) for top in ours for path in (ROOT / top).rglob("*.py")]
+    names: set[str] = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - set(ours)
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.split(r"[\[<>=;]", requirement)[0].lower() for requirement in project["dependencies"]}
+    distributions = packages_distributions()
+    for module in imported():
+        names = {name.lower().replace("_", "-") for name in distributions[module]}
+        assert {COME_ALONG.get(name, name) for name in names} & declared, module
 
 
 def test_head_is_a_revision_of_the_package() -> None:

@@ -42,10 +42,13 @@ def page(
         statement = statement.where(tuple_(*by) < tuple_(*last_seen))
     statement = statement.order_by(*(column.desc() for column in by)).limit(limit + 1)
     rows: Sequence[Row] = session.scalars(statement).all()
-    if len(rows) <= limit:
-        return Page(rows, None)
-    last = rows[limit - 1]
-    return Page(rows[:limit], encode_cursor(listing, [getattr(last, column.key) for column in by]))
+    return Page(rows, None) if len(rows) <= limit else cut(rows, limit, by=by, listing=listing)
+
+
+def cut(rows: Sequence[Row], count: int, *, by: Sequence[InstrumentedAttribute[Any]], listing: str) -> Page[Row]:
+    """The first `count` rows, with the cursor of the next."""
+    last = rows[count - 1]
+    return Page(rows[:count], encode_cursor(listing, [getattr(last, column.key) for column in by]))
 
 
 def encode_cursor(listing: str, values: Sequence[UUID | datetime]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, defer, selectinload
 
 from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.states import Channel, PathType, TemplateType
@@ -68,11 +68,19 @@ def list_(
     include_archived: bool,
     limit: int,
     cursor: str | None,
+    with_texts: bool,
 ) -> Page[CampaignTemplate]:
-    """Templates, newest first, with their steps."""
-    statement = select(CampaignTemplate).options(
-        selectinload(CampaignTemplate.email_steps), selectinload(CampaignTemplate.linkedin_steps)
-    )
+    """Templates, newest first, with their steps; without `with_texts` with the numbers of their steps alone."""
+    emails, messages = selectinload(CampaignTemplate.email_steps), selectinload(CampaignTemplate.linkedin_steps)
+    statement = select(CampaignTemplate)
+    if with_texts:
+        statement = statement.options(emails, messages)
+    else:
+        statement = statement.options(
+            defer(CampaignTemplate.settings, raiseload=True),
+            emails.load_only(EmailSequence.step_number, EmailSequence.is_active, raiseload=True),
+            messages.load_only(LinkedInSequence.step_number, LinkedInSequence.is_active, raiseload=True),
+        )
     if type is not None:
         statement = statement.where(CampaignTemplate.type == type)
     if not include_archived:

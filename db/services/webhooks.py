@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import islice
-from typing import Any, Final
+from itertools import accumulate, islice
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import bindparam, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from db.domain.contacts import addresses_in
 from db.domain.events import EventVerdict, NewEvent, impersonal
@@ -20,9 +20,11 @@ from db.domain.webhooks import NewDelivery, Normalise, Normalised, Settled, Stor
 from db.models import WebhookDelivery
 from db.postgres.json import rows_parameter
 from db.services import erasure, events
-from db.services.paging import Page, page
+from db.services.paging import Page, cut, page
 from db.services.recording import Outcome
 
+BODIES_MOST: Final = 1024 * 1024
+_LISTING: Final = "deliveries"
 _REASONS_SHOWN: Final = 3
 # Each letter of an address may be written as %XX.
 _LONG_WORD: Final = re.compile(rf"[\w.!#$%&'*+/=?^`{{|}}~-]{{{3 * EMAIL_MAX},}}")
@@ -252,6 +254,20 @@ def forget_some(session: Session, *, before: datetime, limit: int) -> int:
     return len(session.execute(_FORGET, {"before": before, "limit": limit}).all())
 
 
+class Body(NamedTuple):
+    """What is shown of a body, and how many bytes it has."""
+
+    shown: bytes
+    size: int
+
+
+_SIZES = text("SELECT id, octet_length(body) AS size FROM webhook_deliveries WHERE id = ANY(:ids) AND body IS NOT NULL")
+_BODIES = text("""
+    SELECT id, substring(body FROM 1 FOR :most), octet_length(body) FROM webhook_deliveries
+    WHERE id = ANY(:ids) AND body IS NOT NULL
+""")
+
+
 def list_(
     session: Session,
     *,
@@ -261,17 +277,37 @@ def list_(
     until: datetime | None,
     limit: int,
     cursor: str | None,
-) -> Page[WebhookDelivery]:
-    """Requests, latest first. `since` and `until` are of their arrival."""
-    statement = select(WebhookDelivery)
+    with_bodies: bool = False,
+) -> tuple[Page[WebhookDelivery], dict[UUID, Body]]:
+    """Requests, latest first, and the bodies of those that have one. `since` and `until` are of their arrival.
+
+    The rows come without their bodies. Of these a page has BODIES_MOST bytes: it ends before one that does not fit, and
+    one that is larger by itself is cut.
+    """
+    row = WebhookDelivery
+    statement = select(row).options(defer(row.body, raiseload=True), defer(row.body_hash, raiseload=True))
     if provider is not None:
-        statement = statement.where(WebhookDelivery.provider == provider)
+        statement = statement.where(row.provider == provider)
     if status is not None:
         # Written out, since a plan for any status could not use the index of those that were not recorded.
-        statement = statement.where(WebhookDelivery.status == bindparam("status", status, literal_execute=True))
+        statement = statement.where(row.status == bindparam("status", status, literal_execute=True))
     if since is not None:
-        statement = statement.where(WebhookDelivery.received_at >= since)
+        statement = statement.where(row.received_at >= since)
     if until is not None:
-        statement = statement.where(WebhookDelivery.received_at < until)
-    by = [WebhookDelivery.received_at, WebhookDelivery.id] if provider is not None else [WebhookDelivery.id]
-    return page(session, statement, by=by, limit=limit, cursor=cursor, listing="deliveries")
+        statement = statement.where(row.received_at < until)
+    by = [row.received_at, row.id] if provider is not None else [row.id]
+    found = page(session, statement, by=by, limit=limit, cursor=cursor, listing=_LISTING)
+    if not with_bodies:
+        return found, {}
+    count = _fitting(session, found.rows)
+    if count < len(found.rows):
+        found = cut(found.rows, count, by=by, listing=_LISTING)
+    values = {"ids": [each.id for each in found.rows], "most": BODIES_MOST}
+    return found, {id_: Body(shown, size) for id_, shown, size in session.execute(_BODIES, values)}
+
+
+def _fitting(session: Session, rows: Sequence[WebhookDelivery]) -> int:
+    """How many from the front have bodies that fit into one page; at least one."""
+    sizes = {row.id: row.size for row in session.execute(_SIZES, {"ids": [row.id for row in rows]})}
+    totals = accumulate(sizes.get(row.id, 0) for row in rows)
+    return max(1, sum(total <= BODIES_MOST for total in totals))

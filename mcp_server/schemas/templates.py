@@ -1,7 +1,7 @@
 """Templates and their steps."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
@@ -10,6 +10,9 @@ from db.domain import rules
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
 from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings, no_flag, said
+
+if TYPE_CHECKING:
+    from db.models import CampaignTemplate
 
 StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX), no_flag]
 DelayHours = Annotated[int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="After the step before"), no_flag]
@@ -111,16 +114,15 @@ class TemplateLine(Answer):
     template: Maybe[TemplateOut] = None
 
     @classmethod
-    def of(cls, row: object, detail: str) -> Self:
-        template = TemplateOut.model_validate(row)
-        numbers = {step.step_number for step in (*template.email_steps, *template.linkedin_steps) if step.is_active}
+    def of(cls, row: "CampaignTemplate", detail: str) -> Self:
+        numbers = {step.step_number for step in (*row.email_steps, *row.linkedin_steps) if step.is_active}
         return cls(
-            id=template.id,
-            name=template.name,
-            type=template.type,
-            is_active=template.is_active,
+            id=row.id,
+            name=row.name,
+            type=TemplateType(row.type),
+            is_active=row.is_active,
             step_count=len(numbers),
-            template=template if detail == "full" else None,
+            template=TemplateOut.model_validate(row) if detail == "full" else None,
         )
 
 

@@ -13,6 +13,7 @@ from mcp_server.webhooks.ses import confirmation_url
 
 if TYPE_CHECKING:
     from db.models import WebhookDelivery
+    from db.services.webhooks import Body
 
 Provider = Annotated[ProviderName | None, Field(min_length=1, max_length=PROVIDER_MAX, description="Such as sendgrid")]
 DeliveryIds = Annotated[list[UUID] | None, Field(min_length=1, max_length=1_000)]
@@ -38,25 +39,28 @@ class DeliveryOut(Answer):
     recorded_at: Maybe[datetime] = None
     delivery_id: Maybe[str] = None
     body: Maybe[str] = None
+    body_bytes: Annotated[Maybe[int], Field(description="Of a body that is cut here: how long it is.")] = None
     confirmation_url: Annotated[
         Maybe[str], Field(description="Of a held one: whoever opens it confirms the subscription of the topic.")
     ] = None
 
     @classmethod
-    def of(cls, row: "WebhookDelivery", detail: str) -> Self:
+    def of(cls, row: "WebhookDelivery", body: "Body | None", detail: str) -> Self:
         answer = cls.model_validate(
             {name: getattr(row, name) for name in cls.model_fields if name not in _FULL},
         )
         if detail == "full":
             answer.recorded_at = row.recorded_at
             answer.delivery_id = row.delivery_id
-            answer.body = row.body.decode("utf-8", "replace") if row.body is not None else None
-            if row.status == DeliveryStatus.HELD and row.body is not None:
-                answer.confirmation_url = confirmation_url(row.body)
+            if body is not None:
+                answer.body = body.shown.decode("utf-8", "replace")
+                answer.body_bytes = body.size if body.size > len(body.shown) else None
+                if row.status == DeliveryStatus.HELD:
+                    answer.confirmation_url = confirmation_url(body.shown)
         return answer
 
 
-_FULL = frozenset({"recorded_at", "delivery_id", "body", "confirmation_url"})
+_FULL = frozenset({"recorded_at", "delivery_id", "body", "body_bytes", "confirmation_url"})
 
 
 class DeliveryList(Answer):

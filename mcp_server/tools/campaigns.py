@@ -86,7 +86,12 @@ def list_templates(
 ) -> TemplateList:
     """List templates, newest first; full adds the steps. Next: get_template or create_campaign."""
     page = services.templates.list_(
-        call.session, type=type, include_archived=include_archived, limit=limit, cursor=cursor
+        call.session,
+        type=type,
+        include_archived=include_archived,
+        limit=limit,
+        cursor=cursor,
+        with_texts=detail == "full",
     )
     lines = [TemplateLine.of(template, detail) for template in page.rows]
     return TemplateList(templates=lines, next_cursor=page.next_cursor)

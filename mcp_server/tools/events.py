@@ -130,15 +130,23 @@ def list_webhook_deliveries(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> DeliveryList:
-    """List requests of providers, latest first, with what became of their events; full adds the raw body. failed ones
-    say why; held ones ask an operator to confirm a subscription, at an address that full shows: open it only if you
-    have just subscribed this server. Next: replay_events.
+    """List requests of providers, latest first, with what became of their events; full adds the raw body, up to 1 MiB
+    a page. failed ones say why; held ones ask an operator to confirm a subscription, at an address that full shows:
+    open it only if you have just subscribed this server. Next: replay_events.
     """
     check_range(since, until)
-    page = services.webhooks.list_(
-        call.session, provider=provider, status=status, since=since, until=until, limit=limit, cursor=cursor
+    page, bodies = services.webhooks.list_(
+        call.session,
+        provider=provider,
+        status=status,
+        since=since,
+        until=until,
+        limit=limit,
+        cursor=cursor,
+        with_bodies=detail == "full",
     )
-    return DeliveryList(deliveries=[DeliveryOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
+    deliveries = [DeliveryOut.of(row, bodies.get(row.id), detail) for row in page.rows]
+    return DeliveryList(deliveries=deliveries, next_cursor=page.next_cursor)
 
 
 @events.write("Replay webhook deliveries", idempotent=True, keeps_nothing=True)
