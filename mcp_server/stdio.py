@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import anyio
 import anyio.to_thread
 
+from db.domain import texts
+
 _READ_BYTES = 65_536
 
 
@@ -64,7 +66,8 @@ class Lines:
 
 
 def _text(parts: list[bytes]) -> str:
-    return b"".join(parts).decode("utf-8", "replace")
+    # The SDK leaves a message that it can't parse without an answer. The arguments refuse a NUL, and say so.
+    return texts.without_halves(b"".join(parts), rb"\u0000").decode("utf-8", "replace")
 
 
 class Sink:
