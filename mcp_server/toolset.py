@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar, get_args
 
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool as OfferedTool
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 from pydantic_core import to_json, to_jsonable_python
@@ -232,6 +233,25 @@ class Toolset:
         return [_offer(tool, app, has_view=tool.name in self.views) for tool in offered]
 
 
+class _Metadata(FuncMetadata):
+    """The SDK reads JSON out of texts, since some clients send lists and objects so. An optional text is none of them,
+    whatever it looks like."""
+
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        fields = self.arg_model.model_fields
+        read = super().pre_parse_json(data)
+        for name, value in read.items():
+            if isinstance(value, dict | list) and name in fields and _is_text(fields[name].annotation):
+                read[name] = data[name]
+        return read
+
+
+def _is_text(annotation: object) -> bool:
+    """Whether it is text or nothing."""
+    kinds = [getattr(kind, "__origin__", kind) for kind in get_args(annotation)]
+    return bool(kinds) and all(kind is str or kind is NoneType for kind in kinds)
+
+
 def _offer(tool: Tool, app: App, *, has_view: bool) -> OfferedTool:
     offered = OfferedTool.from_function(
         _handler(tool, app),
@@ -242,6 +262,7 @@ def _offer(tool: Tool, app: App, *, has_view: bool) -> OfferedTool:
         meta={"ui": {"resourceUri": views.address(tool.name)}} if has_view else None,
     )
     offered.parameters = lean_input(offered.parameters)
+    offered.fn_metadata = _Metadata(**dict(offered.fn_metadata))
     offered.fn_metadata.output_schema = lean_output(offered.fn_metadata.output_schema or {})
     # The SDK would validate each answer again, on the event loop; a model of that very schema has just written it.
     offered.fn_metadata.output_model = None

@@ -9,6 +9,10 @@ _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # PostgreSQL stores neither NUL nor half of a surrogate pair.
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
+# In JSON, left to right: a backslash, a whole pair, and what is left of pairs; and NUL.
+_ESCAPES: Final = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)"
+)
 # Letters and symbols by their category, and nothing to the eye: fillers of Hangul, the joiner, the empty braille cell.
 _UNSEEN: Final = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
 
@@ -39,3 +43,13 @@ def is_blank(text: str) -> bool:
 def _is_seen(character: str) -> bool:
     hidden = character.isspace() or character in _UNSEEN or unicodedata.category(character) in ("Cc", "Cf")
     return not hidden
+
+
+def without_halves(json: bytes, instead: bytes) -> bytes:
+    """JSON with the escape `instead` for each half of a surrogate pair, which no parser takes, and for each NUL.
+
+    JavaScript cuts characters in two, and writes what is left of them.
+    """
+    if b"\\ud" not in json and b"\\uD" not in json and b"\\u0000" not in json:
+        return json
+    return _ESCAPES.sub(lambda found: found[0] if len(found[0]) in (2, 12) else instead, json)

@@ -14,7 +14,6 @@ from db.domain.jobs import MAX_NAME_CHARACTERS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}")
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # and not the text of a backslash and u0000
 _JSON_ONLY: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -37,10 +36,9 @@ def encode_json(name: str, value: object, max_bytes: int) -> str:
         raise InvalidInput(f"{name} can't be written as JSON: {error}. Send JSON values only.") from error
     if len(encoded) > max_bytes:
         raise InvalidInput(f"{name} is {len(encoded):,} bytes as JSON; at most {max_bytes:,} are kept. Send less.")
-    if b"u0000" in encoded and _NUL.search(encoded):
-        raise InvalidInput(f"{name} holds a NUL character, which can't be kept everywhere. Remove it.")
-    if b"null" in encoded:  # the encoder writes NaN as null, so only a text with a null in it can hide one
-        _refuse_not_finite(name, value)
+    # The encoder writes NaN as null and NUL as an escape, so only a text with one of them in it can hide one.
+    if b"null" in encoded or b"\\u0000" in encoded:
+        _refuse_unkept(name, value)
     return encoded.decode()
 
 
@@ -90,17 +88,20 @@ def token(value: str) -> str:
     return value
 
 
-def _refuse_not_finite(path: str, value: object) -> None:
+def _refuse_unkept(path: str, value: object) -> None:
     """Walk the value; the encoder has refused anything nested deeper than 254."""
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidInput(f"{path} holds a NUL or half of a surrogate pair. Take the character out.")
     if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidInput(f"{path} is {value}, which JSON can't express. Send a number or null.")
     elif isinstance(value, dict):
         for key, item in value.items():  # pyright: ignore[reportUnknownVariableType] - JSON from outside has no type
-            _refuse_not_finite(f"{path}.{key}", item)  # pyright: ignore[reportUnknownArgumentType] - as above
+            _refuse_unkept(f"a name in {path}", key)  # pyright: ignore[reportUnknownArgumentType] - as above
+            _refuse_unkept(f"{path}.{key}", item)  # pyright: ignore[reportUnknownArgumentType] - as above
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType] - as above
-            _refuse_not_finite(f"{path}[{index}]", item)  # pyright: ignore[reportUnknownArgumentType] - as above
+            _refuse_unkept(f"{path}[{index}]", item)  # pyright: ignore[reportUnknownArgumentType] - as above
 
 
 def _encodable(value: str) -> bool:

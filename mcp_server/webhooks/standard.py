@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from db.domain import texts
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.schemas.events import EventIn
@@ -37,6 +38,7 @@ def _event(index: int, part: dict[str, Any], whole: dict[str, Any], delivery: St
     if name not in tuple(EventType):
         raise fields.Unusable("the type of the event is unknown")
     type_ = EventType(name)
+    part = {key: texts.one_line(value) if isinstance(value, str) else value for key, value in part.items()}
     told = part.get("occurred_at")
     if isinstance(told, int | float):
         part = {**part, "occurred_at": fields.epoch(part, "occurred_at")}

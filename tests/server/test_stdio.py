@@ -164,10 +164,8 @@ def test_a_line_that_is_no_message_is_answered_and_the_next_one_served(
 
 def test_a_broken_request_is_answered_under_its_id_as_far_as_that_can_be_read(database_url: str) -> None:
     hello = json.dumps(INITIALIZE).encode()
-    half_a_pair = rb'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"name":"\ud83d"}}'
     wrong_method = b'{"jsonrpc":"2.0","id":7,"method":5}'
-    got = {each["id"]: each for each in answers(database_url, hello, half_a_pair, wrong_method)}
-    assert got["a"]["error"]["code"] == -32700
+    got = {each["id"]: each for each in answers(database_url, hello, wrong_method)}
     assert got[7]["error"]["code"] == -32600
     assert "method" in got[7]["error"]["message"]
 
@@ -188,3 +186,42 @@ def test_what_is_no_message_in_a_file_is_answered_as_well(database_url: str, tmp
     refused, welcome = map(json.loads, done.stdout.splitlines())
     assert (refused["id"], refused["error"]["code"]) == (None, -32700)
     assert welcome["id"] == 1
+
+
+HALVES = [r"\ud83d", r"\udc00\ud800", r"A\uD83D", r"\\\ud800", r"\u0000"]
+
+
+async def test_half_of_a_character_is_refused_and_not_left_without_an_answer(database_url: str) -> None:
+    """JavaScript cuts emojis in two, and writes a half as an escape that JSON takes and Unicode does not."""
+    calls = [
+        f'{{"name": "suppress", "arguments": {{"email": "a@example.com", "source": "{half}"}}}}' for half in HALVES
+    ]
+    calls += [
+        f'{{"name": "cache_set", "arguments": {{"namespace": "n", "key": "k", "value": [{{"{half}": 1}}]}}}}'
+        for half in HALVES
+    ]
+    requests = [
+        f'{{"jsonrpc": "2.0", "id": {number}, "method": "tools/call", "params": {each}}}'
+        for number, each in enumerate(calls, 2)
+    ]
+    whole = r'{"name": "suppress", "arguments": {"email": "b@example.com", "source": "\ud83d\ude00 \\ud83d"}}'
+    requests.append(f'{{"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": {whole}}}')
+    started = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    lines = [json.dumps(INITIALIZE), json.dumps(started), *requests]
+    async with await anyio.open_process(COMMAND, env=environment(database_url), stderr=None) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        await process.stdin.send("".join(f"{line}\n" for line in lines).encode())
+        answers: dict[int, dict[str, Any]] = {}
+        received = b""
+        with anyio.fail_after(PATIENCE):
+            while len(answers) < len(requests) + 1:
+                received += await process.stdout.receive()
+                *whole_lines, received = received.split(b"\n")
+                answers |= {answer["id"]: answer for answer in map(json.loads, whole_lines) if "id" in answer}
+        await process.stdin.aclose()
+    for number in range(2, len(calls) + 2):
+        result = answers[number]["result"]
+        assert result["isError"]
+        assert "holds a NUL or half of a surrogate pair" in result["content"][0]["text"]
+    assert answers[99]["result"]["structuredContent"]["suppression"]["source"] == "\U0001f600 \\ud83d"

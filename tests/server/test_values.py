@@ -145,3 +145,12 @@ async def test_a_flag_is_no_whole_number(make_app: Callable[..., App], flag: boo
                 assert [line for line in lines if line.endswith("must be a whole number")], (tool.name, name, lines)
                 seen.add(name)
     assert {"limit", "email_steps.0.step_number", "settings.senders.email.daily_limit", "event.step_number"} <= seen
+
+
+@pytest.mark.parametrize("error", ['{"code": 550}', "[550]", '"550"', "550", "true"])
+async def test_a_text_that_looks_like_json_stays_the_text_that_it_is(client: Client, error: str) -> None:
+    await new_campaign(client, people=1, start=True)
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    report = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "failed"}
+    done = await call(client, "complete_action", **report, error=error)
+    assert done["action"]["error"] == error

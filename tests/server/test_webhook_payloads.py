@@ -292,6 +292,18 @@ def test_a_sender_may_tell_when_in_unix_time(told: object) -> None:
     assert event.occurred_at == datetime(2026, 11, 2, 8, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("spoilt", [r"\u0000", r"\ud83d", r"\udc00\ud800", r"\n"])
+@pytest.mark.parametrize("name", SENDERS)
+def test_characters_that_nobody_can_keep_cost_no_event(name: str, spoilt: str) -> None:
+    text = json.dumps(SENDERS[name].opened(NOW, dict(ATTACHED), WHO))
+    spoilt_text = text.replace(MESSAGE, spoilt + MESSAGE).replace("act_", f"act_{spoilt}")
+    assert spoilt_text != text
+    body = json.dumps({**notification({}, NOW), "Message": spoilt_text}) if name == "ses" else spoilt_text
+    (event,) = read(name, body.encode()).events
+    assert event.enrollment_id == UUID(ENROLLMENT)
+    assert (event.provider_message_id or "").lstrip("\ufffd ") == (message_of(SENDERS[name]) or "")
+
+
 ODD: list[Any] = [None, 7, 1e308, -1, True, "", "\x00", "\ud800", "x" * 5_000, [], [[]], {}, {"a": {}}, [None]]
 
 
