@@ -1,6 +1,8 @@
 """The command line. Without a command it serves stdio, which is how MCP clients start it."""
 
+import errno
 import gc
+import os
 import signal
 import sys
 from collections.abc import Generator
@@ -25,6 +27,9 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     epilog="Exit codes: 0 done, 1 failed, 2 the command or what it was given can't be used, 3 done in part (import).",
 )
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class Transport(StrEnum):
@@ -189,7 +194,15 @@ def main() -> None:
     """Entry of the console script."""
     # Without a handler the signal would end the process before the database is left and the pool closed.
     signal.signal(signal.SIGTERM, _leave)
-    cli()
+    try:
+        cli()
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        # What stdout holds back would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr.write(f"sales-automation-mcp: the output can't be written: {error.strerror}. Make room for it.\n")
+        sys.exit(1)
 
 
 def _leave(*_: object) -> None:

@@ -65,7 +65,10 @@ def export(
         except BrokenPipeError:
             raise  # the reader of a pipe has had enough, which typer ends quietly
         except OSError as error:
-            raise failed(f"{output} can't be written: {error.strerror}.") from None
+            where = "stdout" if str(output) == "-" else str(output)
+            raise failed(
+                f"{where} can't be written: {error.strerror}. Name another file with --output, or make room."
+            ) from None
 
 
 def _pages(app: App, read: "Callable[[Session, str | None], _Page]") -> Iterator[list[Row]]:

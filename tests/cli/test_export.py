@@ -125,7 +125,8 @@ def test_an_unknown_campaign_is_a_failure_with_nothing_on_stdout(cli: Cli, tmp_p
 def test_a_place_that_can_not_be_written_is_a_failure(cli: Cli, campaign_id: UUID, tmp_path: Path) -> None:
     done = cli.run("export", "--campaign", str(campaign_id), "--output", tmp_path / "none" / "out.csv")
     assert done.returncode == 1
-    assert "can't be written" in done.stderr
+    assert "can't be written: " in done.stderr
+    assert "--output" in done.stderr
 
 
 def test_a_reader_that_leaves_ends_it_quietly(cli: Cli, campaign_id: UUID) -> None:

@@ -1,13 +1,15 @@
 """The command line as a whole: help, completion, exit codes, and a start that carries none of it."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mcp_server import __version__
 from mcp_server.cli.lazy import COMMANDS
-from tests.cli.running import Cli
+from tests.cli.running import COMMAND, Cli
 from tests.patience import PATIENCE
 
 ALL = ("serve", "migrate", "demo", *COMMANDS)
@@ -45,6 +47,40 @@ def test_a_wrong_command_is_a_usage_error_on_stderr(offline: Cli, arguments: tup
     done = offline.run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only some systems have a device that is always full")
+@pytest.mark.parametrize("command", [("--version",), ("--help",), ("jobs", "list"), ("doctor", "--json")], ids=" ".join)
+def test_an_output_that_has_no_room_is_told_in_one_line(offline: Cli, command: tuple[str, ...]) -> None:
+    env = {**offline.env, "SALES_AUTOMATION_START_ATTEMPTS": "1"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *command], stdout=full, stderr=subprocess.PIPE, env=env, text=True, timeout=PATIENCE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("sales-automation-mcp: the output can't be written: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipe to close like that")
+@pytest.mark.parametrize("command", [("--help",), ("jobs", "list"), ("doctor",)], ids=" ".join)
+def test_a_reader_that_has_had_enough_is_no_reason_for_words(offline: Cli, command: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**offline.env, "SALES_AUTOMATION_START_ATTEMPTS": "1"}
+    try:
+        done = subprocess.run(
+            [*COMMAND, *command],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env=env,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def python(cli: Cli, code: str, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
