@@ -191,7 +191,7 @@ def test_what_is_no_message_in_a_file_is_answered_as_well(database_url: str, tmp
 HALVES = [r"\ud83d", r"\udc00\ud800", r"A\uD83D", r"\\\ud800", r"\u0000"]
 
 
-async def test_half_of_a_character_is_refused_and_not_left_without_an_answer(database_url: str) -> None:
+async def test_half_of_a_character_is_refused_and_not_left_without_an_answer(database_url: str, tmp_path: Path) -> None:
     """JavaScript cuts emojis in two, and writes a half as an escape that JSON takes and Unicode does not."""
     calls = [
         f'{{"name": "suppress", "arguments": {{"email": "a@example.com", "source": "{half}"}}}}' for half in HALVES
@@ -208,7 +208,8 @@ async def test_half_of_a_character_is_refused_and_not_left_without_an_answer(dat
     requests.append(f'{{"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": {whole}}}')
     started = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     lines = [json.dumps(INITIALIZE), json.dumps(started), *requests]
-    async with await anyio.open_process(COMMAND, env=environment(database_url), stderr=None) as process:
+    its_own = environment(database_url, SALES_AUTOMATION_HOME=str(tmp_path))
+    async with await anyio.open_process(COMMAND, env=its_own, stderr=None) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         await process.stdin.send("".join(f"{line}\n" for line in lines).encode())
