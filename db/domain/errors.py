@@ -4,7 +4,9 @@ An error's text is read by a person or a model that must correct itself from it:
 the rule, and what to call next. It never carries SQL, a parameter value of a statement, or a stack trace.
 """
 
-from typing import Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Self
 
 
 class SalesAutomationError(Exception):
@@ -25,11 +27,23 @@ class InvalidInput(SalesAutomationError):
     """An argument breaks a rule that its schema cannot express. Correct the argument and call again."""
 
 
-class NotFound(SalesAutomationError):
-    """No such row. Look the id up and call again."""
+FOUND_BY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "campaign": "list_campaigns shows those that exist.",
+        "template": "list_templates shows those that exist.",
+        "enrollment": "list_enrollments shows those of a campaign.",
+        "contact": "find_contacts shows them.",
+        "action": "claim_due_actions hands actions out.",
+    }
+)
+"""noun -> how its ids are found"""
 
-    def __init__(self, noun: str, identity: object, *, hint: str) -> None:
-        super().__init__(f"No {noun} {identity}. {hint}")
+
+class NotFound(SalesAutomationError):
+    """No such row. Look the id up and call again. `hint`: how; of the nouns of FOUND_BY it is known."""
+
+    def __init__(self, noun: str, identity: object, *, hint: str | None = None) -> None:
+        super().__init__(f"No {noun} {identity}. {FOUND_BY[noun] if hint is None else hint}")
 
 
 class InvalidTransition(SalesAutomationError):

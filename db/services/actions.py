@@ -117,7 +117,7 @@ _OWN, _PLAN, _ENROLLMENT = len(_OWN_NAMES), len(plans.NAMES), len(enrollment_sta
 def _hold(session: Session, action_id: UUID) -> _Held:
     found = session.execute(_HOLD, {"id": action_id}).one_or_none()
     if found is None:
-        raise NotFound("action", action_id, hint="claim_due_actions hands actions out.")
+        raise NotFound("action", action_id)
     *own, zone = found[:_OWN]
     plan, rest = found[_OWN : _OWN + _PLAN], found[_OWN + _PLAN :]
     enrollment = enrollment_state.from_row(rest[:_ENROLLMENT])
@@ -267,7 +267,7 @@ def preview(
     if enrollment_id is not None:
         row = session.scalars(select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)).one_or_none()
         if row is None:
-            raise NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
+            raise NotFound("enrollment", enrollment_id)
         campaign_id, contact_id, current, a_b_variant = (
             row.instance_id,
             row.contact_id,
@@ -278,7 +278,7 @@ def preview(
     campaigns.get(session, campaign_id=campaign_id)
     contact = session.get(Contact, contact_id)
     if contact is None:
-        raise NotFound("contact", contact_id, hint="find_contacts shows them.")
+        raise NotFound("contact", contact_id)
     texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=[campaign_id]), public_url)
     sequence = texts.plans[campaign_id].steps
     if step_number is None:

@@ -25,7 +25,7 @@ def create(
     """A draft. Refused for a template that is archived or has no active step."""
     template = session.get(CampaignTemplate, template_id, with_for_update={"read": True})
     if template is None:
-        raise NotFound("template", template_id, hint="list_templates shows those that exist.")
+        raise NotFound("template", template_id)
     if not template.is_active:
         raise Refused("This template is archived. Choose another with list_templates, or create_template.")
     campaign = CampaignInstance(
@@ -134,7 +134,7 @@ def _lock(session: Session, campaign_id: UUID) -> CampaignInstance:
 
 
 def _not_found(campaign_id: UUID) -> NotFound:
-    return NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
+    return NotFound("campaign", campaign_id)
 
 
 # By key from chunk to chunk, so that no chunk reads again what the ones before it have moved.

@@ -111,7 +111,7 @@ def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
         return plans.of_active(session)
     found = plans.with_status(session, instance_id=campaign_id)
     if found is None:
-        raise NotFound("campaign", campaign_id, hint="list_campaigns shows those that exist.")
+        raise NotFound("campaign", campaign_id)
     status, plan = found
     if status is not CampaignStatus.ACTIVE:
         raise Refused(f"This campaign is {status}, so nothing of it is due. start_campaign makes it active.")

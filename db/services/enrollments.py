@@ -303,4 +303,4 @@ def people(session: Session, *, campaign_id: UUID, enrollment_ids: Collection[UU
 
 
 def _not_found(enrollment_id: UUID) -> NotFound:
-    return NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
+    return NotFound("enrollment", enrollment_id)

@@ -45,7 +45,7 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     """What holds the next step of one enrollment back. Due if and only if a claim of the whole queue would take it."""
     row = session.execute(_ONE, {"id": enrollment_id}).one_or_none()
     if row is None:
-        raise NotFound("enrollment", enrollment_id, hint="list_enrollments shows those of a campaign.")
+        raise NotFound("enrollment", enrollment_id)
     one = enrollment_state.from_row(row)
     status, running = _campaign(session, one.instance_id)
     sending = running[one.instance_id].sending

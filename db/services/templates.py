@@ -57,7 +57,7 @@ def get(session: Session, *, template_id: UUID) -> CampaignTemplate:
     )
     template = session.scalars(statement).one_or_none()
     if template is None:
-        raise NotFound("template", template_id, hint="list_templates shows those that exist.")
+        raise NotFound("template", template_id)
     return template
 
 
@@ -127,7 +127,7 @@ def archive(session: Session, *, template_id: UUID) -> CampaignTemplate:
 def _lock(session: Session, template_id: UUID) -> CampaignTemplate:
     template = session.get(CampaignTemplate, template_id, with_for_update=True)
     if template is None:
-        raise NotFound("template", template_id, hint="list_templates shows those that exist.")
+        raise NotFound("template", template_id)
     return template
 
 

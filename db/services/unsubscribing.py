@@ -91,7 +91,7 @@ def unsubscribe(session: Session, *, link: Link, now: datetime) -> EventVerdict:
         select(CampaignEnrollment.id, CampaignEnrollment.contact_id).where(CampaignEnrollment.id == link.enrollment_id)
     ).one_or_none()
     if found is None:
-        raise NotFound("enrollment", link.enrollment_id, hint="list_enrollments shows those of a campaign.")
+        raise NotFound("enrollment", link.enrollment_id)
     verdict = _record(session, link, f"{link.enrollment_id}", now)
     if verdict is not EventVerdict.DUPLICATE:
         return verdict

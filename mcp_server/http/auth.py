@@ -3,21 +3,21 @@ dashboard's data is also for who has signed in."""
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.domain.access import Caller
 from db.domain.errors import StoreUnavailable
 from mcp_server.caller import LOCAL, SCOPE_KEY
+from mcp_server.http import refusals
 from mcp_server.http.dashboard.sessions import ROOT as DASHBOARD
 from mcp_server.http.dashboard.sessions import Sessions
 from mcp_server.http.keeper import Keeper
-from mcp_server.http.limits import Limit, too_many
+from mcp_server.http.limits import Limit
 from mcp_server.telemetry import Telemetry
 
 # What a load balancer asks before it knows any token; it tells nothing about the data.
@@ -26,8 +26,6 @@ _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _SIGNED_PATHS = ("/webhooks/", "/unsubscribe/")
 # The page without any data, and the way in and out; the rest of the dashboard takes its sessions beside tokens.
 _DASHBOARD_DATA = (f"{DASHBOARD}/api/", f"{DASHBOARD}/events")
-
-RETRY_SECONDS: Final = 5
 
 
 class Gate:
@@ -62,7 +60,7 @@ class Gate:
         try:
             caller = await self._caller(Headers(scope=scope), scope["path"])
         except StoreUnavailable as error:
-            await self._refuse(unavailable(error), "unavailable")(scope, receive, send)
+            await self._refuse(refusals.unavailable(error), "unavailable")(scope, receive, send)
             return
         if caller is None:
             await self._stop_stranger(scope)(scope, receive, send)
@@ -71,7 +69,7 @@ class Gate:
         if caller is not LOCAL:
             wait = self._requests.take(caller.id, self._monotonic())
             if wait:
-                answer = too_many(wait, "This token makes more requests than it may.")
+                answer = refusals.too_many(wait, "This token makes more requests than it may.")
                 await self._refuse(answer, "rate_limited")(scope, receive, send)
                 return
             # With this the SDK keeps everybody else out of the sessions that this caller opens.
@@ -91,16 +89,8 @@ class Gate:
     def _stop_stranger(self, scope: Scope) -> Response:
         wait = self._failures.take(address(scope), self._monotonic())
         if wait:
-            return self._refuse(too_many(wait, "Too many requests without a valid token."), "rate_limited")
-        refusal = JSONResponse(
-            {
-                "error": "unauthorized",
-                "message": "Send the header `Authorization: Bearer TOKEN` with a token of this server.",
-            },
-            status_code=401,
-            headers={"WWW-Authenticate": 'Bearer realm="sales-automation-mcp"'},
-        )
-        return self._refuse(refusal, "unauthorized")
+            return self._refuse(refusals.too_many(wait, "Too many requests without a valid token."), "rate_limited")
+        return self._refuse(refusals.unauthorized(), "unauthorized")
 
     def _refuse(self, answer: Response, reason: str) -> Response:
         self._telemetry.refused_requests.add("auth", reason)
@@ -118,10 +108,3 @@ def address(scope: Scope) -> str:
     """Where a request comes from; behind a proxy on this machine, what the proxy says."""
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else "unknown"
-
-
-def unavailable(error: StoreUnavailable) -> JSONResponse:
-    """503: the caller is to come again."""
-    return JSONResponse(
-        {"error": "unavailable", "message": str(error)}, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)}
-    )

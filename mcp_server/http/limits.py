@@ -1,9 +1,6 @@
 """How often: token buckets, kept in this process. Two processes allow twice as much."""
 
-import math
 from collections import OrderedDict
-
-from starlette.responses import JSONResponse
 
 # A stranger can come from any number of addresses; the one that was seen least recently is forgotten first.
 _MOST_KEYS = 10_000
@@ -34,13 +31,3 @@ class Limit:
         if len(self._buckets) > _MOST_KEYS:
             self._buckets.popitem(last=False)
         return wait
-
-
-def too_many(wait: float, message: str) -> JSONResponse:
-    """The answer to a request that came `wait` seconds too early."""
-    seconds = max(1, math.ceil(wait))
-    return JSONResponse(
-        {"error": "too_many_requests", "message": f"{message} Try again in {seconds} s."},
-        status_code=429,
-        headers={"Retry-After": str(seconds)},
-    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from db.domain.access import Scope
@@ -14,6 +14,7 @@ from db.domain.jobs import JobStatus
 from mcp_server import caller, health
 from mcp_server.app import App
 from mcp_server.health import Facts
+from mcp_server.http.refusals import insufficient_scope
 from mcp_server.telemetry import BUCKETS, DatabaseState
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def route(app: App, security: TransportSecuritySettings) -> Route:
             return refusal
         missing = caller.missing_scope(request.scope[caller.SCOPE_KEY], Scope.OPS, "/metrics")
         if missing is not None:
-            return JSONResponse({"error": "insufficient_scope", "message": missing}, status_code=403)
+            return insufficient_scope(missing)
         return await run_in_threadpool(_scrape, app, registries)
 
     return Route("/metrics", metrics)

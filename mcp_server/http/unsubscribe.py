@@ -17,8 +17,9 @@ from starlette.routing import Route
 from db import services
 from db.domain.errors import NotFound, StoreUnavailable
 from mcp_server.app import App
-from mcp_server.http.auth import RETRY_SECONDS, address
-from mcp_server.http.limits import Limit, too_many
+from mcp_server.http.auth import address
+from mcp_server.http.limits import Limit
+from mcp_server.http.refusals import RETRY_SECONDS, too_many
 
 if TYPE_CHECKING:
     from db.services.unsubscribing import Link

@@ -6,15 +6,16 @@ from uuid import UUID
 
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
+from db.domain.errors import FOUND_BY
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One record by its id. hint: how ids are found."""
+    """One record by its id."""
 
     noun: str
     title: str
     description: str
-    hint: str
 
     @property
     def uri_template(self) -> str:
@@ -26,19 +27,16 @@ RESOURCES: tuple[Resource, ...] = (
         "campaign",
         "A campaign",
         "A campaign as get_campaign shows it, with its totals and rates, and what holds it back.",
-        "list_campaigns shows those that exist.",
     ),
     Resource(
         "template",
         "A template",
         "A template with all its steps as get_template shows it, and warnings of variables that nobody can have.",
-        "list_templates shows those that exist.",
     ),
     Resource(
         "enrollment",
         "An enrollment",
         "An enrollment as get_enrollment shows it: the person, steps done, latest events, and what holds it back.",
-        "list_enrollments shows those of a campaign.",
     ),
 )
 
@@ -52,7 +50,7 @@ def check_address(uri: str, offered: Mapping[str, Resource]) -> None:
         raise ResourceNotFoundError(f"No resource has this address. There are: {there}.")
     if not _is_uuid(record_id):
         raise ResourceNotFoundError(
-            f"{noun}:// takes the id of one {noun}, which is a UUID, and nothing else. {resource.hint}"
+            f"{noun}:// takes the id of one {noun}, which is a UUID, and nothing else. {FOUND_BY[noun]}"
         )
 
 

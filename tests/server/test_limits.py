@@ -2,7 +2,8 @@
 
 import pytest
 
-from mcp_server.http.limits import Limit, too_many
+from mcp_server.http.limits import Limit
+from mcp_server.http.refusals import too_many
 
 
 def test_a_burst_is_followed_by_a_steady_rate() -> None:

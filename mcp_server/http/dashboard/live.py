@@ -20,8 +20,7 @@ from starlette.types import Receive, Scope, Send
 from db import services
 from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
-from mcp_server.http.auth import RETRY_SECONDS
-from mcp_server.http.dashboard.replies import NO_STORE, problem
+from mcp_server.http.refusals import NO_STORE, busy
 from mcp_server.schemas.watching import HappenedOut
 
 if TYPE_CHECKING:
@@ -160,9 +159,7 @@ class Endpoint:
 
     async def respond(self, request: Request) -> Response:
         if self._live.is_full:
-            refusal = problem(503, "busy", "Too many people watch already. Try again later.")
-            refusal.headers["Retry-After"] = str(RETRY_SECONDS)
-            return refusal
+            return busy("Too many people watch already. Try again later.")
         return _Stream(
             self._events(_uuid(request.headers.get("last-event-id", ""))),
             headers={**NO_STORE, "X-Accel-Buffering": "no"},

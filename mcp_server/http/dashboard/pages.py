@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from db.domain.errors import StoreUnavailable
-from mcp_server.http.auth import address, unavailable
+from mcp_server.http.auth import address
 from mcp_server.http.dashboard import sessions
 from mcp_server.http.dashboard.replies import PAGE
-from mcp_server.http.limits import Limit, too_many
+from mcp_server.http.limits import Limit
+from mcp_server.http.refusals import too_many, unavailable
 from mcp_server.telemetry import Telemetry
 
 _TYPES: Final = {

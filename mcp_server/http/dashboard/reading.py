@@ -22,9 +22,9 @@ from db.domain.rules import NAME_MAX, PAGE_DEFAULT
 from mcp_server import __version__, caller
 from mcp_server.app import App
 from mcp_server.caller import Invocation
-from mcp_server.http.auth import unavailable
-from mcp_server.http.dashboard.replies import NO_STORE, answer, problem
+from mcp_server.http.dashboard.replies import answer
 from mcp_server.http.dashboard.sessions import SESSION_PREFIX
+from mcp_server.http.refusals import NO_STORE, insufficient_scope, refused, unavailable
 from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line
 from mcp_server.schemas.campaigns import CampaignLine
 from mcp_server.schemas.explaining import explain
@@ -111,8 +111,8 @@ class Reading:
         except SalesAutomationError as error:
             return _refusal(error, str(error))
         except ValidationError as error:
-            return problem(400, "invalid", "; ".join(explain(error)))
-        return problem(404, "not_found", "There is no such endpoint.")
+            return refused(400, "invalid", "; ".join(explain(error)))
+        return refused(404, "not_found", "There is no such endpoint.")
 
     async def _tool(self, name: str, invocation: Invocation) -> Response:
         if self._offered is None:
@@ -120,7 +120,7 @@ class Reading:
         tool, scope = self._offered[name]
         missing = caller.missing_scope(invocation.caller, scope, name)
         if missing is not None:
-            return problem(403, "insufficient_scope", missing)
+            return insufficient_scope(missing)
         try:
             with caller.invoked(invocation):
                 result: CallToolResult = await tool.run(dict(invocation.arguments), Context())
@@ -175,11 +175,11 @@ def _offer(app: App) -> Mapping[str, Offered]:
 def _tool_refusal(name: str, error: ToolError) -> Response:
     if isinstance(error, UnexpectedToolError):
         logger.error("The dashboard's call of %s failed", name)
-        return problem(500, "failed", "The server failed at this. Its log says more.")
+        return refused(500, "failed", "The server failed at this. Its log says more.")
     # The SDK wraps the refusal of the tool's handler, which wraps that of the service.
     cause = error.__cause__.__cause__ if error.__cause__ else None
     if isinstance(error.__cause__, ValidationError):
-        return problem(400, "invalid", "; ".join(explain(error.__cause__)))
+        return refused(400, "invalid", "; ".join(explain(error.__cause__)))
     return _refusal(cause, str(error).removeprefix(f"Error executing tool {name}: "))
 
 
@@ -187,5 +187,5 @@ def _refusal(error: BaseException | None, text: str) -> Response:
     if isinstance(error, StoreUnavailable):
         return unavailable(error)
     if isinstance(error, NotFound):
-        return problem(404, "not_found", text)
-    return problem(400, "refused", text)
+        return refused(404, "not_found", text)
+    return refused(400, "refused", text)

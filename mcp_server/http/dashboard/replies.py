@@ -1,20 +1,13 @@
-"""How the dashboard answers: headers that let nothing from outside in, and refusals as JSON."""
+"""How the dashboard answers: headers that let nothing from outside in."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import BaseModel
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-NO_STORE: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
-    }
-)
+from mcp_server.http.refusals import NO_STORE
 
 PAGE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -34,8 +27,3 @@ PAGE: Final[Mapping[str, str]] = MappingProxyType(
 def answer(model: BaseModel) -> Response:
     """The model as JSON."""
     return Response(model.model_dump_json(), media_type="application/json", headers=NO_STORE)
-
-
-def problem(status: int, error: str, message: str) -> JSONResponse:
-    """Why a request is refused, in the shape of the gate's refusals."""
-    return JSONResponse({"error": error, "message": message}, status_code=status, headers=NO_STORE)

@@ -14,9 +14,9 @@ from mcp_server import caller
 from mcp_server.app import App
 from mcp_server.http.dashboard import live, pages
 from mcp_server.http.dashboard.reading import Reading
-from mcp_server.http.dashboard.replies import problem
 from mcp_server.http.dashboard.sessions import ROOT, Sessions
 from mcp_server.http.limits import Limit
+from mcp_server.http.refusals import insufficient_scope, refused
 
 Respond = Callable[[Request], Awaitable[Response]]
 
@@ -42,7 +42,7 @@ def routes(
     def same_site(respond: Respond) -> Respond:
         async def checked(request: Request) -> Response:
             if request.headers.get("sec-fetch-site", "") not in _OURS:
-                return problem(403, "cross_site", "Only the dashboard's own page may ask for this in a browser.")
+                return refused(403, "cross_site", "Only the dashboard's own page may ask for this in a browser.")
             return await respond(request)
 
         return guarded(checked)
@@ -51,7 +51,7 @@ def routes(
         async def checked(request: Request) -> Response:
             missing = caller.missing_scope(request.scope[caller.SCOPE_KEY], Scope.READ, "The dashboard")
             if missing is not None:
-                return problem(403, "insufficient_scope", missing)
+                return insufficient_scope(missing)
             return await respond(request)
 
         return same_site(checked)
