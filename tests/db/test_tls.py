@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from db.domain.errors import StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
+from tests.patience import PATIENCE
 
 SSL_REQUEST = (80877103).to_bytes(4)
 NO = b"N"
@@ -70,7 +71,7 @@ def door(certificate: Path | None) -> Generator[tuple[str, list[int]]]:
             yield f"postgresql://ann@127.0.0.1:{listener.getsockname()[1]}/sales", came
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(PATIENCE)
 
 
 SSLMODE, SSLROOTCERT = "SALES_AUTOMATION_DATABASE_SSLMODE", "SALES_AUTOMATION_DATABASE_SSLROOTCERT"

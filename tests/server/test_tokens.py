@@ -199,7 +199,9 @@ def test_a_token_in_a_file_that_others_can_read_is_warned_of(
     command = [*COMMAND, "tokens", "create", f"agent-{mode}", "--scope", "read"]
     with path.open("w") as file:
         env = environment(database_url)
-        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, env=env, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            command, stdout=file, stderr=subprocess.PIPE, env=env, text=True, timeout=PATIENCE, check=True
+        )
     assert len(path.read_text().strip()) > 40
     assert ("chmod 600" in done.stderr) == is_open
 
