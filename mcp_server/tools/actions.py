@@ -9,6 +9,7 @@ from db import services
 from db.domain.errors import InvalidInput
 from db.domain.rules import DESCRIPTION_MAX, PROVIDER_ID_MAX, PROVIDER_MAX
 from db.domain.states import ActionOutcome, Channel
+from mcp_server.call import Call
 from mcp_server.schemas.actions import (
     ClaimDueAnswer,
     CompleteActionAnswer,
@@ -20,7 +21,6 @@ from mcp_server.schemas.actions import (
 from mcp_server.schemas.base import MessageId, Prose, ProviderName, no_flag
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber, Variant
-from mcp_server.toolset import Call
 from mcp_server.toolsets import actions
 
 

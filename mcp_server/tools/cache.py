@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from db.local.protocol import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TTL_SECONDS
+from mcp_server.call import Call
 from mcp_server.schemas.base import Line, no_flag
 from mcp_server.schemas.jobs import CacheDeleteAnswer, CacheGetAnswer, CacheSetAnswer, CacheStatsAnswer
-from mcp_server.toolset import Call
 from mcp_server.toolsets import cache
 
 Namespace = Annotated[Line, Field(min_length=1, max_length=MAX_NAMESPACE_CHARACTERS)]

@@ -8,6 +8,7 @@ from pydantic import Field, WithJsonSchema
 from db import services
 from db.domain.rules import DESCRIPTION_MAX, PAGE_DEFAULT
 from db.domain.states import CampaignStatus, PathType, TemplateType
+from mcp_server.call import Call
 from mcp_server.schemas.base import Cursor, Detail, JsonObject, Limit, Name, Prose, given
 from mcp_server.schemas.campaigns import CampaignAnswer, CampaignLine, CampaignList, CampaignOut, CampaignSettings
 from mcp_server.schemas.templates import (
@@ -18,7 +19,6 @@ from mcp_server.schemas.templates import (
     TemplateList,
     TemplateOut,
 )
-from mcp_server.toolset import Call
 from mcp_server.toolsets import campaigns
 
 Description = Annotated[Prose | None, Field(max_length=DESCRIPTION_MAX)]

@@ -18,6 +18,7 @@ from db.domain.states import (
     SuppressionState,
 )
 from mcp_server import erasure
+from mcp_server.call import Call
 from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, Row, Search, sort_out
 from mcp_server.schemas.contacts import (
     CompanyName,
@@ -44,7 +45,6 @@ from mcp_server.schemas.enrollments import (
     EnrollmentList,
     EnrollRow,
 )
-from mcp_server.toolset import Call
 from mcp_server.toolsets import contacts
 
 

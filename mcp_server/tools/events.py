@@ -12,10 +12,10 @@ from db.domain.events import EventType, EventVerdict
 from db.domain.rules import BATCH_MAX, PAGE_DEFAULT
 from db.domain.states import DeliveryStatus, OrphanStatus
 from mcp_server.app import Recording
+from mcp_server.call import Call
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, OrphanList, OrphanOut, RecordAnswer, RecordRow
 from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, Provider, ReplayAnswer
-from mcp_server.toolset import Call
 from mcp_server.toolsets import events
 from mcp_server.webhooks.replaying import replay
 

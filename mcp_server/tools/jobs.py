@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from db.domain.jobs import MAX_ERROR_CHARACTERS, JobPriority, JobStatus, JobType
+from mcp_server.call import Call
 from mcp_server.schemas.base import Cursor, Detail, Moment, Prose
 from mcp_server.schemas.jobs import (
     ClaimAnswer,
@@ -26,7 +27,6 @@ from mcp_server.schemas.jobs import (
     MaxAttempts,
     WorkerId,
 )
-from mcp_server.toolset import Call
 from mcp_server.toolsets import jobs
 
 ErrorText = Annotated[Prose, Field(min_length=1, max_length=MAX_ERROR_CHARACTERS)]

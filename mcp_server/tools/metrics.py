@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from db import services
 from db.domain.metrics import GroupBy
+from mcp_server.call import Call
 from mcp_server.schemas.base import Day, Moment, check_range
 from mcp_server.schemas.explaining import DAY, MOMENT
 from mcp_server.schemas.metrics import MetricsAnswer
-from mcp_server.toolset import Call
 from mcp_server.toolsets import metrics
 
 

@@ -7,10 +7,10 @@ from pydantic import Field
 from db import services
 from db.domain.rules import PAGE_DEFAULT, TOKEN_NAME_MAX, TOOL_NAME_MAX
 from mcp_server import health
+from mcp_server.call import Call
 from mcp_server.maintenance import maintain
 from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, check_range
 from mcp_server.schemas.ops import AuditLine, AuditList, HealthAnswer, MaintenanceAnswer
-from mcp_server.toolset import Call
 from mcp_server.toolsets import ops
 
 

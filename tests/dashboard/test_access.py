@@ -265,8 +265,8 @@ def test_a_read_only_server_signs_in_too(make_app: MakeApp, database: Database) 
 def test_only_tools_that_change_nothing_are_called() -> None:
     known = {tool.name: tool for toolset in TOOLSETS for tool in toolset.tools}
     for tool in TOOLS.values():
-        assert known[tool].annotations().read_only_hint is True
-        assert known[tool].annotations().destructive_hint is False
+        assert known[tool].read_only is True
+        assert known[tool].destructive is False
 
 
 @pytest.mark.parametrize(

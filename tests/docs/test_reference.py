@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from db.domain.errors import NotFound
 from db.local.store import LocalStore
+from mcp_server.call import Tool
 from mcp_server.cli import opening
 from mcp_server.prompts.catalogue import PROMPTS
 from mcp_server.resources.catalogue import RESOURCES
 from mcp_server.settings import Settings, variable
-from mcp_server.toolset import Tool
 from mcp_server.toolsets import TOOLSETS
 from mcp_server.webhooks.table import providers
 from tests.docs import commands, reference, tools

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from mcp_server.toolset import IdempotencyKey, Tool, Toolset
+from mcp_server.call import Tool
+from mcp_server.toolset import IdempotencyKey, Toolset
 from mcp_server.toolsets import PRESETS, TOOLSETS
 from tests.docs.examples import EXAMPLES
 from tests.docs.meanings import ARGUMENTS, RESULTS

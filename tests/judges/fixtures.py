@@ -29,8 +29,9 @@ from pydantic import Field
 
 from db.domain.errors import Refused
 from mcp_server.app import App
+from mcp_server.call import Call, Tool
 from mcp_server.schemas.base import Answer
-from mcp_server.toolset import Call, Tool, Toolset
+from mcp_server.toolset import Toolset
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
 SILENCE = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA="

@@ -15,8 +15,8 @@ from mcp.server.mcpserver.tools import Tool as OfferedTool
 from pydantic_core import to_json
 
 from mcp_server.app import App
+from mcp_server.call import Tool
 from mcp_server.server import build_server
-from mcp_server.toolset import Tool
 from mcp_server.toolsets import TOOLSETS
 from tests.server.conftest import call, text_of
 
