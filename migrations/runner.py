@@ -56,7 +56,8 @@ def current_revision(connection: Connection) -> str | None:
 
 def migrate(engine: Engine, revision: str = "head", *, patience: float = PATIENCE) -> None:
     """Upgrade or downgrade to `revision` ("head", "base" or an id). Concurrent callers wait for one another, for
-    `patience` seconds. Busy where the others, or users of the tables, take longer; then nothing was changed.
+    `patience` seconds. Busy where the others, or users of the tables, take longer; then the step that waited has
+    changed nothing.
     """
     # Imported here: a server whose schema is current never pays for Alembic.
     from alembic import command  # noqa: PLC0415
@@ -73,7 +74,7 @@ def migrate(engine: Engine, revision: str = "head", *, patience: float = PATIENC
             else:
                 command.upgrade(config, revision)
         except DBAPIError as error:
-            if isinstance(error.orig, pg.LockNotAvailable):
+            if isinstance(error.orig, pg.LockNotAvailable | pg.DeadlockDetected):
                 raise Busy(
                     "The migration waited too long for tables that others use. Nothing was changed by the step that "
                     "waited: try again, or stop the other servers first."

@@ -21,6 +21,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("company IS NOT NULL"),
     )
     op.execute("CREATE STATISTICS stat_contacts_domain ON (split_part(email, '@', 2)) FROM contacts")
+    _lock_deliveries()
     op.create_index(
         "ix_webhook_deliveries_unrecorded",
         _DELIVERIES,
@@ -36,9 +37,16 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away, and index again what waits alone."""
+    _lock_deliveries()
     op.create_index(
         "ix_webhook_deliveries_waiting", _DELIVERIES, ["id"], postgresql_where=sa.text("status = 'waiting'")
     )
     op.drop_index("ix_webhook_deliveries_unrecorded", table_name=_DELIVERIES)
     op.execute("DROP STATISTICS stat_contacts_domain")
     op.drop_index("ix_contacts_lower_company", table_name="contacts")
+
+
+def _lock_deliveries() -> None:
+    # At once as strong as the drop of an index needs it. Who has chosen rows before the first index is made, and writes
+    # them before the other is dropped, would wait for us and we for them.
+    op.execute(f"LOCK TABLE {_DELIVERIES} IN ACCESS EXCLUSIVE MODE")

@@ -307,6 +307,29 @@ def test_a_migration_gives_up_rather_than_hold_up_everybody(fresh: Database) -> 
     migrate(fresh.engine)
 
 
+_DELIVERY = """
+    INSERT INTO webhook_deliveries (id, provider, body, body_hash, received_at)
+    VALUES (gen_random_uuid(), 'standard', '{}', decode(repeat('00', 32), 'hex'), now())
+"""
+_WAITS_FOR_TABLE = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = CAST(:table AS regclass) AND NOT granted)"
+
+
+def test_a_migration_waits_for_who_has_chosen_rows_and_writes_them_later(fresh: Database) -> None:
+    migrate(fresh.engine, "0007")
+    with fresh.engine.begin() as connection:
+        connection.execute(text(_DELIVERY))
+    with ThreadPoolExecutor(1) as pool, fresh.engine.connect() as recorder:
+        recorder.execute(text("SELECT id FROM webhook_deliveries FOR UPDATE"))
+        done = pool.submit(migrate, fresh.engine)
+        with fresh.engine.connect() as watch:
+            waits = text(_WAITS_FOR_TABLE)
+            assert wait_until(lambda: bool(watch.scalar(waits, {"table": "webhook_deliveries"})), PATIENCE)
+        recorder.execute(text("UPDATE webhook_deliveries SET updated_at = now()"))
+        recorder.commit()
+        done.result(PATIENCE)
+    ensure_current(fresh.engine, upgrade=False)
+
+
 def test_the_rules_for_standing_rows_are_checked_beside_readers_and_writers(fresh: Database) -> None:
     migrate(fresh.engine, "0002")
     with fresh.engine.begin() as other:
