@@ -12,7 +12,7 @@ from db.domain import holds
 from db.domain.errors import NotFound
 from db.domain.funnel import Enrollment
 from db.domain.holds import Hold, HoldReason
-from db.domain.scheduling import Plan, Step
+from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import CampaignStatus
 from db.services import campaigns, enrollment_state, pacing, plans, queue
 from db.services.pacing import Budget
@@ -84,7 +84,8 @@ def _wait_in_line(
     after: Enrollment | None = None
     while True:
         line = queue.line(session, before=one, after=after, limit=_CHUNK)
-        for each in queue.examine(session, enrollments=line, plans=budget.plans, now=now, public_url=public_url):
+        able = [each for each in line if _may_take(each, budget)]
+        for each in queue.examine(session, enrollments=able, plans=budget.plans, now=now, public_url=public_url):
             if not each.holds and each.step is not None:
                 budget.take(each.enrollment.instance_id, each.step.channel)
                 hold = budget.hold(one.instance_id, step.channel)
@@ -93,6 +94,12 @@ def _wait_in_line(
         if len(line) < _CHUNK:
             return None
         after = line[-1]
+
+
+def _may_take(each: Enrollment, budget: Budget) -> bool:
+    """Whether a place is left that the next step of `each` could take; where none is, nobody need look at its text."""
+    step = next_step(budget.plans[each.instance_id].steps, each.current_step, each.a_b_variant)
+    return step is not None and budget.hold(each.instance_id, step.channel) is None
 
 
 def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
