@@ -111,17 +111,24 @@ class App:
             raise StoreUnavailable(self._failure or _STOPPING)
         return self._database
 
-    def run(self, description: str, work: "Callable[[Session], Result]", *, read_only: bool = False) -> Result:
+    def run(
+        self,
+        description: str,
+        work: "Callable[[Session], Result]",
+        *,
+        read_only: bool = False,
+        attempts: int | None = None,
+    ) -> Result:
         """`work` in one transaction (see Database.run). An embedded database that is gone is brought back once."""
         database = self.database()
         try:
-            return database.run(description, work, read_only=read_only)
+            return database.run(description, work, read_only=read_only, attempts=attempts)
         except (Busy, OutcomeUnknown):
             raise
         except StoreUnavailable:
             if not self._bring_back():
                 raise
-            return database.run(description, work, read_only=read_only)
+            return database.run(description, work, read_only=read_only, attempts=attempts)
 
     def _record(self, given: "Sequence[Recording]") -> "list[Outcome]":
         def work(session: "Session") -> "list[Outcome]":

@@ -118,10 +118,19 @@ def _run_once(
     tool: Tool, app: App, work: "Callable[[Session], dict[str, Any]]", calls: Sequence[Call]
 ) -> dict[str, Any]:
     """The answer of a call on the local store under a key. What that store did is not undone with the transaction."""
+
+    def is_done() -> bool:
+        return bool(calls) and calls[-1].is_done
+
+    def once(session: "Session") -> dict[str, Any]:
+        if is_done():
+            raise StoreUnavailable("The database went away when the work was done, and is back.")
+        return work(session)
+
     try:
-        return app.database().run(tool.name, work, attempts=1)
+        return app.run(tool.name, once, attempts=1)
     except SalesAutomationError as error:
-        if not calls or not calls[-1].is_done:
+        if not is_done():
             raise
         raise StoreUnavailable(
             f"{tool.name} was done, but the database could not keep its answer under the idempotency_key. Look before "
