@@ -16,6 +16,7 @@ from typing import Any
 
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 from rich.console import Console
 from rich.progress import Progress
@@ -64,12 +65,18 @@ async def run_demo(contacts: int) -> int:
     failure: DemoFailed | None = None
     # What the server logs would fall into the middle of what is shown here.
     with _home() as home, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        async with Client(stdio_client(_server(home), errlog=log)) as client:
-            try:
-                await _Demo(client, console).play(_rows()[:contacts])
-            except DemoFailed as error:
-                # Kept for after the client has closed, which would wrap it.
-                failure = error
+        try:
+            async with Client(stdio_client(_server(home), errlog=log)) as client:
+                try:
+                    await _Demo(client, console).play(_rows()[:contacts])
+                except DemoFailed as error:
+                    # Kept for after the client has closed, which would wrap it.
+                    failure = error
+        except (MCPError, BaseExceptionGroup) as error:
+            ended = error if isinstance(error, MCPError) else error.subgroup(MCPError)
+            if ended is None:
+                raise
+            failure = DemoFailed("the server ended before its time. What it said:")
         if failure is not None:
             console.print(f"FAILED: {failure}", style="bold red", highlight=False)
             log.seek(0)

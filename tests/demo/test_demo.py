@@ -32,11 +32,14 @@ def test_the_demo_runs_a_campaign_and_leaves_nothing_behind(tmp_path: Path) -> N
     assert left == []
 
 
-def with_a_loud_server(folder: Path) -> dict[str, str]:
+def with_a_loud_server(folder: Path, *, and_then: str = "pass") -> dict[str, str]:
     """An environment in which the demo's server writes to its stderr at once."""
-    hook = (
-        "import sys\nif 'demo' not in sys.orig_argv and 'mcp_server' in sys.orig_argv: sys.stderr.write('a warning\\n')"
-    )
+    hook = f"""if True:
+        import os, sys
+        if 'demo' not in sys.orig_argv and 'mcp_server' in sys.orig_argv:
+            print("a warning", file=sys.stderr, flush=True)
+            {and_then}
+    """
     (folder / "sitecustomize.py").write_text(hook)
     return {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(folder)}
 
@@ -48,8 +51,17 @@ def test_what_the_server_logs_is_not_in_the_middle_of_the_demo(tmp_path: Path) -
     )
     assert loud.stderr == "a warning\n"
     command = [sys.executable, "-m", "mcp_server", "demo", "--contacts", "100"]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert "a warning" not in result.stdout + result.stderr
+
+
+def test_a_demo_whose_server_ends_says_what_the_server_said(tmp_path: Path) -> None:
+    env = with_a_loud_server(tmp_path, and_then="os._exit(3)")
+    command = [sys.executable, "-m", "mcp_server", "demo"]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert result.returncode == 1
+    assert result.stdout == "FAILED: the server ended before its time. What it said:\n"
+    assert result.stderr == "a warning\n"
 
 
 def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -62,7 +74,7 @@ def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: Path) -
         assert process.stdout is not None
         assert process.stdout.readline().startswith("Enrolled ")
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     finally:
         if process.poll() is None:
             process.kill()
