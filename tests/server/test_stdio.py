@@ -123,7 +123,6 @@ PING = b'{"jsonrpc":"2.0","id":99,"method":"ping"}'
 NO_JSON = {
     "words": b"garbage",
     "half of it": b'{"jsonrpc":"2.0","id":1,',
-    "no UTF-8": b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"name":"J\xf6rg"}}',
     "too deep": b"[" * 5_000,
 }
 NO_MESSAGE = {
@@ -165,7 +164,9 @@ def test_a_line_that_is_no_message_is_answered_and_the_next_one_served(
 def test_a_broken_request_is_answered_under_its_id_as_far_as_that_can_be_read(database_url: str) -> None:
     hello = json.dumps(INITIALIZE).encode()
     wrong_method = b'{"jsonrpc":"2.0","id":7,"method":5}'
-    got = {each["id"]: each for each in answers(database_url, hello, wrong_method)}
+    latin_1 = b'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"name":"J\xf6rg"}}'
+    got = {each["id"]: each for each in answers(database_url, hello, latin_1, wrong_method)}
+    assert got["a"]["error"]["code"] == -32700
     assert got[7]["error"]["code"] == -32600
     assert "method" in got[7]["error"]["message"]
 
