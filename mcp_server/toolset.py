@@ -134,14 +134,14 @@ class Toolset:
 
 
 class _Metadata(FuncMetadata):
-    """The SDK reads JSON out of texts, since some clients send lists and objects so. An optional text is none of them,
+    """The SDK reads JSON out of texts, since some clients send lists and objects so. An optional text stays what it is,
     whatever it looks like."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         fields = self.arg_model.model_fields
         read = super().pre_parse_json(data)
         for name, value in read.items():
-            if isinstance(value, dict | list) and name in fields and _is_text(fields[name].annotation):
+            if value is not data[name] and name in fields and _is_text(fields[name].annotation):
                 read[name] = data[name]
         return read
 

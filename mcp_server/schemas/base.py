@@ -89,16 +89,15 @@ Line = Annotated[Prose, AfterValidator(said), AfterValidator(_line)]
 """A text that is shown in one line, or becomes part of a header, and says something."""
 
 
-def _kept(text: str) -> str:
-    if not text:
-        raise PydanticCustomError("blank", "holds nothing to know it by: leave it out")
-    return text
+def _as(spell: Callable[[str], str]) -> BeforeValidator:
+    """`spell` first, since what it takes off may be what a line must not hold, as the break of a folded header."""
+    return BeforeValidator(lambda value: spell(value) if isinstance(value, str) else value)
 
 
-ProviderName = Annotated[Line, AfterValidator(provider_name), AfterValidator(_kept)]
+ProviderName = Annotated[Line, Field(min_length=1, max_length=rules.PROVIDER_MAX), _as(provider_name)]
 """A provider however it is written; in lower case from here on."""
 
-MessageId = Annotated[Line, AfterValidator(message_id), AfterValidator(_kept)]
+MessageId = Annotated[Line, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX), _as(message_id)]
 """A provider's id of a message; without blanks and angle brackets around it from here on."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
@@ -119,7 +118,10 @@ def _written_out(value: object) -> object:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return _in_years(moment).astimezone(UTC)
+    try:
+        return _in_years(moment.astimezone(UTC))
+    except OverflowError:
+        return _in_years(moment)
 
 
 def _day(value: object) -> date:

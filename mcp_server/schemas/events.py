@@ -34,11 +34,11 @@ class EventIn(Given):
     channel: Channel
     occurred_at: Annotated[Moment | None, Field(description="Default now")] = None
     enrollment_id: UUID | None = None
-    provider_message_id: Annotated[MessageId | None, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX)] = None
+    provider_message_id: MessageId | None = None
     campaign_id: UUID | None = None
     email: Email | None = None
     step_number: StepNumber | None = None
-    provider: Annotated[ProviderName | None, Field(min_length=1, max_length=rules.PROVIDER_MAX)] = None
+    provider: ProviderName | None = None
     provider_event_id: Annotated[
         Line | None,
         Field(min_length=1, max_length=rules.PROVIDER_ID_MAX, description="Counts once"),

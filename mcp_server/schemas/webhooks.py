@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db.domain.rules import PROVIDER_MAX
 from db.domain.states import DeliveryStatus
 from mcp_server.schemas.base import Answer, Maybe, ProviderName, Second, is_nothing
 from mcp_server.webhooks.ses import confirmation_url
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from db.models import WebhookDelivery
     from db.services.webhooks import Body
 
-Provider = Annotated[ProviderName | None, Field(min_length=1, max_length=PROVIDER_MAX, description="Such as sendgrid")]
+Provider = Annotated[ProviderName | None, Field(description="Such as sendgrid")]
 DeliveryIds = Annotated[list[UUID] | None, Field(min_length=1, max_length=1_000)]
 
 

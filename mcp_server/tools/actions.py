@@ -7,7 +7,7 @@ from pydantic import Field
 
 from db import services
 from db.domain.errors import InvalidInput
-from db.domain.rules import DESCRIPTION_MAX, PROVIDER_ID_MAX, PROVIDER_MAX
+from db.domain.rules import DESCRIPTION_MAX
 from db.domain.states import ActionOutcome, Channel
 from mcp_server.call import Call
 from mcp_server.schemas.actions import (
@@ -56,11 +56,8 @@ def complete_action(
     action_id: UUID,
     lease_token: UUID,
     outcome: ActionOutcome,
-    provider: Annotated[ProviderName | None, Field(min_length=1, max_length=PROVIDER_MAX)] = None,
-    provider_message_id: Annotated[
-        MessageId | None,
-        Field(min_length=1, max_length=PROVIDER_ID_MAX, description="Ties later events to this step"),
-    ] = None,
+    provider: ProviderName | None = None,
+    provider_message_id: Annotated[MessageId | None, Field(description="Ties later events to this step")] = None,
     error: Annotated[Prose | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None,
 ) -> CompleteActionAnswer:
     """Report a claimed step: sent (the next is scheduled), skipped, or failed (not sent).

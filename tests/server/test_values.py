@@ -147,7 +147,7 @@ async def test_a_flag_is_no_whole_number(make_app: Callable[..., App], flag: boo
     assert {"limit", "email_steps.0.step_number", "settings.senders.email.daily_limit", "event.step_number"} <= seen
 
 
-@pytest.mark.parametrize("error", ['{"code": 550}', "[550]", '"550"', "550", "true"])
+@pytest.mark.parametrize("error", ['{"code": 550}', "[550]", '"550"', "550", "true", "null"])
 async def test_a_text_that_looks_like_json_stays_the_text_that_it_is(client: Client, error: str) -> None:
     await new_campaign(client, people=1, start=True)
     (due,) = (await call(client, "claim_due_actions"))["actions"]
