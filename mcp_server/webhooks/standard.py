@@ -41,7 +41,10 @@ def _event(index: int, part: dict[str, Any], whole: dict[str, Any], delivery: St
     part = {key: texts.one_line(value) if isinstance(value, str) else value for key, value in part.items()}
     told = part.get("occurred_at")
     if isinstance(told, int | float):
-        part = {**part, "occurred_at": fields.epoch(part, "occurred_at")}
+        moment = None if isinstance(told, bool) else fields.epoch(part, "occurred_at")
+        if moment is None:
+            raise fields.Unusable("occurred_at must be a moment with its zone, or seconds since 1970")
+        part = {**part, "occurred_at": moment}
     references = {key: value for key, value in fields.own(part).items() if value is not None}
     given = {
         "channel": EFFECTS[type_].channel,

@@ -292,6 +292,13 @@ def test_a_sender_may_tell_when_in_unix_time(told: object) -> None:
     assert event.occurred_at == datetime(2026, 11, 2, 8, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("told", [True, 1e30, -5e12])
+def test_a_number_that_is_no_time_spoils_the_event_instead_of_its_moment(told: object) -> None:
+    data = {"provider_message_id": MESSAGE, "occurred_at": told}
+    result = read("standard", {"type": "email.delivered", "timestamp": "2026-11-02T08:00:00Z", "data": data})
+    assert (result.events, len(result.invalid)) == ([], 1)
+
+
 @pytest.mark.parametrize("spoilt", [r"\u0000", r"\ud83d", r"\udc00\ud800", r"\n"])
 @pytest.mark.parametrize("name", SENDERS)
 def test_characters_that_nobody_can_keep_cost_no_event(name: str, spoilt: str) -> None:
