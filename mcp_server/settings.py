@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # As SQLAlchemy reads it, which takes too long to import to be asked at start: a password may hold all but @.
 _DATABASE_URL: Final = re.compile(
-    r"postgres(?:ql)?(?:\+\w+)?://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?]+\]|[^/:?]+)?(?::(?P<port>\d{0,5}))?(?:/[^?]*)?(?:\?.*)?",
+    r"postgres(?:ql)?(?:\+\w+)?://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?]+\]|[^/:?@]+)?(?::(?P<port>\d{1,5}))?(?:/[^?]*)?(?:\?.*)?",
     re.DOTALL,
 )
 

@@ -40,6 +40,8 @@ _FINAL = (
             "Peer authentication failed",
             "Ident authentication failed",
             "not permitted to log in",
+            "permission denied for database",
+            "authentication failed for user",
         ),
         "this user may not connect",
     ),

@@ -90,6 +90,8 @@ def listen(config: uvicorn.Config) -> socket.socket:
 
 def _reason(config: uvicorn.Config, error: OSError | UnicodeError) -> str:
     port = f"--port {config.port}"
+    if config.host.startswith("["):
+        return f"--host {config.host}: take the brackets off; they belong to URLs."
     if isinstance(error, socket.gaierror | UnicodeError):
         return f"--host {config.host}: no such host is known. Give an address of this machine, such as 127.0.0.1."
     if error.errno == errno.EADDRINUSE:

@@ -168,9 +168,9 @@ def test_an_interrupted_import_tells_how_far_it_came(
     file = written(tmp_path / "people.csv", f"email\n{people}")
     process = subprocess.Popen([*COMMAND, "import", file], env=cli.env, stderr=subprocess.PIPE, text=True)
     try:
-        assert wait_until(lambda: bool(contacts(database)), 60)
+        assert wait_until(lambda: bool(contacts(database)), PATIENCE)
         process.send_signal(sent)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     finally:
         if process.poll() is None:
             process.kill()

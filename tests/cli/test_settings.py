@@ -60,6 +60,8 @@ WRONG_URLS = [
     "postgresql://sales:a-secret@db.example.com:port/sales",
     "postgresql://sales:a-secret@db.example.com:70000/sales",
     "postgresql:/sales:a-secret@db.example.com/sales",
+    "postgresql://sales:pa@a-secret@db.example.com/sales",
+    "postgresql://sales:a-secret@db.example.com:/sales",
 ]
 
 

@@ -247,6 +247,7 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(database_url: str) ->
     ("host", "reason"),
     [
         ("nobody.invalid", "no such host is known"),
+        ("[::1]", "take the brackets off"),
         ("a" * 70 + ".example.com", "no such host is known"),
         ("203.0.113.5", "no address of this machine"),  # reserved for documentation
         ("2001:db8::5", "no address of this machine"),
