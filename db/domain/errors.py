@@ -43,7 +43,7 @@ class NotFound(SalesAutomationError):
     """No such row. Look the id up and call again. `hint`: how; of the nouns of FOUND_BY it is known."""
 
     def __init__(self, noun: str, identity: object, *, hint: str | None = None) -> None:
-        super().__init__(f"No {noun} {identity}. {FOUND_BY[noun] if hint is None else hint}")
+        super().__init__(f"No {noun} {identity}. {FOUND_BY.get(noun, '') if hint is None else hint}".strip())
 
 
 class InvalidTransition(SalesAutomationError):

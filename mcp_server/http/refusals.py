@@ -1,4 +1,5 @@
-"""How requests that are turned away are answered: as JSON, with the kind of the refusal and a sentence."""
+"""How requests that are turned away are answered: as JSON, with the kind of the refusal and a sentence.
+Providers get the sentence alone (http/webhooks.py): no program reads what their webhooks are answered."""
 
 import math
 from collections.abc import Mapping

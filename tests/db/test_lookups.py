@@ -33,7 +33,13 @@ def explained_for_any_parameters(connection: Connection, statement: str) -> str:
     numbers = iter(range(1, 10))
     numbered = re.sub(r"%\(\w+\)s", lambda _: f"${next(numbers)}", statement)
     assert "$1" in numbered
-    return "\n".join(connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {numbered}").scalars().all())
+    connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+    connection.exec_driver_sql(f"PREPARE looked_at AS {numbered}")
+    given = ", ".join(["NULL"] * (next(numbers) - 1))
+    plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE looked_at({given})").scalars().all()
+    connection.exec_driver_sql("DEALLOCATE looked_at")
+    connection.exec_driver_sql("SET LOCAL plan_cache_mode = auto")
+    return "\n".join(plan)
 
 
 def plans_for_the_people_of(session: Session, domain: str) -> tuple[str, str]:

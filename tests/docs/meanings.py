@@ -105,7 +105,7 @@ RESULTS: Mapping[str, str] = {
     "attempts": "How often it was claimed since it was made or retried.",
     "attributes": "What else is known, for the texts.",
     "body": "Its text.",
-    "DeliveryOut.body": "What was sent, word for word.",
+    "DeliveryOut.body": "What was sent, word for word, up to 1 MiB.",
     "bytes": "What keys and values take.",
     "by_status": "Jobs by status.",
     "by_type": "Jobs by type and status.",
