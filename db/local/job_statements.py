@@ -176,11 +176,7 @@ WITH_STATUS: Final[Mapping[JobStatus, LiteralString]] = MappingProxyType(
     }
 )
 
-COUNTS: Final = """
-    SELECT type, status, jobs FROM jobs_ended
-    UNION ALL
-    SELECT type, status, count(*) FROM jobs WHERE slot IS NOT NULL GROUP BY type, status
-"""
+COUNTS: Final = "SELECT type, status, count(*) FROM jobs GROUP BY type, status"
 READY: Final = """
     SELECT count(*), min(slot & ((1 << 56) - 1)) FROM jobs WHERE slot BETWEEN (4 << 56) AND (32 << 56) - 1
 """

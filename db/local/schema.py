@@ -111,43 +111,6 @@ _JOBS: Final[Statements] = (
     "PRAGMA user_version = 1",
 )
 
-# Statistics must not read a million finished jobs, nor a claim pay for them: a job that ends is counted, and what lives
-# is in the queue's index. Ended is what has no slot.
-_JOBS_ENDED: Final[Statements] = (
-    """
-    CREATE TABLE jobs_ended (
-        type TEXT NOT NULL,
-        status TEXT NOT NULL,
-        jobs INTEGER NOT NULL,
-        PRIMARY KEY (type, status)
-    ) STRICT, WITHOUT ROWID
-    """,
-    "INSERT INTO jobs_ended SELECT type, status, count(*) FROM jobs WHERE slot IS NULL GROUP BY type, status",
-    """
-    CREATE TRIGGER job_inserted AFTER INSERT ON jobs WHEN new.slot IS NULL BEGIN
-        INSERT INTO jobs_ended VALUES (new.type, new.status, 1)
-        ON CONFLICT (type, status) DO UPDATE SET jobs = jobs + 1;
-    END
-    """,
-    """
-    CREATE TRIGGER job_ended AFTER UPDATE OF slot ON jobs WHEN new.slot IS NULL AND old.slot IS NOT NULL BEGIN
-        INSERT INTO jobs_ended VALUES (new.type, new.status, 1)
-        ON CONFLICT (type, status) DO UPDATE SET jobs = jobs + 1;
-    END
-    """,
-    """
-    CREATE TRIGGER job_revived AFTER UPDATE OF slot ON jobs WHEN new.slot IS NOT NULL AND old.slot IS NULL BEGIN
-        UPDATE jobs_ended SET jobs = jobs - 1 WHERE type = old.type AND status = old.status;
-    END
-    """,
-    """
-    CREATE TRIGGER job_deleted AFTER DELETE ON jobs WHEN old.slot IS NULL BEGIN
-        UPDATE jobs_ended SET jobs = jobs - 1 WHERE type = old.type AND status = old.status;
-    END
-    """,
-    "PRAGMA user_version = 2",
-)
-
 _CACHE: Final[Statements] = (
     """
     CREATE TABLE cache (
@@ -198,7 +161,7 @@ JOBS: Final = Layout(
     lock_name="jobs.lock",
     on_create=("PRAGMA page_size = 1024", "PRAGMA application_id = 0x53414D43"),
     on_connect=("PRAGMA cache_size = -16384", "PRAGMA wal_autocheckpoint = 8000"),
-    upgrades=(_JOBS, _JOBS_ENDED),
+    upgrades=(_JOBS,),
 )
 CACHE: Final = Layout(
     file_name="cache.db",

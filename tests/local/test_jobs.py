@@ -68,68 +68,6 @@ def test_neither_a_claim_nor_a_look_for_expired_leases_reads_through_the_table(
     connection.close()
 
 
-def test_statistics_do_not_read_the_jobs_that_have_ended(store: LocalStore, directory: Path) -> None:
-    connection = raw(directory)
-    for statement, values in ((sql.COUNTS, ()), (sql.READY, ()), (sql.SCHEDULED, (1,))):
-        plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statement, values)]
-        of_jobs = [step for step in plan if step.startswith(("SCAN jobs", "SEARCH jobs")) and "jobs_ended" not in step]
-        assert of_jobs
-        assert all("jobs_queue" in step for step in of_jobs)
-    connection.close()
-
-
-def with_an_end_of_each_kind(jobs: JobStore) -> None:
-    """One job is completed, one failed, one failed and retried, one cancelled, one completed and pruned, two live."""
-    make(jobs)
-    held = take(jobs)
-    jobs.complete(held.id, held.lease_token, now=NOW - HOUR)
-    for retried in (False, True):
-        make(jobs, type="outreach")
-        held = take(jobs, types=["outreach"])
-        jobs.fail(held.id, held.lease_token, "no", retry=False, now=NOW)
-        if retried:
-            jobs.retry(held.id, now=NOW)
-    jobs.cancel(make(jobs).id, now=NOW)
-    make(jobs)
-    assert jobs.prune(HOUR, now=NOW) == 1
-    held = take(jobs, types=["enrichment"])
-    jobs.complete(held.id, held.lease_token, now=NOW)
-    make(jobs)
-    take(jobs, types=["enrichment"])
-
-
-def counted(directory: Path) -> dict[tuple[str, str], int]:
-    connection = raw(directory)
-    rows = connection.execute("SELECT type, status, count(*) FROM jobs GROUP BY type, status").fetchall()
-    connection.close()
-    return {(kind, status): count for kind, status, count in rows}
-
-
-def told(jobs: JobStore) -> dict[tuple[str, str], int]:
-    by_type = jobs.stats(now=NOW).by_type
-    return {(kind, status): n for kind, of_type in by_type.items() for status, n in of_type.items() if n}
-
-
-def test_statistics_are_those_of_the_rows(store: LocalStore, directory: Path) -> None:
-    with_an_end_of_each_kind(store.jobs)
-    assert told(store.jobs) == counted(directory)
-    assert len(told(store.jobs)) == 5
-
-
-def test_a_file_from_before_the_statistics_is_counted_once(directory: Path) -> None:
-    with LocalStore.open(directory) as store:
-        with_an_end_of_each_kind(store.jobs)
-    connection = raw(directory)
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
-    connection.execute("DROP TABLE jobs_ended")
-    connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    for _ in range(2):
-        with LocalStore.open(directory) as store:
-            assert told(store.jobs) == counted(directory)
-
-
 def test_every_type_has_its_own_lanes_and_the_claim_looks_into_all_of_them() -> None:
     assert len(ALL_LANES) == len(JobType) == len(set(ALL_LANES)) == sql.CLAIM.count("UNION ALL") + 1
     slots = [
