@@ -27,6 +27,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Servers that are given no home keep theirs here: that of whoever runs the tests may be full of real work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Generator[str]:
     """The URL of a running, empty PostgreSQL."""
