@@ -51,7 +51,7 @@ def _check(channel: Channel, number: int, steps: Sequence[Step]) -> None:
         known = ", ".join(str(each) for each in sorted(channels)) or "none"
         raise InvalidInput(f"step_number {number} is not a step of this campaign. Its active steps: {known}.")
     if channels[number] != channel:
-        raise InvalidInput(f"step_number {number} is a {channels[number]} step, and the event's channel is {channel}.")
+        raise InvalidInput(f"step_number {number} belongs to {channels[number]}, and the event's channel is {channel}.")
 
 
 def _next_of_channel(event: NewEvent, enrollment: Enrollment, steps: Sequence[Step]) -> int:

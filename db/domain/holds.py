@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from db.domain.funnel import Enrollment
 from db.domain.sending import Limits, Sending, Usage
-from db.domain.states import CampaignStatus, EnrollmentStatus
+from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
 
 
 class HoldReason(StrEnum):
@@ -22,6 +22,7 @@ class HoldReason(StrEnum):
     SUPPRESSED = "suppressed"
     NO_STEP_LEFT = "no_step_left"
     NOBODY_WAITS = "nobody_waits"
+    MISSING_ADDRESS = "missing_address"
     MISSING_VARIABLE = "missing_variable"
     INVALID_TEXT = "invalid_text"
     LEASE_HELD = "lease_held"
@@ -115,6 +116,17 @@ def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: dat
     if lease_until is not None and lease_until > now:
         return [Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", lease_until)]
     return [] if enrollment.next_action_at is None else not_before(enrollment.next_action_at, now)
+
+
+def of_address(channel: Channel, email: str | None) -> list[Hold]:
+    """An email to somebody whose address is not known. A profile can be searched for by name, and an address not."""
+    if channel is not Channel.EMAIL or email is not None:
+        return []
+    detail = (
+        "missing_address: the step is an email, and the person has no email address. upsert_contacts gives one, and "
+        "update_enrollment then resumes; or advance passes the step."
+    )
+    return [Hold(HoldReason.MISSING_ADDRESS, detail)]
 
 
 def not_before(due: datetime, now: datetime) -> list[Hold]:

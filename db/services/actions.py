@@ -51,7 +51,9 @@ def complete(
     """
     held = _hold(session, action_id)
     if held.lease_token != lease_token:
-        raise LeaseLost("lease_token is not the current one: the step was claimed again. Call claim_due_actions.")
+        raise LeaseLost(
+            "lease_token is not that of the current lease: others may have the step. Call claim_due_actions."
+        )
     if held.status == outcome.value:
         if outcome is ActionOutcome.SENT:
             _bind(session, held, provider, provider_message_id)

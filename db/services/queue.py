@@ -212,6 +212,8 @@ def examine(
             held.append(Hold(HoldReason.NO_STEP_LEFT, "No active step is left for this person."))
             found.append(Candidate(each, contact, held))
             continue
+        if each.is_open:
+            held += holds.of_address(step.channel, contact.email)
         text_, problem = _render(texts, each, step, contact)
         found.append(Candidate(each, contact, [*held, *problem], step, text_))
     return found

@@ -189,7 +189,7 @@ def _add_new_numbers(session: Session, template: CampaignTemplate, numbers: dict
     known = {step.step_number: step.channel for step in session.scalars(statement)}
     for number, channel in numbers.items():
         if known.get(number, channel) != channel:
-            raise InvalidInput(f"step_number {number} is a {known[number]} step of this template. Use another number.")
+            raise InvalidInput(f"step_number {number} belongs to {known[number]} in this template. Use another number.")
     new = {number: channel for number, channel in numbers.items() if number not in known}
     if new:
         _refuse_steps_before_done_ones(session, template.id, min(new))

@@ -1,7 +1,7 @@
 """Bearer tokens: made, listed, revoked, and read all at once by whoever checks them."""
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -97,15 +97,16 @@ def load(session: Session, *, now: datetime) -> Tokens:
 
 
 _USED = text("""
-    UPDATE access_tokens SET last_used_at = :now
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
-      AND (last_used_at IS NULL OR last_used_at < :earlier)
+    UPDATE access_tokens t SET last_used_at = u.at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u(id uuid, at timestamptz)
+    WHERE t.id = u.id AND (t.last_used_at IS NULL OR t.last_used_at < u.at - CAST(:after AS interval))
 """)
 
 
-def note_use(session: Session, *, ids: Iterable[UUID], now: datetime, after: timedelta) -> None:
-    """Note that these tokens were used, unless that was noted less than `after` ago."""
-    session.execute(_USED, {**rows_parameter(sorted(ids)), "now": now, "earlier": now - after})
+def note_use(session: Session, *, used: Mapping[UUID, datetime], after: timedelta) -> None:
+    """Note when these tokens were used last, unless a use less than `after` before is noted."""
+    rows = [{"id": id_, "at": used[id_]} for id_ in sorted(used)]
+    session.execute(_USED, {**rows_parameter(rows), "after": after})
 
 
 def _uuid(value: str) -> UUID | None:

@@ -3,7 +3,7 @@
 import hmac
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -53,7 +53,7 @@ class Keeper:
         self._failed_at = float("-inf")
         # A thread of its own: those of the tools may all be waiting for the database.
         self._thread = anyio.CapacityLimiter(1)
-        self._used: set[UUID] = set()
+        self._used: dict[UUID, datetime] = {}
 
     async def find(self, token: str) -> Caller | None:
         """Whose token this is. None if nobody's; StoreUnavailable where that can't be told."""
@@ -86,7 +86,7 @@ class Keeper:
             is_it = hmac.compare_digest(given, token.token_hash)
             if is_it and (token.expires_at is None or token.expires_at > now):
                 found = Caller(token.name, token.scopes, str(token.id))
-                self._used.add(token.id)
+                self._used[token.id] = now
         return found
 
     async def _read(self, at_most: float) -> "Tokens":
@@ -99,7 +99,7 @@ class Keeper:
                 return self._tokens
             if self._failure is not None and started - self._failed_at < _MISS_SECONDS:
                 raise StoreUnavailable(self._failure)  # those who waited for that answer need not ask again
-            used, self._used = self._used, set()
+            used, self._used = self._used, {}
             try:
                 self._tokens = await run_sync(self._ask, used, limiter=self._thread)
             except StoreUnavailable as error:
@@ -108,12 +108,12 @@ class Keeper:
             self._read_at, self._failure = started, None
             return self._tokens
 
-    def _ask(self, used: set[UUID]) -> "Tokens":
+    def _ask(self, used: dict[UUID, datetime]) -> "Tokens":
         now = self._app.clock()
 
         def work(session: "Session") -> "Tokens":
             if used and not self._app.settings.read_only:
-                services.tokens.note_use(session, ids=used, now=now, after=timedelta(seconds=_NOTED_SECONDS))
+                services.tokens.note_use(session, used=used, after=timedelta(seconds=_NOTED_SECONDS))
             return services.tokens.load(session, now=now)
 
         return self._app.run("tokens", work)

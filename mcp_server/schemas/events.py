@@ -51,7 +51,7 @@ class EventIn(Given):
             raise ValueError("give enrollment_id, provider_message_id, or campaign_id with email")
         expected = EFFECTS[self.event_type].channel
         if self.channel != expected:
-            raise ValueError(f"{self.event_type} is a {expected} event: channel must be {expected}")
+            raise ValueError(f"{self.event_type} is an event of {expected}: channel must be {expected}")
         if self.event_type is EventType.BOUNCED and self.metadata.get("bounce_type", "hard") not in tuple(BounceType):
             raise ValueError("metadata.bounce_type must be hard or soft")
         return self

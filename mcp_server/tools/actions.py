@@ -35,8 +35,9 @@ def claim_due_actions(
     """Take due steps of active campaigns, rendered for their person, longest due first.
 
     Each is yours until lease_until: send it (an email with its headers), then call complete_action with its
-    lease_token; a lease that runs out makes it due again. Suppressed people are stopped; a step that lacks a variable
-    pauses its enrollment. With nothing due, next_due_at says when to come back, and explain_due why.
+    lease_token; a lease that runs out makes it due again. Suppressed people are stopped; a step that lacks a variable,
+    or an email its address, pauses its enrollment. With nothing due, next_due_at says when to come back, and
+    explain_due why.
     """
     claim = services.claims.claim(
         call.session,

@@ -81,6 +81,27 @@ async def test_a_lease_that_runs_out_is_claimed_again_and_the_late_report_is_ref
         assert "before" in await refusal(client, "complete_action", **{**current, "outcome": "failed"})
 
 
+async def test_an_email_to_nobodys_address_is_not_handed_out_and_says_so(client: Client) -> None:
+    template = {"email_steps": [{"step_number": 1, "subject": "Hello", "body": "Good morning, all"}]}
+    made = await call(client, "create_template", name="T", type="email", **template)
+    campaign = await call(client, "create_campaign", name="C", template_id=made["template"]["id"])
+    campaign_id = campaign["campaign"]["id"]
+    await call(client, "start_campaign", campaign_id=campaign_id)
+    profile = {"linkedin_url": "https://www.linkedin.com/in/lin"}
+    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=[profile])
+    enrollment_id = enrolled["results"][0]["enrollment_id"]
+    told = await call(client, "explain_due", enrollment_id=enrollment_id)
+    assert [hold["reason"] for hold in told["holds"]] == ["missing_address"]
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+    held = (await call(client, "get_enrollment", enrollment_id=enrollment_id))["enrollment"]
+    assert held["status"] == "paused"
+    assert "missing_address" in held["actions"][0]["error"]
+    await call(client, "upsert_contacts", contacts=[{**profile, "email": "lin@example.com"}])
+    await call(client, "update_enrollment", enrollment_id=enrollment_id, action="resume")
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert due["contact"]["email"] == "lin@example.com"
+
+
 async def test_a_missing_variable_sends_nothing_and_says_so(client: Client) -> None:
     where = await scene(client, None, "Ann")
     claimed = (await call(client, "claim_due_actions"))["actions"]

@@ -295,6 +295,21 @@ async def test_a_revoked_token_holds_for_ten_seconds_at_most(database: Database,
     assert not await keeper.is_open()
 
 
+async def test_the_last_use_of_a_token_is_the_moment_of_its_use(
+    database: Database, make_app: Callable[..., App]
+) -> None:
+    clock, app = Clock(), make_app()
+    token, used_at = new_token(database, "agent", Scope.READ), app.clock()
+    app.clock = lambda: used_at
+    keeper = Keeper(app, default=None, is_loopback=True, monotonic=clock)
+    assert await keeper.find(token) is not None
+    app.clock = lambda: used_at + timedelta(minutes=5)
+    clock.seconds += KEPT_SECONDS
+    assert await keeper.find("another") is None
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT last_used_at FROM access_tokens")) == used_at
+
+
 async def test_a_token_ends_at_its_moment_even_while_it_is_kept(
     database: Database, make_app: Callable[..., App]
 ) -> None:

@@ -168,7 +168,7 @@ def test_a_template_takes_steps_at_its_end_and_none_before_what_somebody_did(dat
     template_id = template_of(database, scene.campaign_id)
     record(database, event(EventType.SENT, scene.enrollments[0], step_number=3))
     change(database, template_id, EmailStep(4, "Four", "The very last one"))
-    with pytest.raises(InvalidInput, match="linkedin step"):
+    with pytest.raises(InvalidInput, match="belongs to linkedin"):
         change(database, template_id, EmailStep(2, "Two", "Between the two"))
     with pytest.raises(InvalidInput, match="variant"):
         change(database, template_id, EmailStep(1, "One", "Without a variant"))

@@ -97,7 +97,7 @@ def test_wrong_steps_fail_alone(database: Database) -> None:
     outcomes = record(database, *given)
     assert [str(outcome.verdict) for outcome in outcomes] == ["invalid", "invalid", "recorded"]
     assert "1, 2, 3" in str(outcomes[0].reason)
-    assert "linkedin step" in str(outcomes[1].reason)
+    assert "belongs to linkedin" in str(outcomes[1].reason)
 
 
 def test_an_orphan_is_kept_once_and_counted_when_its_person_is_enrolled(database: Database) -> None:
