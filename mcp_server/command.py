@@ -27,7 +27,7 @@ def settings_of(**arguments: Any) -> Settings:  # noqa: ANN401  any setting
 def wrong_settings(error: ValidationError, arguments: Collection[str] = ()) -> list[str]:
     """What is wrong, a line for each setting: its variable, or its option where it is one of `arguments`, and the
     rule."""
-    from mcp_server.schemas.explaining import explain  # noqa: PLC0415  needed for this message alone
+    from mcp_server.schemas.faults import explain  # noqa: PLC0415  needed for this message alone
 
     return [_by_source(line, arguments) for line in explain(error)]
 

@@ -23,7 +23,7 @@ from db.domain.access import ACTOR_STDIO, Caller, Scope
 from db.domain.errors import StoreUnavailable
 from mcp_server import __version__, caller, stdio
 from mcp_server.app import App
-from mcp_server.schemas.explaining import explain
+from mcp_server.schemas.faults import explain
 from mcp_server.telemetry import CallOutcome
 from mcp_server.toolset import Toolset
 from mcp_server.toolsets import select

@@ -19,7 +19,7 @@ from mcp_server.jobs.base import Work
 from mcp_server.jobs.table import parse, read_allowed
 from mcp_server.schemas.base import Given
 from mcp_server.schemas.contacts import ContactIn
-from mcp_server.schemas.explaining import explain
+from mcp_server.schemas.faults import explain
 
 if TYPE_CHECKING:
     from datetime import datetime

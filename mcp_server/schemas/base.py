@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError, to_json
 from db.domain import rules, texts
 from db.domain.errors import InvalidInput
 from db.domain.events import message_id, provider_name
-from mcp_server.schemas.explaining import DAY, MOMENT, WHOLE, explain
+from mcp_server.schemas.faults import DAY, MOMENT, WHOLE, explain
 
 
 def storable(text: str) -> str:

@@ -11,7 +11,7 @@ from db import services
 from db.domain.metrics import GroupBy
 from mcp_server.call import Call
 from mcp_server.schemas.base import Day, Moment, check_range
-from mcp_server.schemas.explaining import DAY, MOMENT
+from mcp_server.schemas.faults import DAY, MOMENT
 from mcp_server.schemas.metrics import MetricsAnswer
 from mcp_server.toolsets import metrics
 

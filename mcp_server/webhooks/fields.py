@@ -15,7 +15,7 @@ from db.domain.rules import PROVIDER_ID_MAX, STEP_NUMBER_MAX
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.events import EventIn
-from mcp_server.schemas.explaining import explain
+from mcp_server.schemas.faults import explain
 from mcp_server.webhooks.base import Json
 
 CAMPAIGN: Final = "sales_campaign_id"

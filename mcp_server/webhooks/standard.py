@@ -9,7 +9,7 @@ from db.domain import texts
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.schemas.events import EventIn
-from mcp_server.schemas.explaining import explain
+from mcp_server.schemas.faults import explain
 from mcp_server.webhooks import fields, signing
 from mcp_server.webhooks.base import Headers, Json, Provider
 

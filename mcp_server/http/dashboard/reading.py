@@ -27,7 +27,7 @@ from mcp_server.http.dashboard.sessions import SESSION_PREFIX
 from mcp_server.http.refusals import NO_STORE, insufficient_scope, refused, unavailable
 from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line
 from mcp_server.schemas.campaigns import CampaignLine
-from mcp_server.schemas.explaining import explain
+from mcp_server.schemas.faults import explain
 from mcp_server.schemas.watching import FoundCampaigns, HappenedList, HappenedOut, Viewer, WaitingList, WaitingOut
 from mcp_server.toolsets import TOOLSETS
 
