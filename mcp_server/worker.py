@@ -51,11 +51,18 @@ class Worker:
 
     def _loop(self) -> None:
         # Not at once: what it opens and imports would make the server's first client wait.
-        is_idle = True
+        is_idle, told = True, ""
         while not self._stopping.wait(self._poll_seconds if is_idle else 0):
             try:
                 is_idle = not self._turn()
                 self._maintain()
+                told = ""
+            except StoreUnavailable as error:
+                # Once while it lasts, which may be long, and we look every second.
+                if str(error) != told:
+                    told = str(error)
+                    logger.error("The worker can't work on the queue: %s", told)  # noqa: TRY400  the text says it all
+                is_idle = True
             except Exception as error:  # noqa: BLE001  nothing may end the loop, and the text may hold personal data
                 logger.error("The worker could not work on the queue: %s", type(error).__name__)  # noqa: TRY400  see above
                 is_idle = True
