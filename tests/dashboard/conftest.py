@@ -108,15 +108,19 @@ class Visit:
         self.page.wait_for_function("() => ![...document.querySelectorAll('.slot')].some(e => e.textContent === '…')")
 
 
+Start = Callable[..., Visit]
+"""Opens a page on the server of that base address; see `_visits` for what else it takes."""
+
+
 @pytest.fixture
-def visit(browser: Browser) -> Generator[Callable[..., Visit]]:
+def visit(browser: Browser) -> Generator[Start]:
     """Opens pages on a server, and in the end holds that their consoles stayed clean."""
     with _visits(browser) as opened:
         yield opened
 
 
 @contextmanager
-def _visits(browser: Browser) -> Generator[Callable[..., Visit]]:
+def _visits(browser: Browser) -> Generator[Start]:
     visits: list[Visit] = []
 
     def start(base: str, *, width: int = 1280, **more: Any) -> Visit:
