@@ -85,10 +85,13 @@ def _lacking(session: Session, campaign_id: UUID, template: CampaignTemplate) ->
 
 
 def _is_missing(path: tuple[str, ...]) -> ColumnElement[bool]:
-    if path[0] == "attributes":
+    if path[0] != "attributes":
+        column = getattr(Contact, path[0])
+    elif len(path) == 2:
+        column = Contact.attributes[path[1]].astext
+    else:  # what stands deeper may be a list, or made by the language of texts, as `size`
         return ~Contact.attributes.has_key(path[1])
-    column = getattr(Contact, path[0])
-    return or_(column.is_(None), column == "")
+    return or_(column.is_(None), func.btrim(column) == "")
 
 
 def _told(counts: Iterable[tuple[tuple[str, ...], int]], looked_at: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import Channel
-from db.domain.texts import one_line
+from db.domain.texts import is_blank, one_line
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
@@ -122,11 +122,20 @@ PERSONAL = ("email", "linkedin_url", "first_name", "last_name", "company", "titl
 
 def variables(contact: Contact, campaign: Campaign) -> dict[str, Any]:
     """What a text may use: the person's fields, `attributes`, and `campaign` with the campaign's name and variables.
-    An empty field counts as missing."""
-    personal = {name: value for name in PERSONAL if (value := getattr(contact, name))}
-    return {**personal, "attributes": contact.attributes, "campaign": campaign_variables(campaign)}
+    What is empty counts as missing."""
+    personal = {name: getattr(contact, name) for name in PERSONAL}
+    return {**filled(personal), "attributes": filled(contact.attributes), "campaign": campaign_variables(campaign)}
 
 
 def campaign_variables(campaign: Campaign | CampaignInstance) -> dict[str, Any]:
     """What `campaign` holds in a text: `name`, and the variables of the campaign's settings."""
-    return {**campaign.settings.get("variables", {}), "name": campaign.name}
+    return {**filled(campaign.settings.get("variables", {})), "name": campaign.name}
+
+
+def filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that would leave no hole in a text, at any depth. 0 and false are values."""
+    return {
+        name: filled(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if value is not None and not (isinstance(value, str) and is_blank(value))
+    }

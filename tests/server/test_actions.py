@@ -81,6 +81,25 @@ async def test_a_lease_that_runs_out_is_claimed_again_and_the_late_report_is_ref
         assert "before" in await refusal(client, "complete_action", **{**current, "outcome": "failed"})
 
 
+@pytest.mark.parametrize("nothing", [None, "", " "])
+@pytest.mark.parametrize("text", ["{{ attributes.city }}", "{{ attributes.place.city }}", "{{ campaign.offer }}"])
+async def test_a_value_that_is_empty_leaves_no_hole(client: Client, nothing: str | None, text: str) -> None:
+    step = {"step_number": 1, "subject": "Hello", "body": f"We saw you in {text}, and wondered"}
+    made = await call(client, "create_template", name="T", type="email", email_steps=[step])
+    settings = {"variables": {"offer": nothing or ""}}
+    template_id = made["template"]["id"]
+    campaign_id = (await call(client, "create_campaign", name="C", template_id=template_id, settings=settings))[
+        "campaign"
+    ]["id"]
+    person = {"email": "a@example.com", "attributes": {"city": nothing, "place": {"city": nothing}}}
+    await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=[person])
+    started = await call(client, "start_campaign", campaign_id=campaign_id)
+    assert len(started.get("warnings", [])) == (0 if "place" in text else 1)
+    told = await call(client, "explain_due", campaign_id=campaign_id)
+    assert [hold["reason"] for hold in told["holds"]] == ["missing_variable"]
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+
+
 async def test_an_email_to_nobodys_address_is_not_handed_out_and_says_so(client: Client) -> None:
     template = {"email_steps": [{"step_number": 1, "subject": "Hello", "body": "Good morning, all"}]}
     made = await call(client, "create_template", name="T", type="email", **template)
