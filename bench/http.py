@@ -135,7 +135,7 @@ def main() -> None:
             verdict("record_event / trivial tool", rate, "at least 0.6", met=rate >= 0.6)
             counted = anyio.run(opens, f"{ours}/mcp", campaign_id)
             sent = ROUNDS * (CLIENTS * CALLS + 1)
-            print(f"  counted {counted} of {sent} distinct events that were sent")
+            verdict("counted / sent events", counted / sent, "exactly 1", met=counted == sent)
 
 
 if __name__ == "__main__":

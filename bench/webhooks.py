@@ -141,7 +141,8 @@ def main() -> None:
             report(f"{SENDERS} senders", figures, against="bare INSERT", unit="acknowledged/s")
             rate = ratio(figures, "webhooks", "bare INSERT")
             verdict("webhooks / bare INSERT", rate, "at least 3", met=rate >= 3)
-            print(f"  counted {recount(url, sent)} of {sent} events that were acknowledged")
+            counted = recount(url, sent)
+            verdict("counted / acknowledged events", counted / sent, "exactly 1", met=counted == sent)
 
 
 if __name__ == "__main__":

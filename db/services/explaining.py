@@ -42,7 +42,8 @@ _ONE = text(f"SELECT {enrollment_state.COLUMNS} FROM campaign_enrollments e WHER
 
 
 def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
-    """What holds the next step of one enrollment back. Due if and only if a claim of the whole queue would take it."""
+    """What holds the next step of one enrollment back. Due if and only if a claim of its campaign, of as many as
+    are due, would take it."""
     row = session.execute(_ONE, {"id": enrollment_id}).one_or_none()
     if row is None:
         raise NotFound("enrollment", enrollment_id)

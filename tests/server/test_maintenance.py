@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from mcp.client import Client
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
@@ -98,18 +99,18 @@ async def test_old_answers_and_finished_jobs_are_forgotten(app: App, clock: Cloc
         assert await call(client, "upsert_contacts", **people) != first
 
 
+_RECEIVED = """
+    INSERT INTO webhook_deliveries (id, provider, received_at, body, body_hash, status, recorded_at)
+    SELECT gen_random_uuid(), 'resend', :at, 'body', sha256(CAST(status AS bytea)), status, :at
+    FROM unnest(ARRAY['recorded', 'waiting']) status
+"""
+
+
 async def test_old_bodies_of_requests_are_deleted_and_their_rows_stay(
     app: App, clock: Clock, database: Database
 ) -> None:
     with database.transaction("received") as session:
-        session.execute(
-            text("""
-                INSERT INTO webhook_deliveries (id, provider, received_at, body, body_hash, status, recorded_at)
-                SELECT gen_random_uuid(), 'resend', :at, 'body', sha256(CAST(status AS bytea)), status, :at
-                FROM unnest(ARRAY['recorded', 'waiting']) status
-            """),
-            {"at": clock.now},
-        )
+        session.execute(text(_RECEIVED), {"at": clock.now})
     clock.now += timedelta(days=91)
     async with Client(build_server(app)) as client:
         assert (await call(client, "run_maintenance"))["webhook_bodies"] == 1
@@ -151,6 +152,47 @@ async def test_a_few_orphans_among_many_events_are_not_worth_a_word(app: App) ->
             await call(client, "record_events", events=known)
         await call(client, "record_events", events=[opened(f"m-{number}") for number in range(25)])
         assert "warning" not in await call(client, "run_maintenance")
+
+
+AGES = {"orphan_days": 1, "idempotency_key_days": 1, "job_days": 1, "audit_days": 1, "webhook_body_days": 1}
+
+
+async def test_every_age_is_a_setting(make_app: Callable[..., App], clock: Clock, database: Database) -> None:
+    app = make_app(**AGES)
+    app.clock = clock
+    async with Client(build_server(app)) as client:
+        await call(client, "record_event", event=opened("m-1"))
+        await call(client, "upsert_contacts", contacts=[{"email": "ann@example.com"}], idempotency_key="k")
+        job = await call(client, "create_job", type="outreach", parameters={})
+        await call(client, "cancel_job", job_id=job["job"]["id"])
+        await call(client, "create_job", type="outreach", parameters={})  # the newest is kept for its number
+        with database.transaction("received") as session:
+            session.execute(text(_RECEIVED), {"at": clock.now})
+        assert await call(client, "run_maintenance") == NOTHING
+        clock.now += timedelta(days=1, minutes=1)
+        done = await call(client, "run_maintenance")
+    assert {name for name in NOTHING if done[name]} == {*NOTHING} - {"matched", "cache_entries"}
+
+
+def is_value(database: Database, statement: TextClause, wanted: int) -> bool:
+    return database.run("look", lambda session: session.scalar(statement)) == wanted
+
+
+async def test_the_worker_does_it_again_each_time_that_the_hour_is_over(
+    app: App, clock: Clock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.worker.MAINTENANCE_SECONDS", 0.01)
+    expired = text("SELECT count(*) FROM orphaned_events WHERE status = 'expired'")
+    async with Client(build_server(app)) as client:
+        worker = Worker(app, poll_seconds=0.01)
+        worker.start()
+        try:
+            for wanted in (1, 2):
+                await call(client, "record_event", event=opened(f"m-{wanted}"))
+                clock.now += timedelta(days=31)
+                assert wait_until(partial(is_value, database, expired, wanted), PATIENCE)
+        finally:
+            worker.stop()
 
 
 async def test_the_worker_does_it_by_itself(app: App, clock: Clock, database: Database) -> None:

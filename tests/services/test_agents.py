@@ -16,9 +16,10 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.domain.events import EventType
+from db.domain.metrics import GroupBy
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import campaigns, events
+from db.services import campaigns, events, metrics
 from tests.patience import PATIENCE
 from tests.services.agent import Clock
 from tests.services.scene import NOW, assert_counters_are_exact, enroll, event, make_campaign
@@ -157,7 +158,11 @@ def assert_the_books_are_right(database: Database, left: set[str], accepted: Cou
             text("SELECT enrollment_id, step_number FROM campaign_events WHERE event_type = 'sent'")
         ).all()
         states = session.execute(text("SELECT id, status, stop_reason, current_step FROM campaign_enrollments")).all()
+        (campaign_id,) = session.scalars(text("SELECT id FROM campaign_instances"))
+        report = metrics.report(session, campaign_id=campaign_id, group_by=GroupBy.STEP, since=None, until=None)
     sent = Counter((str(who), step) for who, step in rows)
+    told = {group.key: group.totals["sent"] for group in report.groups if group.totals["sent"]}
+    assert told == {str(step): count for step, count in Counter(step for _, step in rows).items()}
     assert max(sent.values()) == 1
     assert set(accepted) <= set(sent)
     steps = Counter(who for who, _ in sent)
