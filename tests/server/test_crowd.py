@@ -1,5 +1,6 @@
 """More callers than the pool has connections: they are answered or told to come again, and all is well afterwards."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,3 +96,33 @@ async def test_a_crowd_at_a_small_pool_is_answered_or_told_to_come_again(databas
         async with Client(f"{base}/mcp") as client:
             metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"])
         assert metrics["totals"]["opened"] == CALLERS
+
+
+async def test_two_servers_that_get_the_same_events_at_once_count_each_once(
+    database: Database, database_url: str
+) -> None:
+    with http_server(database_url, "--no-worker") as one, http_server(database_url, "--no-worker") as other:
+        async with Client(f"{one}/mcp") as client:
+            scene = await new_campaign(client, people=40, start=True)
+        verdicts = Counter[str]()
+
+        async def tell(base: str) -> None:
+            async with Client(f"{base}/mcp") as client, anyio.create_task_group() as group:
+                for number, enrollment_id in enumerate(scene["enrollment_ids"]):
+                    group.start_soon(tell_of, client, number, enrollment_id)
+
+        async def tell_of(client: Client, number: int, enrollment_id: str) -> None:
+            event = {"event_type": "opened", "channel": "email", "enrollment_id": enrollment_id, "step_number": 1}
+            told = {**event, "provider": "p", "provider_event_id": f"e-{number}"}
+            (row,) = (await call(client, "record_event", event=told))["results"]
+            verdicts[row["status"]] += 1
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                for base in (one, other, one, other):
+                    group.start_soon(tell, base)
+        assert verdicts == {"recorded": 40, "duplicate": 120}
+        async with Client(f"{other}/mcp") as client:
+            metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"])
+        assert (metrics["totals"]["opened"], metrics["totals"]["total_opens"]) == (40, 40)
+        assert_counters_are_exact(database)

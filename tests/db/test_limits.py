@@ -1,0 +1,63 @@
+"""Daily limits, gaps and ramp-up: whatever is asked for, no day and no two sends break them."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.domain.holds import places
+from db.domain.sending import Limits, Usage, of_settings
+
+MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
+daily = st.none() | st.integers(1, 30)
+gaps = st.integers(0, 7_200).map(lambda seconds: timedelta(seconds=seconds))
+limits = st.builds(Limits, daily, gaps)
+
+
+@given(limits, limits)
+def test_of_two_limits_the_tighter_holds_each_way(one: Limits, other: Limits) -> None:
+    both = one.tightened(other)
+    assert both == other.tightened(one)
+    for each in (one, other):
+        assert each.daily is None or (both.daily is not None and both.daily <= each.daily)
+        assert both.gap >= each.gap
+    assert both.daily in (one.daily, other.daily)
+    assert both.gap in (one.gap, other.gap)
+
+
+@given(limits, st.lists(st.integers(0, 10_000), min_size=1, max_size=60))
+def test_whoever_sends_only_where_a_place_is_free_keeps_to_the_limits(given_limits: Limits, waits: list[int]) -> None:
+    sending = of_settings({})
+    now, sent, usage = MONDAY, list[datetime](), Usage()
+    for seconds in waits:
+        now += timedelta(seconds=seconds)
+        found = places(sending, given_limits, usage, now)
+        if found.free is None or found.free > 0:
+            used = usage.used_on(now.date()) + 1
+            sent.append(now)
+            usage = Usage(now.date(), used, now)
+        else:
+            assert found.hold is not None
+            assert found.hold.until is not None
+            assert found.hold.until > now
+    if given_limits.daily is not None:
+        assert max(sum(each.date() == day for each in sent) for day in {each.date() for each in sent}) <= (
+            given_limits.daily
+        )
+    assert all(after - before >= given_limits.gap for before, after in pairwise(sent))
+    assert sent[0] == MONDAY + timedelta(seconds=waits[0])  # a limit never holds back the first
+
+
+@given(st.integers(1, 50), st.integers(0, 20), daily, st.integers(0, 90))
+def test_a_ramp_up_grows_by_its_step_each_day_up_to_the_limit(
+    start: int, increase: int, most: int | None, days: int
+) -> None:
+    settings: dict[str, Any] = {"ramp_up": {"start": start, "increase": increase}}
+    if most is not None:
+        settings["daily_limit"] = most
+    sending = of_settings(settings, MONDAY)
+    day = date(2026, 11, 2) + timedelta(days=days)
+    ramped = start + increase * days
+    assert sending.limits_on(day).daily == (ramped if most is None else min(most, ramped))
