@@ -99,6 +99,8 @@ class Visit:
 
     def go(self, path: str) -> None:
         """Open a page of the dashboard and wait until it stands, with all that its rows load afterwards."""
+        # Another hash loads no document. The page before it must not pass for the new one until that is drawn.
+        self.page.evaluate("document.querySelector('main')?.setAttribute('aria-busy', 'true')")
         self.page.goto(f"{self.base}/dashboard#/{path}")
         self.stands()
 

@@ -76,6 +76,7 @@ class Shown:
     said: list[str] = field(default_factory=list[str])
     requests: list[str] = field(default_factory=list[str])
     calls: list[Answer] = field(default_factory=list[Answer])
+    asked: int = 0
 
     @property
     def view(self) -> FrameLocator:
@@ -90,12 +91,16 @@ class Shown:
 
     def answer_to(self, method: str) -> Answer:
         """What the view answers to a request of the host. It has read by then whatever was sent before."""
-        self.page.evaluate("method => host.send({ id: method, method, params: {} })", method)
-        self.page.wait_for_function("id => host.received.some(one => one.id === id)", arg=method)
-        return self.page.evaluate("id => host.received.find(one => one.id === id)", method)
+        self.asked += 1
+        id_ = f"test-{self.asked}"
+        self.page.evaluate("([id, method]) => host.send({ id, method, params: {} })", [id_, method])
+        self.page.wait_for_function("id => host.received.some(one => one.id === id)", arg=id_)
+        return self.page.evaluate("id => host.received.find(one => one.id === id)", id_)
 
     def notify(self, name: str, **params: Any) -> None:
+        """Notify the view of something, and wait until it has read it."""
         self.page.evaluate("([name, params]) => host.notify(name, params)", [name, params])
+        self.answer_to("ping")
 
     def give(self, result: Answer, **arguments: Any) -> None:
         """Tell the view of a call and its result."""
