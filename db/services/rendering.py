@@ -3,26 +3,31 @@ leaves a hole in it, unless the text has a default for it or asks whether it is 
 templates that loop or grow without end."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import lru_cache, wraps
 from typing import Any
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined
-from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+from liquid.exceptions import LiquidError, ResourceLimitError, TemplateNotFoundError, UndefinedError
 
 from db.domain.errors import InvalidInput
 from db.domain.rules import BODY_MAX
+
+
+class OutOfBounds(InvalidInput):
+    """The text loops or grows beyond the limits. Write one that is shorter when it is filled in."""
 
 
 class MissingVariable(InvalidInput):
     """The person has no value for a variable of the text. Give one, or write {{ name | default: "..." }}."""
 
 
+_ROUNDS_MAX = 1_000
 _LENGTH_MAX = 4 * BODY_MAX
 
 
 class _Environment(Environment):
-    loop_iteration_limit = 1_000
+    loop_iteration_limit = _ROUNDS_MAX
     output_stream_limit = _LENGTH_MAX
     context_depth_limit = 20
     local_namespace_limit = 100_000
@@ -59,14 +64,38 @@ _ENVIRONMENT.filters.update({name: _bounded(name, work) for name, work in _ENVIR
 
 
 def check(text: str, where: str) -> None:
-    """InvalidInput, naming `where`, if `text` is no Liquid template or uses a filter or tag that does not exist."""
+    """InvalidInput, naming `where`, if `text` is no Liquid template, uses a filter or tag that does not exist, or loops
+    or grows beyond the limits whoever it is for."""
     try:
         template = _parse(text)
         unknown = sorted(set(template.analyze().filters) - set(_ENVIRONMENT.filters))
+    except TemplateNotFoundError as error:
+        raise InvalidInput(
+            f"{where} includes {error.args[0]}, and a text can't include another. Write it out."
+        ) from None
     except LiquidError as error:
         raise InvalidInput(f"{where} is not a valid Liquid template: {error.args[0]}.") from None
     if unknown:
         raise InvalidInput(f"{where} uses the filter {unknown[0]}, which does not exist.")
+    try:
+        render(text, _somebody(text), where)
+    except OutOfBounds:
+        raise
+    except InvalidInput:
+        pass  # of this somebody, who has words where the text may count on numbers
+
+
+def _somebody(text: str) -> dict[str, Any]:
+    """A word for every variable of a valid `text`."""
+    made: dict[str, Any] = {}
+    for path in sorted((path for path, _ in _variables(text)), key=len):
+        at = made
+        for part in path[:-1]:
+            if not isinstance(at.get(part), dict):
+                at[part] = {}
+            at = at[part]
+        at[path[-1]] = "word"
+    return made
 
 
 _HAS_DEFAULT = re.compile(r"[^|%}]*\|\s*default\b")
@@ -74,12 +103,14 @@ _HAS_DEFAULT = re.compile(r"[^|%}]*\|\s*default\b")
 
 def needs(text: str) -> set[tuple[str, ...]]:
     """The variables that a valid `text` has no default for, each by its path: ("attributes", "city")."""
-    return {
-        tuple(str(part) for part in variable.segments)
-        for places in _parse(text).analyze().globals.values()
-        for variable in places
-        if not _HAS_DEFAULT.match(text, variable.span.index)
-    }
+    return {path for path, index in _variables(text) if not _HAS_DEFAULT.match(text, index)}
+
+
+def _variables(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """(path, where it stands) of each variable."""
+    for places in _parse(text).analyze().globals.values():
+        for variable in places:
+            yield tuple(str(part) for part in variable.segments), variable.span.index
 
 
 def render(text: str, variables: Mapping[str, Any], where: str) -> str:
@@ -89,7 +120,10 @@ def render(text: str, variables: Mapping[str, Any], where: str) -> str:
     except UndefinedError as error:
         raise MissingVariable(f"missing_variable: {where}: {error.args[0]}") from None
     except ResourceLimitError as error:
-        raise InvalidInput(f"{where} is too large or loops too long: {error.args[0]}") from None
+        raise OutOfBounds(
+            f"{where} is too large or loops too long: {error.args[0]}. It may take {_ROUNDS_MAX:,} rounds of "
+            f"loops and make {_LENGTH_MAX:,} characters."
+        ) from None
     except LiquidError as error:
         raise InvalidInput(f"{where} can't be rendered: {error.args[0]}") from None
 
