@@ -108,13 +108,14 @@ def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
 
 
 # The limit changes nothing but what the planner expects: ten rows, and not the hundred of any function, for which it
-# would read a table of ten thousand enrollments from end to end to write one.
+# would read a table of ten thousand enrollments from end to end to write one. It is a query, so that the planner never
+# sees its value: a plan for one row looks cheaper than a plan for any number, and would be made anew for every call.
 WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
         stop_reason = n.stop_reason, updated_at = now()
     FROM (SELECT * FROM jsonb_populate_recordset(NULL::campaign_enrollments, CAST(:enrollments AS jsonb))
-          LIMIT jsonb_array_length(CAST(:enrollments AS jsonb))) n
+          LIMIT (SELECT jsonb_array_length(CAST(:enrollments AS jsonb)))) n
     WHERE e.instance_id = n.instance_id AND e.id = n.id
 """
 """The statement that writes rows of `Changes.rows`, its parameter `enrollments`."""

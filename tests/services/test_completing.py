@@ -1,6 +1,7 @@
 """Claimed steps are reported: in how many statements, and whether the answer is what the database holds then."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -13,6 +14,7 @@ from sqlalchemy import text
 from db.domain.events import EventType
 from db.domain.states import ActionOutcome, Channel, EnrollmentStatus
 from db.domain.templates import EmailStep
+from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from db.services import actions, claims, events
 from db.services.actions import Completed
@@ -190,3 +192,32 @@ def test_the_statements_of_a_claim_do_not_grow_with_it(database: Database) -> No
     small = len(statements_of(database, lambda: claim(database, scene.campaign_id, limit=2)))
     large = len(statements_of(database, lambda: claim(database, scene.campaign_id, limit=30)))
     assert large == small <= 7
+
+
+# PostgreSQL plans a prepared statement for its parameters five times, before it may keep a plan for all.
+_PLANNED_ANEW = text("SELECT statement FROM pg_prepared_statements WHERE custom_plans > 5")
+
+
+def test_what_is_done_for_each_step_is_not_planned_each_time(database: Database, database_url: str) -> None:
+    # Enough people that a plan for one row would look better than one for any number.
+    scene = new_scene(database, 0)
+    enroll(database, scene.campaign_id, [f"p{n}@example.com" for n in range(20_000)])
+
+    def work_off(at: Database, count: int) -> None:
+        for _ in range(count):
+            (due,) = claim(at, scene.campaign_id, limit=1)
+            told = report(at, due, ActionOutcome.SENT)
+            opened = event(EventType.OPENED, told.enrollment["id"], hours=1, provider="mail")
+            record(at, replace(opened, provider_event_id=str(due.action_id)))
+
+    work_off(database, 3)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    alone = Database(DatabaseConfig(url=database_url, pool_size=1, max_overflow=0))
+    try:
+        work_off(alone, 12)
+        planned = alone.run("look", lambda session: session.scalars(_PLANNED_ANEW).all())
+    finally:
+        alone.close()
+    assert planned == []
+    assert totals(database, scene.campaign_id)["opened"] == 15
