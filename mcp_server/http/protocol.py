@@ -1,5 +1,7 @@
-"""The fast parser of HTTP, with the bounds that the slow one has, and with its care for requests to upgrade."""
+"""The fast parser of HTTP, with the bounds that the slow one has, with its care for requests to upgrade, and with
+an end to waiting."""
 
+import asyncio
 import sys
 from typing import Final
 
@@ -19,6 +21,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _besides_body = 0
     _received = b""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  as uvicorn's
+        super().connection_made(transport)
+        self._wait_for_a_head()
+
     def data_received(self, data: bytes) -> None:
         self._received = data
         self._besides_body += len(data)
@@ -27,6 +33,14 @@ class BoundedProtocol(HttpToolsProtocol):
         most = HEAD_MAX if self._is_in_head else _FRAMING_MAX
         if self._besides_body > most and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
+        is_busy = self.cycle and not self.cycle.response_complete
+        if self._is_in_head and not is_busy and self.transport.get_protocol() is self:
+            self._wait_for_a_head()
+
+    def _wait_for_a_head(self) -> None:
+        """For as long as between two requests. uvicorn would wait for the first one, or the rest of one, for ever."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:  # what follows a body is a trailer, which nothing here reads

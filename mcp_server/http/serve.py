@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import uvicorn
@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from mcp_server.app import App
 from mcp_server.http.app import build_http_app
+from mcp_server.http.arriving import Arriving
 from mcp_server.http.ending import Ending
 
 _SECONDS_TO_FINISH = 10
@@ -38,7 +39,8 @@ def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token:
 def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[str], None]) -> None:
     """Serve until a signal says stop, or CannotListen. `when_listening` is called with the address, before the first
     request."""
-    ending = Ending(http_app)
+    arriving = Arriving(http_app)
+    ending = Ending(arriving)
     config = uvicorn.Config(
         ending,
         host=host,
@@ -55,18 +57,19 @@ def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[
     when_listening(f"http://{shown}:{address[1]}")
     # Else the streams of one library would be broken off by itself, half a second later than the others.
     AppStatus.disable_automatic_graceful_drain()
-    _Server(config, ending).run(sockets=[listener])
+    _Server(config, [ending.end, arriving.end]).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """One that tells the streams that it stops: it waits for all that is under way, and they would never end."""
+    """One that says to whom it matters that it stops: it waits for all that is under way, and some would never end."""
 
-    def __init__(self, config: uvicorn.Config, ending: Ending) -> None:
+    def __init__(self, config: uvicorn.Config, when_stopping: Sequence[Callable[[], None]]) -> None:
         super().__init__(config)
-        self._ending = ending
+        self._when_stopping = when_stopping
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._ending.end()
+        for each in self._when_stopping:
+            each()
         await super().shutdown(sockets)
 
 

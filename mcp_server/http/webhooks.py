@@ -1,6 +1,5 @@
 """POST /webhooks/{provider}: verify the raw bytes, store them, answer. What they mean is found out afterwards."""
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,20 +12,20 @@ import anyio
 from anyio.to_thread import run_sync
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from db.domain.errors import StoreUnavailable
 from db.domain.rules import PROVIDER_ID_MAX
 from db.domain.states import DeliveryStatus
 from db.domain.webhooks import NewDelivery, StoreVerdict
 from mcp_server.app import App
-from mcp_server.webhooks.base import Headers, Malformed, Provider, Refusal, Replayed, TooLarge, TooSlow
+from mcp_server.http.arriving import at_once
+from mcp_server.webhooks.base import Headers, Malformed, Provider, Refusal, Replayed, TooLarge
 from mcp_server.webhooks.certificates import Fetch, download
 from mcp_server.webhooks.parsing import parse
 from mcp_server.webhooks.recorder import Recorder
 from mcp_server.webhooks.table import providers
 
-_BODY_SECONDS: Final = 20.0
 _RETRY_AFTER: Final = "5"
 _REMEMBERED: Final = 50_000
 _SECRET: Final = b"[secret]"
@@ -79,7 +78,7 @@ class Endpoint:
             logger.error("A webhook of %s failed: %s", name, type(error).__name__)  # noqa: TRY400  a trace may hold personal data
             return self._busy(provider)
         self._recorder.wake()
-        if _at_once(receive) is None:  # else it has hung up
+        if at_once(receive) is None:  # else it has hung up
             self._acknowledged.add(identity)
         self._app.telemetry.webhooks.add(name, verdict)
         return _ACCEPTED[verdict]
@@ -157,46 +156,25 @@ class Acknowledged:
         return identity in self._known
 
 
-async def read(headers: Headers, receive: Receive, limit: int, seconds: float = _BODY_SECONDS) -> bytes:
-    """The body; it is refused as soon as it is too large, not when it has been read, or when it takes too long."""
+async def read(headers: Headers, receive: Receive, limit: int) -> bytes:
+    """The body; it is refused as soon as it is too large, not when it has been read."""
     announced = headers.get("content-length", "0")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > limit:
         raise TooLarge(f"At most {limit} bytes are taken.")
-    body = bytearray()
-    message = _at_once(receive)
-    # Nearly always it is there as a whole, and a timer would cost more than to read it.
-    is_whole = message is not None and not message.get("more_body", False)
-    try:
-        async with nullcontext() if is_whole else asyncio.timeout(seconds):
-            while True:
-                message = message or await receive()
-                if message["type"] == "http.disconnect":
-                    raise Malformed("The body was cut off.")
-                body += message.get("body", b"")
-                if len(body) > limit:
-                    raise TooLarge(f"At most {limit} bytes are taken.")
-                if not message.get("more_body", False):
-                    return bytes(body)
-                message = None
-    except TimeoutError:
-        raise TooSlow("The body did not arrive in time.") from None
-
-
-def _at_once(receive: Receive) -> Message | None:
-    """What the client has sent since the last look; None where that must be waited for. It takes the first step of
-    waiting and no second; until then, uvicorn has handed nothing over that could be lost."""
-    waiting = receive().__await__()
-    try:
-        next(waiting)
-    except StopIteration as told:
-        return told.value
-    finally:
-        waiting.close()
-    return None
+    body, is_whole = bytearray(), False
+    while not is_whole:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("The body was cut off.")
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise TooLarge(f"At most {limit} bytes are taken.")
+        is_whole = not message.get("more_body", False)
+    return bytes(body)
 
 
 def _answer(status: int, message: str) -> Response:
-    headers = {"Connection": "close"} if status in (408, 413) else {}
+    headers = {"Connection": "close"} if status == 413 else {}
     return JSONResponse({"error": message}, status_code=status, headers=headers)
 
 

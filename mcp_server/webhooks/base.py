@@ -55,13 +55,6 @@ class TooLarge(Refusal):
     verdict = "too_large"
 
 
-class TooSlow(Refusal):
-    """The body did not arrive in time."""
-
-    status = 408
-    verdict = "too_slow"
-
-
 class Unverifiable(Refusal):
     """What is needed to verify can't be had now. The provider should try again."""
 

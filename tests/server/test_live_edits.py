@@ -1,5 +1,6 @@
 """A template is changed while its campaigns run."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,11 +28,12 @@ async def running(client: Client, *steps: dict[str, Any], people: int = 1) -> di
 
 
 async def send(client: Client) -> dict[str, Any]:
-    """Claim one step and report it sent; {step_number, body, enrollment}."""
+    """Claim one step and report it sent; {step_number, body, enrollment, sent_at, next_action_at}."""
     (due,) = (await call(client, "claim_due_actions", limit=1))["actions"]
     report = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "sent"}
     done = await call(client, "complete_action", **report)
-    return {**due, "enrollment": done["enrollment"]}
+    moments = {"sent_at": done["action"]["sent_at"], "next_action_at": done["enrollment"].get("next_action_at")}
+    return {**due, "enrollment": done["enrollment"], **moments}
 
 
 async def test_the_text_of_a_step_that_is_to_come_is_changed(client: Client) -> None:
@@ -40,6 +42,24 @@ async def test_the_text_of_a_step_that_is_to_come_is_changed(client: Client) -> 
     changed = email(2, "A better text for this step")
     await call(client, "update_template", template_id=where["template_id"], email_steps=[changed])
     assert (await send(client))["body"] == "A better text for this step"
+
+
+def hours_until_next(sent: dict[str, Any]) -> float:
+    done, due = (datetime.fromisoformat(sent[name]) for name in ("sent_at", "next_action_at"))
+    return (due - done) / timedelta(hours=1)
+
+
+async def test_a_new_delay_counts_for_whoever_reaches_the_step_from_then_on(client: Client) -> None:
+    where = await running(client, email(1), email(2, delay_hours=24), people=2)
+    early = await send(client)
+    assert hours_until_next(early) == 24
+    slower = email(2, delay_hours=72)
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[slower])
+    late = await send(client)
+    assert late["enrollment"]["id"] != early["enrollment"]["id"]
+    assert hours_until_next(late) == 72
+    waits = await call(client, "get_enrollment", enrollment_id=early["enrollment"]["id"])
+    assert waits["enrollment"]["next_action_at"] == early["next_action_at"]
 
 
 async def test_a_step_added_at_the_end_is_taken_by_whoever_has_not_finished(client: Client) -> None:

@@ -11,15 +11,12 @@ import pytest
 from anyio.to_thread import run_sync
 from mcp.client import Client
 from sqlalchemy import text
-from starlette.types import Message
 
 from db.domain.states import ActionOutcome
 from db.postgres.database import Database
 from db.services import actions
 from mcp_server.app import App
-from mcp_server.http.webhooks import read
 from mcp_server.server import build_server
-from mcp_server.webhooks.base import TooSlow
 from mcp_server.webhooks.recorder import Recorder
 from mcp_server.webhooks.table import providers
 from tests.patience import PATIENCE
@@ -139,18 +136,3 @@ async def test_what_comes_at_the_moment_its_message_is_reported_is_counted_soon(
             while (await totals(client, scene))["opened"] != 1:
                 await anyio.lowlevel.checkpoint()
     assert orphans(database) == []
-
-
-@pytest.mark.parametrize("parts", [0, 1, 2])
-async def test_a_body_that_stops_on_its_way_is_given_up(parts: int) -> None:
-    left = parts
-
-    async def receive() -> Message:
-        nonlocal left
-        if not left:
-            await anyio.sleep_forever()
-        left -= 1
-        return {"type": "http.request", "body": b"{", "more_body": True}
-
-    with anyio.fail_after(PATIENCE), pytest.raises(TooSlow):
-        await read({}, receive, 1_000, seconds=0.01)
