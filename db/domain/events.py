@@ -62,6 +62,11 @@ class Effect:
     total: Total | None = None
     stop: Stop | None = None
 
+    @property
+    def suppresses(self) -> bool:
+        """Whether it ends all writing to the person: an unsubscribe, a complaint, a hard bounce."""
+        return self.stop is not None and self.stop.reason is not StopReason.REPLIED
+
 
 IMPLIES: Mapping[Milestone, tuple[Milestone, ...]] = MappingProxyType(
     {
@@ -114,7 +119,8 @@ EFFECTS: Mapping[EventType, Effect] = MappingProxyType(
 @dataclass(slots=True)
 class NewEvent:
     """An event as it arrives, before it is known whose it is. At least one way to find the enrollment is set:
-    enrollment_id, provider_message_id, or campaign_id with email. Of several, the first that is known here counts."""
+    enrollment_id, provider_message_id, or campaign_id with email. Of several, the first that is known here counts.
+    Only what ends all writing to a person may have an email alone."""
 
     event_type: EventType
     channel: Channel
@@ -129,12 +135,22 @@ class NewEvent:
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
+    def has_reference(self) -> bool:
+        """Whether there is a way to find its enrollment."""
+        return bool(self.enrollment_id or self.provider_message_id or (self.campaign_id and self.email))
+
+    @property
     def stop(self) -> Stop | None:
         """How this event ends its enrollment. A soft bounce ends nothing; a bounce that does not say is hard,
         since writing again to a dead address costs the sender's reputation."""
         if self.event_type is EventType.BOUNCED and self.metadata.get("bounce_type") == BounceType.SOFT:
             return None
         return EFFECTS[self.event_type].stop
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether it ends all writing to the person; a soft bounce does not."""
+        return self.stop is not None and EFFECTS[self.event_type].suppresses
 
 
 def provider_name(text: str) -> str:

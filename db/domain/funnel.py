@@ -18,6 +18,8 @@ _INDEX = {milestone: index for index, milestone in enumerate(MILESTONES)}
 _SENT = _INDEX[Milestone.SENT]
 _FAILED = _INDEX[Milestone.FAILED]
 _REACHED = {milestone: tuple(_INDEX[each] for each in (milestone, *IMPLIES[milestone])) for milestone in MILESTONES}
+_DELIVERED = _INDEX[Milestone.DELIVERED]
+_AFTER_DELIVERY = tuple(_INDEX[milestone] for milestone in MILESTONES if Milestone.DELIVERED in IMPLIES[milestone])
 _TERMINAL = frozenset({EnrollmentStatus.COMPLETED, EnrollmentStatus.BOUNCED, EnrollmentStatus.UNSUBSCRIBED})
 
 
@@ -49,6 +51,13 @@ class Action:
     @property
     def sent_at(self) -> datetime | None:
         return self.times[_SENT]
+
+    @property
+    def reported_delivery(self) -> datetime | None:
+        """When it was delivered, if somebody has said so: what came later implies that it was, and not when."""
+        delivered = self.times[_DELIVERED]
+        implied = [self.times[index] for index in _AFTER_DELIVERY]
+        return None if delivered in implied else delivered
 
     def state(self) -> tuple[object, ...]:
         """All that events can change of it, to tell later whether they did."""
@@ -134,13 +143,17 @@ class Enrollment:
     def is_open(self) -> bool:
         return self.status not in _TERMINAL
 
-    def advance(self, action: Action, plan: Plan) -> None:
+    def advance(self, action: Action, plan: Plan, stop: Stop | None = None) -> None:
         """Take note that `action` was sent: its step is done, and the next one is due after its delay, or none is left.
 
-        A late message about an earlier step moves nothing; one about the current step may correct the moment.
+        A late message about an earlier step moves nothing; one about the current step may correct the moment. `stop` is
+        how the event that tells of it ends the enrollment, which then is not finished by having had its last step.
         """
         if action.sent_at is not None and action.step_number >= self.current_step and self.is_open:
-            self.pass_step(action.step_number, action.sent_at, plan)
+            if stop is None:
+                self.pass_step(action.step_number, action.sent_at, plan)
+            else:
+                self.current_step = action.step_number
 
     def pass_step(self, step_number: int, at: datetime, plan: Plan) -> None:
         """The step is behind this enrollment since `at`: the next one is due after its delay, or none is left."""

@@ -54,6 +54,8 @@ def enroll(
     # Locked against a suppression under way, which either sees the enrollment or is seen by the next statement.
     _lock_contacts(session, found.values())
     refused = suppressions.of_contacts(session, contact_ids=list(set(found.values())), now=now)
+    for contact_id in orphans.stopping(session, instance_id=campaign_id, contact_ids=list(refused)):
+        del refused[contact_id]  # enrolled, and stopped below by what has waited, so that it counts
     welcome = {row: contact_id for row, contact_id in found.items() if contact_id not in refused}
     for row, contact_id in found.items():
         if contact_id in refused:

@@ -1,6 +1,6 @@
 """Events: recorded in batches, listed, and put aside while their enrollment is unknown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,24 +10,35 @@ from sqlalchemy.orm import Session
 from db.domain.events import EventType, EventVerdict, NewEvent
 from db.domain.funnel import Action, Enrollment
 from db.domain.scheduling import Plan
+from db.domain.states import SuppressionReason
 from db.models import CampaignEvent
-from db.services import campaigns, orphans
+from db.services import campaigns, orphans, suppressions
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record, record_known
 
 
-def record_events(session: Session, *, events: Sequence[NewEvent], label_machines: bool = False) -> list[Outcome]:
+def record_events(session: Session, *, events: Sequence[NewEvent], from_provider: bool = False) -> list[Outcome]:
     """Record events and all that they imply; one outcome each, in order.
 
     Exact whatever the order, the repetitions and the number of processes: an event of a provider counts once, and
-    an event that nobody is enrolled for yet waits in orphaned_events and is matched later. `label_machines` for what
-    a provider reports, which can't tell people from machines.
+    an event that nobody is enrolled for yet waits in orphaned_events and is matched later; if it ends all writing to
+    its person, its address is suppressed at once. `from_provider` for what a provider reports: see recording.record.
     """
-    result = record(session, events=events, label_machines=label_machines)
+    result = record(session, events=events, from_provider=from_provider)
     lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
+    # One that has waited before has been heard, and the suppression may have been lifted since.
+    new = [events[index] for index, outcome in parked.items() if outcome.verdict is EventVerdict.ORPHANED]
+    _suppress_lost(session, new)
     orphans.match_messages(session, message_ids=result.awaited)
     return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
+
+
+def _suppress_lost(session: Session, events: Iterable[NewEvent]) -> None:
+    """Whoever wants no more mail, or can't have it, gets none, whether or not the mail is known here."""
+    stops = {(each.email, each.stop.reason) for each in events if each.email and each.stop and each.suppresses}
+    for email, reason in sorted(stops):
+        suppressions.suppress_person(session, email=email, reason=SuppressionReason(reason), source="event")
 
 
 def record_own(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> None:

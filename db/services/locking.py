@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from db.domain.events import NewEvent
 from db.domain.funnel import Enrollment
-from db.domain.states import StopReason
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
 from db.services.enrollment_state import COLUMNS, NAMES, from_row
@@ -62,11 +61,16 @@ _FOUND = """
     )
 """
 
+# Those whom an event stops, be it by their enrollment or by their address alone.
+_STOPPED = """
+    SELECT e.contact_id FROM found f JOIN campaign_enrollments e USING (instance_id, id) WHERE f.stops
+    UNION
+    SELECT c.id FROM given g CROSS JOIN LATERAL (SELECT id FROM contacts WHERE lower(email) = g.email LIMIT 1) c
+    WHERE g.stops
+"""
 _LOCK_CONTACTS = text(f"""
     {_FOUND}
-    SELECT c.id FROM contacts c
-    WHERE c.id IN (SELECT e.contact_id FROM found JOIN campaign_enrollments e USING (instance_id, id) WHERE found.stops)
-    ORDER BY c.id FOR UPDATE
+    SELECT c.id FROM contacts c WHERE c.id IN ({_STOPPED}) ORDER BY c.id FOR UPDATE
 """)
 
 _LOCKED = f"""
@@ -85,9 +89,8 @@ _LOCK_WITH_PEOPLE = text(f"""
         SELECT event, rank, step_number, instance_id, id FROM found
         UNION ALL
         SELECT NULL, NULL, NULL, other.instance_id, other.id
-        FROM found f JOIN campaign_enrollments e USING (instance_id, id)
-        JOIN campaign_enrollments other ON other.contact_id = e.contact_id
-        WHERE f.stops AND other.status IN ('enrolled', 'active', 'paused')
+        FROM ({_STOPPED}) stopped JOIN campaign_enrollments other ON other.contact_id = stopped.contact_id
+        WHERE other.status IN ('enrolled', 'active', 'paused')
     ) {_LOCKED.format(found="people")}
 """).columns(*_NAMES)
 
@@ -95,7 +98,7 @@ _LOCK_WITH_PEOPLE = text(f"""
 def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
     """The enrollments of `events`, locked until the transaction ends. An event that fits none is not in `of_event`."""
     parameter = rows_parameter([_reference(index, event) for index, event in enumerate(events)])
-    if any(suppresses(event) for event in events):
+    if any(event.suppresses for event in events):
         # First, so that nobody enrolls the person in yet another campaign meanwhile.
         session.execute(_LOCK_CONTACTS, parameter)
         rows = session.execute(_LOCK_WITH_PEOPLE, parameter)
@@ -121,12 +124,6 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
     return locked
 
 
-def suppresses(event: NewEvent) -> bool:
-    """Whether the event ends every enrollment of the person: an unsubscribe, a complaint, a hard bounce."""
-    stop = event.stop
-    return stop is not None and stop.reason is not StopReason.REPLIED
-
-
 def _reference(index: int, event: NewEvent) -> dict[str, Any]:
     return {
         "event": index,
@@ -135,7 +132,7 @@ def _reference(index: int, event: NewEvent) -> dict[str, Any]:
         "message_id": event.provider_message_id,
         "campaign_id": event.campaign_id,
         "email": event.email,
-        "stops": suppresses(event),
+        "stops": event.suppresses,
     }
 
 

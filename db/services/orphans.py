@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Text, cast, delete, exists, func, select, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from db.domain.events import EventType, EventVerdict, NewEvent
+from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
 from db.domain.ids import new_ids
 from db.domain.states import Channel, OrphanStatus
 from db.models import CampaignEnrollment, Contact, OrphanedEvent
@@ -32,18 +32,23 @@ _PARK = text("""
 
 
 def park(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
-    """Keep events of unknown enrollments until they match. One that is kept already is a duplicate."""
+    """Keep events of unknown enrollments until they match. One that is kept already is a duplicate; one that has no
+    reference is not kept, since it will never match."""
     if not events:
         return []
     ids = new_ids(len(events))
     reasons = [_reason(event) for event in events]
     values = [
-        {"id": id_, "reason": reason, **_fields(event)} for id_, reason, event in zip(ids, reasons, events, strict=True)
+        {"id": id_, "reason": reason, **_fields(event)}
+        for id_, reason, event in zip(ids, reasons, events, strict=True)
+        if event.has_reference
     ]
     kept = set(session.execute(_PARK, rows_parameter(values)).scalars())
     return [
-        Outcome(EventVerdict.ORPHANED, reason=reason) if id_ in kept else Outcome(EventVerdict.DUPLICATE)
-        for id_, reason in zip(ids, reasons, strict=True)
+        Outcome(EventVerdict.ORPHANED, reason=reason)
+        if id_ in kept or not event.has_reference
+        else Outcome(EventVerdict.DUPLICATE)
+        for id_, reason, event in zip(ids, reasons, events, strict=True)
     ]
 
 
@@ -81,6 +86,22 @@ def match_campaign(session: Session, *, instance_id: UUID) -> int:
         )
     )
     return _match(session, (OrphanedEvent.campaign_id == instance_id) & exists(enrolled))
+
+
+_STOPPING = text(f"""
+    SELECT DISTINCT c.id FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
+    JOIN contacts c ON c.id = CAST(n.id AS uuid)
+    JOIN orphaned_events o ON o.campaign_id = :campaign AND o.email = lower(c.email) AND o.status = 'waiting'
+    WHERE o.event_type IN ({", ".join(f"'{type_}'" for type_, effect in EFFECTS.items() if effect.suppresses)})
+      AND o.metadata ->> 'bounce_type' IS DISTINCT FROM '{BounceType.SOFT}'
+""")
+
+
+def stopping(session: Session, *, instance_id: UUID, contact_ids: Sequence[UUID]) -> Sequence[UUID]:
+    """For whom of these people an event waits that would stop them in this campaign as soon as they are enrolled."""
+    if not contact_ids:
+        return []
+    return session.scalars(_STOPPING, {**rows_parameter(list(contact_ids)), "campaign": instance_id}).all()
 
 
 def match_messages(session: Session, *, message_ids: Sequence[str]) -> int:
@@ -156,10 +177,14 @@ def _about_messages(message_ids: Sequence[str]) -> ColumnElement[bool]:
 
 def _reason(event: NewEvent) -> str:
     if event.enrollment_id is not None:
-        return f"no enrollment {event.enrollment_id} yet"
-    if event.provider_message_id is not None:
-        return "no action with this provider_message_id yet"
-    return f"nobody with this email is enrolled in campaign {event.campaign_id} yet"
+        missing = f"no enrollment {event.enrollment_id} yet"
+    elif event.provider_message_id is not None:
+        missing = "no action with this provider_message_id yet"
+    elif event.campaign_id is not None:
+        missing = f"nobody with this email is enrolled in campaign {event.campaign_id} yet"
+    else:
+        missing = "nothing says of which campaign it is"
+    return f"{missing}; the address is suppressed" if event.email and event.suppresses else missing
 
 
 def _fields(event: NewEvent) -> dict[str, Any]:

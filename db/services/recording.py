@@ -23,14 +23,14 @@ from db.domain.events import EFFECTS, EventType, EventVerdict, NewEvent, Stop, i
 from db.domain.funnel import Action, Contribution, CounterKey, Deltas, Enrollment, contribution
 from db.domain.ids import new_ids
 from db.domain.machines import labelled
-from db.domain.metrics import MILESTONES, Milestone
+from db.domain.metrics import Milestone
 from db.domain.scheduling import Plan, step_for
 from db.domain.states import EnrollmentStatus, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
 from db.services import action_state, counters, enrollment_state, plans, suppressions
 from db.services.enrollment_state import Key
-from db.services.locking import Locked, lock_enrollments, suppresses
+from db.services.locking import Locked, lock_enrollments
 
 _NO_PLAN = Plan(())
 
@@ -95,14 +95,15 @@ class Recorded:
     awaited: list[str]
 
 
-def record(session: Session, *, events: Sequence[NewEvent], label_machines: bool = False) -> Recorded:
+def record(session: Session, *, events: Sequence[NewEvent], from_provider: bool = False) -> Recorded:
     """Record `events` and all that they imply. Events of unknown enrollments are left to the caller.
 
-    label_machines: opens and clicks may have been made by machines (db.domain.machines).
+    from_provider: opens and clicks may have been made by machines (db.domain.machines), and nobody is there to correct
+    a step that does not exist, so what stops a person counts without it.
     """
     batch = _batch(events, lock_enrollments(session, events=events))
     _read(session, batch)
-    return _record(session, batch, [None] * len(events), label_machines=label_machines)
+    return _record(session, batch, [None] * len(events), from_provider=from_provider)
 
 
 def record_known(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> Recorded:
@@ -111,13 +112,13 @@ def record_known(session: Session, *, event: NewEvent, enrollment: Enrollment, a
     batch = _batch([event], Locked.alone(enrollment))
     batch.rows[0].actions[action.step_number] = action
     batch.plans[enrollment.instance_id] = plan
-    return _record(session, batch, [None], label_machines=False)
+    return _record(session, batch, [None], from_provider=False)
 
 
-def _record(session: Session, batch: Batch, outcomes: list[Outcome | None], *, label_machines: bool) -> Recorded:
+def _record(session: Session, batch: Batch, outcomes: list[Outcome | None], *, from_provider: bool) -> Recorded:
     before = enrollment_state.snapshot(batch.locked.enrollments.values())
-    _attribute(batch, outcomes)
-    if label_machines:
+    _attribute(batch, outcomes, from_provider=from_provider)
+    if from_provider:
         _label(batch.rows)
     can_repeat = any(row.event.provider_event_id is not None for row in batch.rows)
     inserted = _insert_events(session, batch.rows) if can_repeat else {row.id for row in batch.rows}
@@ -178,7 +179,7 @@ def _may_reveal_a_send(row: _Row) -> bool:
     return action is None or action.sent_at is None or row.event.occurred_at < action.sent_at
 
 
-def _attribute(batch: Batch, outcomes: list[Outcome | None]) -> None:
+def _attribute(batch: Batch, outcomes: list[Outcome | None], *, from_provider: bool) -> None:
     """Give each row its step; rows whose step does not exist are refused, one by one."""
     valid: list[_Row] = []
     for row in batch.rows:
@@ -191,13 +192,12 @@ def _attribute(batch: Batch, outcomes: list[Outcome | None]) -> None:
                 row.hint,
             )
         except InvalidInput as refusal:
-            outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=str(refusal))
-        else:
-            valid.append(row)
+            if not (from_provider and row.event.suppresses):
+                outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=str(refusal))
+                continue
+            row.step_number = row.hint
+        valid.append(row)
     batch.rows = valid
-
-
-_DELIVERED = MILESTONES.index(Milestone.DELIVERED)
 
 
 def _label(rows: Sequence[_Row]) -> None:
@@ -205,7 +205,7 @@ def _label(rows: Sequence[_Row]) -> None:
     delivered: dict[tuple[UUID, int | None], datetime] = {}
     for row in rows:
         action = row.actions.get(row.step_number or 0)
-        known = action.times[_DELIVERED] if action else None
+        known = action.reported_delivery if action else None
         # What this very batch reports as delivered is not in the action yet.
         key = (row.enrollment.id, row.step_number)
         if row.event.event_type is EventType.DELIVERED:
@@ -256,7 +256,7 @@ def _apply(batch: Batch, row: _Row) -> None:
         action.apply(effect, row.event.occurred_at)
         _bind_message(batch, action, row.event)
         if action.sent_at != known:
-            row.enrollment.advance(action, batch.plans[row.enrollment.instance_id])
+            row.enrollment.advance(action, batch.plans[row.enrollment.instance_id], row.event.stop)
     elif effect.milestone is Milestone.UNSUBSCRIBED and row.enrollment.status is not EnrollmentStatus.UNSUBSCRIBED:
         batch.deltas.add_one(_key_without_step(row), effect.milestone)
     if row.event.stop is not None:
@@ -293,7 +293,7 @@ def _key_without_step(row: _Row) -> CounterKey:
 
 def _stop(batch: Batch, row: _Row, stop: Stop) -> None:
     row.enrollment.stop(stop)
-    if suppresses(row.event):
+    if row.event.suppresses:
         contact_id = row.enrollment.contact_id
         batch.suppressed.setdefault(contact_id, SuppressionReason(stop.reason))
         for other in batch.locked.of_contact[contact_id]:

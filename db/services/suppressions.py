@@ -98,6 +98,14 @@ def suppress(
     return row, _stop(session, contact_ids)
 
 
+def suppress_person(session: Session, *, email: str, reason: SuppressionReason, source: str) -> None:
+    """Suppress an address, and for all but a bounce the other address of the person who has it, if it is known whose it
+    is."""
+    suppress(session, email=email, reason=reason, source=source)
+    known = session.scalars(select(Contact.id).where(func.lower(Contact.email) == email)).all()
+    add_for_contacts(session, reasons=dict.fromkeys(known, reason), source=source)
+
+
 def _of(target: SuppressionTarget) -> Select[Suppression]:
     return select(Suppression).where(_COLUMNS[target.kind] == target.value)
 

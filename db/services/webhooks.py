@@ -139,7 +139,7 @@ def record(
     for delivery, part in zip(deliveries, parts, strict=True):
         _make_impersonal(part, erased[delivery.id])
     every_event = [event for part in parts for event in part.events]
-    outcomes = iter(events.record_events(session, events=every_event, label_machines=True))
+    outcomes = iter(events.record_events(session, events=every_event, from_provider=True))
     settled = [
         _settled(delivery, part, list(islice(outcomes, len(part.events))), is_erased=bool(erased[delivery.id]))
         for delivery, part in zip(deliveries, parts, strict=True)
@@ -181,8 +181,7 @@ def _make_impersonal(part: Normalised, erased: set[str]) -> None:
             event.email = None
         if addresses_in(str(event.metadata)) & erased:
             event.metadata = impersonal(event.metadata)
-        is_placed = event.enrollment_id or event.provider_message_id or (event.campaign_id and event.email)
-        if is_placed:
+        if event.has_reference or event.email:
             kept.append(event)
         else:
             part.ignored += 1

@@ -179,24 +179,28 @@ def event(
 ) -> NewEvent:
     """The event, checked as those of record_event are. Unusable says what is wrong with it.
 
-    The address is a reference only within a campaign, and is kept for nothing else.
+    The address is a reference only within a campaign, and is kept for nothing else but to suppress it: for that it is
+    enough by itself.
     """
-    campaign_id = references["campaign_id"]
+    found = NewEvent(
+        event_type=type_,
+        channel=EFFECTS[type_].channel,
+        occurred_at=occurred_at or received_at,
+        provider=provider,
+        provider_event_id=texts.one_line(event_id) if len(event_id) <= PROVIDER_ID_MAX else hash_of(event_id),
+        provider_message_id=without_brackets(message_id),
+        email=_address(email),
+        metadata=metadata,
+        **references,
+    )
+    if found.suppresses and found.email and not found.has_reference:
+        return found
+    if not (found.campaign_id or found.suppresses):
+        found.email = None
     try:
-        given = EventIn(
-            event_type=type_,
-            channel=EFFECTS[type_].channel,
-            occurred_at=occurred_at or received_at,
-            provider=provider,
-            provider_event_id=texts.one_line(event_id) if len(event_id) <= PROVIDER_ID_MAX else hash_of(event_id),
-            provider_message_id=without_brackets(message_id),
-            email=_address(email) if campaign_id else None,
-            metadata=metadata,
-            **references,
-        )
+        return EventIn(**{name: getattr(found, name) for name in NewEvent.__slots__}).to_event(received_at)
     except ValidationError as error:
         raise Unusable("; ".join(explain(error))) from None
-    return given.to_event(received_at)
 
 
 def _address(text: str | None) -> str | None:

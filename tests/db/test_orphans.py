@@ -101,6 +101,10 @@ def test_an_unsubscribe_that_came_too_early_is_not_lost(database: Database) -> N
         enrollment_id = enroll(session, campaign_id)
         found = enrollments.get(session, enrollment_id=enrollment_id).enrollment
         assert (found.status, found.next_action_at) == (EnrollmentStatus.UNSUBSCRIBED, None)
+        assert totals(session, campaign_id)["unsubscribed"] == 1
+        ref = ContactRef(None, ContactFields(email=ADA))
+        elsewhere = enrollments.enroll(session, campaign_id=campaign(session), people={0: ref}, start_at=None, now=NOW)
+        assert elsewhere[0].verdict == "suppressed"
 
 
 def test_an_event_waits_for_its_own_campaign_and_no_other(database: Database) -> None:

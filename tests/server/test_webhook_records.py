@@ -72,6 +72,28 @@ async def test_what_waits_at_the_start_is_recorded(make_app: MakeApp, client: Cl
     assert (await totals(client, scene))["opened"] == 1
 
 
+async def test_an_address_that_a_provider_suppresses_is_written_to_by_nobody(
+    make_app: MakeApp, client: Client, database: Database
+) -> None:
+    sender = SENDERS["postmark"]
+    await new_campaign(client, people=1, start=True)
+    change = {
+        "RecordType": "SubscriptionChange",
+        "MessageID": None,
+        "SuppressSending": True,
+        "SuppressionReason": "ManualSuppression",
+        "Origin": "Customer",
+        "Recipient": "Person0@example.com",
+    }
+    server = hooks(make_app)
+    async with server.http.router.lifespan_context(server.http):
+        assert await server.send(sender, sender.sign(change, NOW)) == 200
+        await until(lambda: [row["status"] for row in rows(database)] == ["recorded"])
+    (held,) = (await call(client, "list_suppressions"))["suppressions"]
+    assert (held["email"], held["reason"]) == ("person0@example.com", "unsubscribed")
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+
+
 async def test_several_recorders_take_each_request_once(make_app: MakeApp, client: Client, database: Database) -> None:
     sender = SENDERS["standard"]
     scene, server = await sent(client, sender), hooks(make_app)

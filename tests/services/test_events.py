@@ -1,18 +1,21 @@
 """Events: each counts once, in any order, and does to its enrollment what it says."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import permutations
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
+from db.domain.contacts import SuppressionTarget
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.states import Channel, SuppressionReason
 from db.postgres.database import Database
-from db.services import events
+from db.services import events, suppressions
 from tests.services.scene import (
     NOW,
     assert_counters_are_exact,
@@ -228,9 +231,106 @@ def test_a_machine_that_opens_and_clicks_for_a_provider_counts_for_nothing(datab
         event(EventType.CLICKED, who, hours=0.001, step_number=1),
         event(EventType.CLICKED, who, hours=2, step_number=1),
     ]
-    database.run("record", partial(events.record_events, events=given, label_machines=True))
+    database.run("record", partial(events.record_events, events=given, from_provider=True))
     counted = totals(database, scene.campaign_id)
     assert (counted["total_opens"], counted["total_clicks"], counted["clicked"]) == (0, 1, 1)
     with database.transaction("look") as session:
         kinds = session.scalars(text("SELECT event_type FROM campaign_events ORDER BY occurred_at, id")).all()
     assert kinds == ["delivered", "machine_opened", "machine_clicked", "clicked"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"),
+    [
+        (E.BOUNCED, ("bounced", "bounced")),
+        (E.REPLIED, ("completed", "replied")),
+        (E.COMPLAINED, ("unsubscribed", "complained")),
+        (E.UNSUBSCRIBED, ("unsubscribed", "unsubscribed")),
+    ],
+)
+def test_what_stops_a_person_at_the_last_step_is_not_taken_for_its_end(
+    database: Database, kind: EventType, ends: tuple[str, str]
+) -> None:
+    (who,) = new_scene(database, 1).enrollments
+    record(database, event(kind, who, step_number=3))
+    found = state(database, who)
+    assert (found["status"], found["stop_reason"], found["current_step"]) == (*ends, 3)
+    assert_counters_are_exact(database)
+
+
+def kinds(database: Database) -> list[str]:
+    with database.transaction("look") as session:
+        return list(session.scalars(text("SELECT event_type FROM campaign_events ORDER BY occurred_at, id")))
+
+
+def test_a_click_is_not_hasty_for_what_only_implies_a_delivery(database: Database) -> None:
+    (one, other) = new_scene(database, 2).enrollments
+    for given in (
+        event(E.OPENED, one, step_number=1),
+        event(E.CLICKED, one, hours=0.001, step_number=1),
+        event(E.CLICKED, other, hours=1, step_number=1),
+        event(E.CLICKED, other, hours=1.001, step_number=1),
+    ):
+        database.run("record", partial(events.record_events, events=[given], from_provider=True))
+    assert kinds(database) == ["opened", "clicked", "clicked", "clicked"]
+
+
+STOPS = [(E.UNSUBSCRIBED, "unsubscribed"), (E.COMPLAINED, "complained"), (E.BOUNCED, "bounced")]
+
+
+def suppressed(database: Database) -> dict[str, str]:
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT coalesce(email, linkedin_url), reason FROM suppressions"))
+        return dict(tuple(row) for row in rows)
+
+
+@pytest.mark.parametrize(("kind", "reason"), STOPS)
+@pytest.mark.parametrize("reference", ["campaign", "message", "nothing"])
+def test_an_address_is_suppressed_by_whatever_mail_it_came_from(
+    database: Database, kind: EventType, reason: str, reference: str
+) -> None:
+    scene, elsewhere = new_scene(database, 1), new_scene(database, 0)
+    (who,) = scene.enrollments
+    unknown: dict[str, dict[str, Any]] = {
+        "campaign": {"campaign_id": elsewhere.campaign_id},
+        "message": {"provider_message_id": "m"},
+    }
+    for email in ("p0@example.com", "nobody@example.com"):
+        given = event(kind, None, email=email, provider="p", provider_event_id=email, **unknown.get(reference, {}))
+        assert verdicts(database, given) == ["orphaned"]
+    assert suppressed(database) == {"p0@example.com": reason, "nobody@example.com": reason}
+    assert state(database, who)["status"] == "unsubscribed"
+    assert state(database, who)["stop_reason"] == "suppressed"
+    assert_counters_are_exact(database)
+
+
+def test_one_that_has_waited_before_does_not_suppress_again(database: Database) -> None:
+    scene = new_scene(database, 0)
+    given = event(E.BOUNCED, None, campaign_id=scene.campaign_id, email="a@example.com", provider="p")
+    given = replace(given, provider_event_id="1")
+    assert verdicts(database, given) == ["orphaned"]
+    with database.transaction("lift") as session:
+        suppressions.unsuppress(session, target=SuppressionTarget(email="a@example.com"), has_new_consent=False)
+    assert verdicts(database, given) == ["duplicate"]
+    assert suppressed(database) == {}
+
+
+def test_what_stops_nobody_for_good_suppresses_no_address(database: Database) -> None:
+    scene = new_scene(database, 0)
+    soft: dict[str, Any] = {"metadata": {"bounce_type": "soft"}}
+    for kind, more in ((E.REPLIED, {}), (E.OPENED, {}), (E.BOUNCED, soft)):
+        record(database, event(kind, None, campaign_id=scene.campaign_id, email="a@example.com", **more))
+    assert suppressed(database) == {}
+
+
+@pytest.mark.parametrize("kind", [E.UNSUBSCRIBED, E.COMPLAINED, E.BOUNCED])
+def test_a_step_that_does_not_exist_does_not_keep_a_provider_from_stopping_somebody(
+    database: Database, kind: EventType
+) -> None:
+    (who,) = new_scene(database, 1).enrollments
+    given = event(kind, who, step_number=99)
+    assert verdicts(database, given) == ["invalid"], "whoever calls a tool can correct it"
+    (outcome,) = database.run("record", partial(events.record_events, events=[given], from_provider=True))
+    assert outcome.verdict == "recorded"
+    assert state(database, who)["status"] in ("unsubscribed", "bounced")
+    assert_counters_are_exact(database)
