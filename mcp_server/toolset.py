@@ -11,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool as OfferedTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import Field
+from pydantic import Field, JsonValue
 from pydantic_core import to_json
 
 from db.domain.access import Scope
@@ -134,20 +134,22 @@ class Toolset:
 
 
 class _Metadata(FuncMetadata):
-    """The SDK reads JSON out of texts, since some clients send lists and objects so. An optional text stays what it is,
-    whatever it looks like."""
+    """The SDK reads JSON out of texts, since some clients send lists and objects so. Where a text is welcome, it stays
+    what it is, whatever it looks like."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         fields = self.arg_model.model_fields
         read = super().pre_parse_json(data)
         for name, value in read.items():
-            if value is not data[name] and name in fields and _is_text(fields[name].annotation):
+            if value is not data[name] and name in fields and _may_be_text(fields[name].annotation):
                 read[name] = data[name]
         return read
 
 
-def _is_text(annotation: object) -> bool:
-    """Whether it is text or nothing."""
+def _may_be_text(annotation: object) -> bool:
+    """Whether it is any JSON, or text or nothing."""
+    if annotation is JsonValue:
+        return True
     kinds = [getattr(kind, "__origin__", kind) for kind in get_args(annotation)]
     return bool(kinds) and all(kind is str or kind is NoneType for kind in kinds)
 

@@ -154,3 +154,16 @@ async def test_a_text_that_looks_like_json_stays_the_text_that_it_is(client: Cli
     report = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "failed"}
     done = await call(client, "complete_action", **report, error=error)
     assert done["action"]["error"] == error
+
+
+@pytest.mark.parametrize("value", ["null", '{"x": 1}', "[1, 2]", "true", '"q"'])
+async def test_a_value_that_looks_like_json_stays_the_text_that_it_is(client: Client, value: str) -> None:
+    await call(client, "cache_set", namespace="n", key="k", value=value)
+    assert (await call(client, "cache_get", namespace="n", key="k"))["value"] == value
+    job = await call(client, "create_job", type="enrichment", parameters={})
+    claimed = (await call(client, "claim_job", worker_id="w"))["job"]
+    held = {"job_id": job["job"]["id"], "lease_token": claimed["lease_token"]}
+    await call(client, "heartbeat_job", **held, progress=value)
+    await call(client, "complete_job", **held, result=value)
+    shown = (await call(client, "get_job", job_id=held["job_id"]))["job"]
+    assert (shown["progress"], shown["result"]) == (value, value)
