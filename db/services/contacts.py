@@ -12,6 +12,7 @@ from db.domain.contacts import ContactFields
 from db.domain.ids import new_ids
 from db.models import Contact
 from db.postgres.json import rows_parameter
+from db.services import suppressions
 from db.services.paging import Page, page
 
 _GIVEN = """
@@ -91,7 +92,11 @@ def find_or_create(session: Session, *, people: Mapping[int, ContactFields], ove
             known.append({**by_row[row], "id": contact_id})
     # One row a contact: of several rows about one person the first is taken.
     distinct = {value["id"]: value for value in reversed(known)}
+    # Found by the one address, such a row may bring the other: a wish holds for the person, and so for both.
+    with_both = [value["id"] for value in distinct.values() if value["email"] and value["linkedin_url"]]
+    wishes = suppressions.wishes(session, contact_ids=with_both)
     session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(list(distinct.values())))
+    suppressions.add_for_contacts(session, reasons=wishes, source="another address of the person")
     return found
 
 

@@ -69,6 +69,31 @@ def add_for_contacts(session: Session, *, reasons: Mapping[UUID, SuppressionReas
         session.execute(statement, {**rows_parameter(rows), "source": source})
 
 
+_LOCK_PEOPLE = text("""
+    SELECT id FROM contacts WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    ORDER BY id FOR NO KEY UPDATE
+""")
+_WISHES = text(f"""
+    SELECT c.id, s.reason FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
+    JOIN contacts c ON c.id = CAST(n.id AS uuid)
+    JOIN LATERAL (
+        SELECT reason FROM suppressions WHERE email = c.email
+        UNION ALL
+        SELECT reason FROM suppressions WHERE linkedin_url = c.linkedin_url
+    ) s ON s.reason IN ({", ".join(f"'{reason}'" for reason in CONSENT)})
+""")
+
+
+def wishes(session: Session, *, contact_ids: Sequence[UUID]) -> dict[UUID, SuppressionReason]:
+    """Who of these people asked not to be written to, by one of their addresses. Their rows stay locked, so that no
+    wish can come in between before their addresses change."""
+    if not contact_ids:
+        return {}
+    parameter = rows_parameter(list(contact_ids))
+    session.execute(_LOCK_PEOPLE, parameter)
+    return {contact_id: SuppressionReason(reason) for contact_id, reason in session.execute(_WISHES, parameter)}
+
+
 def suppress(
     session: Session,
     *,

@@ -11,7 +11,7 @@ from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import EventType
 from db.domain.states import SuppressionReason, SuppressionState
 from db.postgres.database import Database
-from db.services import claims, enrollments, suppressions
+from db.services import claims, contacts, enrollments, suppressions
 from tests.services.scene import NOW, event, new_scene, record, state
 from tests.services.test_processes import race
 
@@ -202,3 +202,29 @@ def test_processes_that_suppress_one_address_at_once_agree(database: Database, d
     race(database_url, *works)
     with database.transaction("look") as session:
         assert session.scalar(text("SELECT count(*) FROM suppressions")) == 50
+
+
+def upsert(database: Database, email: str, linkedin_url: str) -> None:
+    people = {0: ContactFields(email=email, linkedin_url=linkedin_url)}
+    database.run("upsert", lambda session: contacts.find_or_create(session, people=people, overwrite=True))
+
+
+def test_a_wish_goes_with_the_person_to_a_new_address(database: Database) -> None:
+    scene = new_scene(database, 1)
+    record(database, event(EventType.UNSUBSCRIBED, scene.enrollments[0]))
+    upsert(database, email=JANE, linkedin_url=LINK)
+    upsert(database, email="new@example.com", linkedin_url=LINK)
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT coalesce(email, linkedin_url), reason FROM suppressions"))
+        held = dict(tuple(row) for row in rows)
+    assert held == dict.fromkeys([JANE, LINK, "new@example.com"], "unsubscribed")
+    assert claimed(database, NOW + HOUR) == 0
+
+
+@pytest.mark.parametrize("reason", [MANUAL, BOUNCED])
+def test_what_is_said_of_an_address_alone_stays_with_it(database: Database, reason: SuppressionReason) -> None:
+    upsert(database, email=JANE, linkedin_url=LINK)
+    suppress(database, reason, email=JANE)
+    upsert(database, email="new@example.com", linkedin_url=LINK)
+    with database.transaction("look") as session:
+        assert session.scalars(text("SELECT coalesce(email, linkedin_url) FROM suppressions")).all() == [JANE]
