@@ -11,7 +11,7 @@ from uuid import UUID
 
 from db.domain.events import IMPLIES, Effect, Stop
 from db.domain.metrics import COUNTERS, MILESTONES, Milestone, Total
-from db.domain.scheduling import Plan, due_at, next_step
+from db.domain.scheduling import Plan, Taker, due_at, next_step
 from db.domain.states import ActionStatus, Channel, EnrollmentCommand, EnrollmentStatus, StopReason, move_enrollment
 
 _INDEX = {milestone: index for index, milestone in enumerate(MILESTONES)}
@@ -143,6 +143,10 @@ class Enrollment:
     def is_open(self) -> bool:
         return self.status not in _TERMINAL
 
+    @property
+    def taker(self) -> Taker:
+        return Taker(self.instance_id, self.contact_id, self.a_b_variant)
+
     def advance(self, action: Action, plan: Plan, stop: Stop | None = None) -> None:
         """Take note that `action` was sent: its step is done, and the next one is due after its delay, or none is left.
 
@@ -158,7 +162,7 @@ class Enrollment:
     def pass_step(self, step_number: int, at: datetime, plan: Plan) -> None:
         """The step is behind this enrollment since `at`: the next one is due after its delay, or none is left."""
         self.current_step = step_number
-        upcoming = next_step(plan.steps, step_number, self.a_b_variant)
+        upcoming = next_step(plan.steps, step_number, self.taker)
         if upcoming is None:
             self._end(EnrollmentCommand.COMPLETE, StopReason.FINISHED)
         else:

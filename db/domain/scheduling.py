@@ -4,10 +4,11 @@
 were handed, so they are looked at when a step is claimed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.domain.sending import ANYTIME, Sending
@@ -21,6 +22,18 @@ class Step:
     step_number: int
     channel: Channel
     delay_hours: int
+    a_b_variant: str | None = None
+
+
+Stage: TypeAlias = Mapping[str | None, Step]
+"""The steps of one number, by variant: several variants, or under None the one that all share. Empty: no such step."""
+
+
+class Taker(NamedTuple):
+    """Who takes a step. `a_b_variant` is the enrollment's own, which it has had since it was made."""
+
+    instance_id: UUID
+    contact_id: UUID
     a_b_variant: str | None = None
 
 
@@ -40,32 +53,46 @@ def due_at(after: datetime, step: Step, sending: Sending = ANYTIME, contact_zone
     return sending.opening(delayed, contact_zone) or delayed
 
 
-def step_for(steps: Sequence[Step], step_number: int, variant: str | None) -> Step | None:
-    """The step of that number that an enrollment with `variant` takes: its own variant, else the one that all share,
-    else the first by name (a step that lost that variant by an edit still goes out)."""
-    candidates = [step for step in steps if step.step_number == step_number]
-    by_variant = {step.a_b_variant: step for step in candidates}
-    return by_variant.get(variant) or by_variant.get(None) or min(candidates, key=_variant_name, default=None)
+def choose(stage: Stage, taker: Taker) -> Step | None:
+    """The step that `taker` takes: that of its own variant, else the one that all share, else one that is drawn.
+
+    Own variants are drawn among all names of a template, so each stage of it is split evenly, whatever names it has.
+    """
+    shared = stage.get(taker.a_b_variant) or stage.get(None)
+    return shared or stage.get(draw_variant(variants(stage.values()), taker.instance_id, taker.contact_id))
 
 
-def next_step(steps: Sequence[Step], current_step: int, variant: str | None) -> Step | None:
-    """The step after `current_step` (0 = nothing done yet), or None when all are done."""
+def stage_of(steps: Sequence[Step], step_number: int) -> Stage:
+    """The steps of that number."""
+    return {step.a_b_variant: step for step in steps if step.step_number == step_number}
+
+
+def stage_after(steps: Sequence[Step], current_step: int) -> Stage:
+    """The steps that come after `current_step` (0 = nothing done yet); empty when all are done."""
     numbers = [step.step_number for step in steps if step.step_number > current_step]
-    return step_for(steps, min(numbers), variant) if numbers else None
+    return stage_of(steps, min(numbers)) if numbers else {}
 
 
-def variants(steps: Sequence[Step]) -> tuple[str, ...]:
+def step_for(steps: Sequence[Step], step_number: int, taker: Taker) -> Step | None:
+    """The step of that number that `taker` takes, see `choose`."""
+    return choose(stage_of(steps, step_number), taker)
+
+
+def next_step(steps: Sequence[Step], current_step: int, taker: Taker) -> Step | None:
+    """The step that `taker` takes after `current_step` (0 = nothing done yet), or None when all are done."""
+    return choose(stage_after(steps, current_step), taker)
+
+
+def variants(steps: Iterable[Step]) -> tuple[str, ...]:
     """The names of the variants that the steps know, in order."""
     return tuple(sorted({step.a_b_variant for step in steps if step.a_b_variant is not None}))
 
 
-def assign_variant(names: Sequence[str], instance_id: UUID, contact_id: UUID) -> str | None:
-    """The variant of this person in this campaign: stable, evenly split, and independent between campaigns."""
-    if not names:
-        return None
-    digest = blake2b(instance_id.bytes + contact_id.bytes, digest_size=8).digest()
-    return names[int.from_bytes(digest, "big") % len(names)]
+def draw_variant(names: Iterable[str], instance_id: UUID, contact_id: UUID) -> str | None:
+    """The variant of this person in this campaign among `names`: stable, and independent between campaigns.
 
-
-def _variant_name(step: Step) -> str:
-    return step.a_b_variant or ""
+    Every name gets a hash for a score, and the highest wins, so any set of names is split evenly. Whoever is drawn for
+    a name keeps it in every smaller set that has it: the same two names split all steps in the same way.
+    """
+    person = instance_id.bytes + contact_id.bytes
+    return max(names, key=lambda name: blake2b(person + name.encode(), digest_size=8).digest(), default=None)

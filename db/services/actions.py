@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
 from db.domain.funnel import Action, Enrollment
-from db.domain.scheduling import Plan, Step, next_step, step_for
+from db.domain.scheduling import Plan, Step, Taker, next_step, step_for
 from db.domain.states import (
     ActionOutcome,
     ActionStatus,
@@ -283,10 +283,8 @@ def preview(
         raise NotFound("contact", contact_id)
     texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=[campaign_id]), public_url)
     sequence = texts.plans[campaign_id].steps
-    if step_number is None:
-        step = next_step(sequence, current, a_b_variant)
-    else:
-        step = step_for(sequence, step_number, a_b_variant)
+    taker = Taker(campaign_id, contact.id, a_b_variant)
+    step = next_step(sequence, current, taker) if step_number is None else step_for(sequence, step_number, taker)
     if step is None:
         raise InvalidInput("step_number: the campaign has no such active step left for this person.")
     return step, texts.render(campaign_id, enrollment_id, step, contact)

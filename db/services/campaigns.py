@@ -8,7 +8,7 @@ from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.errors import NotFound, Refused
-from db.domain.scheduling import Plan, due_at, next_step, variants
+from db.domain.scheduling import Plan, Stage, Step, Taker, choose, due_at, stage_after, variants
 from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
 from db.models import CampaignInstance, CampaignTemplate
 from db.postgres.json import rows_parameter
@@ -146,11 +146,13 @@ _PICKED = """
     )
 """
 _LAST = "SELECT (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)"
-# A moment for every variant and time zone that the campaign has, and one for whoever has changed theirs meanwhile.
+# A moment for every variant of the first step and for those who have none of these, in every time zone that the
+# campaign has; and one for whoever has changed theirs meanwhile.
 _DUE = """
     coalesce(
         (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, zone text, due timestamptz)
-         WHERE f.variant IS NOT DISTINCT FROM e.a_b_variant AND f.zone IS NOT DISTINCT FROM (
+         WHERE f.variant IS NOT DISTINCT FROM (CASE WHEN e.a_b_variant = ANY (:names) THEN e.a_b_variant END)
+           AND f.zone IS NOT DISTINCT FROM (
              CASE WHEN CAST(:follows AS bool) THEN (SELECT c.timezone FROM contacts c WHERE c.id = e.contact_id) END)),
         CAST(:due AS timestamptz))
 """
@@ -182,23 +184,65 @@ _ZONES = text("""
 
 
 def _activate(session: Session, campaign_id: UUID, plan: Plan, now: datetime) -> None:
+    stage = stage_after(plan.steps, 0)
+    if len({step.delay_hours for step in stage.values()}) > 1:
+        _schedule_drawn(session, campaign_id, plan, stage, now)
     follows = plan.sending.follows_contact
     zones = set(session.scalars(_ZONES, {"campaign": campaign_id})) if follows else {None}
+    names = variants(stage.values())
+    # Whoever has no variant of these and no moment yet gets a step that waits as long as the others.
+    any_step = next(iter(stage.values()), None)
     dues = [
-        {"variant": variant, "zone": zone, "due": _first_due(plan, variant, zone, now)}
-        for variant in (None, *variants(plan.steps))
+        {"variant": variant, "zone": zone, "due": _due(plan, stage.get(variant, any_step), zone, now)}
+        for variant in (None, *names)
         for zone in zones
     ]
-    fallback = _first_due(plan, None, None, now)
-    values = {**rows_parameter(dues), "due": fallback, "follows": follows, "campaign": campaign_id}
+    fallback = _due(plan, any_step, None, now)
+    values = {
+        **rows_parameter(dues),
+        "names": list(names),
+        "due": fallback,
+        "follows": follows,
+        "campaign": campaign_id,
+    }
     session.execute(_SCHEDULE_HELD, values)
     moved = _in_chunks(session, _ACTIVATE, {**values, "from": EnrollmentStatus.ENROLLED})
     changes = {(campaign_id, EnrollmentStatus.ENROLLED): -moved, (campaign_id, EnrollmentStatus.ACTIVE): moved}
     counters.add_statuses(session, changes)
 
 
-def _first_due(plan: Plan, variant: str | None, zone: str | None, now: datetime) -> datetime:
-    step = next_step(plan.steps, 0, variant)
+_DRAWN = text("""
+    SELECT e.id, e.contact_id, e.a_b_variant, c.timezone
+    FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
+    WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
+      AND e.next_action_at IS NULL AND e.a_b_variant = ANY (:names) IS NOT TRUE
+    ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE OF e
+""")
+_SCHEDULE = text("""
+    UPDATE campaign_enrollments e SET next_action_at = n.due, updated_at = now()
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, due timestamptz)
+    WHERE e.instance_id = :campaign AND e.id = n.id
+""")
+
+
+def _schedule_drawn(session: Session, campaign_id: UUID, plan: Plan, stage: Stage, now: datetime) -> None:
+    """Give a moment to those whose first step is drawn, one by one, since its variants wait for different times."""
+    after = UUID(int=0)
+    names = list(variants(stage.values()))
+    while True:
+        page_ = {"campaign": campaign_id, "after": after, "names": names, "chunk": _CHUNK}
+        found = session.execute(_DRAWN, page_).all()
+        if not found:
+            return
+        dues = [
+            {"id": id_, "due": _due(plan, choose(stage, Taker(campaign_id, contact_id, variant)), zone, now)}
+            for id_, contact_id, variant, zone in found
+        ]
+        session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id})
+        after = found[-1][0]
+
+
+def _due(plan: Plan, step: Step | None, zone: str | None, now: datetime) -> datetime:
     return due_at(now, step, plan.sending, zone) if step else now
 
 

@@ -14,7 +14,7 @@ from db.domain.errors import NotFound, Refused
 from db.domain.events import Stop
 from db.domain.funnel import Enrollment
 from db.domain.ids import new_ids
-from db.domain.scheduling import Plan, assign_variant, due_at, next_step, variants
+from db.domain.scheduling import Plan, Taker, choose, draw_variant, due_at, next_step, stage_after, variants
 from db.domain.states import (
     ActionStatus,
     CampaignStatus,
@@ -133,12 +133,12 @@ def _insert(
     if not contact_ids:
         return {}
     names = variants(plan.steps)
-    opening = {variant: next_step(plan.steps, 0, variant) for variant in (None, *names)}
+    opening = stage_after(plan.steps, 0)
     zones = plans.zones(session, contact_ids=contact_ids) if plan.sending.follows_contact else {}
     rows: list[dict[str, Any]] = []
     for id_, contact_id in zip(new_ids(len(contact_ids)), contact_ids, strict=True):
-        variant = assign_variant(names, campaign_id, contact_id)
-        step = opening[variant]
+        variant = draw_variant(names, campaign_id, contact_id)
+        step = choose(opening, Taker(campaign_id, contact_id, variant))
         due = due_at(first, step, plan.sending, zones.get(contact_id)) if first and step else first
         rows.append({"id": id_, "contact_id": contact_id, "next_action_at": due, "a_b_variant": variant})
     values = {**rows_parameter(rows), "campaign": campaign_id, "status": status}
@@ -213,7 +213,7 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
     """Skip the step that comes next. It is noted as skipped, so that nobody sends it later."""
     plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
     plans.locate(session, plans={enrollment.instance_id: plan}, enrollments=[enrollment])
-    skipped = next_step(plan.steps, enrollment.current_step, enrollment.a_b_variant)
+    skipped = next_step(plan.steps, enrollment.current_step, enrollment.taker)
     if skipped is None:
         raise Refused("No step is left to advance past. Call update_enrollment with action complete to end it.")
     of_step = select(CampaignAction).filter_by(enrollment_id=enrollment.id, step_number=skipped.step_number)

@@ -99,7 +99,7 @@ def _wait_in_line(
 
 def _may_take(each: Enrollment, budget: Budget) -> bool:
     """Whether a place is left that the next step of `each` could take; where none is, nobody need look at its text."""
-    step = next_step(budget.plans[each.instance_id].steps, each.current_step, each.a_b_variant)
+    step = next_step(budget.plans[each.instance_id].steps, each.current_step, each.taker)
     return step is not None and budget.hold(each.instance_id, step.channel) is None
 
 

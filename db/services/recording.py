@@ -270,7 +270,7 @@ def _touch(batch: Batch, row: _Row, step_number: int) -> Action:
         return batch.touched[key].action
     action = row.actions.get(step_number)
     if action is None:
-        step = step_for(batch.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.a_b_variant)
+        step = step_for(batch.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.taker)
         variant = step.a_b_variant if step else None
         action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
         batch.touched[key] = Touched(action, None, None)

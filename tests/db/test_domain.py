@@ -16,7 +16,7 @@ from db.domain.errors import InvalidTransition
 from db.domain.events import EFFECTS, IMPLIES, EventType, NewEvent
 from db.domain.funnel import Action, CounterKey, Deltas, Enrollment, contribution
 from db.domain.metrics import COUNTERS, MILESTONES, RATES, Milestone, rates
-from db.domain.scheduling import Plan, Step, assign_variant, due_at, next_step, step_for, variants
+from db.domain.scheduling import Plan, Step, due_at
 from db.domain.states import (
     CAMPAIGN_TRANSITIONS,
     ENROLLMENT_TRANSITIONS,
@@ -275,48 +275,5 @@ def test_every_milestone_says_what_it_implies_and_every_event_what_it_does() -> 
         assert {deep for each in implied for deep in IMPLIES[each]} <= set(implied), milestone
 
 
-VARIED = [
-    Step(1, Channel.EMAIL, 0, "A"),
-    Step(1, Channel.EMAIL, 2, "B"),
-    Step(3, Channel.LINKEDIN, 5),
-    Step(7, Channel.EMAIL, 9, "B"),
-]
-
-
-@pytest.mark.parametrize(
-    ("number", "variant", "delay"),
-    [(1, "A", 0), (1, "B", 2), (1, None, 0), (1, "C", 0), (3, "A", 5), (3, None, 5), (7, "A", 9), (2, "A", None)],
-)
-def test_the_step_of_a_number_is_ones_own_variant_else_the_shared_one(
-    number: int, variant: str | None, delay: int | None
-) -> None:
-    step = step_for(VARIED, number, variant)
-    assert (step.delay_hours if step else None) == delay
-
-
-@pytest.mark.parametrize(("current", "number"), [(0, 1), (1, 3), (2, 3), (3, 7), (6, 7), (7, None), (8, None)])
-def test_the_next_step_skips_numbers_that_are_not_there(current: int, number: int | None) -> None:
-    step = next_step(VARIED, current, "B")
-    assert (step.step_number if step else None) == number
-    assert next_step([], current, "B") is None
-
-
 def test_a_step_falls_due_after_its_delay() -> None:
     assert due_at(NOON, Step(1, Channel.EMAIL, 36)) == datetime(2026, 3, 4, 0, tzinfo=UTC)
-    assert variants(VARIED) == ("A", "B")
-
-
-def test_variants_are_split_evenly_and_stay() -> None:
-    people = [UUID(int=number) for number in range(6_000)]
-    given_ = [assign_variant(("A", "B", "C"), CAMPAIGN, person) for person in people]
-    assert all(1_850 < count < 2_150 for count in Counter(given_).values())
-    assert given_ == [assign_variant(("A", "B", "C"), CAMPAIGN, person) for person in people]
-    assert assign_variant((), CAMPAIGN, PERSON) is None
-    assert assign_variant(("A",), CAMPAIGN, PERSON) == "A"
-
-
-def test_the_variant_in_one_campaign_says_nothing_of_that_in_another() -> None:
-    people = [UUID(int=number) for number in range(4_000)]
-    names = ("A", "B")
-    same = sum(assign_variant(names, CAMPAIGN, each) == assign_variant(names, UUID(int=9), each) for each in people)
-    assert 1_850 < same < 2_150
