@@ -94,8 +94,10 @@ def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[
 def _compare(
     session: Session, campaign_id: UUID, groups: list[Group], since: date | None, until: date | None
 ) -> Comparison | None:
-    """The comparison of the two variants of the campaign; None where there are fewer or more, or no step has both."""
-    sent = _sent_by_step(session, campaign_id, since, until)
+    """The comparison of the two variants of the steps that were sent, or of all steps before the first is; None where
+    there are fewer or more, or no step has both."""
+    known = _sent_by_step(session, campaign_id, since, until)
+    sent = {number: variants for number, variants in known.items() if any(variants.values())} or known
     names = sorted({name for variants in sent.values() for name in variants})
     common = min((number for number, variants in sent.items() if len(variants) == len(names)), default=None)
     if len(names) != 2 or common is None:

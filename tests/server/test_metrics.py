@@ -123,6 +123,22 @@ async def test_the_split_is_that_of_the_first_step_that_both_variants_have(clien
     assert nothing["differences"]["reply_rate"] == {"difference": None, "low": None, "high": None, "leader": None}
 
 
+async def test_two_tests_are_compared_as_long_as_one_of_them_is_sent(client: Client) -> None:
+    steps = [*varied("A", "B", step_number=1), *varied("X", "Y", step_number=2)]
+    campaign_id, people = await campaign_of(client, steps, 100)
+    assert "comparison" not in await by_variant(client, campaign_id)
+    everyone = [each for group in people.values() for each in group]
+    await happen(client, "sent", everyone, 1)
+    metrics = await by_variant(client, campaign_id)
+    assert metrics["comparison"]["variants"] == ["A", "B"]
+    sizes = {group["key"]: group["totals"]["sent"] for group in metrics["groups"]}
+    assert metrics["comparison"]["sample_ratio"]["counts"] == sizes
+    await happen(client, "sent", everyone[:10], 2)
+    metrics = await by_variant(client, campaign_id)
+    assert "comparison" not in metrics
+    assert sum(group["totals"]["sent"] for group in metrics["groups"]) == 110
+
+
 @pytest.mark.parametrize("names", [["A"], ["A", "B", "C"]])
 async def test_only_two_variants_are_compared(client: Client, names: list[str]) -> None:
     campaign_id, people = await campaign_of(client, varied(*names), 90)
