@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
@@ -101,7 +102,9 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
     def work(session: "Session") -> dict[str, Any]:
         return _perform(tool, begin(session), arguments, key)
 
-    if tool.keeps_nothing or ((tool.is_local or tool.is_shared) and key is None):
+    if tool.keeps_nothing and key is not None:
+        answer = _run_apart(tool, app, partial(begin, None), arguments, key)
+    elif tool.keeps_nothing or ((tool.is_local or tool.is_shared) and key is None):
         answer = tool.function(begin(None), **arguments).model_dump(mode="json")
         if tool.is_local and tool.is_audited:
             audit.done_apart(app, invocation=invocation, tool=tool.name, answer=answer)
@@ -109,9 +112,41 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
         answer = _run_once(tool, app, work, calls)
     else:
         answer = app.run(tool.name, work, read_only=tool.read_only)
-    for (provider, verdict), count in calls[-1].events.items():
+    for (provider, verdict), count in calls[-1].events.items() if calls else ():
         app.telemetry.events.add(provider, verdict, count)
     return answer
+
+
+def _run_apart(tool: Tool, app: App, begin: Callable[[], Call], arguments: dict[str, Any], key: str) -> dict[str, Any]:
+    """The answer of a tool that works in transactions of its own. Its key is taken once all is done: whoever repeats a
+    call that was cut off does it again, which changes nothing."""
+    if any(isinstance(value, str) and value.casefold() in key.casefold() for value in arguments.values()):
+        raise InvalidInput("idempotency_key is kept, so it must not hold what is in the arguments. Use another key.")
+    given = to_jsonable_python(arguments, fallback=_as_given)
+
+    def look(session: "Session") -> tuple[str, dict[str, Any] | None]:
+        request = services.idempotency.secret_fingerprint(session, given)
+        return request, services.idempotency.find(session, key=key, tool=tool.name, request_hash=request)
+
+    request, earlier = app.run(tool.name, look)
+    if earlier is not None:
+        return earlier
+    answer = tool.function(begin(), **arguments).model_dump(mode="json")
+
+    def keep(session: "Session") -> None:
+        services.idempotency.keep_done(session, key=key, tool=tool.name, request_hash=request, response=answer)
+
+    try:
+        app.run(tool.name, keep)
+    except SalesAutomationError as error:
+        raise _not_kept(tool, "To repeat it changes nothing.") from error
+    return answer
+
+
+def _not_kept(tool: Tool, next_step: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{tool.name} was done, but the database could not keep its answer under the idempotency_key. {next_step}"
+    )
 
 
 def _run_once(
@@ -132,10 +167,7 @@ def _run_once(
     except SalesAutomationError as error:
         if not is_done():
             raise
-        raise StoreUnavailable(
-            f"{tool.name} was done, but the database could not keep its answer under the idempotency_key. Look before "
-            "you repeat it: it would be done again."
-        ) from error
+        raise _not_kept(tool, "Look before you repeat it: it would be done again.") from error
 
 
 def note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> None:

@@ -1,5 +1,6 @@
 """Answers to writes, kept under the caller's key in the transaction of the write itself."""
 
+import hmac
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -11,11 +12,19 @@ from sqlalchemy.orm import Session
 from db.domain.errors import Conflict, Refused
 from db.models import IdempotencyKey
 from db.postgres.json import canonical
+from db.services import keys
+
+SECRET_NAME = "idempotency"  # noqa: S105  the name of a row, not what stands in it
 
 
 def fingerprint(arguments: dict[str, Any]) -> str:
     """The same text for the same arguments, in whatever order they were given."""
     return sha256(canonical(arguments)).hexdigest()
+
+
+def secret_fingerprint(session: Session, arguments: dict[str, Any]) -> str:
+    """A fingerprint by which nobody can try whom `arguments` named."""
+    return hmac.digest(keys.obtain(session, name=SECRET_NAME), canonical(arguments), sha256).hex()
 
 
 def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:
@@ -24,10 +33,21 @@ def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[
     A call with the same key that is under way is waited for. Conflict where the key was used for something else,
     Refused where the answer told of somebody who was erased since: it is gone, and the call must not be repeated.
     """
-    taken = insert(IdempotencyKey).values(key=key, tool=tool, request_hash=request_hash).on_conflict_do_nothing()
-    if session.scalar(taken.returning(IdempotencyKey.key)) is not None:
+    if _take(session, key, tool, request_hash):
         return None
-    earlier = session.scalars(select(IdempotencyKey).where(IdempotencyKey.key == key)).one()
+    return find(session, key=key, tool=tool, request_hash=request_hash)
+
+
+def _take(session: Session, key: str, tool: str, request_hash: str) -> bool:
+    taken = insert(IdempotencyKey).values(key=key, tool=tool, request_hash=request_hash).on_conflict_do_nothing()
+    return session.scalar(taken.returning(IdempotencyKey.key)) is not None
+
+
+def find(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:
+    """As `replay`, but the key is not taken."""
+    earlier = session.scalars(select(IdempotencyKey).where(IdempotencyKey.key == key)).one_or_none()
+    if earlier is None:
+        return None
     if earlier.response is None:
         raise Refused(
             f"The call of {earlier.tool} with this idempotency_key was done before, and its answer was deleted with "
@@ -40,6 +60,12 @@ def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[
             "Use a new key for a new call."
         )
     return earlier.response
+
+
+def keep_done(session: Session, *, key: str, tool: str, request_hash: str, response: dict[str, Any]) -> None:
+    """Keep the answer to what was done in other transactions, unless somebody else has used the key meanwhile."""
+    if _take(session, key, tool, request_hash):
+        keep(session, key=key, response=response)
 
 
 def keep(session: Session, *, key: str, response: dict[str, Any]) -> None:

@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 from mcp.client import Client
+from sqlalchemy import text
 
 from db.domain.errors import StoreUnavailable
 from db.postgres.database import Database
+from db.services import idempotency
 from mcp_server.app import App
 from mcp_server.server import build_server
 from tests.server.conftest import NOW, call, new_campaign, refusal
@@ -149,10 +151,39 @@ async def test_a_person_is_erased_from_every_place(own: Client, app: App, databa
     assert (await call(own, "get_enrollment", enrollment_id=mine["enrollment_id"]))["enrollment"]["contact"] == shown
     text = await refusal(own, "claim_due_actions", limit=50, idempotency_key="claim")
     assert "Nothing was done now" in text
-    again = await call(own, "erase_contact", contact_id=mine["contact_id"], idempotency_key="erase")
+    assert await call(own, "erase_contact", email=EMAIL, idempotency_key="erase") == answer
+    again = await call(own, "erase_contact", contact_id=mine["contact_id"])
     assert again["was_erased_before"]
     assert again["erased_at"] == answer["erased_at"] == NOW.isoformat().replace("+00:00", "Z")
     assert [trace for trace in TRACES if trace in everything(database)] == []
+
+
+async def test_the_key_of_an_erasure_is_good_for_its_person_alone(client: Client, database: Database) -> None:
+    await new_campaign(client, people=2)
+    one, other = "person0@example.com", "person1@example.com"
+    answer = await call(client, "erase_contact", email=one, idempotency_key="k")
+    assert await call(client, "erase_contact", email=one, idempotency_key="k") == answer
+    assert "another call" in await refusal(client, "erase_contact", email=other, idempotency_key="k")
+    assert "another call" in await refusal(client, "create_template", name="T", type="email", idempotency_key="k")
+    assert "Use another key" in await refusal(client, "erase_contact", email=other, idempotency_key=f"Erase {other}")
+    (kept,) = (await call(client, "find_contacts"))["contacts"]
+    assert kept["email"] == other
+    with database.transaction("look") as session:
+        (hash_,) = session.scalars(text("SELECT request_hash FROM idempotency_keys"))
+    assert hash_ != idempotency.fingerprint({"email": one, "contact_id": None, "linkedin_url": None})
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "others"),
+    [("replay_events", {"provider": "sendgrid"}, {"provider": "mailgun"}), ("run_maintenance", {}, None)],
+)
+async def test_what_works_in_steps_keeps_its_key(
+    client: Client, tool: str, arguments: dict[str, Any], others: dict[str, Any] | None
+) -> None:
+    answer = await call(client, tool, **arguments, idempotency_key="k")
+    assert await call(client, tool, **arguments, idempotency_key="k") == answer
+    if others is not None:
+        assert "another call" in await refusal(client, tool, **others, idempotency_key="k")
 
 
 async def test_the_erased_stay_suppressed_and_listed_without_an_address(client: Client) -> None:
