@@ -74,28 +74,31 @@ def of_window(sending: Sending, contact_zone: str | None, now: datetime) -> list
 
 @dataclass(slots=True)
 class Places:
-    """How many more may be handed out now (None: any number), and what holds back those for whom there is no place."""
+    """How many more a limit lets out now, and what holds back those for whom there is no place.
 
-    free: int | None = None
-    hold: Hold | None = None
+    is_of_day: who was counted that day already takes no place anew; otherwise each takes one, however often.
+    """
+
+    free: int
+    hold: Hold
+    is_of_day: bool = False
 
 
-def places(sending: Sending, limits: Limits, usage: Usage, now: datetime, sender: str | None = None) -> Places:
-    """What `limits` (the campaign's, or those of the account `sender`) leave after `usage`."""
+def places(sending: Sending, limits: Limits, usage: Usage, now: datetime, sender: str | None = None) -> list[Places]:
+    """What `limits` (the campaign's, or those of the account `sender`) leave after `usage`: of the day, of the gap."""
     who = f"The account {sender}" if sender else "The campaign"
-    waiting = _waiting_for_the_gap(limits, usage, now, who, is_sender=sender is not None)
-    if limits.daily is None:
-        return waiting
-    left = max(0, limits.daily - usage.used_on(sending.today(now)))
-    if left and waiting.free is not None:
-        return waiting
-    reason = HoldReason.SENDER_DAILY_LIMIT if sender else HoldReason.DAILY_LIMIT
-    return Places(left, Hold(reason, f"{who} has reached its daily limit of {limits.daily}.", sending.tomorrow(now)))
+    found: list[Places] = []
+    if limits.daily is not None:
+        left = max(0, limits.daily - usage.used_on(sending.today(now)))
+        reason = HoldReason.SENDER_DAILY_LIMIT if sender else HoldReason.DAILY_LIMIT
+        detail = f"{who} has reached its daily limit of {limits.daily}."
+        found.append(Places(left, Hold(reason, detail, sending.tomorrow(now)), is_of_day=True))
+    if limits.gap > timedelta(0):
+        found.append(_waiting_for_the_gap(limits, usage, now, who, is_sender=sender is not None))
+    return found
 
 
 def _waiting_for_the_gap(limits: Limits, usage: Usage, now: datetime, who: str, *, is_sender: bool) -> Places:
-    if limits.gap == timedelta(0):
-        return Places()
     open_at = now if usage.last_at is None else max(now, usage.last_at + limits.gap)
     reason = HoldReason.SENDER_MIN_GAP if is_sender else HoldReason.MIN_GAP
     detail = f"{who} waits {limits.gap.total_seconds():g} s from one send to the next."
@@ -114,8 +117,13 @@ def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: dat
         ended = f"The enrollment is {enrollment.status} ({enrollment.stop_reason})."
         return [Hold(HoldReason.ENROLLMENT_ENDED, ended)]
     if lease_until is not None and lease_until > now:
-        return [Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", lease_until)]
+        return [lease_held(lease_until)]
     return [] if enrollment.next_action_at is None else not_before(enrollment.next_action_at, now)
+
+
+def lease_held(until: datetime) -> Hold:
+    """The lease of a step that somebody works on."""
+    return Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", until)
 
 
 def of_address(channel: Channel, email: str | None) -> list[Hold]:
@@ -138,7 +146,12 @@ def can_move_at(holds: Sequence[Hold], sending: Sending, contact_zone: str | Non
     """The next moment at which nothing of `holds` stands in the way; None if that needs a person."""
     if any(hold.until is None for hold in holds):
         return None
-    return sending.opening(max(_untils(holds), default=now), contact_zone)
+    return sending.opening(latest(holds, now), contact_zone)
+
+
+def latest(holds: Iterable[Hold], now: datetime) -> datetime:
+    """When the last of them that end by themselves has ended; `now` where none holds."""
+    return max(_untils(holds), default=now)
 
 
 def _untils(holds: Iterable[Hold]) -> list[datetime]:

@@ -144,6 +144,13 @@ class CampaignAction(Mutable, Base):
 
 # An action is reported by its id alone.
 Index("ix_campaign_actions_id", CampaignAction.id)
+# A step whose lease ran out keeps its place under the limits of the day: it is found where no other place is left.
+Index(
+    "ix_campaign_actions_places",
+    CampaignAction.instance_id,
+    CampaignAction.reserved_on,
+    postgresql_where=(CampaignAction.status == "claimed") & CampaignAction.reserved_on.is_not(None),
+)
 # A provider's message id finds its action without knowing the campaign.
 Index(
     "ix_campaign_actions_provider_message_id",

@@ -147,10 +147,10 @@ def _settle(
             blocked += _hold(each)
         elif position > reach:
             continue  # the next round finds it again, behind those who stand before it
-        elif step is not None and text_ is not None and budget.take(enrollment.instance_id, step.channel) is None:
+        elif step is not None and text_ is not None and each.take(budget) is None:
             enrollment.next_action_at = until
             sender = budget.account(enrollment.instance_id, step.channel)
-            day = budget.day(enrollment.instance_id, step.channel, now)
+            day = budget.day(enrollment.instance_id, step.channel)
             handed.append(DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, sender, day))
     ids = _write(session, [*map(_claimed_row, handed), *blocked], enrollment_state.changes(before, found))
     return [replace(due, action_id=ids[due.enrollment.id]) for due in handed]
@@ -158,8 +158,9 @@ def _settle(
 
 def _reach(candidates: Sequence[Candidate], lanes: Sequence[Lane], budget: Budget) -> int:
     """The last position at which a place may be given. No more of a lane was read than there are places for: where one
-    of these is held back, another of the lane may stand before those of other lanes who share its places."""
-    if not any(each.holds for each in candidates):
+    of these is held back, or has a place, another of the lane may stand before those of other lanes who share them."""
+    spare = {each.enrollment.id for each in candidates if each.holds or each.has_place(budget)}
+    if not spare:
         return len(candidates)
     lane_of = {(each.instance_id, stage): each for each in lanes for stage in each.stages or ()}
     rest = {each.instance_id: each for each in lanes if each.is_for_the_rest}
@@ -169,7 +170,7 @@ def _reach(candidates: Sequence[Candidate], lanes: Sequence[Lane], budget: Budge
         campaign_id, stage = each.enrollment.instance_id, each.enrollment.current_step
         lane = lane_of.get((campaign_id, stage)) or rest[campaign_id]
         last[lane] = position
-        if each.holds and lane.free(budget) is not None:
+        if each.enrollment.id in spare and lane.free(budget):
             held.add(lane)
     return min((last[lane] for lane in held), default=len(candidates))
 
@@ -199,12 +200,9 @@ def _next_due(
 ) -> datetime | None:
     """When the first step of these lanes can be handed out, as far as it depends on time alone."""
     moments: list[datetime] = []
-    for lane, due in queue.earliest(session, lanes=lanes).items():
-        limit = lane.hold(budget) if lane.instance_id in budget.plans else None
-        obstacles = [*held[lane.instance_id], *([limit] if limit else [])]
-        moment = holds.can_move_at(
-            [*obstacles, *holds.not_before(due, now)], running[lane.instance_id].sending, None, now
-        )
+    for lane, waits in queue.waits(session, lanes=lanes, budget=budget, now=now).items():
+        obstacles = [*held[lane.instance_id], *waits]
+        moment = holds.can_move_at(obstacles, running[lane.instance_id].sending, None, now)
         if moment is not None:
             moments.append(moment)
     return min(moments, default=None)

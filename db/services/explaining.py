@@ -1,6 +1,6 @@
 """Why something is not handed out now, and when it can be: the rules of the queue, told instead of acted on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -71,29 +71,34 @@ def _place(
     """What leaves no place for the candidate: a limit that is reached, or that those who stand before it reach."""
     one = candidate.enrollment
     budget = pacing.budget(session, plans=running, now=now, lock=False)
-    hold = budget.hold(one.instance_id, step.channel)
-    if hold is not None or candidate.holds or budget.free(one.instance_id, step.channel) is None:
+    again = candidate.has_place(budget)
+    hold = budget.hold(one.instance_id, step.channel, again=again)
+    if hold is not None or candidate.holds or budget.free(one.instance_id, step.channel, again=again) is None:
         return hold
-    return _wait_in_line(session, one, step, budget, now, public_url)
+    for able in _those_before(session, one, budget, now):
+        for each in queue.examine(session, enrollments=able, plans=running, now=now, public_url=public_url):
+            if not each.holds and each.take(budget) is None:
+                hold = budget.hold(one.instance_id, step.channel, again=again)
+                if hold is not None:
+                    return hold
+    return None
 
 
-def _wait_in_line(
-    session: Session, one: Enrollment, step: Step, budget: Budget, now: datetime, public_url: str | None
-) -> Hold | None:
-    """Give the places to those who stand before `one`, as a claim would, until none is left for it. Who finds none on a
-    channel of their own takes none on another."""
+def _those_before(session: Session, one: Enrollment, budget: Budget, now: datetime) -> Iterator[list[Enrollment]]:
+    """Those who stand before `one` and may take something of the limits before it, as a claim would give it to them.
+    Who finds no place on a channel of their own takes none on another."""
+    lanes = queue.lanes(one.instance_id, budget.plans[one.instance_id], None)
+    again = queue.again(session, lanes=lanes, budget=budget, limit=None, now=now, take=False)
+    if all(lane.free(budget) == 0 for lane in lanes):
+        yield [each for each in again if queue.standing(each) < queue.standing(one)]
+        return
+    have_places = {each.id for each in again}
     after: Enrollment | None = None
     while True:
         line = queue.line(session, before=one, after=after, limit=_CHUNK)
-        able = [each for each in line if _may_take(each, budget)]
-        for each in queue.examine(session, enrollments=able, plans=budget.plans, now=now, public_url=public_url):
-            if not each.holds and each.step is not None:
-                budget.take(each.enrollment.instance_id, each.step.channel)
-                hold = budget.hold(one.instance_id, step.channel)
-                if hold is not None:
-                    return hold
+        yield [each for each in line if each.id in have_places or _may_take(each, budget)]
         if len(line) < _CHUNK:
-            return None
+            return
         after = line[-1]
 
 
@@ -110,10 +115,7 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: 
     found = holds.of_campaign(status, plan.sending, now)
     budget = pacing.budget(session, plans=running, now=now, lock=False)
     lanes = queue.lanes(campaign_id, plan, None)
-    waits = {
-        lane: [*holds.not_before(due, now), *_limit(lane.hold(budget))]
-        for lane, due in queue.earliest(session, lanes=lanes).items()
-    }
+    waits = queue.waits(session, lanes=lanes, budget=budget, now=now)
     if not waits:
         who = "Nobody in the campaign waits for a step. list_enrollments with status paused shows who is held back."
         nobody = Hold(HoldReason.NOBODY_WAITS, who)
@@ -133,7 +135,7 @@ def _leased(session: Session, lane: Lane, waits: list[Hold], plan: Plan, now: da
     if delay is None or delay.until is None:
         return waits
     running = {lane.instance_id: plan}
-    first = queue.front(session, lanes=[lane], budget=Budget(running), limit=1, now=delay.until, take=False)
+    first = queue.front(session, lanes=[lane], budget=Budget(running, now), limit=1, now=delay.until, take=False)
     for each in queue.examine(session, enrollments=first, plans=running, now=now):
         for hold in each.holds:
             if hold.reason is HoldReason.LEASE_HELD and hold.until is not None and hold.until >= delay.until:
@@ -147,10 +149,6 @@ def _front(session: Session, lanes: list[Lane], budget: Budget, now: datetime, p
     examined = queue.examine(session, enrollments=first, plans=budget.plans, now=now, public_url=public_url)
     held = [each.holds for each in examined]
     return [] if [] in held else held[0]
-
-
-def _limit(hold: Hold | None) -> list[Hold]:
-    return [] if hold is None else [hold]
 
 
 def _campaign(session: Session, campaign_id: UUID) -> tuple[CampaignStatus, dict[UUID, Plan]]:

@@ -32,13 +32,26 @@ Owner: TypeAlias = UUID | Account
 """Whose limits: a campaign's or an account's."""
 
 
+class Place(NamedTuple):
+    """What a claim took of a day, and on which account. It is kept when the lease runs out, for the step may have been
+    sent; so the same step goes out again without another."""
+
+    day: date
+    account: str | None
+
+
 @dataclass(slots=True)
 class Budget:
     """What is left of every limit that some campaigns are under. Each send takes a place of its campaign and one of its
-    account."""
+    account.
+
+    counted: the day whose sends each owner counts, where it has counted any.
+    """
 
     plans: Mapping[UUID, Plan]
-    places: dict[Owner, Places] = field(default_factory=dict[Owner, Places])
+    now: datetime
+    places: dict[Owner, list[Places]] = field(default_factory=dict[Owner, list[Places]])
+    counted: dict[Owner, date] = field(default_factory=dict[Owner, date])
     taken: Counter[Owner] = field(default_factory=Counter[Owner])
 
     def account(self, instance_id: UUID, channel: Channel) -> str | None:
@@ -46,31 +59,43 @@ class Budget:
         sender = self.plans[instance_id].sending.senders.get(channel)
         return sender.account if sender else None
 
-    def free(self, instance_id: UUID, channel: Channel) -> int | None:
-        """How many more of that campaign may go out on that channel now; None: any number."""
-        left = [each.free for each in self._of(instance_id, channel) if each.free is not None]
-        return min(left, default=None)
+    def free(self, instance_id: UUID, channel: Channel, *, again: bool = False) -> int | None:
+        """How many more of that campaign may go out on that channel now; None: any number. `again`: of those that have
+        their place of the day."""
+        return min((each.free for each in self._of(instance_id, channel, again)), default=None)
 
-    def hold(self, instance_id: UUID, channel: Channel) -> Hold | None:
-        """What stands in the way of one more, or None."""
-        return next((each.hold for each in self._of(instance_id, channel) if each.free == 0), None)
+    def hold(self, instance_id: UUID, channel: Channel, *, again: bool = False) -> Hold | None:
+        """What stands in the way of one more, or None; `again` as in `free`."""
+        return next((each.hold for each in self._of(instance_id, channel, again) if each.free == 0), None)
 
-    def day(self, instance_id: UUID, channel: Channel, now: datetime) -> date | None:
+    def day(self, instance_id: UUID, channel: Channel) -> date | None:
         """The day on which a place is taken; None where no limit holds."""
-        return self.plans[instance_id].sending.today(now) if self._owners(instance_id, channel) else None
+        return self.plans[instance_id].sending.today(self.now) if self._owners(instance_id, channel) else None
 
-    def take(self, instance_id: UUID, channel: Channel) -> Hold | None:
-        """Take a place, or say what stands in the way."""
-        hold = self.hold(instance_id, channel)
+    def kept(self, instance_id: UUID, channel: Channel) -> Place | None:
+        """The place with which a step of that campaign and channel goes out again; None where none would do."""
+        day = self.day(instance_id, channel)
+        if day is None or any(self.counted.get(owner) != day for owner in self._owners(instance_id, channel)):
+            return None
+        return Place(day, self.account(instance_id, channel))
+
+    def has_place(self, instance_id: UUID, channel: Channel, place: Place | None) -> bool:
+        """Whether that place, which an earlier claim of the step took, still counts for it."""
+        return place is not None and place == self.kept(instance_id, channel)
+
+    def take(self, instance_id: UUID, channel: Channel, *, again: bool = False) -> Hold | None:
+        """Take a place, or say what stands in the way; `again` as in `free`."""
+        hold = self.hold(instance_id, channel, again=again)
         if hold is None:
+            for each in self._of(instance_id, channel, again):
+                each.free -= 1
             for owner in self._owners(instance_id, channel):
-                place = self.places[owner]
-                place.free = None if place.free is None else place.free - 1
-                self.taken[owner] += 1
+                self.taken[owner] += 0 if again else 1  # who takes none has a row as well: the gap begins anew
         return hold
 
-    def _of(self, instance_id: UUID, channel: Channel) -> list[Places]:
-        return [self.places[owner] for owner in self._owners(instance_id, channel)]
+    def _of(self, instance_id: UUID, channel: Channel, again: bool) -> list[Places]:
+        every = [each for owner in self._owners(instance_id, channel) for each in self.places[owner]]
+        return [each for each in every if not (again and each.is_of_day)]
 
     def _owners(self, instance_id: UUID, channel: Channel) -> list[Owner]:
         account = self.account(instance_id, channel)
@@ -88,7 +113,7 @@ def budget(session: Session, *, plans: Mapping[UUID, Plan], now: datetime, lock:
         )
         for owner, (plan, limit) in limits.items()
     }
-    return Budget(plans, left)
+    return Budget(plans, now, left, {owner: usage.day for owner, usage in usages.items() if usage.day and usage.used})
 
 
 def _limits(session: Session, plans: Mapping[UUID, Plan], now: datetime) -> dict[Owner, tuple[Plan, Limits]]:

@@ -3,9 +3,10 @@
 claim_due_actions takes from it and explain_due looks at it; what may be handed out is decided here for both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -20,7 +21,7 @@ from db.domain.states import Channel
 from db.models import Contact
 from db.postgres.json import rows_parameter
 from db.services import enrollment_state, suppressions
-from db.services.pacing import Budget
+from db.services.pacing import Budget, Place
 from db.services.rendering import MissingVariable
 from db.services.step_texts import Text, Texts
 
@@ -43,14 +44,14 @@ class Lane:
         """Whether those are in it who stand at no stage of any lane of the campaign."""
         return self.stages is None or self.beyond is not None
 
-    def free(self, budget: Budget) -> int | None:
-        """How many of it may go out now; None: any number."""
-        left = [budget.free(self.instance_id, channel) for channel in self.channels]
+    def free(self, budget: Budget, *, again: bool = False) -> int | None:
+        """How many of it may go out now; None: any number. `again`: of those that have their place of the day."""
+        left = [budget.free(self.instance_id, channel, again=again) for channel in self.channels]
         return None if None in left else max((each for each in left if each is not None), default=None)
 
-    def hold(self, budget: Budget) -> Hold | None:
-        """What stands in the way of all of it."""
-        found = [budget.hold(self.instance_id, channel) for channel in self.channels]
+    def hold(self, budget: Budget, *, again: bool = False) -> Hold | None:
+        """What stands in the way of all of it; `again` as in `free`."""
+        found = [budget.hold(self.instance_id, channel, again=again) for channel in self.channels]
         return None if None in found else next(iter(found), None)
 
 
@@ -102,10 +103,13 @@ _TAKE = text(
 def front(
     session: Session, *, lanes: Sequence[Lane], budget: Budget, limit: int, now: datetime, take: bool
 ) -> list[Enrollment]:
-    """The first `limit` enrollments of the lanes whose step is due, the one due longest first.
+    """The first `limit` enrollments of the lanes whose step is due, the one due longest first. Of a lane without places
+    they are those that have one.
 
     `take` locks them, and no more of a lane than there are places for, so that others can have the rest.
     """
+    full = [lane for lane in lanes if lane.free(budget) == 0 and lane.free(budget, again=True) != 0]
+    found = again(session, lanes=full, budget=budget, limit=limit, now=now, take=take)
     rows = [
         {
             "campaign": lane.instance_id,
@@ -116,10 +120,71 @@ def front(
         for lane in lanes
         if (free := lane.free(budget)) != 0
     ]
+    if rows:
+        values = {**rows_parameter(rows), "now": now, "limit": limit}
+        found += [enrollment_state.from_row(row) for row in session.execute(_TAKE if take else _LOOK, values)]
+    return sorted(found, key=standing)[:limit] if full else found
+
+
+# Places are few, and those who are due many: the moment is written so that the index of these can't be read for it.
+_DUE_AGAIN = "greatest(a.lease_until, coalesce(e.next_action_at, 'infinity'))"
+_OF_PLACES = f"""
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+        AS l(lane int, campaign uuid, stages int[], steps int[], day date, account text)
+    JOIN campaign_instances i ON i.id = l.campaign
+    CROSS JOIN LATERAL (
+        SELECT * FROM campaign_actions
+        WHERE instance_id = l.campaign AND status = 'claimed' AND reserved_on = l.day OFFSET 0
+    ) a
+    JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
+    WHERE a.sender IS NOT DISTINCT FROM l.account AND e.status = 'active' AND {_DUE_AGAIN} < 'infinity'
+      AND (l.stages IS NULL OR e.current_step = ANY (l.stages))
+      AND a.step_number = (SELECT min(number) FROM unnest(l.steps) AS number WHERE number > e.current_step)
+"""
+_AGAIN = f"""
+    SELECT {enrollment_state.COLUMNS} {_OF_PLACES} AND {_DUE_AGAIN} <= :now {{running}}
+    ORDER BY e.next_action_at, e.id LIMIT :limit {{lock}}
+"""
+_LOOK_AGAIN = text(_AGAIN.format(running="", lock="")).columns(*enrollment_state.NAMES)
+_TAKE_AGAIN = text(
+    _AGAIN.format(
+        running="AND i.status = 'active'",
+        lock="FOR NO KEY UPDATE OF e SKIP LOCKED FOR SHARE OF i SKIP LOCKED",
+    )
+).columns(*enrollment_state.NAMES)
+_NEXT_AGAIN = text(f"SELECT l.lane, min({_DUE_AGAIN}) {_OF_PLACES} GROUP BY l.lane")
+
+
+def again(
+    session: Session, *, lanes: Sequence[Lane], budget: Budget, limit: int | None, now: datetime, take: bool
+) -> list[Enrollment]:
+    """The first `limit` of the lanes whose lease ran out and who keep their place of today, the one due longest first.
+    `take` locks them."""
+    rows = _rows_of_places(lanes, budget)
     if not rows:
         return []
     values = {**rows_parameter(rows), "now": now, "limit": limit}
-    return [enrollment_state.from_row(row) for row in session.execute(_TAKE if take else _LOOK, values)]
+    return [enrollment_state.from_row(row) for row in session.execute(_TAKE_AGAIN if take else _LOOK_AGAIN, values)]
+
+
+def _rows_of_places(lanes: Sequence[Lane], budget: Budget) -> list[dict[str, object]]:
+    """The lanes, by their number, in which an earlier place can count. Where a lane has several channels, no accounts
+    are named, and what holds for one of them holds for all."""
+    return [
+        {
+            "lane": number,
+            "campaign": lane.instance_id,
+            "stages": lane.stages,
+            "steps": sorted({step.step_number for step in budget.plans[lane.instance_id].steps}),
+            **place._asdict(),
+        }
+        for number, lane in enumerate(lanes)
+        if lane.channels and (place := budget.kept(lane.instance_id, lane.channels[0])) is not None
+    ]
+
+
+standing: Callable[[Enrollment], tuple[datetime, UUID]] = attrgetter("next_action_at", "id")
+"""Where a due enrollment stands in the queue."""
 
 
 _LINE = text(f"""
@@ -169,15 +234,50 @@ def earliest(session: Session, *, lanes: Sequence[Lane]) -> dict[Lane, datetime]
     return {lanes[number]: due for number, due in found}
 
 
+def waits(session: Session, *, lanes: Sequence[Lane], budget: Budget, now: datetime) -> dict[Lane, list[Hold]]:
+    """What the first that can be handed out of each lane waits for, apart from what holds its whole campaign back.
+    Lanes in which nobody waits are left out; limits that are not in the budget are not looked at."""
+    found: dict[Lane, list[Hold]] = {}
+    for lane, due in earliest(session, lanes=lanes).items():
+        found[lane] = holds.not_before(due, now)
+        if lane.instance_id in budget.plans and (limit := lane.hold(budget)):
+            found[lane].append(limit)
+    full = [lane for lane in found if lane.instance_id in budget.plans and lane.free(budget) == 0]
+    rows = _rows_of_places(full, budget)
+    next_again: dict[int, datetime] = (
+        dict(tuple(row) for row in session.execute(_NEXT_AGAIN, rows_parameter(rows))) if rows else {}
+    )
+    for number, due in next_again.items():
+        lane = full[number]
+        gap = lane.hold(budget, again=True)
+        those = [*([holds.lease_held(due)] if due > now else []), *([gap] if gap else [])]
+        found[lane] = min(found[lane], those, key=lambda each: holds.latest(each, now))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An enrollment with the step that comes next, and in order what holds it back apart from its campaign's limits."""
+    """An enrollment with the step that comes next, and in order what holds it back apart from its campaign's limits.
+
+    place: what the last claim of the step took of them.
+    """
 
     enrollment: Enrollment
     contact: Contact
     holds: list[Hold]
     step: Step | None = None
     text: Text | None = None
+    place: Place | None = None
+
+    def has_place(self, budget: Budget) -> bool:
+        """Whether it takes no place of today, since it has one."""
+        return self.step is not None and budget.has_place(self.enrollment.instance_id, self.step.channel, self.place)
+
+    def take(self, budget: Budget) -> Hold | None:
+        """Take what its step needs of the limits, or say what stands in the way."""
+        if self.step is None:
+            return None
+        return budget.take(self.enrollment.instance_id, self.step.channel, again=self.has_place(budget))
 
 
 def examine(
@@ -201,7 +301,8 @@ def examine(
     found: list[Candidate] = []
     for each in enrollments:
         contact, step = people[each.contact_id], steps[each.id]
-        held = holds.of_enrollment(each, leases.get(each.id), now)
+        lease_until, place = leases.get(each.id, (None, None))
+        held = holds.of_enrollment(each, lease_until, now)
         if each.contact_id in refused:
             held.append(Hold(HoldReason.SUPPRESSED, f"The person is suppressed ({refused[each.contact_id]})."))
         sending = plans[each.instance_id].sending
@@ -215,7 +316,7 @@ def examine(
         if each.is_open:
             held += holds.of_address(step.channel, contact.email)
         text_, problem = _render(texts, each, step, contact)
-        found.append(Candidate(each, contact, [*held, *problem], step, text_))
+        found.append(Candidate(each, contact, [*held, *problem], step, text_, place))
     return found
 
 
@@ -229,7 +330,7 @@ def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) 
 
 
 _LEASES = text("""
-    SELECT a.enrollment_id, a.lease_until
+    SELECT a.enrollment_id, a.lease_until, a.reserved_on, a.sender
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, enrollment_id uuid, step_number int)
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
@@ -242,9 +343,9 @@ _LEASES = text("""
 
 def _leases(
     session: Session, enrollments: Iterable[Enrollment], steps: Mapping[UUID, Step | None]
-) -> dict[UUID, datetime]:
-    """enrollment -> until when its next step is claimed. An event that corrects the moment of the step before moves
-    next_action_at, so that alone does not tell."""
+) -> dict[UUID, tuple[datetime, Place | None]]:
+    """enrollment -> until when its next step is claimed, and on which place. An event that corrects the moment of the
+    step before moves next_action_at, so that alone does not tell."""
     rows = [
         {"instance_id": each.instance_id, "enrollment_id": each.id, "step_number": step.step_number}
         for each in enrollments
@@ -252,4 +353,7 @@ def _leases(
     ]
     if not rows:
         return {}
-    return dict(tuple(row) for row in session.execute(_LEASES, rows_parameter(rows)))
+    return {
+        enrollment_id: (until, None if day is None else Place(day, account))
+        for enrollment_id, until, day, account in session.execute(_LEASES, rows_parameter(rows))
+    }

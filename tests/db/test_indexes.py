@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType, NewEvent
+from db.domain.holds import Hold, HoldReason, Places
 from db.domain.metrics import GroupBy
-from db.domain.scheduling import Plan
+from db.domain.scheduling import Plan, Step
 from db.domain.states import (
     ActionOutcome,
     CampaignStatus,
@@ -347,12 +348,26 @@ def test_a_table_without_the_index_would_be_noticed(database: Database) -> None:
 
 def test_what_falls_due_next_is_read_in_order_from_an_index_of_its_own(database: Database) -> None:
     def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
-        lane, budget = Lane(campaign_id, (Channel.EMAIL,)), Budget({campaign_id: Plan(())})
+        lane, budget = Lane(campaign_id, (Channel.EMAIL,)), Budget({campaign_id: Plan(())}, NOW)
         return queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
 
     plan = plans(database, take)
     # Within a campaign nothing is sorted; what stands in front of each campaign is.
     assert re.search(r"Limit [^\n]*\n *->  LockRows [^\n]*\n *->  Index Scan using ix_campaign_enrollments_due", plan)
+
+
+def test_whose_lease_ran_out_is_found_by_the_place_they_keep(database: Database) -> None:
+    def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+        full = Places(0, Hold(HoldReason.DAILY_LIMIT, "The limit is reached."), is_of_day=True)
+        plan = Plan((Step(1, Channel.EMAIL, 0),))
+        budget = Budget({campaign_id: plan}, NOW, {campaign_id: [full]}, {campaign_id: NOW.date()})
+        lane = Lane(campaign_id, (Channel.EMAIL,))
+        return queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
+
+    plan = plans(database, take)
+    assert "ix_campaign_actions_places" in plan
+    assert "ix_campaign_enrollments_due" not in plan
+    assert scanned_from_end_to_end(plan) == []
 
 
 def test_a_report_never_looks_at_events_or_enrollments(database: Database) -> None:

@@ -34,14 +34,13 @@ def test_whoever_sends_only_where_a_place_is_free_keeps_to_the_limits(given_limi
     for seconds in waits:
         now += timedelta(seconds=seconds)
         found = places(sending, given_limits, usage, now)
-        if found.free is None or found.free > 0:
+        waiting = [each.hold.until for each in found if each.free == 0]
+        if not waiting:
             used = usage.used_on(now.date()) + 1
             sent.append(now)
             usage = Usage(now.date(), used, now)
         else:
-            assert found.hold is not None
-            assert found.hold.until is not None
-            assert found.hold.until > now
+            assert all(until is not None and until > now for until in waiting)
     if given_limits.daily is not None:
         assert max(sum(each.date() == day for each in sent) for day in {each.date() for each in sent}) <= (
             given_limits.daily

@@ -116,17 +116,22 @@ async def test_a_campaign_hands_out_no_more_than_its_daily_limit(desk: Desk) -> 
     first = (await desk.claim(campaign_id))["actions"]
     assert len(first) == 3
     held = await desk.claim(campaign_id)
-    midnight = moment("2026-11-03T00:00:00+01:00")
-    assert (held["actions"], moment(held["next_due_at"])) == ([], midnight)
+    assert (held["actions"], held["next_due_at"]) == ([], first[0]["lease_until"])
     waiting = await call(desk.client, "list_enrollments", campaign_id=campaign_id)
     told = [await desk.explain(enrollment_id=row["id"]) for row in waiting["enrollments"]]
     reasons = sorted(each["holds"][0]["reason"] for each in told)
     assert reasons == ["daily_limit", "daily_limit", "lease_held", "lease_held", "lease_held"]
     # What was not sent gives its place back.
     await desk.report(first[0], "skipped")
-    assert len((await desk.claim(campaign_id))["actions"]) == 1
+    last = (await desk.claim(campaign_id))["actions"]
+    assert len(last) == 1
+    for due in (*first[1:], *last):
+        await desk.report(due)
+    held = await desk.claim(campaign_id)
+    midnight = moment("2026-11-03T00:00:00+01:00")
+    assert (held["actions"], moment(held["next_due_at"])) == ([], midnight)
     desk.clock.now = midnight
-    assert len((await desk.claim(campaign_id))["actions"]) == 3
+    assert len((await desk.claim(campaign_id))["actions"]) == 1
 
 
 async def test_accounts_are_limited_across_campaigns_and_the_tightest_limit_holds(desk: Desk) -> None:
@@ -135,7 +140,9 @@ async def test_accounts_are_limited_across_campaigns_and_the_tightest_limit_hold
     one, two = await desk.campaign(wide, people=3), await desk.campaign(tight, people=3)
     first = (await desk.claim(one))["actions"]
     assert [each["sender"] for each in first] == ["ann@example.com"] * 3
-    assert len((await desk.claim(two))["actions"]) == 1
+    (last,) = (await desk.claim(two))["actions"]
+    assert (await desk.explain(campaign_id=two))["holds"][0]["reason"] == "lease_held"
+    await desk.report(last)
     told = await desk.explain(campaign_id=two)
     assert told["holds"][0]["reason"] == "sender_daily_limit"
     assert "ann@example.com" in told["holds"][0]["detail"]
@@ -147,6 +154,80 @@ async def test_a_gap_lies_between_two_steps(desk: Desk) -> None:
     assert moment((await desk.claim(campaign_id))["next_due_at"]) == MONDAY + timedelta(seconds=90)
     desk.clock.now = MONDAY + timedelta(seconds=90)
     assert len((await desk.claim(campaign_id))["actions"]) == 1
+
+
+async def test_a_step_whose_agent_died_is_due_again_at_the_expiry_and_takes_no_place_anew(desk: Desk) -> None:
+    campaign_id = await desk.campaign({"daily_limit": 1}, people=2)
+    (lost,) = (await desk.claim(campaign_id))["actions"]
+    expiry = moment(lost["lease_until"])
+    assert moment((await desk.claim(campaign_id))["next_due_at"]) == expiry
+    whole, one = await desk.explain(campaign_id=campaign_id), await desk.explain(enrollment_id=lost["enrollment_id"])
+    assert [(told["holds"][0]["reason"], moment(told["next_at"])) for told in (whole, one)] == 2 * [
+        ("lease_held", expiry)
+    ]
+    again = lost
+    for _ in range(2):
+        desk.clock.now = expiry
+        for told in (
+            await desk.explain(campaign_id=campaign_id),
+            await desk.explain(enrollment_id=lost["enrollment_id"]),
+        ):
+            assert (told["due"], told["holds"]) == (True, [])
+        (again,) = (await desk.claim(campaign_id))["actions"]
+        assert again["enrollment_id"] == lost["enrollment_id"]
+        expiry = moment(again["lease_until"])
+    await desk.report(again)
+    desk.clock.now = expiry
+    rest = await desk.claim(campaign_id)
+    assert (rest["actions"], moment(rest["next_due_at"])) == ([], moment("2026-11-03T00:00:00Z"))
+
+
+async def test_a_place_of_an_account_counts_for_its_own_step_alone(desk: Desk) -> None:
+    settings = {"senders": {"email": {"account": "ann@example.com", "daily_limit": 2}}}
+    one, other = await desk.campaign(settings, people=1), await desk.campaign(settings, people=2)
+    (lost,) = (await desk.claim(one))["actions"]
+    (kept,) = (await desk.claim(other))["actions"]
+    await desk.report(kept)
+    desk.clock.now = moment(lost["lease_until"])
+    assert (await desk.claim(other))["actions"] == []
+    (again,) = (await desk.claim())["actions"]
+    assert again["enrollment_id"] == lost["enrollment_id"]
+
+
+async def test_a_place_of_another_account_or_day_does_not_count(desk: Desk) -> None:
+    campaign_id = await desk.campaign({"daily_limit": 1, "timezone": "Europe/Berlin"}, people=2)
+    desk.clock.now = moment("2026-11-02T22:58:00Z")
+    (lost,) = (await desk.claim(campaign_id))["actions"]
+    desk.clock.now = moment("2026-11-02T23:10:00Z")  # the next day in Berlin
+    (first,) = (await desk.claim(campaign_id))["actions"]
+    assert first["enrollment_id"] != lost["enrollment_id"]
+    (hold,) = (await desk.explain(enrollment_id=lost["enrollment_id"]))["holds"]
+    assert hold["reason"] == "daily_limit"
+    senders = {"email": {"account": "ann@example.com"}}
+    await call(desk.client, "update_campaign", campaign_id=campaign_id, settings={"daily_limit": 1, "senders": senders})
+    desk.clock.now = moment(first["lease_until"])
+    assert (await desk.claim(campaign_id))["actions"] == []
+
+
+async def test_a_step_that_is_due_again_keeps_the_gap(desk: Desk) -> None:
+    campaign_id = await desk.campaign({"daily_limit": 2, "min_gap_seconds": 900}, people=2)
+    (lost,) = (await desk.claim(campaign_id))["actions"]
+    gap_ends = MONDAY + timedelta(seconds=900)
+    desk.clock.now = moment(lost["lease_until"])
+    early = await desk.claim(campaign_id)
+    assert (early["actions"], moment(early["next_due_at"])) == ([], gap_ends)
+    desk.clock.now = gap_ends
+    (other,) = (await desk.claim(campaign_id))["actions"]  # due before the one that was lost
+    assert other["enrollment_id"] != lost["enrollment_id"]
+    await desk.report(other)
+    desk.clock.now += timedelta(seconds=600)
+    early = await desk.claim(campaign_id)
+    assert (early["actions"], moment(early["next_due_at"])) == ([], gap_ends + timedelta(seconds=900))
+    (hold,) = (await desk.explain(enrollment_id=lost["enrollment_id"]))["holds"]
+    assert hold["reason"] == "min_gap"
+    desk.clock.now = moment(early["next_due_at"])
+    (again,) = (await desk.claim(campaign_id))["actions"]
+    assert again["enrollment_id"] == lost["enrollment_id"]
 
 
 async def test_a_ramp_up_grows_by_the_day_until_the_daily_limit(desk: Desk) -> None:

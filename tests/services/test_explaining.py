@@ -1,7 +1,8 @@
 """explain_due and claim_due_actions agree, whatever has happened to a campaign before."""
 
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from db.domain.states import (
 )
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, enrollments, explaining, suppressions
+from db.services import actions, campaigns, claims, enrollments, explaining, plans, suppressions
 from tests.services.scene import NOW, make_campaign
 
 PEOPLE = 6
@@ -57,7 +58,8 @@ sending: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 happening = st.tuples(
     st.sampled_from(["claim", "sent", "failed", "skipped", "suppress", "pause", "resume", "pause_campaign", "start"]),
     st.integers(0, PEOPLE - 1),
-    st.integers(0, 40),
+    # Leases last an hour: some run out on the day on which they were given, others on the next.
+    st.integers(0, 2) | st.integers(0, 40),
 )
 
 
@@ -70,6 +72,7 @@ class Story:
     enrollments: list[UUID]
     held: list[claims.DueAction]
     now: datetime = NOW
+    sent: list[claims.DueAction] = field(default_factory=list[claims.DueAction])
 
     def happens(self, what: str, person: int, hours: int) -> None:
         self.now += timedelta(hours=hours)
@@ -112,6 +115,14 @@ class Story:
                 error=None,
                 now=self.now,
             )
+            self.sent += [due] if outcome is ActionOutcome.SENT else []
+
+    def keeps_to_the_daily_limit(self) -> bool:
+        """Whether no more was sent of any day's places than there are."""
+        days = Counter(due.reserved_on for due in self.sent if due.reserved_on is not None)
+        sending = plans.of_campaigns(self.session, instance_ids=[self.campaign_id])[self.campaign_id].sending
+        most = {day: sending.limits_on(day).daily for day in days}
+        return all(limit is None or days[day] <= limit for day, limit in most.items())
 
 
 def begin(session: Session, chosen: dict[str, Any], *, start: bool) -> Story:
@@ -227,6 +238,7 @@ def test_what_is_explained_as_due_is_what_a_claim_hands_out(
             # Refusals are part of the story.
             with suppress(SalesAutomationError), database.transaction("part"):
                 told.happens(what, person, later)
+        assert told.keeps_to_the_daily_limit()
         told.now += timedelta(hours=hours)
         explained = {id_: explaining.enrollment(session, enrollment_id=id_, now=told.now) for id_ in told.enrollments}
         whole = explaining.campaign(session, campaign_id=told.campaign_id, now=told.now)
