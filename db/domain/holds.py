@@ -117,13 +117,14 @@ def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: dat
         ended = f"The enrollment is {enrollment.status} ({enrollment.stop_reason})."
         return [Hold(HoldReason.ENROLLMENT_ENDED, ended)]
     if lease_until is not None and lease_until > now:
-        return [lease_held(lease_until)]
+        return [Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", lease_until)]
     return [] if enrollment.next_action_at is None else not_before(enrollment.next_action_at, now)
 
 
-def lease_held(until: datetime) -> Hold:
-    """The lease of a step that somebody works on."""
-    return Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", until)
+def until_expiry(limit: Hold, lease_until: datetime) -> Hold:
+    """A limit that is reached, until a step that is claimed can go out again on the place it has."""
+    detail = f"{limit.detail} A step that is claimed goes out again if its lease runs out."
+    return Hold(limit.reason, detail, lease_until)
 
 
 def of_address(channel: Channel, email: str | None) -> list[Hold]:

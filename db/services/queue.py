@@ -250,7 +250,8 @@ def waits(session: Session, *, lanes: Sequence[Lane], budget: Budget, now: datet
     for number, due in next_again.items():
         lane = full[number]
         gap = lane.hold(budget, again=True)
-        those = [*([holds.lease_held(due)] if due > now else []), *([gap] if gap else [])]
+        limit = lane.hold(budget)
+        those = [*([holds.until_expiry(limit, due)] if limit and due > now else []), *([gap] if gap else [])]
         found[lane] = min(found[lane], those, key=lambda each: holds.latest(each, now))
     return found
 
