@@ -20,7 +20,7 @@ from db.domain.rules import IDEMPOTENCY_KEY_MAX
 from mcp_server import caller, views
 from mcp_server.app import App
 from mcp_server.call import Call, Tool, note_refusal, run
-from mcp_server.schemas.base import Answer, Line
+from mcp_server.schemas.base import Answer, Line, without_nulls
 from mcp_server.schemas.lean import lean_input, lean_output
 
 # The SDK drops unknown arguments in silence and repeats values in its errors. A model that misspells an argument must
@@ -135,10 +135,11 @@ class Toolset:
 
 class _Metadata(FuncMetadata):
     """The SDK reads JSON out of texts, since some clients send lists and objects so. Where a text is welcome, it stays
-    what it is, whatever it looks like."""
+    what it is, whatever it looks like. Null is taken for nothing where nothing need be given."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         fields = self.arg_model.model_fields
+        data = without_nulls(data, fields)
         read = super().pre_parse_json(data)
         for name, value in read.items():
             if value is not data[name] and name in fields and _may_be_text(fields[name].annotation):

@@ -1,7 +1,7 @@
 """The shapes that all nouns share: strict input, lean output, texts and JSON that a database can hold."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -15,7 +15,9 @@ from pydantic import (
     Field,
     ValidationError,
     WrapValidator,
+    model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic.types import JsonValue
 from pydantic_core import PydanticCustomError, to_json
 
@@ -170,6 +172,20 @@ class Given(BaseModel):
     """Base of what clients send: nothing unknown, and no value repeated in an error."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: object) -> object:
+        return without_nulls(cast("dict[str, Any]", given), cls.model_fields) if isinstance(given, dict) else given
+
+
+def without_nulls(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """What was given, less the fields that need not be: models write null for these."""
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None or name not in fields or fields[name].is_required()
+    }
 
 
 def check_range(since: When | None, until: When | None) -> None:

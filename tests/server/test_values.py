@@ -167,3 +167,39 @@ async def test_a_value_that_looks_like_json_stays_the_text_that_it_is(client: Cl
     await call(client, "complete_job", **held, result=value)
     shown = (await call(client, "get_job", job_id=held["job_id"]))["job"]
     assert (shown["progress"], shown["result"]) == (value, value)
+
+
+async def test_null_is_taken_for_what_is_left_out(client: Client) -> None:
+    step = {"step_number": 1, "subject": "Hello", "body": "Good morning, all", "delay_hours": None, "a_b_variant": None}
+    nothing: dict[str, Any] = {"path_type": None, "settings": None, "linkedin_steps": None, "idempotency_key": None}
+    made = await call(client, "create_template", name="T", type="email", email_steps=[step], **nothing)
+    assert made["template"]["path_type"] == "structured"
+    campaign = await call(client, "create_campaign", name="C", template_id=made["template"]["id"], settings=None)
+    campaign_id = campaign["campaign"]["id"]
+    await call(client, "start_campaign", campaign_id=campaign_id)
+    person = {"email": "ann@example.com", "attributes": {"city": "Oslo"}, "linkedin_url": None, "company": None}
+    await call(client, "upsert_contacts", contacts=[person])
+    arguments = {"campaign_id": campaign_id, "all_or_nothing": None, "start_at": None}
+    enrolled = await call(client, "enroll_contacts", **arguments, contacts=[{**person, "attributes": None}])
+    assert enrolled["enrolled"] == 1
+    await call(client, "upsert_contacts", contacts=[{**person, "attributes": None}])
+    (kept,) = (await call(client, "find_contacts", limit=None, detail="full"))["contacts"]
+    assert kept["attributes"] == {"city": "Oslo"}
+    due = await call(client, "claim_due_actions", campaign_id=None, channel=None, limit=None, lease_seconds=None)
+    assert len(due["actions"]) == 1
+    event = {"event_type": "unsubscribed", "channel": "email", "occurred_at": None, "metadata": None}
+    whose = {"enrollment_id": enrolled["results"][0]["enrollment_id"], "email": None}
+    assert (await call(client, "record_events", events=[{**event, **whose}]))["recorded"] == 1
+    metrics = await call(client, "get_metrics", campaign_id=campaign_id, group_by=None, since=None)
+    assert metrics["enrollment_status"]["unsubscribed"] == 1
+
+
+async def test_null_is_no_value_for_what_must_be_given(client: Client) -> None:
+    assert "name" in await refusal(client, "create_template", name=None, type="email")
+    assert "subject" in await refusal(
+        client,
+        "create_template",
+        name="T",
+        type="email",
+        email_steps=[{"step_number": 1, "subject": None, "body": "b"}],
+    )
