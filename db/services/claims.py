@@ -79,7 +79,8 @@ def claim(
     """Hand out up to `limit` due steps of active campaigns, the one due longest first, for `lease_seconds`.
 
     Whoever must not be written to is stopped instead, whose window is closed is moved to its opening, and whoever's
-    text lacks a variable is paused, with the reason in the action's `error`. `public_url`: see Texts.of_campaigns.
+    text lacks a variable, is empty or too long is paused, with the reason in the action's `error`. `public_url`: see
+    Texts.of_campaigns.
     """
     running = _running(session, campaign_id)
     held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}

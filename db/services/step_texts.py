@@ -8,9 +8,11 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.errors import InvalidInput
 from db.domain.funnel import Enrollment
+from db.domain.rules import BODY_MAX, CONNECTION_MESSAGE_MAX, LINKEDIN_MESSAGE_MAX, SUBJECT_MAX
 from db.domain.scheduling import Plan, Step, next_step
-from db.domain.states import Channel
+from db.domain.states import Channel, LinkedInStepType
 from db.domain.texts import is_blank, one_line
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
@@ -103,7 +105,9 @@ class Texts:
         where = f"step {step.step_number}"
         source = self.sources[campaign.template_id, step.step_number, step.a_b_variant]
         if step.channel is Channel.LINKEDIN:
-            message = source.body and rendering.render(source.body, known, f"message of {where}")
+            is_request = source.step_type == LinkedInStepType.CONNECTION_REQUEST
+            most = CONNECTION_MESSAGE_MAX if is_request else LINKEDIN_MESSAGE_MAX
+            message = source.body and _fill(source.body, known, f"message of {where}", most)
             return Text(source.step_type, None, message)
         url = self.links.url(enrollment_id or UUID(int=0), step.step_number) if self.links else None
         if url is not None:
@@ -111,8 +115,28 @@ class Texts:
         assert source.subject is not None, "an email has both"
         assert source.body is not None
         # A line break in a name must not begin a header of its own.
-        subject = one_line(rendering.render(source.subject, known, f"subject of {where}"))
-        return Text(source.step_type, subject, rendering.render(source.body, known, f"body of {where}"), url)
+        subject = one_line(_fill(source.subject, known, f"subject of {where}", SUBJECT_MAX))
+        return Text(source.step_type, subject, _fill(source.body, known, f"body of {where}", BODY_MAX), url)
+
+
+# How every hold ends that a change of the text or of the person lifts.
+_THEN = "and update_enrollment then resumes; or advance passes the step."
+
+
+def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
+    """The text filled in, with something to see in it, and no longer than its place takes."""
+    filled_in = rendering.render(source, known, where)
+    if is_blank(filled_in):
+        raise InvalidInput(
+            f"invalid_text: {where} is empty when filled in. update_template gives it words, or upsert_contacts the "
+            f"person the values it asks for, {_THEN}"
+        )
+    if len(filled_in) > most:
+        raise InvalidInput(
+            f"invalid_text: {where} has {len(filled_in):,} characters when filled in, and may have {most:,}. "
+            f"update_template shortens it, or upsert_contacts the person's values, {_THEN}"
+        )
+    return filled_in
 
 
 # In emails alone, and only where the server has a public address.

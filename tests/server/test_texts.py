@@ -1,0 +1,99 @@
+"""A text is handed out only as it may be sent: with something in it, and no longer than its channel takes."""
+
+from typing import Any, NamedTuple
+
+import pytest
+from mcp.client import Client
+
+from tests.server.conftest import call, refusal
+
+pytestmark = pytest.mark.anyio
+
+EMAIL = {"step_number": 1, "subject": "Hello", "body": "Good morning, all"}
+
+
+class Made(NamedTuple):
+    campaign_id: str
+    enrollment_id: str
+    contact_id: str
+
+
+async def enrolled(client: Client, person: dict[str, Any], **steps: Any) -> Made:
+    """Somebody in an active campaign of these steps."""
+    template = await call(client, "create_template", name="T", type="multi_channel", **steps)
+    made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
+    campaign_id = made["campaign"]["id"]
+    await call(client, "start_campaign", campaign_id=campaign_id)
+    contacts = [{"email": "a@example.com", **person}]
+    (row,) = (await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts))["results"]
+    return Made(campaign_id, row["enrollment_id"], row["contact_id"])
+
+
+def linkedin(type_: str, message: str | None) -> dict[str, Any]:
+    return {"linkedin_steps": [{"step_number": 1, "type": type_, "message": message}]}
+
+
+def email(**texts: str) -> dict[str, Any]:
+    return {"email_steps": [{**EMAIL, **texts}]}
+
+
+IF_TITLE = "{% if title %}Good morning, all{% endif %}"
+EMPTY = [
+    (email(subject=IF_TITLE), "subject of step 1"),
+    (email(body=IF_TITLE + " \u200b"), "body of step 1"),
+    (linkedin("message", IF_TITLE), "message of step 1"),
+    (linkedin("connection_request", IF_TITLE), "message of step 1"),
+]
+COPY = "{{ attributes.copy }}"
+LONG = [
+    (email(subject=COPY), 255, "subject of step 1"),
+    (email(body=COPY * 50), 50_000, "body of step 1"),
+    (linkedin("connection_request", COPY), 300, "message of step 1"),
+    (linkedin("message", COPY), 1_500, "message of step 1"),
+    (linkedin("voice_message", COPY), 1_500, "message of step 1"),
+]
+
+
+@pytest.mark.parametrize(("steps", "where"), EMPTY)
+async def test_a_text_that_is_empty_when_filled_in_waits_for_words(
+    client: Client, steps: dict[str, Any], where: str
+) -> None:
+    made = await enrolled(client, {}, **steps)
+    (hold,) = (await call(client, "explain_due", enrollment_id=made.enrollment_id))["holds"]
+    assert hold["reason"] == "invalid_text"
+    assert f"{where} is empty when filled in" in hold["detail"]
+    assert "update_template" in hold["detail"]
+    assert hold["detail"] in await refusal(client, "preview_action", enrollment_id=made.enrollment_id)
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+    held = (await call(client, "get_enrollment", enrollment_id=made.enrollment_id))["enrollment"]
+    assert held["status"] == "paused"
+    assert held["actions"][0]["error"] == hold["detail"]
+    await call(client, "upsert_contacts", contacts=[{"email": "a@example.com", "title": "Head"}])
+    await call(client, "update_enrollment", enrollment_id=made.enrollment_id, action="resume")
+    assert len((await call(client, "claim_due_actions"))["actions"]) == 1
+
+
+@pytest.mark.parametrize(("steps", "most", "where"), LONG)
+async def test_a_text_that_is_too_long_when_filled_in_waits_for_fewer_words(
+    client: Client, steps: dict[str, Any], most: int, where: str
+) -> None:
+    times = 50 if most == 50_000 else 1
+    made = await enrolled(client, {"attributes": {"copy": "é" * (most // times + 1)}}, **steps)
+    (hold,) = (await call(client, "explain_due", enrollment_id=made.enrollment_id))["holds"]
+    assert hold["reason"] == "invalid_text"
+    assert f"{where} has {most + times:,} characters when filled in" in hold["detail"]
+    assert f"{most:,}" in hold["detail"]
+    assert hold["detail"] in await refusal(client, "preview_action", enrollment_id=made.enrollment_id)
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+    fits = {"email": "a@example.com", "attributes": {"copy": "é" * (most // times)}}
+    await call(client, "upsert_contacts", contacts=[fits])
+    await call(client, "update_enrollment", enrollment_id=made.enrollment_id, action="resume")
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert most in (len(due["body"]), len(due.get("subject", "")))
+
+
+@pytest.mark.parametrize("type_", ["connection_request", "profile_visit"])
+async def test_a_step_without_a_message_is_handed_out_without_one(client: Client, type_: str) -> None:
+    await enrolled(client, {}, **linkedin(type_, None))
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert "body" not in due
