@@ -1,13 +1,13 @@
-"""The texts of steps, filled in for one person. Liquid, strict: a variable without a value stops the text, and never
-leaves a hole in it, unless the text has a default for it or asks whether it is there ({% if company %}); limits stop
-templates that loop or grow without end."""
+"""The texts of steps, filled in for one person. Liquid, strict: a variable without a value, or a filter that finds
+nothing, stops the text, and never leaves a hole in it, unless the text has a default for it or asks whether it is there
+({% if company %}); limits stop templates that loop or grow without end."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import lru_cache, wraps
-from typing import Any
+from typing import Any, cast
 
-from liquid import BoundTemplate, Environment, FalsyStrictUndefined
+from liquid import BoundTemplate, Environment, FalsyStrictUndefined, Undefined
 from liquid.exceptions import LiquidError, ResourceLimitError, TemplateNotFoundError, UndefinedError
 
 from db.domain.errors import InvalidInput
@@ -34,6 +34,8 @@ class _Environment(Environment):
 
 
 _ENVIRONMENT = _Environment(undefined=FalsyStrictUndefined)
+# For the trial of a text on nobody, in whose words a filter may find nothing: it goes on to what comes after.
+_TRIAL = _Environment(undefined=FalsyStrictUndefined)
 
 
 def _bounded(name: str, work: Callable[..., object]) -> Callable[..., object]:
@@ -60,7 +62,32 @@ def _growth(name: str, left: object, arguments: Sequence[object]) -> int:
     return 0
 
 
-_ENVIRONMENT.filters.update({name: _bounded(name, work) for name, work in _ENVIRONMENT.filters.items()})
+# Compared by value: what `map` does not find is an object that equals None.
+_NILS = (None,)
+
+
+def _strict(name: str, work: Callable[..., object]) -> Callable[..., object]:
+    """The filter, which makes no text of nothing: what it does not find is missing, as a variable without a value."""
+    nothing = FalsyStrictUndefined(name, token=None, hint=f"the filter {name} finds nothing")
+
+    @wraps(work)
+    def call(left: object, *arguments: object, **more: object) -> object:
+        if name == "compact" and isinstance(left, list):
+            left = [each for each in cast("list[object]", left) if not isinstance(each, Undefined)]
+        result = work(left, *arguments, **more)
+        if isinstance(left, Undefined) and result == "":
+            return left
+        if name == "map" and isinstance(result, list):
+            return [nothing if each in _NILS else each for each in cast("list[object]", result)]
+        return nothing if result in _NILS else result
+
+    return call
+
+
+_TRIAL.filters.update({name: _bounded(name, work) for name, work in _TRIAL.filters.items()})
+_ENVIRONMENT.filters.update(
+    {name: work if name == "default" else _strict(name, work) for name, work in _TRIAL.filters.items()}
+)
 
 
 def check(text: str, where: str) -> None:
@@ -78,7 +105,7 @@ def check(text: str, where: str) -> None:
     if unknown:
         raise InvalidInput(f"{where} uses the filter {unknown[0]}, which does not exist.")
     try:
-        render(text, _somebody(text), where)
+        _render(_TRIAL.from_string(text), _somebody(text), where)
     except OutOfBounds:
         raise
     except InvalidInput:
@@ -115,8 +142,12 @@ def _variables(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
 
 def render(text: str, variables: Mapping[str, Any], where: str) -> str:
     """`text` with `variables` filled in. MissingVariable or InvalidInput name `where` and what is wrong."""
+    return _render(_parse(text), variables, where)
+
+
+def _render(template: BoundTemplate, variables: Mapping[str, Any], where: str) -> str:
     try:
-        return _parse(text).render(**variables)
+        return template.render(**variables)
     except UndefinedError as error:
         raise MissingVariable(f"missing_variable: {where}: {error.args[0]}") from None
     except ResourceLimitError as error:

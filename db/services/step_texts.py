@@ -158,8 +158,16 @@ def campaign_variables(campaign: Campaign | CampaignInstance) -> dict[str, Any]:
 
 def filled(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that would leave no hole in a text, at any depth. 0 and false are values."""
-    return {
-        name: filled(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
-        for name, value in values.items()
-        if value is not None and not (isinstance(value, str) and is_blank(value))
-    }
+    return {name: _filled(value) for name, value in values.items() if not _is_hole(value)}
+
+
+def _filled(value: object) -> object:
+    if isinstance(value, dict):
+        return filled(cast("dict[str, Any]", value))
+    if isinstance(value, list):
+        return [_filled(each) for each in cast("list[object]", value) if not _is_hole(each)]
+    return value
+
+
+def _is_hole(value: object) -> bool:
+    return value is None or (isinstance(value, str) and is_blank(value))

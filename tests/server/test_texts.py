@@ -97,3 +97,12 @@ async def test_a_step_without_a_message_is_handed_out_without_one(client: Client
     await enrolled(client, {}, **linkedin(type_, None))
     (due,) = (await call(client, "claim_due_actions"))["actions"]
     assert "body" not in due
+
+
+async def test_what_is_empty_in_a_list_leaves_no_hole(client: Client) -> None:
+    tags = {"attributes": {"tags": [None, " ", "warm", {"name": None}]}}
+    made = await enrolled(client, tags, **email(body="You are {{ attributes.tags | first }}, we heard"))
+    (due,) = (await call(client, "claim_due_actions"))["actions"]
+    assert due["body"] == "You are warm, we heard"
+    await call(client, "upsert_contacts", contacts=[{"email": "a@example.com", "attributes": {"tags": [None, ""]}}])
+    assert "missing_variable" in await refusal(client, "preview_action", enrollment_id=made.enrollment_id)

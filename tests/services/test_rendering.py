@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from db.domain.errors import InvalidInput
-from db.services.rendering import OutOfBounds, check, render
+from db.services.rendering import MissingVariable, OutOfBounds, check, render
 
 Y = "a" * 400
 
@@ -51,3 +51,49 @@ def test_a_text_is_not_refused_for_what_only_a_person_can_tell(text: str) -> Non
 def test_a_text_that_passes_the_limits_for_anybody_is_refused() -> None:
     with pytest.raises(OutOfBounds, match="body of step 1"):
         check("{{ attributes.a.b }}{% for i in (1..2000) %}{% endfor %}", "body of step 1")
+
+
+FRIENDS = {"a": {"none": [], "some": [{"name": "Bo"}, {"nick": "Al"}], "word": "w"}}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "a.none | first",
+        "a.none | last",
+        "a.word | first",
+        "a.some | map: 'age' | first",
+        "a.some | map: 'name' | last",
+        "a.some | where: 'name', 'Cy' | first",
+        "a.some | reject: 'name' | reject: 'nick' | last",
+        "a.some | find: 'name', 'Cy'",
+        "a.some | find_index: 'name', 'Cy'",
+        "a.none | compact | first",
+    ],
+)
+def test_a_filter_that_finds_nothing_leaves_no_hole(found: str) -> None:
+    with pytest.raises(MissingVariable, match=r"body of step 1: the filter .* finds nothing"):
+        render(f"Hello {{{{ {found} }}}}, welcome", FRIENDS, "body of step 1")
+    assert render(f'{{{{ {found} | default: "you" }}}}', FRIENDS, "body") == "you"
+    asked = f"{{% assign x = {found} %}}{{% if x %}}{{{{ x }}}}{{% else %}}you{{% endif %}}"
+    assert render(asked, FRIENDS, "body") == "you"
+
+
+@pytest.mark.parametrize("hole", ["a.some | map: 'name'", "a.some | map: 'name' | join: ', '", "b | date: '%B'"])
+def test_a_filter_makes_no_text_of_what_is_not_there(hole: str) -> None:
+    with pytest.raises(MissingVariable):
+        render(f"Hello {{{{ {hole} }}}}, welcome", FRIENDS, "body of step 1")
+
+
+def test_filters_go_on_with_what_they_find() -> None:
+    text = (
+        "{{ a.some | map: 'name' | compact | join }} {{ a.some | map: 'age' | compact | size }} {{ a.none | size }} "
+        "{{ a.some | has: 'name', 'Cy' }} {{ a.some | find_index: 'nick' }} {{ a.some | sum: 'age' }} "
+        "{% for name in names %}{{ name }}{% endfor %}{{ b | default: 'you' }}"
+    )
+    assert render(text, FRIENDS | {"names": []}, "body") == "Bo 0 0 false 1 0 you"
+
+
+def test_a_filter_that_finds_nothing_in_a_word_hides_no_endless_loop() -> None:
+    with pytest.raises(OutOfBounds, match="body of step 1"):
+        check("{{ attributes.tags | first }}{% for i in (1..2000) %}{% endfor %}", "body of step 1")
