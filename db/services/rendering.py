@@ -157,6 +157,8 @@ def _render(template: BoundTemplate, variables: Mapping[str, Any], where: str) -
         ) from None
     except LiquidError as error:
         raise InvalidInput(f"{where} can't be rendered: {error.args[0]}") from None
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # of the library, on values that it does not expect
+        raise InvalidInput(f"{where} can't be rendered: a filter or tag fails on the value it is given") from None
 
 
 @lru_cache(maxsize=512)

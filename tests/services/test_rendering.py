@@ -97,3 +97,26 @@ def test_filters_go_on_with_what_they_find() -> None:
 def test_a_filter_that_finds_nothing_in_a_word_hides_no_endless_loop() -> None:
     with pytest.raises(OutOfBounds, match="body of step 1"):
         check("{{ attributes.tags | first }}{% for i in (1..2000) %}{% endfor %}", "body of step 1")
+
+
+ODD = {"people": [{"name": "Bo"}, {}], "word": "word", "endless": "inf", "digits": "9" * 5_000, "less": -1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ people | compact: 'name' | size }}",
+        "{{ word | uniq: 9 }}",
+        "{{ word | sum }}",
+        "{{ word | base64_decode }}",
+        "{{ endless | floor }}",
+        "{{ endless | minus: endless }}",
+        "{{ digits | date: '%B' }}",
+        "{% for one in people limit: less %}{% endfor %}",
+        "{% tablerow one in people cols: people %}{% endtablerow %}",
+    ],
+)
+def test_a_value_that_a_filter_or_tag_fails_on_stops_its_text_alone(text: str) -> None:
+    with pytest.raises(InvalidInput, match="body of step 1 can't be rendered"):
+        render(text, ODD, "body of step 1")
+    check(text, "body of step 1")
