@@ -286,5 +286,8 @@ def preview(
     taker = Taker(campaign_id, contact.id, a_b_variant)
     step = next_step(sequence, current, taker) if step_number is None else step_for(sequence, step_number, taker)
     if step is None:
-        raise InvalidInput("step_number: the campaign has no such active step left for this person.")
+        raise InvalidInput(
+            "step_number: the campaign has no such active step left for this person. get_template of "
+            f"{texts.campaigns[campaign_id].template_id} shows its steps."
+        )
     return step, texts.render(campaign_id, enrollment_id, step, contact)

@@ -19,7 +19,14 @@ class OutOfBounds(InvalidInput):
 
 
 class MissingVariable(InvalidInput):
-    """The person has no value for a variable of the text. Give one, or write {{ name | default: "..." }}."""
+    """The person has no value for a variable of the text. Give one, or write {{ name | default: "..." }}.
+
+    `what`: what is missing. `advice`: the calls that lift it.
+    """
+
+    def __init__(self, where: str, what: str, advice: str = "") -> None:
+        super().__init__(f"missing_variable: {where}: {what}. {advice}".strip())
+        self.what = what
 
 
 _ROUNDS_MAX = 1_000
@@ -149,16 +156,16 @@ def _render(template: BoundTemplate, variables: Mapping[str, Any], where: str) -
     try:
         return template.render(**variables)
     except UndefinedError as error:
-        raise MissingVariable(f"missing_variable: {where}: {error.args[0]}") from None
+        raise MissingVariable(where, error.args[0]) from None
     except ResourceLimitError as error:
         raise OutOfBounds(
             f"{where} is too large or loops too long: {error.args[0]}. It may take {_ROUNDS_MAX:,} rounds of "
             f"loops and make {_LENGTH_MAX:,} characters."
         ) from None
     except LiquidError as error:
-        raise InvalidInput(f"{where} can't be rendered: {error.args[0]}") from None
+        raise InvalidInput(f"{where} can't be rendered: {error.args[0]}.") from None
     except (ArithmeticError, LookupError, TypeError, ValueError):  # of the library, on values that it does not expect
-        raise InvalidInput(f"{where} can't be rendered: a filter or tag fails on the value it is given") from None
+        raise InvalidInput(f"{where} can't be rendered: a filter or tag fails on the value it is given.") from None
 
 
 @lru_cache(maxsize=512)

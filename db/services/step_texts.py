@@ -18,6 +18,7 @@ from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
 from db.services import rendering, unsubscribing
+from db.services.rendering import MissingVariable
 from db.services.unsubscribing import Links
 
 STEP_TYPE_OF_EMAIL = "email"
@@ -125,7 +126,14 @@ _THEN = "and update_enrollment then resumes; or advance passes the step."
 
 def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
     """The text filled in, with something to see in it, and no longer than its place takes."""
-    filled_in = rendering.render(source, known, where)
+    try:
+        filled_in = rendering.render(source, known, where)
+    except MissingVariable as error:
+        raise MissingVariable(where, error.what, f"{_giving(error.what)}, {_THEN}") from None
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"invalid_text: {error} update_template corrects it, or upsert_contacts the person's values, {_THEN}"
+        ) from None
     if is_blank(filled_in):
         raise InvalidInput(
             f"invalid_text: {where} is empty when filled in. update_template gives it words, or upsert_contacts the "
@@ -137,6 +145,18 @@ def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
             f"update_template shortens it, or upsert_contacts the person's values, {_THEN}"
         )
     return filled_in
+
+
+def _giving(what: str) -> str:
+    """Which calls give what is missing, by the words in which it is told."""
+    name = what.removesuffix(" is undefined")
+    if name.startswith(("campaign.", "campaign[")):
+        return "update_campaign gives it in settings.variables, or update_template the text a default"
+    if name == f"'{UNSUBSCRIBE_URL}'":
+        return "update_template leaves it out (emails have it, where the server has a public address)"
+    if name.startswith("'") and name.strip("'") not in PERSONAL:
+        return "update_template corrects the text"
+    return "upsert_contacts gives the person a value, or update_template the text a default"
 
 
 # In emails alone, and only where the server has a public address.

@@ -106,3 +106,42 @@ async def test_what_is_empty_in_a_list_leaves_no_hole(client: Client) -> None:
     assert due["body"] == "You are warm, we heard"
     await call(client, "upsert_contacts", contacts=[{"email": "a@example.com", "attributes": {"tags": [None, ""]}}])
     assert "missing_variable" in await refusal(client, "preview_action", enrollment_id=made.enrollment_id)
+
+
+ADVICE = [
+    ("first_name", "'first_name' is undefined. upsert_contacts gives"),
+    ("attributes.city", "attributes.city is undefined. upsert_contacts gives"),
+    ("attributes.tags | first", "the filter first finds nothing. upsert_contacts gives"),
+    ("campaign.offer", "campaign.offer is undefined. update_campaign gives it in settings.variables"),
+    ("campaign['the offer']", "campaign['the offer'] is undefined. update_campaign gives it in settings.variables"),
+    ("fist_name", "'fist_name' is undefined. update_template corrects"),
+    ("unsubscribe_url", "'unsubscribe_url' is undefined. update_template leaves it out"),
+]
+
+
+@pytest.mark.parametrize(("variable", "told"), ADVICE)
+async def test_who_lacks_a_variable_is_told_what_gives_it(client: Client, variable: str, told: str) -> None:
+    person: dict[str, Any] = {"attributes": {"tags": []}}
+    made = await enrolled(client, person, **email(body=f"Hello to {{{{ {variable} }}}}, and welcome"))
+    (hold,) = (await call(client, "explain_due", enrollment_id=made.enrollment_id))["holds"]
+    assert hold["reason"] == "missing_variable"
+    assert f"missing_variable: body of step 1: {told}" in hold["detail"]
+    assert "update_enrollment then resumes" in hold["detail"]
+    assert hold["detail"] in await refusal(client, "preview_action", enrollment_id=made.enrollment_id)
+
+
+@pytest.mark.parametrize("body", ["{% for i in (1..attributes.n) %}{% endfor %}Hello", "{{ attributes.n | floor: 1 }}"])
+async def test_a_text_that_fails_on_a_value_says_what_changes_it(client: Client, body: str) -> None:
+    made = await enrolled(client, {"attributes": {"n": 5_000}}, **email(body=body))
+    (hold,) = (await call(client, "explain_due", enrollment_id=made.enrollment_id))["holds"]
+    assert hold["reason"] == "invalid_text"
+    assert hold["detail"].startswith("invalid_text: body of step 1 ")
+    assert "update_template" in hold["detail"]
+    assert hold["detail"] in await refusal(client, "preview_action", enrollment_id=made.enrollment_id)
+
+
+async def test_a_step_that_is_not_left_is_looked_up_in_its_template(client: Client) -> None:
+    made = await enrolled(client, {}, **email())
+    template_id = (await call(client, "get_campaign", campaign_id=made.campaign_id))["campaign"]["template_id"]
+    said = await refusal(client, "preview_action", enrollment_id=made.enrollment_id, step_number=2)
+    assert f"get_template of {template_id} shows its steps" in said
