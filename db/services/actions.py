@@ -1,5 +1,6 @@
 """Claimed steps are reported done, and any step can be looked at before. db.services.claims hands them out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
 from db.domain.funnel import Action, Enrollment
-from db.domain.scheduling import Plan, Step, Taker, next_step, step_for
+from db.domain.scheduling import Plan, Step, Taker, next_step, step_for, variants
 from db.domain.states import (
     ActionOutcome,
     ActionStatus,
@@ -263,7 +264,7 @@ def preview(
     """The step as it would go to the person of an enrollment, or to any contact if the contact were enrolled.
 
     The next one (of a contact the first), or that of `step_number`; `a_b_variant` chooses among the variants of a
-    contact. InvalidInput says why the step can't be rendered.
+    contact. InvalidInput says why the step can't be rendered, or which variants there are.
     """
     current = 0
     if enrollment_id is not None:
@@ -283,6 +284,8 @@ def preview(
         raise NotFound("contact", contact_id)
     texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=[campaign_id]), public_url)
     sequence = texts.plans[campaign_id].steps
+    if enrollment_id is None:
+        _check_variant(a_b_variant, variants(sequence))
     taker = Taker(campaign_id, contact.id, a_b_variant)
     step = next_step(sequence, current, taker) if step_number is None else step_for(sequence, step_number, taker)
     if step is None:
@@ -291,3 +294,11 @@ def preview(
             f"{texts.campaigns[campaign_id].template_id} shows its steps."
         )
     return step, texts.render(campaign_id, enrollment_id, step, contact)
+
+
+def _check_variant(name: str | None, known: Sequence[str]) -> None:
+    if name is None or name in known:
+        return
+    if not known:
+        raise InvalidInput("a_b_variant: the campaign has no variants. Leave it out.")
+    raise InvalidInput(f"a_b_variant: the campaign has no variant {name}. Its variants: {', '.join(known)}.")

@@ -145,3 +145,22 @@ async def test_a_step_that_is_not_left_is_looked_up_in_its_template(client: Clie
     template_id = (await call(client, "get_campaign", campaign_id=made.campaign_id))["campaign"]["template_id"]
     said = await refusal(client, "preview_action", enrollment_id=made.enrollment_id, step_number=2)
     assert f"get_template of {template_id} shows its steps" in said
+
+
+async def test_a_preview_of_a_variant_that_there_is_not_names_those_there_are(client: Client) -> None:
+    variants = [{**EMAIL, "subject": name, "a_b_variant": name} for name in ("A", "B")]
+    last = {**EMAIL, "step_number": 2, "subject": "Both"}
+    made = await enrolled(client, {}, email_steps=[*variants, last])
+    whom = {"campaign_id": made.campaign_id, "contact_id": made.contact_id}
+    for wrong in ({"a_b_variant": "Z"}, {"a_b_variant": "b"}, {"a_b_variant": "Z", "step_number": 2}):
+        said = await refusal(client, "preview_action", **whom, **wrong)
+        assert f"a_b_variant: the campaign has no variant {wrong['a_b_variant']}. Its variants: A, B." in said
+    assert (await call(client, "preview_action", **whom, a_b_variant="B"))["subject"] == "B"
+    assert (await call(client, "preview_action", **whom, a_b_variant="B", step_number=2))["subject"] == "Both"
+
+
+async def test_a_preview_of_a_variant_where_there_are_none_says_so(client: Client) -> None:
+    made = await enrolled(client, {}, **email())
+    whom = {"campaign_id": made.campaign_id, "contact_id": made.contact_id}
+    said = await refusal(client, "preview_action", **whom, a_b_variant="A")
+    assert "a_b_variant: the campaign has no variants. Leave it out." in said
