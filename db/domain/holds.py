@@ -43,13 +43,16 @@ class Hold:
     until: datetime | None = None
 
 
+ANEW = "create_campaign makes a new one of its template."
+"""What is left to do where a campaign has ended."""
+
 _STATES = {
     CampaignStatus.DRAFT: Hold(
         HoldReason.CAMPAIGN_NOT_STARTED, "The campaign is a draft. start_campaign makes its steps fall due."
     ),
     CampaignStatus.PAUSED: Hold(HoldReason.CAMPAIGN_PAUSED, "The campaign is paused. start_campaign resumes it."),
-    CampaignStatus.COMPLETED: Hold(HoldReason.CAMPAIGN_ENDED, "The campaign is completed."),
-    CampaignStatus.FAILED: Hold(HoldReason.CAMPAIGN_ENDED, "The campaign has failed."),
+    CampaignStatus.COMPLETED: Hold(HoldReason.CAMPAIGN_ENDED, f"The campaign is completed. {ANEW}"),
+    CampaignStatus.FAILED: Hold(HoldReason.CAMPAIGN_ENDED, f"The campaign has failed. {ANEW}"),
 }
 
 

@@ -114,6 +114,8 @@ def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
     if found is None:
         raise NotFound("campaign", campaign_id)
     status, plan = found
+    if status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
+        raise Refused(f"This campaign is {status} for good, so nothing of it is due. {holds.ANEW}")
     if status is not CampaignStatus.ACTIVE:
         raise Refused(f"This campaign is {status}, so nothing of it is due. start_campaign makes it active.")
     return {campaign_id: plan}

@@ -164,3 +164,16 @@ async def test_a_preview_of_a_variant_where_there_are_none_says_so(client: Clien
     whom = {"campaign_id": made.campaign_id, "contact_id": made.contact_id}
     said = await refusal(client, "preview_action", **whom, a_b_variant="A")
     assert "a_b_variant: the campaign has no variants. Leave it out." in said
+
+
+async def test_an_ended_campaign_is_not_to_be_started_for_its_steps(client: Client) -> None:
+    made = await enrolled(client, {}, **email())
+    await call(client, "pause_campaign", campaign_id=made.campaign_id)
+    paused = await refusal(client, "claim_due_actions", campaign_id=made.campaign_id)
+    assert "paused, so nothing of it is due. start_campaign makes it active." in paused
+    await call(client, "complete_campaign", campaign_id=made.campaign_id)
+    ended = await refusal(client, "claim_due_actions", campaign_id=made.campaign_id)
+    assert "completed for good, so nothing of it is due. create_campaign makes a new one of its template." in ended
+    assert "start_campaign" not in ended
+    (hold, *_) = (await call(client, "explain_due", campaign_id=made.campaign_id))["holds"]
+    assert "create_campaign makes a new one of its template" in hold["detail"]
