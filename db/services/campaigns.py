@@ -62,8 +62,11 @@ def list_(
     return page(session, statement, by=[CampaignInstance.id], limit=limit, cursor=cursor, listing="campaigns")
 
 
-def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any]) -> CampaignInstance:
-    """Change `fields` (name, settings, provider_config) as long as the campaign has not ended."""
+def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: datetime) -> CampaignInstance:
+    """Change `fields` (name, settings, provider_config) as long as the campaign has not ended.
+
+    Refused for an active one whose sending window would never open.
+    """
     campaign = _lock(session, campaign_id)
     if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
         raise Refused(
@@ -72,6 +75,8 @@ def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any]) -> Ca
     for name, value in fields.items():
         setattr(campaign, name, value)
     session.flush()  # updated_at is the database's
+    if "settings" in fields and campaign.status == CampaignStatus.ACTIVE:
+        _check_window(plans.of_campaign(session, instance_id=campaign_id), now)
     return campaign
 
 
@@ -87,8 +92,7 @@ def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInst
     campaign.paused_at = None
     session.flush()  # the enrollments are moved by a statement of their own
     plan = plans.of_campaign(session, instance_id=campaign_id)
-    if plan.sending.opening(now) is None:
-        raise Refused("The sending window of this campaign never opens. Change settings with update_campaign first.")
+    _check_window(plan, now)
     _activate(session, campaign_id, plan, now)
     return campaign
 
@@ -124,6 +128,11 @@ def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInsta
     if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
         raise Refused(f"This campaign is {campaign.status} and takes nobody in. Create a new one with create_campaign.")
     return campaign
+
+
+def _check_window(plan: Plan, now: datetime) -> None:
+    if plan.sending.opening(now) is None:
+        raise Refused("The sending window of this campaign never opens. Change settings with update_campaign first.")
 
 
 def _lock(session: Session, campaign_id: UUID) -> CampaignInstance:

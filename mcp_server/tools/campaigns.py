@@ -190,7 +190,7 @@ def update_campaign(
     changed by start_campaign, pause_campaign and complete_campaign.
     """
     fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
-    return _answer(services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields))
+    return _answer(services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now))
 
 
 @campaigns.write("Start or resume a campaign")

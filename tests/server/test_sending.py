@@ -253,6 +253,19 @@ async def test_a_window_that_never_opens_is_refused_at_the_start(desk: Desk) -> 
         assert shown["campaign"]["status"] == "draft"
 
 
+async def test_a_running_campaign_keeps_a_window_that_opens(desk: Desk) -> None:
+    never = {"sending_window": {**OFFICE, "days": []}}
+    campaign_id = await desk.campaign({"sending_window": OFFICE})
+    said = await refusal(desk.client, "update_campaign", campaign_id=campaign_id, settings=never)
+    shown = await call(desk.client, "get_campaign", campaign_id=campaign_id)
+    assert shown["campaign"]["settings"]["sending_window"] == OFFICE
+    await call(desk.client, "pause_campaign", campaign_id=campaign_id)
+    await call(desk.client, "update_campaign", campaign_id=campaign_id, settings=never)
+    start = await refusal(desk.client, "start_campaign", campaign_id=campaign_id)
+    assert "never opens" in start
+    assert said.partition(": ")[2] == start.partition(": ")[2]
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
