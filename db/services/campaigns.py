@@ -38,7 +38,7 @@ def create(
     session.add(campaign)
     session.flush()  # the steps are read through the campaign
     if not plans.of_campaign(session, instance_id=campaign.id).steps:
-        raise Refused("This template has no active step. Add steps with update_template, then create the campaign.")
+        raise _no_step()
     return campaign
 
 
@@ -83,15 +83,18 @@ def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: 
 def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
     """Start a draft or resume a paused campaign. Who is enrolled becomes active; the first step falls due.
 
-    Refused where its sending window never opens.
+    Refused where its sending window never opens, and for a draft whose template has no active step any more.
     """
     campaign = _lock(session, campaign_id)
+    is_draft = campaign.status == CampaignStatus.DRAFT
     campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.START)
     if campaign.started_at is None:
         campaign.started_at = now
     campaign.paused_at = None
     session.flush()  # the enrollments are moved by a statement of their own
     plan = plans.of_campaign(session, instance_id=campaign_id)
+    if is_draft and not plan.steps:  # a resumed one finishes those who waited
+        raise _no_step()
     _check_window(plan, now)
     _activate(session, campaign_id, plan, now)
     return campaign
@@ -128,6 +131,10 @@ def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInsta
     if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
         raise Refused(f"This campaign is {campaign.status} and takes nobody in. Create a new one with create_campaign.")
     return campaign
+
+
+def _no_step() -> Refused:
+    return Refused("This template has no active step. Add steps with update_template first.")
 
 
 def _check_window(plan: Plan, now: datetime) -> None:

@@ -299,6 +299,21 @@ async def test_archived_and_empty_templates_make_no_campaign(client: Client) -> 
     assert "archived" in text
 
 
+async def test_a_draft_of_an_emptied_template_is_not_started_and_a_paused_campaign_is(client: Client) -> None:
+    draft = await new_campaign(client)
+    gone = {"step_number": 1, "subject": "Hello", "body": "Good morning, all", "is_active": False}
+    await call(client, "update_template", template_id=draft["template_id"], email_steps=[gone])
+    created = await refusal(client, "create_campaign", name="C", template_id=draft["template_id"])
+    started = await refusal(client, "start_campaign", campaign_id=draft["campaign_id"])
+    assert "no active step" in started
+    assert started.partition(": ")[2] == created.partition(": ")[2]
+    paused = await new_campaign(client, people=1, start=True)
+    await call(client, "pause_campaign", campaign_id=paused["campaign_id"])
+    await call(client, "update_template", template_id=paused["template_id"], email_steps=[gone])
+    resumed = await call(client, "start_campaign", campaign_id=paused["campaign_id"])
+    assert resumed["campaign"]["status"] == "active"
+
+
 async def test_a_suppressed_domain_keeps_its_people_out_and_stops_them(client: Client) -> None:
     scene = await new_campaign(client, people=2, start=True)
     answer = await call(client, "suppress", domain="Example.com", source="a letter")
