@@ -11,6 +11,7 @@ from db import services
 from db.domain.errors import Busy, OutcomeUnknown, SalesAutomationError, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from mcp_server.grouping import Grouping
+from mcp_server.look import Look
 from mcp_server.settings import Settings
 from mcp_server.telemetry import Telemetry
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from db.local.store import LocalStore
     from db.postgres.database import Database
     from db.services import Session
+    from db.services.health import Stored
     from db.services.recording import Outcome
 
 Result = TypeVar("Result")
@@ -86,6 +88,8 @@ class App:
             self._store, most=_GROUP_MOST, retry_alone=lambda error: not isinstance(error, SalesAutomationError)
         )
         """Requests of providers to keep, in shared transactions."""
+        self.stored: Look[Stored] = Look(lambda: self.run("health", services.health.look, read_only=True))
+        """What the database can tell of how the system is."""
 
     def start(self) -> None:
         """Begin to open the database in the background. Calling it again while it is under way does nothing.

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from db import services
 from db.domain.errors import StoreUnavailable
 from db.domain.jobs import JobStatus
 from mcp_server.app import App
@@ -34,7 +33,7 @@ class Facts:
 
 
 def facts(app: App) -> Facts:
-    """Ask both stores. A database that is not up is not waited for."""
+    """Ask both stores. A database that is not up is not waited for, and one that is silent not for long."""
     database = app.open_database
     orphans = _orphans(app) if database else None
     return Facts(
@@ -60,7 +59,7 @@ def _state(app: App, orphans: int | None) -> DatabaseState:
 
 def _orphans(app: App) -> int | None:
     try:
-        return app.run("health", services.health.look, read_only=True).orphans
+        return app.stored.take().orphans
     except StoreUnavailable as error:
         logger.info("the database does not answer: %s", error)
         return None

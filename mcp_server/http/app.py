@@ -8,12 +8,12 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from db import services
 from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
 from mcp_server.http import metrics, unsubscribe
@@ -23,6 +23,7 @@ from mcp_server.http.dashboard.sessions import Sessions, stored_key
 from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit
 from mcp_server.http.webhooks import webhooks
+from mcp_server.look import Look
 from mcp_server.webhooks.certificates import Fetch, download
 
 # 10,000 rows with their metadata; the SDK's own bound of 4 MiB would cut such a call off.
@@ -54,9 +55,11 @@ def build_http_app(
         async with server.session_manager.run(), recording, watching:
             yield
 
+    readiness = Look(lambda: app.run("readiness", services.vitals.ping, read_only=True))
+
     async def readyz(_: Request) -> JSONResponse:
         try:
-            await run_in_threadpool(app.run, "readiness", lambda session: session.connection(), read_only=True)
+            await readiness.take_async()
         except StoreUnavailable:
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ready"})

@@ -5,17 +5,15 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
-
-import anyio
-from anyio.to_thread import run_sync
 
 from db import services
 from db.domain.access import ACTOR_DEFAULT_TOKEN, Caller
 from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
 from mcp_server.caller import EVERY_SCOPE
+from mcp_server.look import SECONDS, Look
 
 if TYPE_CHECKING:
     from db.services import Session
@@ -26,8 +24,14 @@ KEPT_SECONDS: Final = 10.0
 
 _MISS_SECONDS = 1.0  # how soon a token that is not known makes us look again, for one that was made just now
 _NOTED_SECONDS = 60  # how exact last_used_at is
+_PATIENCE = 5.0  # seconds to wait for the tokens where nothing can be said without them
 
 DEFAULT: Final = Caller(ACTOR_DEFAULT_TOKEN, EVERY_SCOPE, ACTOR_DEFAULT_TOKEN)
+
+
+class _Kept(NamedTuple):
+    read_at: float
+    tokens: "Tokens"
 
 
 class Keeper:
@@ -46,13 +50,10 @@ class Keeper:
         self._default = sha256(default.encode()).digest() if default else None
         self._is_loopback = is_loopback
         self._monotonic = monotonic
-        self._tokens: Tokens | None = None
-        self._read_at = float("-inf")
-        self._reading = anyio.Lock()
+        self._kept: _Kept | None = None
+        self._look = Look(self._ask, seconds=_PATIENCE)
         self._failure: str | None = None
         self._failed_at = float("-inf")
-        # A thread of its own: those of the tools may all be waiting for the database.
-        self._thread = anyio.CapacityLimiter(1)
         self._used: dict[UUID, datetime] = {}
 
     async def find(self, token: str) -> Caller | None:
@@ -70,13 +71,14 @@ class Keeper:
         """Nobody needs a token: the server listens to this machine alone, and has none and never had."""
         if self._default is not None or not self._is_loopback:
             return False
+        known = self._kept
         try:
-            tokens = await self._read(KEPT_SECONDS)
+            tokens = await self._read(KEPT_SECONDS, _PATIENCE if known is None else SECONDS)
         except StoreUnavailable:
             # Nobody makes a token while there is no database, so what held before holds still.
-            if self._tokens is None:
+            if known is None:
                 raise
-            tokens = self._tokens
+            tokens = known.tokens
         return not tokens.is_used
 
     def _match(self, tokens: "Tokens", given: bytes) -> Caller | None:
@@ -89,34 +91,31 @@ class Keeper:
                 self._used[token.id] = now
         return found
 
-    async def _read(self, at_most: float) -> "Tokens":
-        """The tokens as they were `at_most` seconds ago, or later."""
-        if self._tokens is not None and self._monotonic() - self._read_at < at_most:
-            return self._tokens
-        async with self._reading:
-            started = self._monotonic()
-            if self._tokens is not None and started - self._read_at < at_most:
-                return self._tokens
-            if self._failure is not None and started - self._failed_at < _MISS_SECONDS:
+    async def _read(self, at_most: float, patience: float = _PATIENCE) -> "Tokens":
+        """The tokens as they were `at_most` seconds ago, or later. StoreUnavailable after `patience` seconds."""
+        wanted = self._monotonic() - at_most
+        while self._kept is None or self._kept.read_at <= wanted:
+            if self._failure is not None and self._monotonic() - self._failed_at < _MISS_SECONDS:
                 raise StoreUnavailable(self._failure)  # those who waited for that answer need not ask again
-            used, self._used = self._used, {}
             try:
-                self._tokens = await run_sync(self._ask, used, limiter=self._thread)
+                await self._look.take_async(patience)
             except StoreUnavailable as error:
                 self._failure, self._failed_at = str(error), self._monotonic()
                 raise
-            self._read_at, self._failure = started, None
-            return self._tokens
+            self._failure = None
+        return self._kept.tokens
 
-    def _ask(self, used: dict[UUID, datetime]) -> "Tokens":
-        now = self._app.clock()
+    def _ask(self) -> None:
+        """Keep what the database says, also where everybody has given up waiting for it."""
+        started, now = self._monotonic(), self._app.clock()
+        used, self._used = self._used.copy(), {}
 
         def work(session: "Session") -> "Tokens":
             if used and not self._app.settings.read_only:
                 services.tokens.note_use(session, used=used, after=timedelta(seconds=_NOTED_SECONDS))
             return services.tokens.load(session, now=now)
 
-        return self._app.run("tokens", work)
+        self._kept = _Kept(started, self._app.run("tokens", work))
 
 
 def has_tokens(app: App) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,6 +29,8 @@ def route(app: App, security: TransportSecuritySettings) -> Route:
     """The route, for tokens with the scope ops, and for everybody where no token is needed."""
     guard = TransportSecurityMiddleware(security)
     registries: list[CollectorRegistry] = []
+    # A thread of its own: those of the tools may all be waiting for the database.
+    thread = CapacityLimiter(1)
 
     async def metrics(request: Request) -> Response:
         refusal = await guard.validate_request(request)
@@ -36,7 +39,7 @@ def route(app: App, security: TransportSecuritySettings) -> Route:
         missing = caller.missing_scope(request.scope[caller.SCOPE_KEY], Scope.OPS, "/metrics")
         if missing is not None:
             return insufficient_scope(missing)
-        return await run_in_threadpool(_scrape, app, registries)
+        return await run_sync(_scrape, app, registries, limiter=thread)
 
     return Route("/metrics", metrics)
 
