@@ -1,8 +1,8 @@
 """One ASGI app for every HTTP client: Streamable HTTP at /mcp, SSE at /sse with /messages/, webhooks, health, metrics,
 the page on which people unsubscribe, and the dashboard."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from mcp.server import MCPServer
@@ -10,8 +10,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import BaseRoute, Route
 
 from db import services
 from db.domain.errors import StoreUnavailable
@@ -20,6 +20,7 @@ from mcp_server.http import metrics, unsubscribe
 from mcp_server.http.auth import Gate
 from mcp_server.http.dashboard.routes import routes as dashboard
 from mcp_server.http.dashboard.sessions import Sessions, stored_key
+from mcp_server.http.hosts import Hosts, names_of
 from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit
 from mcp_server.http.webhooks import webhooks
@@ -28,6 +29,8 @@ from mcp_server.webhooks.certificates import Fetch, download
 
 # 10,000 rows with their metadata; the SDK's own bound of 4 MiB would cut such a call off.
 _MAX_BODY = 32 * 1024 * 1024
+# Hosts has looked at every request before the SDK would.
+_CHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -38,14 +41,13 @@ def build_http_app(
 ) -> Starlette:
     """The HTTP face of `server`. `token` is that of the settings, beside those that the database holds; `fetch` gets
     the certificates that webhooks are verified with."""
-    security = _security(app, host)
     sessions, failures = Sessions(stored_key(app), app.clock), _failures(app)
     gate = _gate(app, Keeper(app, default=token, is_loopback=host in LOOPBACK), sessions, failures)
-    pages, watching = dashboard(app, sessions, failures, security)
+    pages, watching = dashboard(app, sessions, failures)
     streamable = server.streamable_http_app(
-        transport_security=security, host=host, json_response=True, max_request_body_size=_MAX_BODY
+        transport_security=_CHECKED, json_response=True, max_request_body_size=_MAX_BODY
     )
-    sse = server.sse_app(transport_security=security, host=host, max_request_body_size=_MAX_BODY)
+    sse = server.sse_app(transport_security=_CHECKED, max_request_body_size=_MAX_BODY)
 
     webhook, recording = webhooks(app, fetch)
 
@@ -64,35 +66,54 @@ def build_http_app(
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
-    return Starlette(
-        routes=[
+    return _site(
+        [
             Route("/healthz", _healthz),
             Route("/readyz", readyz),
             webhook,
-            metrics.route(app, security),
+            metrics.route(app),
             *unsubscribe.routes(app, failures),
             *pages,
             *streamable.routes,
             *sse.routes,
+            *map(_without_slash, ("/mcp", "/sse")),
         ],
-        middleware=[gate],
-        lifespan=lifespan,
+        [_hosts(app, host), gate],
+        lifespan,
     )
 
 
 def build_dashboard_app(app: App, *, host: str, key: bytes) -> Starlette:
     """The dashboard alone, for holders of a link that `key` signed or of a token; never for this whole machine."""
-    security = _security(app, host)
     sessions, failures = Sessions(lambda: key, app.clock), _failures(app)
     gate = _gate(app, Keeper(app, default=None, is_loopback=False), sessions, failures)
-    pages, watching = dashboard(app, sessions, failures, security)
+    pages, watching = dashboard(app, sessions, failures)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         async with watching:
             yield
 
-    return Starlette(routes=[Route("/healthz", _healthz), *pages], middleware=[gate], lifespan=lifespan)
+    return _site([Route("/healthz", _healthz), *pages], [_hosts(app, host), gate], lifespan)
+
+
+def _site(
+    routes: Sequence[BaseRoute],
+    middleware: Sequence[Middleware],
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
+) -> Starlette:
+    site = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    site.router.redirect_slashes = False  # it would lead to whatever name the client gave for this server
+    return site
+
+
+def _without_slash(path: str) -> Route:
+    """Leads from the path with a slash at its end, as some clients are told it, to the one without."""
+
+    async def lead(_: Request) -> RedirectResponse:
+        return RedirectResponse(path, status_code=307)
+
+    return Route(f"{path}/", lead, methods=["GET", "POST", "DELETE"])
 
 
 async def _healthz(_: Request) -> JSONResponse:
@@ -104,6 +125,10 @@ def _failures(app: App) -> Limit:
     return Limit(app.settings.failed_auth_limit / 60, app.settings.failed_auth_limit)
 
 
+def _hosts(app: App, host: str) -> Middleware:
+    return Middleware(Hosts, names=names_of(app.settings, host))
+
+
 def _gate(app: App, keeper: Keeper, sessions: Sessions, failures: Limit) -> Middleware:
     return Middleware(
         Gate,
@@ -112,24 +137,4 @@ def _gate(app: App, keeper: Keeper, sessions: Sessions, failures: Limit) -> Midd
         failures=failures,
         telemetry=app.telemetry,
         sessions=sessions,
-    )
-
-
-def _security(app: App, host: str) -> TransportSecuritySettings:
-    """Which Host and Origin headers are taken: the names of this machine, the bound address, and those of the settings.
-
-    On a wildcard address any name may be the right one, so it is checked only where the settings say which; such a
-    server never runs without a token.
-    """
-    if host in ("0.0.0.0", "::") and not app.settings.allowed_hosts:  # noqa: S104  a comparison, not a bind
-        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    public = app.settings.public_url
-    further = [*app.settings.allowed_hosts, *([public.host] if public and public.host else [])]
-    names = ["127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *further]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[entry for name in names for entry in (name, f"{name}:*")],
-        allowed_origins=[
-            f"{scheme}://{entry}" for scheme in ("http", "https") for name in names for entry in (name, f"{name}:*")
-        ],
     )

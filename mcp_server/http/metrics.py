@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,17 +24,13 @@ if TYPE_CHECKING:
 _PREFIX = "sales_automation"
 
 
-def route(app: App, security: TransportSecuritySettings) -> Route:
+def route(app: App) -> Route:
     """The route, for tokens with the scope ops, and for everybody where no token is needed."""
-    guard = TransportSecurityMiddleware(security)
     registries: list[CollectorRegistry] = []
     # A thread of its own: those of the tools may all be waiting for the database.
     thread = CapacityLimiter(1)
 
     async def metrics(request: Request) -> Response:
-        refusal = await guard.validate_request(request)
-        if refusal is not None:
-            return refusal
         missing = caller.missing_scope(request.scope[caller.SCOPE_KEY], Scope.OPS, "/metrics")
         if missing is not None:
             return insufficient_scope(missing)

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -24,20 +23,10 @@ Respond = Callable[[Request], Awaitable[Response]]
 _OURS: Final = ("", "same-origin", "none")
 
 
-def routes(
-    app: App, known: Sessions, failures: Limit, security: TransportSecuritySettings
-) -> tuple[list[Route], AbstractAsyncContextManager[Any]]:
+def routes(app: App, known: Sessions, failures: Limit) -> tuple[list[Route], AbstractAsyncContextManager[Any]]:
     """The routes, and what must run while they are served. `failures`: how often an address may try wrong links."""
-    guard = TransportSecurityMiddleware(security)
     door = pages.Door(known, failures, app.telemetry)
     reading, events = Reading(app), live.Endpoint(app)
-
-    def guarded(respond: Respond) -> Respond:
-        async def checked(request: Request) -> Response:
-            refusal = await guard.validate_request(request)
-            return refusal if refusal is not None else await respond(request)
-
-        return checked
 
     def same_site(respond: Respond) -> Respond:
         async def checked(request: Request) -> Response:
@@ -45,7 +34,7 @@ def routes(
                 return refused(403, "cross_site", "Only the dashboard's own page may ask for this in a browser.")
             return await respond(request)
 
-        return guarded(checked)
+        return checked
 
     def data(respond: Respond) -> Respond:
         async def checked(request: Request) -> Response:
@@ -60,10 +49,10 @@ def routes(
         return RedirectResponse(ROOT, status_code=308)
 
     return [
-        Route(ROOT, guarded(pages.shell), methods=["GET"]),
+        Route(ROOT, pages.shell, methods=["GET"]),
         Route(f"{ROOT}/", slash, methods=["GET"]),
-        Route(f"{ROOT}/static/{{name}}", guarded(pages.static), methods=["GET"]),
-        Route(f"{ROOT}/login", guarded(door.enter), methods=["GET"]),
+        Route(f"{ROOT}/static/{{name}}", pages.static, methods=["GET"]),
+        Route(f"{ROOT}/login", door.enter, methods=["GET"]),
         Route(f"{ROOT}/logout", same_site(door.leave), methods=["POST"]),
         Route(f"{ROOT}/api/{{name}}", data(reading.respond), methods=["GET"]),
         Route(f"{ROOT}/events", data(events.respond), methods=["GET"]),
