@@ -18,6 +18,8 @@ _DATABASE_URL: Final = re.compile(
     re.DOTALL,
 )
 
+_HOST: Final = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::(?:\d{1,5}|\*))?", re.ASCII | re.IGNORECASE)
+
 
 def _default_home() -> Path:
     return user_data_path() / ".sales-automation"
@@ -62,6 +64,16 @@ def _json_list(value: object) -> object:
         if isinstance(decoded, list):
             return cast("list[object]", decoded)
     raise ValueError('is not a JSON list; write it as ["one", "two"], in quotes for the shell')
+
+
+def _hosts(hosts: list[str]) -> list[str]:
+    """In lower case, as they are compared."""
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError(
+            'write each as a Host header names it, such as "mcp.example.com" or "[2001:db8::5]", with a port where no '
+            "other is to be accepted: no scheme, no path, no wildcard, and other letters in their xn-- form"
+        )
+    return [host.lower().removesuffix(":*") for host in hosts]
 
 
 _DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
@@ -132,7 +144,7 @@ class Settings(BaseSettings):
     read_only: bool = Field(default=False, description="Offer no tool that writes, and open read-only transactions.")
     token: SecretStr | None = Field(default=None, description="Bearer token that HTTP clients must send.")
     token_file: _Path | None = Field(default=None, description="File with the bearer token on its first line.")
-    allowed_hosts: Annotated[list[str], NoDecode, _JsonList] = Field(
+    allowed_hosts: Annotated[list[str], NoDecode, _JsonList, AfterValidator(_hosts)] = Field(
         default=[], description='Further Host headers to accept over HTTP, as a JSON list, such as ["mcp.example.com"].'
     )
     webhook_sendgrid: _Base64 | None = Field(default=None, description="Verification key of SendGrid's Event Webhook.")

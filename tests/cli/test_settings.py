@@ -1,5 +1,6 @@
 """Settings that can't be used: every command ends at once, with one line that names the variable or the option."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,39 @@ def test_an_address_that_is_none_of_a_postgresql_is_refused_and_not_repeated(off
 )
 def test_addresses_that_can_be_used_are_taken(offline: Cli, url: str) -> None:
     assert offline.run("jobs", "list", DATABASE_URL=url).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "https://mcp.example.com",
+        "mcp.example.com/mcp",
+        "*.example.com",
+        "2001:db8::5",
+        "m\u00fcller.example",
+        "",
+        " a",
+        "a:b",
+    ],
+)
+def test_a_host_that_no_request_could_name_is_refused_with_what_to_write(offline: Cli, host: str) -> None:
+    done = offline.run("jobs", "list", given=None, SALES_AUTOMATION_ALLOWED_HOSTS=json.dumps(["mcp.example.com", host]))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("sales-automation-mcp: SALES_AUTOMATION_ALLOWED_HOSTS: write each as a Host header")
+    assert done.stderr.count("\n") == 1
+
+
+def test_hosts_that_requests_can_name_are_taken(offline: Cli) -> None:
+    hosts = [
+        "Mcp.Example.com",
+        "localhost",
+        "mcp.example.com:8443",
+        "my_host:*",
+        "10.0.0.1",
+        "[2001:DB8::5]:80",
+        "a.example.",
+    ]
+    assert offline.run("jobs", "list", SALES_AUTOMATION_ALLOWED_HOSTS=json.dumps(hosts)).returncode == 0
 
 
 def test_toolsets_that_do_not_exist_are_named_with_those_that_do(offline: Cli) -> None:
