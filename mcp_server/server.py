@@ -33,13 +33,20 @@ if TYPE_CHECKING:
 
 _INSTRUCTIONS = """\
 System of record for sales outreach: a campaign is made of a template of email and LinkedIn steps, people are enrolled \
-in it, and what happens to each step is recorded as events and counted.
-Usual order: create_template, create_campaign, enroll_contacts, start_campaign; then claim_due_actions and \
-complete_action in a loop, record_event(s) for what providers report, and get_metrics.
+in it, and what happens to each step is recorded as events and counted.{order}
 An error says what was wrong and what to call next. Writes take an idempotency_key, any text: a repeated call with the \
 same key and arguments gets the first answer. Lists are paged: next_cursor of a page is the cursor of the next; \
 detail=full adds the fields that a list leaves out. Moments have a zone, such as 2026-11-02T09:00:00+01:00.
 Toolsets that are on: {toolsets}."""
+# What is done in which order, by the toolset that does it.
+_ORDER = (
+    ("campaigns", "create_template, create_campaign"),
+    ("contacts", "enroll_contacts"),
+    ("campaigns", "start_campaign"),
+    ("actions", "claim_due_actions and complete_action in a loop"),
+    ("events", "record_event(s) for what providers report"),
+    ("metrics", "get_metrics"),
+)
 
 # A client's first message lies in the pipe when the server comes up. What is imported while it is answered makes it
 # wait; a call that comes sooner needs no head start, since it loads by itself what it needs.
@@ -209,7 +216,10 @@ def build_server(app: App) -> MCPServer[App]:
 
 def _instructions(toolsets: Sequence[Toolset], *, read_only: bool) -> str:
     listed = "; ".join(f"{toolset.name} ({toolset.summary})" for toolset in toolsets)
-    lines = [_INSTRUCTIONS.format(toolsets=listed)]
+    names = {toolset.name for toolset in toolsets}
+    writes = [] if read_only else [tools for name, tools in _ORDER if name in names]
+    order = f"\nUsual order: {', then '.join(writes)}." if len(writes) > 1 else ""
+    lines = [_INSTRUCTIONS.format(toolsets=listed, order=order)]
     prompts = [name for toolset in toolsets for name in toolset.prompts(read_only=read_only)]
     resources = [f"{noun}://ID" for toolset in toolsets for noun in toolset.resources]
     if prompts or resources:

@@ -228,6 +228,19 @@ async def test_a_read_only_server_offers_the_prompts_that_read_and_names_no_tool
         assert "plan_campaign" not in (client.instructions or "")
 
 
+@pytest.mark.parametrize("toolsets", ["all", "outreach", "actions,events", "actions", "jobs,cache"])
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_the_instructions_name_no_tool_that_is_not_offered(
+    make_app: Callable[..., App], toolsets: str, *, read_only: bool
+) -> None:
+    async with Client(build_server(make_app(toolsets=toolsets, read_only=read_only))) as client:
+        offered = {tool.name for tool in (await client.list_tools()).tools}
+        order = re.search(r"Usual order: (.*)", client.instructions or "")
+        named = set(re.findall(r"[a-z]+_[a-z_]*[a-z]", order[1])) if order else set[str]()
+        assert named <= offered
+        assert bool(named) is (not read_only and toolsets in ("all", "outreach", "actions,events"))
+
+
 async def test_prompts_need_no_database(make_app: Callable[..., App]) -> None:
     app = make_app()
     app.close()
