@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from db import services
 from db.domain.access import Scope
+from db.domain.contacts import addresses_in
 from db.domain.errors import InvalidInput, SalesAutomationError, StoreUnavailable
 from mcp_server import audit
 from mcp_server.app import App
@@ -120,8 +121,12 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
 def _run_apart(tool: Tool, app: App, begin: Callable[[], Call], arguments: dict[str, Any], key: str) -> dict[str, Any]:
     """The answer of a tool that works in transactions of its own. Its key is taken once all is done: whoever repeats a
     call that was cut off does it again, which changes nothing."""
-    if any(isinstance(value, str) and value.casefold() in key.casefold() for value in arguments.values()):
-        raise InvalidInput("idempotency_key is kept, so it must not hold what is in the arguments. Use another key.")
+    # An erasure takes the person out of the keys that are there; its own comes after.
+    if addresses_in(key):
+        raise InvalidInput(
+            f"idempotency_key of {tool.name} is kept, so it must not hold an email or a LinkedIn profile. "
+            "Use another key."
+        )
     given = to_jsonable_python(arguments, fallback=_as_given)
 
     def look(session: "Session") -> tuple[str, dict[str, Any] | None]:

@@ -39,10 +39,10 @@ class Traits(TypedDict, total=False):
     """What is special about a tool that writes.
 
     `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `keeps_nothing`: it
-    opens its transactions by itself, and neither its answer nor a hash of its arguments is kept under a key: repeating
-    it must be safe by itself. `is_shared`: without a key, calls at the same time share a transaction of App's, and the
-    tool gets none. `is_audited`: off for the small steps of those who work on the queue and the cache, which no log
-    could hold.
+    opens its transactions by itself, and no hash of its arguments is kept by which they could be guessed. Its answer is
+    kept under a key once all is done, so repeating it must be safe by itself. `is_shared`: without a key, calls at the
+    same time share a transaction of App's, and the tool gets none. `is_audited`: off for the small steps of those who
+    work on the queue and the cache, which no log could hold.
     """
 
     destructive: bool
