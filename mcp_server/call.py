@@ -127,10 +127,9 @@ def _run_apart(tool: Tool, app: App, begin: Callable[[], Call], arguments: dict[
             f"idempotency_key of {tool.name} is kept, so it must not hold an email or a LinkedIn profile. "
             "Use another key."
         )
-    given = to_jsonable_python(arguments, fallback=_as_given)
 
     def look(session: "Session") -> tuple[str, dict[str, Any] | None]:
-        request = services.idempotency.secret_fingerprint(session, given)
+        request = _fingerprint(session, arguments)
         return request, services.idempotency.find(session, key=key, tool=tool.name, request_hash=request)
 
     request, earlier = app.run(tool.name, look)
@@ -183,7 +182,7 @@ def note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> No
 def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The answer as the client sees it: a new one, or the one that was given under `key` before."""
     if key is not None:
-        request = _fingerprint(arguments)
+        request = _fingerprint(call.session, arguments)
         earlier = services.idempotency.replay(call.session, key=key, tool=tool.name, request_hash=request)
         if earlier is not None:
             return earlier
@@ -196,9 +195,9 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
     return answer
 
 
-def _fingerprint(arguments: dict[str, Any]) -> str:
+def _fingerprint(session: "Session", arguments: dict[str, Any]) -> str:
     try:
-        return services.idempotency.fingerprint(to_jsonable_python(arguments, fallback=_as_given))
+        return services.idempotency.fingerprint(session, to_jsonable_python(arguments, fallback=_as_given))
     except ValueError as error:
         raise InvalidInput(
             "With an idempotency_key, no argument may hold text that is not Unicode or be nested too deep: a repeated "

@@ -17,13 +17,8 @@ from db.services import keys
 SECRET_NAME = "idempotency"  # noqa: S105  the name of a row, not what stands in it
 
 
-def fingerprint(arguments: dict[str, Any]) -> str:
-    """The same text for the same arguments, in whatever order they were given."""
-    return sha256(canonical(arguments)).hexdigest()
-
-
-def secret_fingerprint(session: Session, arguments: dict[str, Any]) -> str:
-    """A fingerprint by which nobody can try whom `arguments` named."""
+def fingerprint(session: Session, arguments: dict[str, Any]) -> str:
+    """The same text for the same arguments, in whatever order they were given. Nobody can try by it whom they named."""
     return hmac.digest(keys.obtain(session, name=SECRET_NAME), canonical(arguments), sha256).hex()
 
 

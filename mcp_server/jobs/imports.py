@@ -79,12 +79,13 @@ def _parameters(given: object) -> ImportParameters:
 def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str, Any] | str]) -> dict[str, Any]:
     # Job ids are unique in one local store alone, and several may share a database.
     key = f"import:{work.job.id}:{work.job.created_at.isoformat()}:{start}"
-    request = services.idempotency.fingerprint({"rows": rows, "campaign_id": str(campaign_id)})
+    given = {"rows": rows, "campaign_id": str(campaign_id)}
     now = work.app.clock()
     about = {"job_id": work.job.id, **({"campaign_id": campaign_id} if campaign_id else {})}
     invocation = Invocation(Caller(ACTOR_WORKER, frozenset()), about, work.job.id)
 
     def once(session: "Session") -> dict[str, Any]:
+        request = services.idempotency.fingerprint(session, given)
         earlier = services.idempotency.replay(session, key=key, tool="import", request_hash=request)
         if earlier is not None:
             return earlier

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from sqlalchemy import text
 
 from db.domain.errors import StoreUnavailable
 from db.postgres.database import Database
+from db.postgres.json import canonical
 from db.services import idempotency
 from mcp_server.app import App
 from mcp_server.server import build_server
@@ -167,9 +169,22 @@ async def test_the_key_of_an_erasure_is_good_for_its_person_alone(client: Client
     assert "another call" in await refusal(client, "create_template", name="T", type="email", idempotency_key="k")
     (kept,) = (await call(client, "find_contacts"))["contacts"]
     assert kept["email"] == other
+
+
+async def test_no_hash_of_a_call_under_a_key_tells_whom_it_named(client: Client, database: Database) -> None:
+    event = {"event_type": "opened", "channel": "email", "campaign_id": str(uuid4()), "email": EMAIL}
+    await call(client, "cache_set", namespace="n", key="k", value=EMAIL, ttl_seconds=60, idempotency_key="c")
+    await call(client, "record_events", events=[event], idempotency_key="r")
+    await call(client, "erase_contact", email=EMAIL, idempotency_key="e")
     with database.transaction("look") as session:
-        (hash_,) = session.scalars(text("SELECT request_hash FROM idempotency_keys"))
-    assert hash_ != idempotency.fingerprint({"email": one, "contact_id": None, "linkedin_url": None})
+        kept = set(session.scalars(text("SELECT request_hash FROM idempotency_keys")))
+        with_a_key = idempotency.fingerprint(session, {"email": EMAIL, "contact_id": None, "linkedin_url": None})
+    plain: list[dict[str, Any]] = [
+        {"namespace": "n", "key": "k", "value": EMAIL, "ttl_seconds": 60},
+        {"email": EMAIL, "contact_id": None, "linkedin_url": None},
+    ]
+    assert with_a_key in kept
+    assert not kept & {sha256(canonical(each)).hexdigest() for each in plain}
 
 
 @pytest.mark.parametrize("key", ["Erase PERSON0@example.com", "person0%40example.com", "linkedin.com/in/Ann-Doe?x=1"])
