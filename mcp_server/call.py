@@ -36,7 +36,7 @@ class Tool:
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = False
-    keeps_nothing: bool = False
+    works_apart: bool = False
     is_shared: bool = False
     is_audited: bool = True
     """Its writes leave a row in the audit log."""
@@ -72,7 +72,7 @@ class Call:
 
     def entry(self, answer: dict[str, Any]) -> "AuditEntry":
         """What the audit log says of this call."""
-        hashed = not self.tool.keeps_nothing
+        hashed = not self.tool.works_apart
         return audit.entry_of(self.invocation, self.tool.name, answer, hashed=hashed, now=self.now)
 
     @property
@@ -103,9 +103,9 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
     def work(session: "Session") -> dict[str, Any]:
         return _perform(tool, begin(session), arguments, key)
 
-    if tool.keeps_nothing and key is not None:
+    if tool.works_apart and key is not None:
         answer = _run_apart(tool, app, partial(begin, None), arguments, key)
-    elif tool.keeps_nothing or ((tool.is_local or tool.is_shared) and key is None):
+    elif tool.works_apart or ((tool.is_local or tool.is_shared) and key is None):
         answer = tool.function(begin(None), **arguments).model_dump(mode="json")
         if tool.is_local and tool.is_audited:
             audit.done_apart(app, invocation=invocation, tool=tool.name, answer=answer)
@@ -176,7 +176,7 @@ def _run_once(
 
 def note_refusal(tool: Tool, app: App, invocation: Invocation, error: str) -> None:
     if tool.is_audited:
-        audit.refused(app, invocation=invocation, tool=tool.name, hashed=not tool.keeps_nothing, error=error)
+        audit.refused(app, invocation=invocation, tool=tool.name, hashed=not tool.works_apart, error=error)
 
 
 def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:

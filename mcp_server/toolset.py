@@ -38,16 +38,16 @@ IdempotencyKey = Annotated[Line | None, Field(min_length=1, max_length=IDEMPOTEN
 class Traits(TypedDict, total=False):
     """What is special about a tool that writes.
 
-    `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `keeps_nothing`: it
-    opens its transactions by itself, and no hash of its arguments is kept by which they could be guessed. Its answer is
-    kept under a key once all is done, so repeating it must be safe by itself. `is_shared`: without a key, calls at the
+    `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `works_apart`: it
+    opens its transactions by itself, and the audit log holds no digest of its arguments. Its answer is kept under a key
+    once all is done, so repeating it must be safe by itself. `is_shared`: without a key, calls at the
     same time share a transaction of App's, and the tool gets none. `is_audited`: off for the small steps of those who
     work on the queue and the cache, which no log could hold.
     """
 
     destructive: bool
     idempotent: bool
-    keeps_nothing: bool
+    works_apart: bool
     is_shared: bool
     is_audited: bool
 
@@ -96,10 +96,10 @@ class Toolset:
         return [*self._prompts, *(() if read_only else self._writing_prompts)]
 
     def read(
-        self, title: str, *, keeps_nothing: bool = False
+        self, title: str, *, works_apart: bool = False
     ) -> Callable[[Function[Arguments, Result]], Function[Arguments, Result]]:
-        """Declare a tool that changes nothing; it runs in a read-only transaction, or with `keeps_nothing` in none."""
-        return self._declare(title, read_only=True, idempotent=True, keeps_nothing=keeps_nothing, is_audited=False)
+        """Declare a tool that changes nothing; it runs in a read-only transaction, or with `works_apart` in none."""
+        return self._declare(title, read_only=True, idempotent=True, works_apart=works_apart, is_audited=False)
 
     def write(
         self, title: str, **traits: Unpack[Traits]

@@ -290,7 +290,7 @@ def list_suppressions(
     return SuppressionList(suppressions=shown, next_cursor=page.next_cursor)
 
 
-@contacts.write("Erase a person", destructive=True, idempotent=True, keeps_nothing=True)
+@contacts.write("Erase a person", destructive=True, idempotent=True, works_apart=True)
 def erase_contact(
     call: Call,
     contact_id: UUID | None = None,

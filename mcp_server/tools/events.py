@@ -149,7 +149,7 @@ def list_webhook_deliveries(
     return DeliveryList(deliveries=deliveries, next_cursor=page.next_cursor)
 
 
-@events.write("Replay webhook deliveries", idempotent=True, keeps_nothing=True)
+@events.write("Replay webhook deliveries", idempotent=True, works_apart=True)
 def replay_events(
     call: Call,
     provider: Provider = None,

@@ -52,19 +52,19 @@ class Said(Answer):
     text: str
 
 
-@toolset.read("Text", keeps_nothing=True)
+@toolset.read("Text", works_apart=True)
 def test_simple_text(call: Call) -> Said:
     """Answer with a text."""
     return Said(text="This is a simple text response for testing.")
 
 
-@toolset.read("Error", keeps_nothing=True)
+@toolset.read("Error", works_apart=True)
 def test_error_handling(call: Call) -> Said:
     """Be refused."""
     raise Refused("This tool intentionally returns an error for testing")
 
 
-@toolset.read("Header", keeps_nothing=True)
+@toolset.read("Header", works_apart=True)
 def test_custom_header(call: Call, region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> Said:
     """Answer with an argument that a header repeats."""
     return Said(text=region)
