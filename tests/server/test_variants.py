@@ -7,6 +7,7 @@ import pytest
 from mcp.client import Client
 
 from tests.server.conftest import call
+from tests.server.test_live_edits import running
 
 # One era is enough: they differ in how calls travel, and these are a thousand.
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("client", ["auto"], indirect=True)]
@@ -23,14 +24,8 @@ def varied(step_number: int, *names: str) -> list[dict[str, Any]]:
 
 async def enrolled(client: Client, steps: list[dict[str, Any]]) -> tuple[str, str]:
     """(campaign_id, template_id) of a running campaign with PEOPLE in it."""
-    made = await call(client, "create_template", name="T", type="email", email_steps=steps)
-    template_id = made["template"]["id"]
-    campaign = await call(client, "create_campaign", name="C", template_id=template_id)
-    campaign_id = campaign["campaign"]["id"]
-    await call(client, "start_campaign", campaign_id=campaign_id)
-    contacts = [{"email": f"person{index}@example.com"} for index in range(PEOPLE)]
-    await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
-    return campaign_id, template_id
+    where = await running(client, *steps, people=PEOPLE)
+    return where["campaign_id"], where["template_id"]
 
 
 async def claim_all(client: Client, campaign_id: str) -> list[dict[str, Any]]:
