@@ -134,3 +134,14 @@ async def test_who_may_speak_is_told_without_it(stoppable: Stoppable, tmp_path: 
         assert await keeper.find("nobody's") is None
     finally:
         await to_thread.run_sync(app.close)
+
+
+def test_a_session_is_told_that_nobody_can_say_whose_it_is(stoppable: Stoppable, base: str) -> None:
+    def look(path: str) -> int:
+        headers = {"Cookie": "sales_session=anything"}
+        return httpx.get(f"{base}/dashboard/{path}", headers=headers, timeout=PATIENCE).status_code
+
+    assert (look("api/viewer"), look("login?code=anything")) == (401, 403)
+    with stoppable.hung():
+        assert (look("login?code=anything"), look("login?code=anything")) == (503, 503)
+    assert wait_until(lambda: look("login?code=anything") == 403, PATIENCE)

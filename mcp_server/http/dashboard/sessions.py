@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-import anyio
-from anyio.to_thread import run_sync
 from starlette.requests import cookie_parser
 
 from db import services
 from db.domain.access import Caller, Scope
 from mcp_server.app import App
+from mcp_server.look import Look
 
 ROOT: Final = "/dashboard"
 SESSION_PREFIX: Final = "dashboard "
@@ -27,7 +26,7 @@ _KEPT_SECONDS: Final = 10.0
 _MOST_USED_UP: Final = 10_000
 
 Key = Callable[[], bytes | None]
-"""Reads the key of the tickets, on a thread. StoreUnavailable where that can't be had."""
+"""Reads the key of the tickets, on a thread. StoreUnavailable where that can't be had, or not soon."""
 
 
 class Sessions:
@@ -39,9 +38,9 @@ class Sessions:
         self._read_key = key
         self._clock = clock
         self._monotonic = monotonic
-        self._key: bytes | None = None
-        self._read_at = float("-inf")
-        self._reading = anyio.Lock()
+        self._kept: tuple[float, bytes | None] = (float("-inf"), None)
+        """(when it was read, the key)"""
+        self._look = Look(self._read)
         self._started_at = clock() - timedelta(milliseconds=1)
         self._used_up: dict[bytes, datetime] = {}
 
@@ -93,15 +92,14 @@ class Sessions:
     async def _current_key(self, *, at_most: float) -> bytes | None:
         """The key as it was `at_most` seconds ago, or later."""
         wanted = self._monotonic() - at_most
-        if self._read_at > wanted:
-            return self._key
-        async with self._reading:
-            # Those who waited share the next reading, or strangers with wrong links could keep the database busy.
-            if self._read_at <= wanted:
-                started = self._monotonic()
-                self._key = await run_sync(self._read_key)
-                self._read_at = started
-            return self._key
+        while self._kept[0] <= wanted:
+            # Those who wait share a reading, or strangers with wrong links could keep the database busy.
+            await self._look.take_async()
+        return self._kept[1]
+
+    def _read(self) -> None:
+        started = self._monotonic()
+        self._kept = (started, self._read_key())
 
 
 def stored_key(app: App) -> Key:
