@@ -17,6 +17,7 @@ from db.postgres.json import rows_parameter, to_text
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record
 
+# In order of their identity, so that two calls with the same events wait for each other instead of deadlocking.
 _PARK = text("""
     INSERT INTO orphaned_events (id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
                                  campaign_id, email, step_number, provider, provider_event_id, metadata)
@@ -26,6 +27,7 @@ _PARK = text("""
         id uuid, reason text, event_type text, channel text, occurred_at timestamptz, enrollment_id uuid,
         provider_message_id text, campaign_id uuid, email text, step_number int, provider text,
         provider_event_id text, metadata jsonb)
+    ORDER BY provider, provider_event_id, id
     ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
     RETURNING id
 """)
