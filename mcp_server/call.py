@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from db import services
 from db.domain.access import Scope
-from db.domain.contacts import addresses_in
+from db.domain.addresses import addresses_in
 from db.domain.errors import InvalidInput, SalesAutomationError, StoreUnavailable
 from mcp_server import audit
 from mcp_server.app import App

@@ -46,7 +46,7 @@ def erase(
     try:
         erased = app.run("erase_contact", work)
     except NotFound:
-        if target is None or target.value not in app.local().eraser.addresses():
+        if target is None or target.value.lower() not in app.local().eraser.addresses():
             raise
         # Known to a job or to the cache alone: they must not come back from there.
         erased = app.run("erase_contact", lambda session: work(session, even_if_unknown=True))

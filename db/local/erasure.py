@@ -10,7 +10,7 @@ from typing import Final, LiteralString
 
 import orjson
 
-from db.domain.contacts import addresses_in
+from db.domain.addresses import addresses_in
 from db.local import erasure_statements as sql
 from db.local.connection import LocalFile, Row, Rows
 from db.local.job_statements import ASK_TO_STOP, CANCEL_PENDING

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Final, cast
 from urllib.parse import unquote
 
-from db.domain.contacts import addresses_in
+from db.domain.addresses import addresses_in
 
 ERASED: Final = "erased"
 """What stands where something was taken out whose place has to stay."""

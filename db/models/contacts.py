@@ -50,7 +50,7 @@ class Contact(Mutable, Base):
 
 
 Index("uq_contacts_lower_email", func.lower(Contact.email), unique=True)
-Index("uq_contacts_linkedin_url", Contact.linkedin_url, unique=True)
+Index("uq_contacts_linkedin_url", func.lower(Contact.linkedin_url), unique=True)
 Index("ix_contacts_lower_company", func.lower(Contact.company), postgresql_where=Contact.company.is_not(None))
 # Written out, since an expression with parameters in it is not known again where a plan is made for any.
 email_domain = func.split_part(Contact.email, literal_column("'@'"), literal_column("2"), type_=Text)
@@ -94,7 +94,14 @@ class Suppression(Created, Base):
         return self.address_hash is not None
 
 
-for _column in (Suppression.email, Suppression.domain, Suppression.linkedin_url, Suppression.address_hash):
+for _column in (Suppression.email, Suppression.domain, Suppression.address_hash):
     Index(f"uq_suppressions_{_column.key}", _column, unique=True, postgresql_where=_column.is_not(None))
+# In whatever case, since ids keep theirs where it is known, and in some tables and exports it is lost.
+Index(
+    "uq_suppressions_linkedin_url",
+    func.lower(Suppression.linkedin_url),
+    unique=True,
+    postgresql_where=Suppression.linkedin_url.is_not(None),
+)
 # Few are temporary among many: it lists those that have run out.
 Index("ix_suppressions_temporary", Suppression.id, postgresql_where=Suppression.expires_at.is_not(None))

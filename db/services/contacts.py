@@ -24,14 +24,14 @@ _GIVEN = """
 _INSERT = text(f"""
     INSERT INTO contacts (id, email, linkedin_url, first_name, last_name, company, title, timezone, attributes)
     SELECT id, email, linkedin_url, first_name, last_name, company, title, timezone, attributes
-    FROM {_GIVEN} ORDER BY email, linkedin_url
+    FROM {_GIVEN} ORDER BY email, lower(linkedin_url)
     ON CONFLICT DO NOTHING RETURNING id
 """)
 _FIND = text(f"""
     SELECT g.row, by_email.id, by_profile.id
     FROM {_GIVEN}
     LEFT JOIN contacts by_email ON lower(by_email.email) = g.email
-    LEFT JOIN contacts by_profile ON by_profile.linkedin_url = g.linkedin_url
+    LEFT JOIN contacts by_profile ON lower(by_profile.linkedin_url) = lower(g.linkedin_url)
 """)
 _MERGED = ("linkedin_url", "email", "first_name", "last_name", "company", "title", "timezone")
 

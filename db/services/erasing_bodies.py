@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.addresses import domain_in_ascii
 from db.postgres.json import rows_parameter
 
 # A shorter id would be found in anybody's text.
@@ -52,7 +53,7 @@ def _spellings(address: str) -> Iterator[str]:
     mailbox, at, domain = plain.rpartition("@")
     variants = {plain, plain.upper()}
     if at and not domain.isascii():
-        variants.add(f"{mailbox}@{domain.encode('idna').decode()}")
+        variants.add(f"{mailbox}@{domain_in_ascii(domain)}")
     for variant in variants:
         escaped = json.dumps(variant)[1:-1]
         # Some writers escape what need not be: / in PHP, + in .NET.

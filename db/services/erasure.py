@@ -23,7 +23,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain.contacts import ContactFields, SuppressionTarget, addresses_in
+from db.domain.addresses import addresses_in
+from db.domain.contacts import ContactFields, SuppressionTarget
 from db.domain.errors import NotFound
 from db.domain.events import BounceType, Stop
 from db.domain.funnel import Enrollment
@@ -139,7 +140,7 @@ def _lock_person(session: Session, contact_id: UUID | None, target: SuppressionT
     if row is None or contact_id is None:
         raise NotFound("contact", contact_id or "of this address", hint=_HINT)
     email, linkedin_url, erased_at = row
-    addresses = {address for address in (email, linkedin_url, target.value if target else None) if address}
+    addresses = {each.lower() for each in (email, linkedin_url, target.value if target else None) if each}
     return _Person(contact_id, erased_at, is_new, sorted(addresses))
 
 
@@ -300,7 +301,7 @@ _REPLACE = text(f"""
     ), gone AS (
         DELETE FROM suppressions s WHERE s.id IN (
             SELECT held.id FROM given g JOIN suppressions held ON held.email = g.address
-            UNION ALL SELECT held.id FROM given g JOIN suppressions held ON held.linkedin_url = g.address
+            UNION ALL SELECT held.id FROM given g JOIN suppressions held ON lower(held.linkedin_url) = lower(g.address)
         ) RETURNING s.reason
     ), made AS (
         INSERT INTO suppressions (id, address_hash, reason, source)

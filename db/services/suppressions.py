@@ -29,6 +29,12 @@ _COLUMNS: Mapping[str, InstrumentedAttribute[str | None]] = {
 }
 
 
+def _is_of(target: SuppressionTarget) -> ColumnElement[bool]:
+    if target.linkedin_url is not None:
+        return func.lower(Suppression.linkedin_url) == target.linkedin_url.lower()
+    return _COLUMNS[target.kind] == target.value
+
+
 # db.domain.contacts.strength, of a row.
 STRENGTH = f"""
     CASE WHEN {{row}}.reason IN ({", ".join(f"'{reason}'" for reason in CONSENT)}) THEN 2
@@ -38,8 +44,8 @@ STRENGTH = f"""
 # suppression by hand must not be lifted as one by hand.
 _INSERT = f"""
     INSERT INTO suppressions (id, {{target}}, reason, source)
-    SELECT id, {{target}}, reason, :source FROM ({{rows}}) n WHERE {{target}} IS NOT NULL ORDER BY {{target}}
-    ON CONFLICT ({{target}}) WHERE {{target}} IS NOT NULL DO UPDATE
+    SELECT id, {{target}}, reason, :source FROM ({{rows}}) n WHERE {{target}} IS NOT NULL ORDER BY {{key}}
+    ON CONFLICT ({{key}}) WHERE {{target}} IS NOT NULL DO UPDATE
     SET reason = excluded.reason, source = excluded.source, expires_at = NULL
     WHERE suppressions.expires_at IS NOT NULL
        OR {STRENGTH.format(row="excluded")} > {STRENGTH.format(row="suppressions")}
@@ -49,10 +55,14 @@ _OF_CONTACTS = """
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, contact_id uuid, reason text)
     JOIN contacts c ON c.id = n.contact_id
 """
-_ADD_EMAILS = text(_INSERT.format(target="email", rows=_OF_CONTACTS))
+_ADD_EMAILS = text(_INSERT.format(target="email", key="email", rows=_OF_CONTACTS))
 # A dead mailbox says nothing of the person's LinkedIn account; a wish to be left alone does.
 _ADD_PROFILES = text(
-    _INSERT.format(target="linkedin_url", rows=_OF_CONTACTS + f" WHERE n.reason <> '{SuppressionReason.BOUNCED}'")
+    _INSERT.format(
+        target="linkedin_url",
+        key="lower(linkedin_url)",
+        rows=_OF_CONTACTS + f" WHERE n.reason <> '{SuppressionReason.BOUNCED}'",
+    )
 )
 
 
@@ -79,7 +89,7 @@ _WISHES = text(f"""
     JOIN LATERAL (
         SELECT reason FROM suppressions WHERE email = c.email
         UNION ALL
-        SELECT reason FROM suppressions WHERE linkedin_url = c.linkedin_url
+        SELECT reason FROM suppressions WHERE lower(linkedin_url) = lower(c.linkedin_url)
     ) s ON s.reason IN ({", ".join(f"'{reason}'" for reason in CONSENT)})
 """)
 
@@ -132,7 +142,7 @@ def suppress_person(session: Session, *, email: str, reason: SuppressionReason, 
 
 
 def _of(target: SuppressionTarget) -> Select[Suppression]:
-    return select(Suppression).where(_COLUMNS[target.kind] == target.value)
+    return select(Suppression).where(_is_of(target))
 
 
 def _write(
@@ -175,9 +185,7 @@ def unsuppress(session: Session, *, target: SuppressionTarget, has_new_consent: 
             "The person of this address was erased, and stays suppressed for ever. If they want to hear from you "
             "again, they must come to you by an address of their own that was not erased."
         )
-    row = session.scalars(
-        select(Suppression).where(_COLUMNS[target.kind] == target.value).with_for_update()
-    ).one_or_none()
+    row = session.scalars(_of(target).with_for_update()).one_or_none()
     if row is None:
         raise NotFound(
             "suppression of this",
@@ -201,7 +209,7 @@ def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
         return func.lower(Contact.email) == target.email
     if target.domain is not None:
         return email_domain == target.domain
-    return Contact.linkedin_url == target.linkedin_url
+    return func.lower(Contact.linkedin_url) == func.lower(target.linkedin_url)
 
 
 _FIND_ERASED = text(f"""
@@ -222,12 +230,12 @@ def find_erased(session: Session, target: SuppressionTarget) -> Suppression | No
 _STILL_HELD = text("""
     WITH people AS MATERIALIZED (
         SELECT email, linkedin_url FROM contacts WHERE lower(email) = :email
-        UNION SELECT email, linkedin_url FROM contacts WHERE linkedin_url = :linkedin_url
+        UNION SELECT email, linkedin_url FROM contacts WHERE lower(linkedin_url) = lower(:linkedin_url)
         UNION SELECT CAST(:email AS text), CAST(:linkedin_url AS text)
     )
     SELECT s.id FROM people p JOIN suppressions s ON s.email = p.email
     UNION SELECT s.id FROM people p JOIN suppressions s ON s.domain = split_part(p.email, '@', 2)
-    UNION SELECT s.id FROM people p JOIN suppressions s ON s.linkedin_url = p.linkedin_url
+    UNION SELECT s.id FROM people p JOIN suppressions s ON lower(s.linkedin_url) = lower(p.linkedin_url)
 """)
 
 
@@ -265,7 +273,7 @@ _SUPPRESSED = text(f"""
         UNION ALL
         SELECT reason, expires_at FROM suppressions s WHERE s.domain = split_part(c.email, '@', 2)
         UNION ALL
-        SELECT reason, expires_at FROM suppressions s WHERE s.linkedin_url = c.linkedin_url
+        SELECT reason, expires_at FROM suppressions s WHERE lower(s.linkedin_url) = lower(c.linkedin_url)
         UNION ALL
         SELECT reason, expires_at FROM k JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="c.email")}
         UNION ALL
@@ -301,7 +309,7 @@ def list_(
         statement = statement.where(Suppression.reason == reason)
     if search is not None:
         statement = statement.where(
-            or_(*(column.contains(search.lower(), autoescape=True) for column in _COLUMNS.values()))
+            or_(*(func.lower(column).contains(search.lower(), autoescape=True) for column in _COLUMNS.values()))
         )
     if state is not None:
         assert now is not None, "a state is that of a moment"

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.orm import Session, defer
 
-from db.domain.contacts import addresses_in
+from db.domain.addresses import addresses_in
 from db.domain.events import EventVerdict, NewEvent, impersonal
 from db.domain.ids import new_ids
 from db.domain.rules import DELIVERY_ERROR_MAX, EMAIL_MAX

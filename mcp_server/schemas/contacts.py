@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.domain import rules, texts
-from db.domain.contacts import ContactFields, ContactRef, normalise_linkedin_url
+from db.domain.addresses import domain_in_unicode, normalise_email, normalise_linkedin_url
+from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
 from mcp_server.schemas.base import Answer, Given, JsonObject, Maybe, Prose, Second, is_nothing
@@ -25,7 +26,7 @@ def _email(text: str) -> str:
         valid = validate_email(text.strip(), check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as error:
         raise PydanticCustomError("email", "{reason}", {"reason": f"not an email address: {error}"}) from None
-    return valid.normalized.lower()
+    return normalise_email(valid.normalized)
 
 
 def _linkedin_url(text: str) -> str:
@@ -50,7 +51,7 @@ def _domain(text: str) -> str:
         valid = validate_email(f"postmaster@{name}", check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         raise PydanticCustomError("domain", "not a domain; write one such as example.com") from None
-    return valid.domain.lower()
+    return domain_in_unicode(valid.domain.lower())
 
 
 Domain = Annotated[Prose, Field(min_length=3, max_length=255), AfterValidator(_domain)]

@@ -1,10 +1,19 @@
 """Which addresses a text mentions, and which it only seems to."""
 
 import pytest
+from email_validator import validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.domain.contacts import CONSENT, addresses_in, strength
+from db.domain.addresses import (
+    addresses_in,
+    domain_in_ascii,
+    domain_in_unicode,
+    normalise_email,
+    normalise_linkedin_url,
+)
+from db.domain.contacts import CONSENT, strength
+from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
 
 EMAIL = "ann.o'brien+x@mail.example.com"
@@ -52,6 +61,63 @@ def test_punycode_is_found_as_unicode() -> None:
 )
 def test_a_profile_is_found_in_a_text(text: str) -> None:
     assert addresses_in(text) == {"https://www.linkedin.com/in/jane-doe"}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("https://www.linkedin.com/in/jose\u0301", "jos\u00e9"),
+        ("linkedin.com/in/jos%C3%A9/", "jos\u00e9"),
+        ("linkedin.com/in/jose%CC%81", "jos\u00e9"),
+        ("LINKEDIN.COM/IN/JOS\u00c9", "jos\u00e9"),
+        ("de.linkedin.com/in/jane-doe.", "jane-doe"),
+        ("(https://www.linkedin.com/in/jane-doe),", "jane-doe"),
+        ("<linkedin.com/in/jane-doe>", "jane-doe"),
+        ("linkedin.com/in/jane-doe&trk=1", "jane-doe"),
+        ("linkedin.com/in/jane-doe/&trk=1", "jane-doe"),
+        ("https://www.linkedin.com/comm/in/jane-doe?trk=x", "jane-doe"),
+        ("https://www.linkedin.com/mwlite/in/jane-doe/en", "jane-doe"),
+        ("https://www.linkedin.com./in/jane-doe\u200b", "jane-doe"),
+        ("linkedin.com/in/ACoAABcD_eF-9", "ACoAABcD_eF-9"),
+        ("linkedin.com/in/acoaabcd", "acoaabcd"),
+    ],
+)
+def test_a_profile_has_one_spelling(spelling: str, name: str) -> None:
+    normal = normalise_linkedin_url(spelling)
+    assert normal == f"https://www.linkedin.com/in/{name}"
+    assert normalise_linkedin_url(normal) == normal
+    assert addresses_in(f"see {normal}, please") == {normal.lower()}
+
+
+@pytest.mark.parametrize(
+    "url", ["linkedin.com/in/.", "linkedin.com/in/&x", "linkedin.com/comm/jane", "linkedin.com/in"]
+)
+def test_no_profile_is_made_of_what_stands_around_one(url: str) -> None:
+    with pytest.raises(InvalidInput, match="person's profile"):
+        normalise_linkedin_url(url)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "normal"),
+    [
+        ("Jose\u0301@Fa\u00df.example", "jos\u00e9@fa\u00df.example"),
+        ("jos\u00e9@XN--FA-HIA.example", "jos\u00e9@fa\u00df.example"),
+        ("a@xn--ff.example", "a@xn--ff.example"),
+    ],
+)
+def test_an_email_has_one_spelling(spelling: str, normal: str) -> None:
+    assert normalise_email(spelling) == normal
+    assert normalise_email(normal) == normal
+    assert normal in addresses_in(f"to <{spelling}>!")
+
+
+@pytest.mark.parametrize("domain", ["fa\u00df.example", "b\u00fccher.example", "\u03b5\u03c2.example", "plain.example"])
+def test_a_domain_in_punycode_is_as_other_programs_write_it(domain: str) -> None:
+    assert (
+        domain_in_ascii(domain)
+        == validate_email(f"a@{domain}", check_deliverability=False, test_environment=True).ascii_domain
+    )
+    assert domain_in_unicode(domain_in_ascii(domain)) == domain
 
 
 @pytest.mark.parametrize("text", ["linkedin.com", "linkedin.com/in/", "linked.example/in/jane", "linkedin.com/x/y"])

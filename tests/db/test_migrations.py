@@ -280,6 +280,44 @@ def test_standing_suppressions_get_one_spelling_and_lose_an_end_that_they_must_n
     }
 
 
+ODD_PROFILES = {
+    "suppressions": [
+        ("in/jose\u0301", "unsubscribed"),
+        ("in/jos\u00e9", "manual"),
+        ("in/amy.", "bounced"),
+        ("in/kim&trk=1", "manual"),
+        ("in/twice,", "complained"),
+    ],
+    "contacts": [("in/jose\u0301", None), ("in/twice,", None), ("in/twice", None), ("in/plain", None)],
+}
+
+
+def test_standing_profiles_get_one_spelling_and_the_strongest_suppression_of_each_stays(fresh: Database) -> None:
+    migrate(fresh.engine, "0009")
+    with fresh.engine.begin() as connection:
+        for table, rows in ODD_PROFILES.items():
+            for place, reason in rows:
+                column, value = ("reason", reason) if reason else ("first_name", "x")
+                connection.execute(
+                    text(f"INSERT INTO {table} (id, linkedin_url, {column}) VALUES (gen_random_uuid(), :url, :value)"),
+                    {"url": f"https://www.linkedin.com/{place}", "value": value},
+                )
+    migrate(fresh.engine)
+    with fresh.engine.connect() as connection:
+        suppressed, contacts = (
+            {tuple(row) for row in connection.execute(text(f"SELECT substr(linkedin_url, 26), {column} FROM {table}"))}
+            for table, column in (("suppressions", "reason"), ("contacts", "'-'"))
+        )
+    # Of two contacts with one profile neither is touched, nor is what holds one of them.
+    assert suppressed == {
+        ("in/jos\u00e9", "unsubscribed"),
+        ("in/amy", "bounced"),
+        ("in/kim", "manual"),
+        ("in/twice,", "complained"),
+    }
+    assert contacts == {("in/jos\u00e9", "-"), ("in/twice,", "-"), ("in/twice", "-"), ("in/plain", "-")}
+
+
 def test_going_back_is_refused_while_it_would_forget_whom_not_to_write_to(fresh: Database) -> None:
     migrate(fresh.engine, "0003")
     with fresh.engine.begin() as connection:

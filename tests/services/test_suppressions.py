@@ -1,6 +1,7 @@
 """Suppressions: what holds, what ends, what is never weakened, and what lifts it."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -228,3 +229,14 @@ def test_what_is_said_of_an_address_alone_stays_with_it(database: Database, reas
     upsert(database, email="new@example.com", linkedin_url=LINK)
     with database.transaction("look") as session:
         assert session.scalars(text("SELECT coalesce(email, linkedin_url) FROM suppressions")).all() == [JANE]
+
+
+def test_a_profile_is_held_in_whatever_case_it_was_written(database: Database) -> None:
+    scene = new_scene(database, 0)
+    suppress(database, UNSUBSCRIBED, linkedin_url="https://www.linkedin.com/in/acoaabcd")
+    written = "https://www.linkedin.com/in/ACoAABcD"
+    ref = ContactRef(None, ContactFields(linkedin_url=written))
+    enroll = partial(enrollments.enroll, campaign_id=scene.campaign_id, people={0: ref}, start_at=None, now=NOW)
+    assert str(database.run("enroll", enroll)[0].verdict) == "suppressed"
+    with database.transaction("look") as session:
+        assert session.scalars(text("SELECT linkedin_url FROM contacts")).all() == [written]

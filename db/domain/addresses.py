@@ -1,0 +1,130 @@
+"""The one normal form of an email address and of a LinkedIn profile, and the addresses that a text mentions.
+
+Text is in NFC and in lower case, a domain in Unicode (IDNA 2008), whether it came as punycode or not. Ids that
+LinkedIn makes keep their case, without which they lead nowhere; but profiles are compared in lower case, since a
+spreadsheet or an earlier version may have lost it.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from db.domain.errors import InvalidInput
+from db.domain.rules import LINKEDIN_URL_MAX, LINKEDIN_URL_PATTERN
+
+PROFILE_PREFIX: Final = "https://www.linkedin.com/in/"
+_PUNYCODE: Final = "xn--"
+
+
+def normalise_email(email: str) -> str:
+    """The one spelling of an address that is valid: NFC, in lower case, its domain in Unicode."""
+    mailbox, _, domain = email.rpartition("@")
+    return _lower(f"{mailbox}@{domain_in_unicode(domain.lower())}")
+
+
+def domain_in_unicode(domain: str) -> str:
+    """The domain with its punycode labels decoded; what is no punycode stays as it is."""
+    if _PUNYCODE not in domain:
+        return domain
+    return ".".join(_decoded(label) for label in domain.split("."))
+
+
+def domain_in_ascii(domain: str) -> str:
+    """The domain, in normal form, with its labels in punycode where they need it. IDNA 2008: ß stays ß."""
+    if domain.isascii():
+        return domain
+    return ".".join(
+        label if label.isascii() else _PUNYCODE + label.encode("punycode").decode() for label in domain.split(".")
+    )
+
+
+def _decoded(label: str) -> str:
+    if label.startswith(_PUNYCODE):
+        with suppress(UnicodeError):
+            return label.removeprefix(_PUNYCODE).encode("ascii").decode("punycode")
+    return label
+
+
+def _lower(text: str) -> str:
+    # Lower case can decompose what NFC has composed, so NFC has the last word.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+
+
+# Written by LinkedIn: base64 of a member's number, so the case counts.
+_MEMBER_ID: Final = re.compile(r"AC[ow]AA[\w-]+", re.ASCII)
+# What stands around an address in a sentence, a list or a mail. No profile's name ends with any of it.
+_AROUND: Final = " \t\r\n.,;:!?'\"<>()[]{}|\\*_~`\u200b\u200e\u200f\ufeff\u2018\u2019\u201c\u201d\u00ab\u00bb\u2026"
+_BEFORE_IN: Final = frozenset({"comm", "mwlite", "m"})
+_TITLE: Final = "linkedin_url must be a person's profile, linkedin.com/in/..., such as "
+
+
+def normalise_linkedin_url(url: str) -> str:
+    """The one spelling of a profile's address: https://www.linkedin.com/in/name. InvalidInput if it is no profile.
+
+    Only under /in/ does one segment name one person: /sales/ and /pub/ need more, and /company/ is nobody. What was
+    copied along with the address, as the end of a sentence or of a query, is left out.
+    """
+    name = _profile_name(url)
+    if name is not None:
+        normal = PROFILE_PREFIX + name
+        if len(normal) <= LINKEDIN_URL_MAX and re.match(LINKEDIN_URL_PATTERN, normal):
+            return normal
+    raise InvalidInput(_TITLE + "https://www.linkedin.com/in/jane-doe")
+
+
+def _profile_name(url: str) -> str | None:
+    text = url.strip(_AROUND)
+    with suppress(ValueError):  # the brackets of an IPv6 address
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host = (parts.hostname or "").rstrip(".")
+        segments = [segment for segment in unquote(parts.path.partition("&")[0]).split("/") if segment]
+        while segments and segments[0].lower() in _BEFORE_IN:
+            del segments[0]
+        if (host == "linkedin.com" or host.endswith(".linkedin.com")) and len(segments) > 1:
+            place, name = segments[0], segments[1].strip(_AROUND)
+            if place.lower() == "in" and name.isprintable() and "\ufffd" not in name:
+                return (name if _MEMBER_ID.fullmatch(name) else _lower(name)) or None
+    return None
+
+
+_EMAIL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
+# What may stand in front of an address without being of it, though a mailbox could be named with it.
+_BEFORE: Final = re.compile(r"[!#$%&'*/=?^`{|}~]")
+_PROFILE: Final = re.compile(r"""(?:[\w-]+\.)*linkedin\.com/[^\s"'<>()\[\]{}|\\,;]+""", re.IGNORECASE)
+
+
+def addresses_in(text: str) -> set[str]:
+    """The emails and LinkedIn profiles that a text mentions, in their normal form and, as they are compared, in lower
+    case. Never a part of a longer one.
+
+    Where it is not sure what belongs to an address, both readings are given.
+    """
+    text = unicodedata.normalize("NFC", text)
+    found: set[str] = set()
+    readings = {text, unicodedata.normalize("NFC", unquote(text))} if "%" in text else {text}
+    for reading in readings:
+        if "@" in reading:
+            for email in _EMAIL.findall(_lower(reading)):
+                found.update(_readings(email))
+        if "inkedin" in reading.lower():
+            found.update(_profiles(reading))
+    return found
+
+
+def _readings(email: str) -> Iterator[str]:
+    """The address as it stands, and without what may only precede it; each with its domain in Unicode as well."""
+    mailbox, _, domain = email.rpartition("@")
+    domains = {domain, domain_in_unicode(domain)}
+    starts = {0, *(match.end() for match in _BEFORE.finditer(mailbox))}
+    for start in starts:
+        if mailbox[start:]:
+            yield from (_lower(f"{mailbox[start:]}@{each}") for each in domains)
+
+
+def _profiles(text: str) -> Iterator[str]:
+    for match in _PROFILE.findall(text):
+        with suppress(InvalidInput):
+            yield normalise_linkedin_url(match).lower()
