@@ -10,9 +10,6 @@ from typing import TypeAlias
 Interval: TypeAlias = tuple[float, float]
 """(low, high), both included."""
 
-MIN_SAMPLE = 100
-"""Trials that each variant needs before one may be called the better."""
-
 MISMATCH_BELOW = 0.001
 """The p-value under which a split counts as uneven: a false alarm once in 1,000 looks (Fabijan et al. 2019)."""
 

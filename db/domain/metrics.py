@@ -77,6 +77,8 @@ class Rate:
     numerator: str
     denominator: str
     meaning: str
+    did: str
+    """What a person did who counts in the numerator, after "people"."""
     better: Better = Better.HIGHER
 
     def counts(self, totals: Mapping[str, int]) -> tuple[int, int]:
@@ -85,20 +87,21 @@ class Rate:
 
 
 RATES: tuple[Rate, ...] = (
-    Rate("delivery_rate", "delivered", "sent", "share of sent steps that arrived"),
-    Rate("open_rate", "opened", "delivered", "share of delivered steps that were opened"),
-    Rate("click_rate", "clicked", "delivered", "share of delivered steps that were clicked"),
-    Rate("click_through_rate", "clicked", "opened", "share of opened steps that were clicked"),
-    Rate("reply_rate", "replied", "delivered", "share of delivered steps that were answered"),
-    Rate("bounce_rate", "bounced", "sent", "share of sent steps that bounced", Better.LOWER),
+    Rate("delivery_rate", "delivered", "sent", "share of sent steps that arrived", "got one"),
+    Rate("open_rate", "opened", "delivered", "share of delivered steps that were opened", "opened one"),
+    Rate("click_rate", "clicked", "delivered", "share of delivered steps that were clicked", "clicked"),
+    Rate("click_through_rate", "clicked", "opened", "share of opened steps that were clicked", "clicked"),
+    Rate("reply_rate", "replied", "delivered", "share of delivered steps that were answered", "answered"),
+    Rate("bounce_rate", "bounced", "sent", "share of sent steps that bounced", "bounced", Better.LOWER),
     Rate(
         "unsubscribe_rate",
         "unsubscribed",
         "delivered",
         "share of delivered steps that led to an unsubscribe",
+        "unsubscribed",
         Better.LOWER,
     ),
-    Rate("acceptance_rate", "accepted", "sent", "share of sent LinkedIn steps that led to a connection"),
+    Rate("acceptance_rate", "accepted", "sent", "share of sent LinkedIn steps that led to a connection", "accepted"),
 )
 
 

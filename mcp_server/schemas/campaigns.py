@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from db.domain import rules
+from db.domain.metrics import RATES
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
 from mcp_server.schemas.base import Answer, Day, Given, Line, Maybe, Second, Warnings, no_flag, storable
@@ -107,6 +108,19 @@ VariableName = Annotated[str, AfterValidator(_variable_name)]
 Variable = Annotated[str | int | float | bool, BeforeValidator(_variable)]
 
 
+RateSlug = Literal[
+    "delivery_rate",
+    "open_rate",
+    "click_rate",
+    "click_through_rate",
+    "reply_rate",
+    "bounce_rate",
+    "unsubscribe_rate",
+    "acceptance_rate",
+]
+assert get_args(RateSlug) == tuple(rate.slug for rate in RATES)
+
+
 class CampaignSettings(Given):
     """How it sends; days and times are those of timezone"""
 
@@ -126,6 +140,7 @@ class CampaignSettings(Given):
         dict[VariableName, Variable] | None,
         Field(max_length=100, description="For {{ campaign.NAME }} in texts"),
     ] = None
+    primary_rate: Annotated[RateSlug | None, Field(description="Decides an A/B test; default reply_rate")] = None
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept, read by db.domain.sending.of_settings: what is not set is left out."""

@@ -27,11 +27,12 @@ class MetricsGroup(Answer):
 
 
 class DifferenceOut(Answer):
-    """A rate of the first variant less that of the second, with its 95 % interval (Newcombe)."""
+    """A rate of the first variant less that of the second, by person, with its 95 % interval at one look (Newcombe)."""
 
     difference: float | None
     low: float | None
     high: float | None
+    p_value: Annotated[float | None, Field(description="Chance of such a difference, at any of many looks.")]
     leader: Annotated[str | None, Field(description="The better variant; null while that is not decided.")]
 
 
@@ -42,9 +43,13 @@ class SampleRatioOut(Answer):
 
 
 class ComparisonOut(Answer):
-    """Two variants side by side."""
+    """Two variants side by side, by person: who did something at least once."""
 
     variants: tuple[str, str]
+    verdict: Annotated[str, Field(description="What may be concluded, in a sentence.")]
+    people: Annotated[dict[str, dict[str, int]], Field(description="Variant -> counter -> people.")]
+    primary_rate: str
+    people_needed: Annotated[int | None, Field(description="More people until a verdict; null: can't be told.")]
     differences: dict[str, DifferenceOut]
     sample_ratio: SampleRatioOut
     note: Annotated[Maybe[str], Field(description="Why rates have no leader.")] = None
