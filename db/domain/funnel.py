@@ -138,6 +138,8 @@ class Enrollment:
     """The person's data was erased, so what is still reported of them is kept without its details."""
     zone: str | None = None
     """The person's time zone, where the campaign follows it."""
+    pause_reason: str | None = None
+    """Why the server paused it; None where a person did, and once it is paused no more."""
 
     @property
     def is_open(self) -> bool:
@@ -160,13 +162,21 @@ class Enrollment:
                 self.current_step = action.step_number
 
     def pass_step(self, step_number: int, at: datetime, plan: Plan) -> None:
-        """The step is behind this enrollment since `at`: the next one is due after its delay, or none is left."""
+        """The step is behind this enrollment since `at`: the next one is due after its delay, or none is left. Nothing
+        moves where a later step is behind it already."""
+        if step_number < self.current_step:
+            return
         self.current_step = step_number
         upcoming = next_step(plan.steps, step_number, self.taker)
         if upcoming is None:
             self._end(EnrollmentCommand.COMPLETE, StopReason.FINISHED)
         else:
             self.next_action_at = due_at(at, upcoming, plan.sending, self.zone)
+
+    def pause(self, reason: str | None = None) -> None:
+        """Hold it back until somebody resumes it."""
+        self.status = move_enrollment(self.status, EnrollmentCommand.PAUSE)
+        self.pause_reason = reason
 
     def stop(self, stop: Stop) -> None:
         """End the enrollment. What has ended already changes only by an unsubscribe, which wins over all."""

@@ -25,6 +25,7 @@ class HoldReason(StrEnum):
     MISSING_ADDRESS = "missing_address"
     MISSING_VARIABLE = "missing_variable"
     INVALID_TEXT = "invalid_text"
+    INTERNAL_FAULT = "internal_fault"
     LEASE_HELD = "lease_held"
     STEP_DELAY = "step_delay"
     OUTSIDE_WINDOW = "outside_window"
@@ -115,13 +116,25 @@ def _waiting_for_the_gap(limits: Limits, usage: Usage, now: datetime, who: str, 
 def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: datetime) -> list[Hold]:
     """What holds the enrollment back by its own state; `lease_until` is that of the step that comes next."""
     if enrollment.status is EnrollmentStatus.PAUSED:
-        return [Hold(HoldReason.ENROLLMENT_PAUSED, "The enrollment is paused. update_enrollment resumes it.")]
+        paused = Hold(HoldReason.ENROLLMENT_PAUSED, "The enrollment is paused. update_enrollment resumes it.")
+        reason = enrollment.pause_reason or ""
+        is_fault = reason.startswith(HoldReason.INTERNAL_FAULT)
+        return [paused, Hold(HoldReason.INTERNAL_FAULT, reason)] if is_fault else [paused]
     if not enrollment.is_open:
         ended = f"The enrollment is {enrollment.status} ({enrollment.stop_reason})."
         return [Hold(HoldReason.ENROLLMENT_ENDED, ended)]
     if lease_until is not None and lease_until > now:
         return [Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", lease_until)]
     return [] if enrollment.next_action_at is None else not_before(enrollment.next_action_at, now)
+
+
+def of_fault(fault: str, what: str) -> Hold:
+    """What the server can't do for one person by a fault of its own or of a row; `fault`: its id in the log."""
+    detail = (
+        f"{HoldReason.INTERNAL_FAULT}: {what} The server's log has the fault as {fault}. Once it is mended, "
+        "update_enrollment resumes; or it completes the enrollment."
+    )
+    return Hold(HoldReason.INTERNAL_FAULT, detail)
 
 
 def until_expiry(limit: Hold, lease_until: datetime) -> Hold:

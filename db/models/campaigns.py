@@ -45,6 +45,7 @@ class CampaignEnrollment(Mutable, Base):
         one_of("stop_reason", StopReason),
         within("current_step", 0, rules.STEP_NUMBER_MAX),
         length("a_b_variant", 1, rules.VARIANT_MAX),
+        length("pause_reason", 1, rules.PAUSE_REASON_MAX),
         is_object("metadata"),
         CheckConstraint(
             "(status IN ('completed', 'unsubscribed', 'bounced')) = (stop_reason IS NOT NULL)",
@@ -67,6 +68,7 @@ class CampaignEnrollment(Mutable, Base):
     next_action_at: Mapped[datetime | None]
     a_b_variant: Mapped[str | None]
     stop_reason: Mapped[str | None]
+    pause_reason: Mapped[str | None]
     # `metadata` is taken by the declarative base
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
 

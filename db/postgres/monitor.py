@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, NamedTuple, Self
 
-from psycopg import Cursor
+from psycopg import Cursor, Error
 from psycopg.abc import Params, Query
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -95,6 +95,10 @@ def _watched(statement: Query, threshold: float, watch: Watch | None) -> Generat
     started = time.perf_counter()
     try:
         yield
+    except Error as error:
+        # The detail repeats the row, and whoever logs or shows the error would show that.
+        error.args = (error.diag.message_primary or str(error), *error.args[1:])
+        raise
     finally:
         seconds = time.perf_counter() - started
         if seconds >= threshold:

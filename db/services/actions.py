@@ -17,10 +17,8 @@ from db.domain.states import (
     ActionOutcome,
     ActionStatus,
     Channel,
-    EnrollmentCommand,
     EnrollmentStatus,
     LinkedInStepType,
-    move_enrollment,
 )
 from db.models import CampaignEnrollment, Contact
 from db.postgres.results import named
@@ -155,6 +153,7 @@ def _completed(held: _Held) -> Completed:
             "next_action_at": enrollment.next_action_at,
             "a_b_variant": enrollment.a_b_variant,
             "stop_reason": enrollment.stop_reason,
+            "pause_reason": enrollment.pause_reason,
             "created_at": held.created_at,
             "updated_at": held.updated_at,
         },
@@ -196,8 +195,9 @@ def _fail(session: Session, held: _Held, provider: str | None, error: str | None
         _record(session, held, EventType.FAILED, provider, None, now)
     _not_sent(session, held, ActionStatus.FAILED, error)
     before = enrollment_state.snapshot([held.enrollment])
-    if held.enrollment.status is EnrollmentStatus.ACTIVE:
-        held.enrollment.status = move_enrollment(held.enrollment.status, EnrollmentCommand.PAUSE)
+    is_next = held.action.step_number > held.enrollment.current_step
+    if held.enrollment.status is EnrollmentStatus.ACTIVE and is_next:
+        held.enrollment.pause()
         held.enrollment.next_action_at = now
     enrollment_state.save(session, before=before, after=[held.enrollment])
 

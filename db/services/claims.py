@@ -5,13 +5,15 @@ looking at actions, and a step whose holder died is due again by itself. The uni
 lock on the enrollment make a step sent at most once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from db.domain import holds
@@ -20,6 +22,7 @@ from db.domain.events import Stop
 from db.domain.funnel import Enrollment
 from db.domain.holds import Hold, HoldReason
 from db.domain.ids import new_id
+from db.domain.rules import PAUSE_REASON_MAX
 from db.domain.scheduling import Plan, Step
 from db.domain.states import (
     ActionStatus,
@@ -27,9 +30,9 @@ from db.domain.states import (
     Channel,
     EnrollmentCommand,
     StopReason,
-    move_enrollment,
 )
 from db.models import Contact
+from db.postgres import faults
 from db.postgres.json import to_text
 from db.postgres.results import named
 from db.services import counters, enrollment_state, pacing, plans, queue, unsubscribing
@@ -61,6 +64,8 @@ class Claim:
     next_due_at: datetime | None
 
 
+Settle: TypeAlias = Callable[[Session, Sequence[Enrollment]], list[DueAction]]
+
 # Each round settles at least one enrollment for good, so this many without a step to hand out is a queue of people who
 # may not be written to; the caller comes back for the rest.
 _ROUNDS = 20
@@ -90,14 +95,17 @@ def claim(
     budget = pacing.budget(session, plans=concerned, now=now, lock=True)
     until = now + timedelta(seconds=lease_seconds)
     claimed: list[DueAction] = []
+    stuck = set[UUID]()
     if lanes and public_url is not None:
         unsubscribing.make_key(session)
+    settle = partial(_settle, lanes=lanes, budget=budget, until=until, now=now, public_url=public_url)
     for _ in range(_ROUNDS):
-        wanted = limit - len(claimed)
-        found = queue.front(session, lanes=lanes, budget=budget, limit=wanted, now=now, take=True)
+        wanted = limit - len(claimed) + len(stuck)
+        front = queue.front(session, lanes=lanes, budget=budget, limit=wanted, now=now, take=True)
+        found = [each for each in front if each.id not in stuck]
         if not found:
             break
-        claimed += _settle(session, found, lanes, budget, until, now, public_url)
+        claimed += _settle_sound(session, found, budget, settle, stuck)
         if len(claimed) == limit:
             break
     pacing.save(session, budget, now=now)
@@ -129,9 +137,51 @@ def _due_lanes(session: Session, lanes: Sequence[Lane], running: Mapping[UUID, P
     return [lane for lane, moment in queue.earliest(session, lanes=lanes).items() if moment <= now]
 
 
+def _settle_sound(
+    session: Session, found: Sequence[Enrollment], budget: Budget, settle: Settle, stuck: set[UUID]
+) -> list[DueAction]:
+    """`settle` all of `found` at once; where that fails for some of them, the others alone. Those are paused, or added
+    to `stuck` where even that fails."""
+    before, left = enrollment_state.snapshot(found), budget.copy_of_what_is_left()
+    try:
+        with session.begin_nested():
+            return settle(session, found)
+    except Exception as error:
+        if not faults.is_of_a_row(error):
+            raise
+        enrollment_state.restore(before, found)
+        budget.restore(left)
+        if len(found) == 1:
+            stuck.update(_pause_faulty(session, found[0], error))
+            return []
+    middle = len(found) // 2
+    return [
+        *_settle_sound(session, found[:middle], budget, settle, stuck),
+        *_settle_sound(session, found[middle:], budget, settle, stuck),
+    ]
+
+
+def _pause_faulty(session: Session, enrollment: Enrollment, error: Exception) -> list[UUID]:
+    """Pause whom nothing can be handed out for, with the reason. Its id where the row takes no change at all."""
+    concerned = enrollment_state.ids(enrollment)
+    before = enrollment_state.snapshot([enrollment])
+    fault = faults.note("a step can't be handed out", error, **concerned)
+    enrollment.pause(holds.of_fault(fault, "The step can't be handed out.").detail)
+    try:
+        with session.begin_nested():
+            enrollment_state.save(session, before=before, after=[enrollment])
+    except DBAPIError as refusal:
+        if not faults.is_of_a_row(refusal):
+            raise
+        faults.note("an enrollment can't be paused", refusal, **concerned)
+        return [enrollment.id]
+    return []
+
+
 def _settle(
     session: Session,
     found: Sequence[Enrollment],
+    *,
     lanes: Sequence[Lane],
     budget: Budget,
     until: datetime,
@@ -187,8 +237,10 @@ def _hold(candidate: Candidate) -> list[dict[str, Any]]:
         enrollment.stop(Stop(EnrollmentCommand.COMPLETE, StopReason.FINISHED))
     elif hold.until is not None:
         enrollment.next_action_at = hold.until
+    elif hold.reason is HoldReason.INTERNAL_FAULT:
+        enrollment.pause(hold.detail)
     elif candidate.step is not None:
-        enrollment.status = move_enrollment(enrollment.status, EnrollmentCommand.PAUSE)
+        enrollment.pause(hold.detail[:PAUSE_REASON_MAX])
         return [_action_row(enrollment, candidate.step, new_id(), ActionStatus.FAILED, error=hold.detail)]
     return []
 

@@ -24,7 +24,8 @@ class Key(NamedTuple):
     enrollment_id: UUID
 
 
-_state: Callable[[Enrollment], tuple[Any, ...]] = attrgetter("status", "current_step", "next_action_at", "stop_reason")
+_CHANGING = ("status", "current_step", "next_action_at", "stop_reason", "pause_reason")
+_state: Callable[[Enrollment], tuple[Any, ...]] = attrgetter(*_CHANGING)
 """What can change of an enrollment."""
 
 Snapshot = Mapping[UUID, tuple[Any, ...]]
@@ -35,7 +36,7 @@ ERASED = "erased"
 
 COLUMNS = f"""
     e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason,
-    e.metadata ? '{ERASED}'
+    e.metadata ? '{ERASED}', e.pause_reason
 """
 NAMES = named(
     "instance_id",
@@ -47,6 +48,7 @@ NAMES = named(
     "a_b_variant",
     "stop_reason",
     "erased",
+    "pause_reason",
 )
 
 
@@ -57,7 +59,9 @@ _REASONS = {None: None, **{str(reason): reason for reason in StopReason}}
 
 def from_row(columns: Sequence[Any]) -> Enrollment:
     """The enrollment of a row of COLUMNS."""
-    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased = columns
+    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased, pause_reason = (
+        columns
+    )
     return Enrollment(
         instance_id,
         id_,
@@ -68,12 +72,25 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
         variant,
         _REASONS[reason],
         is_erased,
+        pause_reason=pause_reason,
     )
+
+
+def ids(enrollment: Enrollment) -> dict[str, Any]:
+    """What a line of the log says of an enrollment."""
+    return {"campaign": str(enrollment.instance_id), "enrollment": str(enrollment.id)}
 
 
 def snapshot(enrollments: Iterable[Enrollment]) -> Snapshot:
     """What they are like now, to tell later what has changed."""
     return {each.id: _state(each) for each in enrollments}
+
+
+def restore(before: Snapshot, enrollments: Iterable[Enrollment]) -> None:
+    """Make them in memory what they were then."""
+    for each in enrollments:
+        for name, value in zip(_CHANGING, before[each.id], strict=True):
+            setattr(each, name, value)
 
 
 _OPEN_OF_CONTACTS = text(f"""
@@ -113,7 +130,7 @@ def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
 WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
-        stop_reason = n.stop_reason, updated_at = now()
+        stop_reason = n.stop_reason, pause_reason = n.pause_reason, updated_at = now()
     FROM (SELECT * FROM jsonb_populate_recordset(NULL::campaign_enrollments, CAST(:enrollments AS jsonb))
           LIMIT (SELECT jsonb_array_length(CAST(:enrollments AS jsonb)))) n
     WHERE e.instance_id = n.instance_id AND e.id = n.id
@@ -155,4 +172,5 @@ def _values(enrollment: Enrollment) -> dict[str, Any]:
         "current_step": enrollment.current_step,
         "next_action_at": enrollment.next_action_at,
         "stop_reason": enrollment.stop_reason,
+        "pause_reason": enrollment.pause_reason if enrollment.status is EnrollmentStatus.PAUSED else None,
     }

@@ -188,6 +188,7 @@ def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, n
         _advance(session, enrollment, now)
     else:
         enrollment.status = after
+        enrollment.pause_reason = None
     enrollment_state.save(session, before=before, after=[enrollment])
 
 

@@ -14,6 +14,7 @@ from db.domain.funnel import Enrollment
 from db.domain.holds import Hold, HoldReason
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import CampaignStatus
+from db.postgres import faults
 from db.services import campaigns, enrollment_state, pacing, plans, queue
 from db.services.pacing import Budget
 from db.services.queue import Candidate, Lane
@@ -50,7 +51,13 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     one = enrollment_state.from_row(row)
     status, running = _campaign(session, one.instance_id)
     sending = running[one.instance_id].sending
-    (candidate,) = queue.examine(session, enrollments=[one], plans=running, now=now, public_url=public_url)
+    try:
+        (candidate,) = queue.examine(session, enrollments=[one], plans=running, now=now, public_url=public_url)
+    except Exception as error:
+        if not faults.is_of_a_row(error):
+            raise
+        fault = faults.note("a step can't be examined", error, enrollment=str(enrollment_id))
+        return Explanation([holds.of_fault(fault, "The step can't be handed out.")], None)
     found = [*holds.of_campaign(status, sending, now), *candidate.holds]
     if not one.is_open or candidate.step is None:
         return Explanation(found, None, candidate.step)

@@ -40,6 +40,13 @@ class Place(NamedTuple):
     account: str | None
 
 
+class Left(NamedTuple):
+    """What was free of each limit at some moment, and what had been taken."""
+
+    free: Mapping[Owner, list[int]]
+    taken: Counter[Owner]
+
+
 @dataclass(slots=True)
 class Budget:
     """What is left of every limit that some campaigns are under. Each send takes a place of its campaign and one of its
@@ -92,6 +99,17 @@ class Budget:
             for owner in self._owners(instance_id, channel):
                 self.taken[owner] += 0 if again else 1  # who takes none has a row as well: the gap begins anew
         return hold
+
+    def copy_of_what_is_left(self) -> "Left":
+        """For `restore`, where what is taken next may have to be put back."""
+        return Left({owner: [each.free for each in limits] for owner, limits in self.places.items()}, self.taken.copy())
+
+    def restore(self, left: "Left") -> None:
+        """What was taken since then was not."""
+        for owner, limits in self.places.items():
+            for each, free in zip(limits, left.free[owner], strict=True):
+                each.free = free
+        self.taken = left.taken.copy()
 
     def _of(self, instance_id: UUID, channel: Channel, again: bool) -> list[Places]:
         every = [each for owner in self._owners(instance_id, channel) for each in self.places[owner]]

@@ -17,8 +17,9 @@ from db.domain.errors import InvalidInput
 from db.domain.funnel import Enrollment
 from db.domain.holds import Hold, HoldReason
 from db.domain.scheduling import Plan, Step
-from db.domain.states import Channel
+from db.domain.states import ActionStatus, Channel
 from db.models import Contact
+from db.postgres import faults
 from db.postgres.json import rows_parameter
 from db.services import enrollment_state, suppressions
 from db.services.pacing import Budget, Place
@@ -298,7 +299,7 @@ def examine(
     concerned = {each.instance_id: plans[each.instance_id] for each in enrollments}
     texts = Texts.of_campaigns(session, concerned, public_url)
     steps = {each.id: texts.next_step(each) for each in enrollments}
-    leases = _leases(session, enrollments, steps)
+    leases, done = _actions(session, enrollments, steps)
     found: list[Candidate] = []
     for each in enrollments:
         contact, step = people[each.contact_id], steps[each.id]
@@ -316,9 +317,17 @@ def examine(
             continue
         if each.is_open:
             held += holds.of_address(step.channel, contact.email)
+            held += _of_done_step(each, step) if each.id in done else []
         text_, problem = _render(texts, each, step, contact)
         found.append(Candidate(each, contact, [*held, *problem], step, text_, place))
     return found
+
+
+def _of_done_step(enrollment: Enrollment, step: Step) -> list[Hold]:
+    """The step was sent, and yet it stands before the enrollment, which no report does."""
+    concerned = enrollment_state.ids(enrollment)
+    fault = faults.note("a step that was sent is next again", step=step.step_number, **concerned)
+    return [holds.of_fault(fault, f"Step {step.step_number} comes next, and was sent before.")]
 
 
 def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) -> tuple[Text | None, list[Hold]]:
@@ -328,33 +337,38 @@ def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) 
         return None, [Hold(HoldReason.MISSING_VARIABLE, str(error))]
     except InvalidInput as error:
         return None, [Hold(HoldReason.INVALID_TEXT, str(error))]
+    except Exception as error:  # noqa: BLE001  whatever it is, it holds up one person and no other
+        fault = faults.note("a text can't be rendered", error, enrollment=str(enrollment.id), step=step.step_number)
+        return None, [holds.of_fault(fault, f"The text of step {step.step_number} can't be rendered.")]
 
 
-_LEASES = text("""
-    SELECT a.enrollment_id, a.lease_until, a.reserved_on, a.sender
+_ACTIONS = text("""
+    SELECT a.enrollment_id, a.status, a.lease_until, a.reserved_on, a.sender
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, enrollment_id uuid, step_number int)
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
         WHERE enrollment_id = w.enrollment_id AND step_number = w.step_number AND instance_id = w.instance_id
         OFFSET 0
     ) a
-    WHERE a.status = 'claimed' AND a.lease_until IS NOT NULL
+    WHERE a.status = 'sent' OR (a.status = 'claimed' AND a.lease_until IS NOT NULL)
 """)
 
 
-def _leases(
+def _actions(
     session: Session, enrollments: Iterable[Enrollment], steps: Mapping[UUID, Step | None]
-) -> dict[UUID, tuple[datetime, Place | None]]:
-    """enrollment -> until when its next step is claimed, and on which place. An event that corrects the moment of the
-    step before moves next_action_at, so that alone does not tell."""
+) -> tuple[dict[UUID, tuple[datetime, Place | None]], set[UUID]]:
+    """(enrollment -> until when its next step is claimed, and on which place; enrollments whose next step was sent). An
+    event that corrects the moment of the step before moves next_action_at, so that alone does not tell."""
     rows = [
         {"instance_id": each.instance_id, "enrollment_id": each.id, "step_number": step.step_number}
         for each in enrollments
         if (step := steps[each.id]) is not None
     ]
-    if not rows:
-        return {}
-    return {
-        enrollment_id: (until, None if day is None else Place(day, account))
-        for enrollment_id, until, day, account in session.execute(_LEASES, rows_parameter(rows))
-    }
+    leases: dict[UUID, tuple[datetime, Place | None]] = {}
+    done = set[UUID]()
+    for enrollment_id, status, until, day, account in session.execute(_ACTIONS, rows_parameter(rows)) if rows else ():
+        if status == ActionStatus.SENT:
+            done.add(enrollment_id)
+        else:
+            leases[enrollment_id] = until, None if day is None else Place(day, account)
+    return leases, done

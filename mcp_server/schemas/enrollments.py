@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from uuid import UUID
+
+from pydantic import Field
 
 from db.domain.states import ActionStatus, Channel, EnrollmentStatus, StopReason
 from mcp_server.schemas.base import Answer, Maybe, Second
@@ -66,6 +68,7 @@ class EnrollmentOut(Answer):
     next_action_at: Maybe[datetime] = None
     a_b_variant: Maybe[str] = None
     stop_reason: Maybe[StopReason] = None
+    pause_reason: Annotated[Maybe[str], Field(description="Why the server paused it, if a person did not.")] = None
     created_at: datetime
     updated_at: datetime
 

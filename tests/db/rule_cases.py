@@ -104,6 +104,7 @@ FORMS = [
     *too_short_or_long("suppressions", "source", 0, rules.PROVIDER_ID_MAX),
     *too_short_or_long("campaign_instances", "name", 1, rules.NAME_MAX),
     *too_short_or_long("campaign_enrollments", "a_b_variant", 1, rules.VARIANT_MAX),
+    *too_short_or_long("campaign_enrollments", "pause_reason", 1, rules.PAUSE_REASON_MAX),
     *too_short_or_long("campaign_actions", "a_b_variant", 1, rules.VARIANT_MAX),
     *too_short_or_long("campaign_actions", "provider", 1, rules.PROVIDER_MAX),
     *too_short_or_long("campaign_actions", "provider_message_id", 1, rules.PROVIDER_ID_MAX),
