@@ -93,6 +93,7 @@ class Database:
     ) -> Answer:
         """`work` in a transaction, repeated with jitter on deadlock, serialisation failure and a connection lost before
         the commit. Raises Busy or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
+        A nested run fails as the database says, and is repeated with the one around it.
 
         attempts: how often it is tried; as often as the configuration says if left out.
         """
@@ -104,8 +105,9 @@ class Database:
                     facts["transaction"] = transaction_id()
                     return work(session)
             except (DBAPIError, PoolTimeout) as error:
-                last = attempt == most or current.get() is not None
-                if isinstance(error, DBAPIError) and failures.is_retryable(error) and not last:
+                if current.get() is not None:
+                    raise  # whoever is around it does all of its work again
+                if isinstance(error, DBAPIError) and failures.is_retryable(error) and attempt < most:
                     self.watch.retries.add()
                     _pause(attempt, {**facts, "error": _kind(error)})
                     continue

@@ -74,6 +74,14 @@ def test_a_slow_statement_that_is_stopped_is_logged_too(opened: Open, records: R
     assert line["transaction"]
 
 
+def test_a_statement_for_many_rows_is_watched_as_one(opened: Open, records: Records) -> None:
+    database = opened(slow_query=0.05)
+    many = text("SELECT pg_sleep(0.06), CAST(:number AS int)")
+    database.run("many", lambda session: session.execute(many, [{"number": 1}, {"number": 2}]))
+    (line,) = [each for each in records("slow query") if "pg_sleep(0.06)" in each["statement"]]
+    assert line["seconds"] >= 0.12
+
+
 def test_a_statement_that_is_not_slow_is_not_logged(opened: Open, records: Records) -> None:
     database = opened(slow_query=PATIENCE)
     database.run("quick", lambda session: session.execute(text("SELECT pg_sleep(0.01)")))

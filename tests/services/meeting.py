@@ -37,12 +37,13 @@ def patient(database: Database) -> Generator[Database]:
     other.close()
 
 
-def meet(database: Database, first: Work[Any], second: Work[Any]) -> Met:
-    """Do `first`; begin `second`; and commit the first once the second waits for it, or has ended without."""
+def meet(database: Database, first: Work[Any], second: Work[Any], *, attempts: int = 1) -> Met:
+    """Do `first`; begin `second`; and commit the first once the second waits for it, or has ended without. `attempts`:
+    how often the second is tried."""
     with patient(database) as other, ThreadPoolExecutor(1) as threads:
         with database.transaction("first") as session:
             first(session)
-            later = threads.submit(other.run, "second", second)
+            later = threads.submit(other.run, "second", second, attempts=attempts)
             waited = _waits(database, session, later)
         later.exception(PATIENCE)
         return Met(waited, later)
