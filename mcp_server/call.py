@@ -14,6 +14,7 @@ from db import services
 from db.domain.access import Scope
 from db.domain.addresses import addresses_in
 from db.domain.errors import InvalidInput, SalesAutomationError, StoreUnavailable
+from db.domain.events import EventVerdict
 from mcp_server import audit
 from mcp_server.app import App
 from mcp_server.caller import Invocation
@@ -61,7 +62,7 @@ class Call:
     tool: Tool
     invocation: Invocation
     events: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    """(provider, verdict) -> events of this call, which count once it is committed"""
+    """(provider, verdict) -> events of this call, which count once it is committed, or refused"""
     is_done: bool = False
     """The tool has answered; its transaction is still open."""
 
@@ -103,19 +104,30 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
     def work(session: "Session") -> dict[str, Any]:
         return _perform(tool, begin(session), arguments, key)
 
-    if tool.works_apart and key is not None:
-        answer = _run_apart(tool, app, partial(begin, None), arguments, key)
-    elif tool.works_apart or ((tool.is_local or tool.is_shared) and key is None):
-        answer = tool.function(begin(None), **arguments).model_dump(mode="json")
-        if tool.is_local and tool.is_audited:
-            audit.done_apart(app, invocation=invocation, tool=tool.name, answer=answer)
-    elif tool.is_local:
-        answer = _run_once(tool, app, work, calls)
-    else:
-        answer = app.run(tool.name, work, read_only=tool.read_only)
-    for (provider, verdict), count in calls[-1].events.items() if calls else ():
-        app.telemetry.events.add(provider, verdict, count)
+    try:
+        if tool.works_apart and key is not None:
+            answer = _run_apart(tool, app, partial(begin, None), arguments, key)
+        elif tool.works_apart or ((tool.is_local or tool.is_shared) and key is None):
+            answer = tool.function(begin(None), **arguments).model_dump(mode="json")
+            if tool.is_local and tool.is_audited:
+                audit.done_apart(app, invocation=invocation, tool=tool.name, answer=answer)
+        elif tool.is_local:
+            answer = _run_once(tool, app, work, calls)
+        else:
+            answer = app.run(tool.name, work, read_only=tool.read_only)
+    except InvalidInput:
+        _count_events(app, calls, refused=True)
+        raise
+    _count_events(app, calls, refused=False)
     return answer
+
+
+def _count_events(app: App, calls: Sequence[Call], *, refused: bool) -> None:
+    """Count the events of the last attempt; of a call that was `refused` those that are invalid, since no other is
+    kept."""
+    for (provider, verdict), count in calls[-1].events.items() if calls else ():
+        if not refused or verdict == EventVerdict.INVALID:
+            app.telemetry.events.add(provider, verdict, count)
 
 
 def _run_apart(tool: Tool, app: App, begin: Callable[[], Call], arguments: dict[str, Any], key: str) -> dict[str, Any]:

@@ -21,10 +21,11 @@ from pydantic import AnyUrl, ValidationError
 
 from db.domain.access import ACTOR_STDIO, Caller, Scope
 from db.domain.errors import StoreUnavailable
+from db.domain.events import EventVerdict
 from mcp_server import __version__, caller, stdio
 from mcp_server.app import App
 from mcp_server.schemas.faults import explain
-from mcp_server.telemetry import CallOutcome
+from mcp_server.telemetry import NO_PROVIDER, CallOutcome
 from mcp_server.toolset import Toolset
 from mcp_server.toolsets import select
 
@@ -103,6 +104,8 @@ class SalesServer(MCPServer[App]):
         return answer
 
     def _wrong_arguments(self, name: str, error: ValidationError) -> str:
+        if name == "record_event":  # its event is counted here, since it never reaches the tool
+            self._app.telemetry.events.add(NO_PROVIDER, EventVerdict.INVALID)
         tool = self._tool_manager.get_tool(name)
         assert tool is not None, "its arguments were looked at"
         arguments = ", ".join(tool.parameters["properties"]) or "no arguments"

@@ -12,6 +12,8 @@ BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds; what is longer falls into one more."""
 
 OTHER: Final = "other"
+NO_PROVIDER: Final = "none"
+"""Of events that nobody said the provider of."""
 _MOST_NAMES: Final = 100
 
 

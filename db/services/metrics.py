@@ -29,10 +29,11 @@ _COLUMN_OF: dict[GroupBy, InstrumentedAttribute[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Counts and rates of one step, variant, channel or day. `key` is its name as text."""
+    """Counts and rates of one step, variant, channel or day. `key` is its name as text; `channel` that of a step."""
 
     key: str
     totals: dict[str, int]
+    channel: str | None = None
 
     @property
     def rates(self) -> dict[str, float | None]:
@@ -61,7 +62,12 @@ def report(session: Session, *, campaign_id: UUID, group_by: GroupBy, since: dat
     campaign = campaigns.get(session, campaign_id=campaign_id)
     column = _COLUMN_OF.get(group_by)
     rows = session.execute(_sums(campaign_id, column, since, until)).all()
-    groups = [Group(str(key), dict(zip(COUNTERS, counts, strict=True))) for key, *counts in rows]
+    # What moved away, as to an earlier day, leaves a row of zeros behind.
+    groups = [
+        Group(str(key), dict(zip(COUNTERS, counts, strict=True)), channel if group_by is GroupBy.STEP else None)
+        for key, channel, *counts in (tuple(row) for row in rows)
+        if any(counts)
+    ]
     total = {counter: sum(group.totals[counter] for group in groups) for counter in COUNTERS}
     comparison = _compare(session, campaign, since, until) if group_by is GroupBy.VARIANT else None
     statuses = _statuses(session, campaign_id)
@@ -81,7 +87,8 @@ def _sums(
 ) -> Select[Any]:
     key = column if column is not None else CampaignMetrics.instance_id
     sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
-    return select(key, *sums).where(*_on_days(campaign_id, since, until)).group_by(key).order_by(key)
+    statement = select(key, func.min(CampaignMetrics.channel), *sums).where(*_on_days(campaign_id, since, until))
+    return statement.group_by(key).order_by(key)
 
 
 def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[ColumnElement[bool]]:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db.domain.states import EnrollmentStatus
+from db.domain.states import Channel, EnrollmentStatus
 from mcp_server.schemas.base import Answer, Maybe
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class MetricsGroup(Answer):
     totals: Totals
     rates: Rates
     intervals: Maybe[Intervals] = None
+    channel: Annotated[Maybe[Channel], Field(description="Of a step.")] = None
 
 
 class DifferenceOut(Answer):
@@ -78,6 +79,7 @@ class MetricsAnswer(Answer):
                     totals=group.totals,
                     rates=group.rates,
                     intervals=group.intervals if with_intervals else None,
+                    channel=Channel(group.channel) if group.channel else None,
                 )
                 for group in report.groups
             ],

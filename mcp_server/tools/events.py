@@ -16,6 +16,7 @@ from mcp_server.call import Call
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, OrphanList, OrphanOut, RecordAnswer, RecordRow
 from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, Provider, ReplayAnswer
+from mcp_server.telemetry import NO_PROVIDER
 from mcp_server.toolsets import events
 from mcp_server.webhooks.replaying import replay
 
@@ -62,6 +63,7 @@ def record_events(
     given = [event.to_event(call.now) for event in fitting.values()]
     outcomes = services.events.record_events(call.session, events=given)
     _count(call, given, outcomes)
+    call.events.update([(NO_PROVIDER, EventVerdict.INVALID)] * len(rejected))
     rows = [RecordRow(index=index, status=EventVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
     rows += [_row(index, outcome) for index, outcome in zip(fitting, outcomes, strict=True)]
     return _answer(sorted(rows, key=lambda row: row.index))
@@ -167,7 +169,7 @@ def replay_events(
 
 def _count(call: Call, given: "Sequence[NewEvent]", outcomes: "Sequence[Outcome]") -> None:
     for event, outcome in zip(given, outcomes, strict=True):
-        call.events[event.provider or "none", outcome.verdict] += 1
+        call.events[event.provider or NO_PROVIDER, outcome.verdict] += 1
 
 
 def _row(index: int, outcome: "Outcome") -> RecordRow:

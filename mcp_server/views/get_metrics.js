@@ -15,6 +15,8 @@ const FIGURES = {
   replied: ["reply_rate", "delivered"],
   bounced: ["bounce_rate", "sent"],
   unsubscribed: ["unsubscribe_rate", "delivered"],
+  complained: [],
+  failed: [],
 };
 
 const CHARTS = {
@@ -22,7 +24,7 @@ const CHARTS = {
   step: (answer) => funnel(answer),
   variant: (answer) => variants(answer),
   channel: (answer) => answer.groups.map(({ key, totals }) =>
-    funnel({ totals, groups: [] }, { title: CHANNELS[key] ?? words(key), steps: { all: { channel: key } } })),
+    funnel({ totals, channel: key, groups: [] }, { title: CHANNELS[key] ?? words(key) })),
   day: (answer) => cohorts(answer),
 };
 

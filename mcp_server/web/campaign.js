@@ -41,7 +41,8 @@ function subtitle(campaign, template) {
 }
 
 const OF_EMAIL = [
-  ["Delivered", "delivery_rate"], ["Opened", "open_rate"], ["Clicked", "click_rate"], ["Bounced", "bounce_rate"],
+  ["Delivered", "delivery_rate", "sent"], ["Opened", "open_rate", "delivered"], ["Clicked", "click_rate", "delivered"],
+  ["Bounced", "bounce_rate", "sent"],
 ];
 
 /** What only emails do is told of the emails: a LinkedIn step is never delivered or opened. */
@@ -51,12 +52,16 @@ function tiles(metrics, channels) {
   const shown = [
     ["Enrolled", count(metrics.enrolled)],
     ["Sent", count(metrics.totals.sent)],
-    ...(email ? OF_EMAIL.map(([name, rate]) => [name, percent(email.rates[rate])]) : []),
-    ...(linkedin ? [["Connected", percent(linkedin.rates.acceptance_rate)]] : []),
+    ...(email ? OF_EMAIL.map(([name, rate, whole]) => [name, percent(email.rates[rate]), whole]) : []),
+    ...(linkedin ? [["Connected", percent(linkedin.rates.acceptance_rate), "sent"]] : []),
     ["Replied", count(metrics.totals.replied)],
     ["Unsubscribed", count(metrics.totals.unsubscribed)],
+    ["Complained", count(metrics.totals.complained)],
+    ["Failed", count(metrics.totals.failed)],
   ];
-  return h("dl", { class: "tiles" }, shown.map(([name, value]) => h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value))));
+  const tile = ([name, value, whole]) => h("div", { class: "tile" }, h("dt", {}, name),
+    h("dd", {}, value, whole && h("small", {}, ` of ${whole}`)));
+  return h("dl", { class: "tiles" }, shown.map(tile));
 }
 
 const statuses = (counted) => h("dl", { class: "facts" }, Object.entries(counted).filter(([, people]) => people > 0).map(([status, people]) =>

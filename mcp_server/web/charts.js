@@ -42,9 +42,11 @@ const MS = { day: 86_400_000, hour: 3_600_000, minute: 60_000 };
 /** 1234 -> "1,234". */
 export const count = (value) => COUNT.format(value);
 
-/** 0.1234 -> "12.3 %", null -> "–": there is nothing yet to divide by. */
+/** 0.1234 -> "12.3 %", null -> "–": there is nothing yet to divide by. Only what is all or nothing says 100 % or 0 %. */
 export function percent(share) {
   if (share === null || share === undefined) return "–";
+  if (share > 0 && share < 0.00005) return "<\u00a00.01\u00a0%";
+  if (share > 0.9995 && share < 1) return ">\u00a099.9\u00a0%";
   const digits = share > 0 && share < 0.00995 ? 2 : 1;
   return `${(share * 100).toFixed(share === 0 || share === 1 ? 0 : digits)}\u00a0%`;
 }
@@ -98,7 +100,7 @@ const ROW = 36;
  */
 export function funnel(metrics, { title = "Funnel by step", steps = {} } = {}) {
   const groups = metrics.groups.length ? metrics.groups : [{ ...metrics, key: "all" }];
-  const shown = groups.filter((group) => group.totals.sent > 0);
+  const shown = groups.filter((group) => group.totals.sent > 0 || group.totals.failed > 0);
   if (!shown.length) return nothing(title, "Nothing was sent yet. The funnel fills as steps are sent and events come in.");
   const stages = [...new Set([...EMAIL, ...LINKEDIN])];
   const rows = [["Step", ...stages.map(words), ...LOSSES.map(words)]];
@@ -107,7 +109,7 @@ export function funnel(metrics, { title = "Funnel by step", steps = {} } = {}) {
     rows.push([name, ...[...stages, ...LOSSES].map((stage) => count(group.totals[stage]))]);
   }
   const panels = shown.map((group) => funnelPanel(group, steps));
-  return figure("funnel", title, [h("p", { class: "sa-note" }, "Shares are of the steps sent."), h("div", { class: "sa-panels" }, panels)], rows);
+  return figure("funnel", title, [h("div", { class: "sa-panels" }, panels)], rows);
 }
 
 function stepName(key, steps) {
@@ -116,25 +118,36 @@ function stepName(key, steps) {
   return steps[key]?.title ? `Step ${key}: ${steps[key].title}` : `Step ${key}`;
 }
 
-function funnelPanel({ key, totals }, steps) {
-  const isLinkedIn = (steps[key]?.channel ?? (totals.accepted > 0 && !totals.opened ? "linkedin" : "email")) === "linkedin";
+/** What a stage is a share of: the denominator of its rate. LinkedIn reports no delivery. */
+const wholeOf = (stage, isLinkedIn) => (stage === "delivered" || isLinkedIn ? "sent" : "delivered");
+
+function shareOf(stage, totals, isLinkedIn) {
+  const whole = wholeOf(stage, isLinkedIn);
+  return `${percent(totals[whole] > 0 ? totals[stage] / totals[whole] : null)} of ${whole}`;
+}
+
+function funnelPanel({ key, channel, totals }, steps) {
+  const isLinkedIn = (steps[key]?.channel ?? channel ?? "email") === "linkedin";
   const stages = isLinkedIn ? LINKEDIN : EMAIL;
   const name = stepName(key, steps);
-  const said = stages.map((stage) => `${stage} ${count(totals[stage])} (${percent(totals[stage] / totals.sent)})`);
+  const share = (stage) => (stage === "sent" ? "" : shareOf(stage, totals, isLinkedIn));
+  const said = stages.map((stage) => `${stage} ${count(totals[stage])}${share(stage) && ` (${share(stage)})`}`);
   const losses = LOSSES.filter((loss) => totals[loss] > 0).map((loss) => `${count(totals[loss])} ${loss}`);
   return h("div", { class: "sa-panel" },
     h("p", { class: "sa-panel-title", title: name }, name),
     s("svg", { role: "img", "aria-label": `${name}: ${said.join(", ")}`, width: "100%", height: stages.length * ROW },
-      stages.map((stage, index) => stageRow(stage, totals[stage], totals.sent, index * ROW))),
+      stages.map((stage, index) => stageRow(stage, totals, share(stage), index * ROW))),
     h("p", { class: "sa-losses" }, losses.length ? losses.join(" · ") : "No bounces or unsubscribes"));
 }
 
-function stageRow(stage, value, sent, top) {
-  const share = Math.min(1, value / sent);
+/** A bar as long as the steps sent that got so far, and what its share is of. */
+function stageRow(stage, totals, said, top) {
+  const value = totals[stage];
+  const share = totals.sent > 0 ? Math.min(1, value / totals.sent) : 0;
   return s("g", { "data-stage": stage, "data-value": value },
     s("text", { x: 0, y: top + 12, class: "sa-label" }, words(stage)),
     s("text", { x: "100%", y: top + 12, class: "sa-value" },
-      s("tspan", { class: "sa-strong" }, count(value)), stage === "sent" ? null : `  ${percent(value / sent)}`),
+      s("tspan", { class: "sa-strong" }, count(value)), said && `  ${said}`),
     s("rect", { x: 0, y: top + 18, width: "100%", height: 8, rx: 4, class: "sa-track" }),
     value > 0 && s("rect", { x: 0, y: top + 18, width: `${Math.max(1, share * 100)}%`, height: 8, rx: 4, class: `sa-${stage}` }));
 }
@@ -147,7 +160,7 @@ const LANE = 48;
 
 /** Each rate of each variant with the whiskers of its 95 % interval, and who leads where that is decided. */
 export function variants(metrics, { title = "Variants, with 95 % intervals", rates = COMPARED } = {}) {
-  const groups = metrics.groups.filter((group) => group.key !== "" && group.key !== "None");
+  const groups = metrics.groups.filter((group) => group.key !== "");
   const shown = rates.filter((rate) => groups.some((group) => group.rates[rate] > 0));
   if (!groups.length) return nothing(title, "This campaign has no variants. Give two steps of one number an a_b_variant each to compare them.");
   if (!shown.length) return nothing(title, "Nothing was delivered yet, so there is nothing to compare.");
@@ -168,6 +181,7 @@ function verdict(comparison) {
   const { counts, mismatch } = comparison.sample_ratio;
   const split = Object.entries(counts).map(([name, people]) => `${name}: ${count(people)}`).join(", ");
   return [
+    h("p", { class: "sa-note" }, comparison.verdict.replaceAll("_", " ")),
     mismatch && h("p", { class: "sa-warning", role: "note" }, `Don't trust this comparison: the split (${split}) is more uneven than chance makes it.`),
     comparison.note && h("p", { class: "sa-note" }, comparison.note.replaceAll("_", " ")),
   ];

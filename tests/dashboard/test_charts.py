@@ -33,9 +33,10 @@ def page(browser: Browser) -> Generator[Page]:
 def draw(page: Page) -> Draw:
     """Draws a chart of groups (key -> totals), and holds that nothing in it is no number, and that it fits a phone."""
 
-    def drawn(chart: str, groups: dict[str, Totals], **options: Any) -> Locator:
+    def drawn(chart: str, groups: dict[str, Totals], channels: dict[str, str] | None = None, **options: Any) -> Locator:
         rows = [
             {"key": key, "totals": totals, "rates": rates(totals), "intervals": intervals(totals)}
+            | {"channel": (channels or {}).get(key, "email")}
             for key, totals in groups.items()
         ]
         metrics = {"groups": rows, "totals": totals_of(), "rates": rates(totals_of()), "comparison": None}
@@ -86,3 +87,48 @@ def test_a_variant_without_a_number_stands_beside_one_that_has_some(draw: Draw) 
     groups = {"A": totals_of(sent=3, delivered=3, opened=3, replied=1), "B": totals_of(), "": totals_of(sent=1)}
     panel = draw("variants", groups).locator('[data-rate="open_rate"]')
     assert panel.locator(".sa-value").all_text_contents() == ["100\u00a0%", "no data"]
+
+
+def test_shares_name_what_they_are_of_and_agree_with_the_rates(draw: Draw) -> None:
+    totals = totals_of(sent=200, delivered=100, opened=50, clicked=25, replied=10)
+    panel = draw("funnel", {"1": totals}).locator(".sa-panel")
+    values = [" ".join(text.split()) for text in panel.locator(".sa-value").all_text_contents()]
+    assert values == [
+        "200",
+        "100 50.0 % of sent",
+        "50 50.0 % of delivered",
+        "25 25.0 % of delivered",
+        "10 10.0 % of delivered",
+    ]
+    assert rates(totals)["reply_rate"] == 0.1
+
+
+def test_a_linkedin_step_is_drawn_as_one_by_its_channel(draw: Draw) -> None:
+    panel = draw("funnel", {"1": totals_of(sent=4)}, channels={"1": "linkedin"}).locator(".sa-panel")
+    assert panel.locator("g[data-stage]").evaluate_all("all => all.map(one => one.dataset.stage)") == [
+        "sent",
+        "accepted",
+        "replied",
+    ]
+
+
+def test_a_send_that_was_rejected_is_not_told_as_nothing(draw: Draw) -> None:
+    panel = draw("funnel", {"1": totals_of(failed=3)}).locator(".sa-panel")
+    assert panel.locator(".sa-losses").text_content() == "3 failed"
+
+
+@pytest.mark.parametrize(
+    ("opened", "text"),
+    [(0, "0\u00a0%"), (1, "<\u00a00.01\u00a0%"), (99_999, ">\u00a099.9\u00a0%"), (100_000, "100\u00a0%")],
+)
+def test_rounding_makes_neither_all_nor_nothing_of_what_is_not(draw: Draw, opened: int, text: str) -> None:
+    groups = {"1": totals_of(sent=100_000, delivered=100_000, opened=opened)}
+    shown = draw("funnel", groups).locator('[data-stage="opened"] .sa-value').text_content()
+    assert shown is not None
+    assert shown.endswith(f"{text} of delivered")
+
+
+def test_a_variant_may_be_called_none(draw: Draw) -> None:
+    groups = {name: totals_of(sent=3, delivered=3, opened=1) for name in ("None", "B")}
+    panel = draw("variants", groups).locator('[data-rate="open_rate"]')
+    assert panel.locator("[data-variant]").evaluate_all("all => all.map(one => one.dataset.variant)") == ["None", "B"]

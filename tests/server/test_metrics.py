@@ -208,7 +208,18 @@ async def test_reports_that_are_not_by_variant_keep_their_shape(client: Client, 
     await happen(client, "sent", people["A"])
     metrics = await call(client, "get_metrics", campaign_id=campaign_id, group_by=group_by)
     assert set(metrics) == SHAPE
-    assert all(set(group) == {"key", "totals", "rates"} for group in metrics["groups"])
+    of_steps = {"channel"} if group_by == "step" else set[str]()
+    assert all(set(group) == {"key", "totals", "rates"} | of_steps for group in metrics["groups"])
+
+
+async def test_a_day_from_which_everything_moved_away_is_left_out(client: Client) -> None:
+    campaign_id, people = await campaign_of(client, varied("A", "B"), 1)
+    ((enrollment_id,),) = people.values()
+    event = {"event_type": "sent", "channel": "email", "step_number": 1, "enrollment_id": enrollment_id}
+    for day in ("2026-03-02", "2026-03-01"):
+        await call(client, "record_event", event={**event, "occurred_at": f"{day}T12:00:00Z"})
+    metrics = await call(client, "get_metrics", campaign_id=campaign_id, group_by="day")
+    assert [group["key"] for group in metrics["groups"]] == ["2026-03-01"]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,21 @@ async def test_get_health_tells_the_same(client: Client) -> None:
     assert answer["pool"]["limit"] == 15
 
 
+async def test_every_event_that_is_refused_is_counted(client: Client) -> None:
+    scene = await new_campaign(client, people=1, start=True)
+    event: dict[str, Any] = {"event_type": "opened", "channel": "email", "enrollment_id": scene["enrollment_ids"][0]}
+    unknown_step = {**event, "provider": "ses", "step_number": 40}
+    await refusal(client, "record_event", event=unknown_step)
+    await refusal(client, "record_event", event=unknown_step, idempotency_key="k")
+    await call(client, "record_events", events=[unknown_step, {**event, "event_type": "sneezed"}])
+    await refusal(client, "record_event", event={**event, "event_type": "sneezed"})
+    answer = await call(client, "get_health")
+    assert {(row["provider"], row["verdict"]): row["count"] for row in answer["events"]} == {
+        ("ses", "invalid"): 3,
+        ("none", "invalid"): 2,
+    }
+
+
 def test_metrics_need_the_scope_ops(database: Database, database_url: str) -> None:
     reader, operator = new_token(database, "reader", Scope.READ), new_token(database, "operator", Scope.OPS)
     with http_server(database_url, SALES_AUTOMATION_TOKEN=TOKEN) as base:
