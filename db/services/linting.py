@@ -4,12 +4,14 @@ Warnings, not refusals: people and variables may still be filled in, and what is
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
+from db.domain.errors import InvalidInput
 from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact
 from db.services import rendering, templates
 from db.services.step_texts import PERSONAL, UNSUBSCRIBE_URL, campaign_variables
@@ -27,14 +29,15 @@ class _Use(NamedTuple):
 
 
 def of_template(template: CampaignTemplate) -> list[str]:
-    """Variables that no contact and no campaign can have, each with the place that uses it."""
-    return [
+    """Texts that can't be read, and variables that no contact and no campaign can have, each with its place."""
+    unknown = [
         f"{use.where}: {{{{ {'.'.join(use.path)} }}}} is unknown, so the step will never be sent. Known are "
         f"{', '.join(PERSONAL)}, attributes.NAME (of the contact), campaign.NAME (settings.variables) "
         f"and {UNSUBSCRIBE_URL} (in emails, where the server has a public address)."
         for use in _uses(template)
         if use.path[0] not in KNOWN
     ]
+    return [*_unreadable(template), *unknown]
 
 
 def of_campaign(session: Session, *, campaign: CampaignInstance) -> list[str]:
@@ -50,18 +53,33 @@ def of_campaign(session: Session, *, campaign: CampaignInstance) -> list[str]:
 
 
 def _uses(template: CampaignTemplate) -> list[_Use]:
-    texts = [(where, text) for where, text in _texts(template) if text]
-    return sorted({_Use(path, where) for where, text in texts for path in rendering.needs(text)})
+    return sorted({_Use(path, where) for where, text in _texts(template) for path in _needs(text, where)})
 
 
-def _texts(template: CampaignTemplate) -> Iterator[tuple[str, str | None]]:
+def _needs(text: str, where: str) -> set[tuple[str, ...]]:
+    with suppress(InvalidInput):
+        return rendering.needs(text, where)
+    return set()
+
+
+def _unreadable(template: CampaignTemplate) -> Iterator[str]:
+    """Texts of an earlier version, which this one reads more strictly."""
+    for where, text in _texts(template):
+        try:
+            rendering.needs(text, where)
+        except InvalidInput as error:
+            yield f"{error} The step will never be sent. Correct it with update_template."
+
+
+def _texts(template: CampaignTemplate) -> Iterator[tuple[str, str]]:
+    """(place, text) of the steps in use."""
     for email in template.email_steps:
         if email.is_active:
             variant = f" ({email.a_b_variant})" if email.a_b_variant else ""
             yield f"subject of step {email.step_number}{variant}", email.subject
             yield f"body of step {email.step_number}{variant}", email.body
     for message in template.linkedin_steps:
-        if message.is_active:
+        if message.is_active and message.message:
             yield f"message of step {message.step_number}", message.message
 
 

@@ -3,15 +3,18 @@ nothing, stops the text, and never leaves a hole in it, unless the text has a de
 ({% if company %}); limits stop templates that loop or grow without end."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, wraps
 from typing import Any, cast
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined, Undefined
 from liquid.exceptions import LiquidError, ResourceLimitError, TemplateNotFoundError, UndefinedError
+from liquid.token import Token
 
 from db.domain.errors import InvalidInput
-from db.domain.rules import BODY_MAX
+from db.domain.texts import one_line, storable_part
+from db.services import text_sources, text_work
 
 
 class OutOfBounds(InvalidInput):
@@ -29,44 +32,26 @@ class MissingVariable(InvalidInput):
         self.what = what
 
 
-_ROUNDS_MAX = 1_000
-_LENGTH_MAX = 4 * BODY_MAX
-
-
 class _Environment(Environment):
-    loop_iteration_limit = _ROUNDS_MAX
-    output_stream_limit = _LENGTH_MAX
+    template_class = text_work.Template
+    loop_iteration_limit = text_work.ROUNDS_MAX
+    output_stream_limit = text_work.LENGTH_MAX
     context_depth_limit = 20
     local_namespace_limit = 100_000
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        read = super().tokenizer()
+
+        def tokens(source: str) -> Iterator[Token]:
+            text_sources.check(source)
+            return read(source)
+
+        return tokens
 
 
 _ENVIRONMENT = _Environment(undefined=FalsyStrictUndefined)
 # For the trial of a text on nobody, in whose words a filter may find nothing: it goes on to what comes after.
 _TRIAL = _Environment(undefined=FalsyStrictUndefined)
-
-
-def _bounded(name: str, work: Callable[..., object]) -> Callable[..., object]:
-    """The filter, held to the same length: the limits of the environment look at what is written or assigned, and a
-    chain of filters could take any memory before that."""
-
-    @wraps(work)
-    def call(left: object, *arguments: object, **more: object) -> object:
-        if _growth(name, left, arguments) <= _LENGTH_MAX:
-            result = work(left, *arguments, **more)
-            if not isinstance(result, str) or len(result) <= _LENGTH_MAX:
-                return result
-        raise ResourceLimitError(f"the filter {name} makes too long a text", token=None)
-
-    return call
-
-
-def _growth(name: str, left: object, arguments: Sequence[object]) -> int:
-    """How many characters come in by the filters that multiply; the others make little more than they are given."""
-    if name == "replace" and len(arguments) > 1:
-        return str(left).count(str(arguments[0])) * len(str(arguments[1]))
-    if name == "join" and arguments and isinstance(left, Sized):
-        return len(left) * len(str(arguments[0]))
-    return 0
 
 
 # Compared by value: what `map` does not find is an object that equals None.
@@ -91,38 +76,39 @@ def _strict(name: str, work: Callable[..., object]) -> Callable[..., object]:
     return call
 
 
-_TRIAL.filters.update({name: _bounded(name, work) for name, work in _TRIAL.filters.items()})
+text_work.bound(_TRIAL)
+text_work.bound(_ENVIRONMENT)
 _ENVIRONMENT.filters.update(
-    {name: work if name == "default" else _strict(name, work) for name, work in _TRIAL.filters.items()}
+    {name: _strict(name, work) for name, work in _ENVIRONMENT.filters.items() if name != "default"}
 )
 
 
 def check(text: str, where: str) -> None:
     """InvalidInput, naming `where`, if `text` is no Liquid template, uses a filter or tag that does not exist, or loops
     or grows beyond the limits whoever it is for."""
+    template = _parse(text, where)
     try:
-        template = _parse(text)
         unknown = sorted(set(template.analyze().filters) - set(_ENVIRONMENT.filters))
     except TemplateNotFoundError as error:
         raise InvalidInput(
             f"{where} includes {error.args[0]}, and a text can't include another. Write it out."
         ) from None
-    except LiquidError as error:
-        raise InvalidInput(f"{where} is not a valid Liquid template: {error.args[0]}.") from None
+    except (LiquidError, RecursionError) as error:
+        raise _invalid(where, error) from None
     if unknown:
         raise InvalidInput(f"{where} uses the filter {unknown[0]}, which does not exist.")
     try:
-        _render(_TRIAL.from_string(text), _somebody(text), where)
+        _render(_TRIAL.from_string(text), _somebody(template), where)
     except OutOfBounds:
         raise
     except InvalidInput:
         pass  # of this somebody, who has words where the text may count on numbers
 
 
-def _somebody(text: str) -> dict[str, Any]:
-    """A word for every variable of a valid `text`."""
+def _somebody(template: BoundTemplate) -> dict[str, Any]:
+    """A word for every variable of the template."""
     made: dict[str, Any] = {}
-    for path in sorted((path for path, _ in _variables(text)), key=len):
+    for path in sorted((path for path, _ in _variables(template)), key=len):
         at = made
         for part in path[:-1]:
             if not isinstance(at.get(part), dict):
@@ -132,42 +118,76 @@ def _somebody(text: str) -> dict[str, Any]:
     return made
 
 
-_HAS_DEFAULT = re.compile(r"[^|%}]*\|\s*default\b")
+# Where a variable ends: at its first filter, or at the end of its tag.
+_END = re.compile(r"\|\s*default\b|[|%}]")
 
 
-def needs(text: str) -> set[tuple[str, ...]]:
-    """The variables that a valid `text` has no default for, each by its path: ("attributes", "city")."""
-    return {path for path, index in _variables(text) if not _HAS_DEFAULT.match(text, index)}
+def needs(text: str, where: str) -> set[tuple[str, ...]]:
+    """The variables that `text` has no default for, each by its path: ("attributes", "city"). InvalidInput, naming
+    `where`, if it is no template."""
+    ends = [(found.start(), len(found[0]) > 1) for found in _END.finditer(text)]
+    variables = _variables(_parse(text, where))
+    return {path for path, index in variables if not _has_default(ends, index)}
 
 
-def _variables(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+def _has_default(ends: list[tuple[int, bool]], index: int) -> bool:
+    at = bisect_left(ends, (index, False))
+    return at < len(ends) and ends[at][1]
+
+
+def _variables(template: BoundTemplate) -> Iterator[tuple[tuple[str, ...], int]]:
     """(path, where it stands) of each variable."""
-    for places in _parse(text).analyze().globals.values():
+    for places in template.analyze().globals.values():
         for variable in places:
             yield tuple(str(part) for part in variable.segments), variable.span.index
 
 
 def render(text: str, variables: Mapping[str, Any], where: str) -> str:
     """`text` with `variables` filled in. MissingVariable or InvalidInput name `where` and what is wrong."""
-    return _render(_parse(text), variables, where)
+    return _render(_parse(text, where), variables, where)
+
+
+# What the library raises on values that it does not expect.
+_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def _render(template: BoundTemplate, variables: Mapping[str, Any], where: str) -> str:
     try:
         return template.render(**variables)
     except UndefinedError as error:
-        raise MissingVariable(where, error.args[0]) from None
+        raise MissingVariable(where, _reason(error)) from None
     except ResourceLimitError as error:
         raise OutOfBounds(
-            f"{where} is too large or loops too long: {error.args[0]}. It may take {_ROUNDS_MAX:,} rounds of "
-            f"loops and make {_LENGTH_MAX:,} characters."
+            f"{where} is too large or loops too long: {error.args[0]}. It may take {text_work.ROUNDS_MAX:,} rounds of "
+            f"loops, make {text_work.LENGTH_MAX:,} characters, and go through {text_work.WORK_MAX:,} of them."
         ) from None
     except LiquidError as error:
-        raise InvalidInput(f"{where} can't be rendered: {error.args[0]}.") from None
-    except (ArithmeticError, LookupError, TypeError, ValueError):  # of the library, on values that it does not expect
+        raise InvalidInput(f"{where} can't be rendered: {_reason(error)}.") from None
+    except _FAULTS:
         raise InvalidInput(f"{where} can't be rendered: a filter or tag fails on the value it is given.") from None
 
 
+def _parse(text: str, where: str) -> BoundTemplate:
+    try:
+        return _parsed(text)
+    except LiquidError as error:
+        raise _invalid(where, error) from None
+
+
 @lru_cache(maxsize=512)
-def _parse(text: str) -> BoundTemplate:
+def _parsed(text: str) -> BoundTemplate:
     return _ENVIRONMENT.from_string(text)
+
+
+def _invalid(where: str, error: LiquidError | RecursionError) -> InvalidInput:
+    if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+        return InvalidInput(f"{where} is nested too deeply. Write it with fewer levels.")
+    return InvalidInput(f"{where} is not a valid Liquid template: {_reason(error)}.")
+
+
+def _reason(error: LiquidError) -> str:
+    """What the library says, which may quote a value: cut, and in characters that can be kept."""
+    return one_line(storable_part(str(error.args[0])[:_REASON_MAX]))
+
+
+_REASON_MAX = 200

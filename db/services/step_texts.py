@@ -13,7 +13,7 @@ from db.domain.funnel import Enrollment
 from db.domain.rules import BODY_MAX, CONNECTION_MESSAGE_MAX, LINKEDIN_MESSAGE_MAX, SUBJECT_MAX
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import Channel, LinkedInStepType
-from db.domain.texts import is_blank, one_line
+from db.domain.texts import is_blank, is_storable, one_line
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
@@ -134,6 +134,12 @@ def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
         raise InvalidInput(
             f"invalid_text: {error} update_template corrects it, or upsert_contacts the person's values, {_THEN}"
         ) from None
+    if not is_storable(filled_in):
+        raise InvalidInput(
+            f"invalid_text: {where} holds NUL or half of a surrogate pair when filled in, which can't be stored. "
+            f"update_template takes out the filter that makes it, or upsert_contacts corrects the person's values, "
+            f"{_THEN}"
+        )
     if is_blank(filled_in):
         raise InvalidInput(
             f"invalid_text: {where} is empty when filled in. update_template gives it words, or upsert_contacts the "

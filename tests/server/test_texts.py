@@ -4,7 +4,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from mcp.client import Client
+from sqlalchemy import text
 
+from db.postgres.database import Database
 from tests.server.conftest import call, refusal
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +92,41 @@ async def test_a_text_that_is_too_long_when_filled_in_waits_for_fewer_words(
     await call(client, "update_enrollment", enrollment_id=made.enrollment_id, action="resume")
     (due,) = (await call(client, "claim_due_actions"))["actions"]
     assert most in (len(due["body"]), len(due.get("subject", "")))
+
+
+UNSTORABLE = [
+    email(body="Hello {{ attributes.code | url_decode }}, welcome"),
+    email(subject="Hello {{ attributes.code | url_decode }}"),
+    email(body="Hello {{ attributes.code | url_decode | uniq: 'a' }}, welcome"),
+    linkedin("message", "Hello {{ attributes.code | url_decode }}, welcome"),
+]
+
+
+@pytest.mark.parametrize("steps", UNSTORABLE)
+async def test_a_character_that_cannot_be_stored_stops_its_text_alone(client: Client, steps: dict[str, Any]) -> None:
+    made = await enrolled(client, {"attributes": {"code": "%00"}}, **steps)
+    other = {"email": "b@example.com", "attributes": {"code": "%41"}}
+    await call(client, "enroll_contacts", campaign_id=made.campaign_id, contacts=[other])
+    claimed = (await call(client, "claim_due_actions"))["actions"]
+    assert "a@example.com" not in [due["contact"]["email"] for due in claimed]
+    held = (await call(client, "get_enrollment", enrollment_id=made.enrollment_id))["enrollment"]
+    assert held["status"] == "paused"
+    assert held["actions"][0]["error"].startswith("invalid_text: ")
+
+
+async def test_a_stored_text_that_can_no_longer_be_read_stops_its_step_alone(
+    client: Client, database: Database
+) -> None:
+    made = await enrolled(client, {}, **email())
+    with database.transaction("break a text") as session:
+        session.execute(text("UPDATE email_sequences SET body = 'Good morning, {{ first_name'"))
+    assert (await call(client, "claim_due_actions"))["actions"] == []
+    held = (await call(client, "get_enrollment", enrollment_id=made.enrollment_id))["enrollment"]
+    assert held["actions"][0]["error"].startswith("invalid_text: body of step 1 is not a valid Liquid template")
+    campaign = (await call(client, "get_campaign", campaign_id=made.campaign_id))["campaign"]
+    (warning,) = (await call(client, "update_template", template_id=campaign["template_id"], name="T2"))["warnings"]
+    assert "body of step 1 is not a valid Liquid template" in warning
+    assert "update_template" in warning
 
 
 @pytest.mark.parametrize("type_", ["connection_request", "profile_visit"])
