@@ -8,6 +8,7 @@ from functools import partial
 from uuid import UUID
 
 from db import services
+from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
 
 logger = logging.getLogger(__name__)
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 # Small enough for a transaction to stay far from statement_timeout.
 _CHUNK = 2_000
 _LOOK_BACK = timedelta(hours=1)
+# Of campaigns, each of which is counted from end to end.
+_RECOUNTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Maintained:
     audit_records: int
     jobs: int
     cache_entries: int
+    recounted: int
     warning: str | None
 
 
@@ -50,6 +54,7 @@ def maintain(app: App) -> Maintained:
     )
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     cached = app.local().cache.sweep(now=now)
+    recounted = _recount(app)
     share = app.run("orphan share", partial(services.maintenance.orphan_share, since=now - _LOOK_BACK), read_only=True)
     warning = None
     if share.is_unusual:
@@ -58,7 +63,20 @@ def maintain(app: App) -> Maintained:
             "reasons with list_orphaned_events, and at what the provider sends as metadata."
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
-    return Maintained(matched, expired, keys, bodies, audit, jobs, cached, warning)
+    return Maintained(matched, expired, keys, bodies, audit, jobs, cached, recounted, warning)
+
+
+def _recount(app: App) -> int:
+    """Look at the counters of a few campaigns, others at each hour; how many had to be counted anew."""
+    hour = int(app.clock().timestamp()) // 3_600
+    ids = app.run("choose campaigns", partial(services.recounting.turn, turn=hour, limit=_RECOUNTED), read_only=True)
+    mended = 0
+    for instance_id in ids:
+        try:
+            mended += app.run("recount", partial(services.recounting.mend, instance_id=instance_id))
+        except StoreUnavailable:
+            logger.warning("a campaign's counters could not be looked at", extra={"campaign": str(instance_id)})
+    return mended
 
 
 def _match(app: App) -> int:

@@ -13,9 +13,17 @@ class Transaction:
     id: str
     description: str
     session: Session
+    is_careful: bool = False
+    """It repeats one that failed on counters that no longer fit their rows."""
 
 
 current: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
+
+
+def is_careful() -> bool:
+    """Whether the transaction that the caller is in has to expect counters that don't fit."""
+    transaction = current.get()
+    return transaction is not None and transaction.is_careful
 
 
 def transaction_id() -> str | None:

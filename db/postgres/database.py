@@ -58,10 +58,10 @@ class Database:
         return pool_state(self.engine, self.config.pool_size + self.config.max_overflow, self.watch)
 
     @contextmanager
-    def transaction(self, description: str, *, read_only: bool = False) -> Generator[Session]:
+    def transaction(self, description: str, *, read_only: bool = False, is_careful: bool = False) -> Generator[Session]:
         """A session that commits at the end of the block, and rolls back on any error.
 
-        Inside another transaction of the same thread it is a savepoint of that one.
+        Inside another transaction of the same thread it is a savepoint of that one. `is_careful`: see Transaction.
         """
         outer = current.get()
         if outer is not None:
@@ -70,7 +70,7 @@ class Database:
             return
         engine = self._read_only if read_only or self.config.read_only else self.engine
         with Session(engine, expire_on_commit=False) as session:
-            transaction = Transaction(token_hex(6), description, session)
+            transaction = Transaction(token_hex(6), description, session, is_careful)
             token = current.set(transaction)
             try:
                 yield session
@@ -92,21 +92,26 @@ class Database:
         attempts: int | None = None,
     ) -> Answer:
         """`work` in a transaction, repeated with jitter on deadlock, serialisation failure and a connection lost before
-        the commit. Raises Busy or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
+        the commit; and carefully where counters did not fit. Raises Busy or StoreUnavailable when the tries are used
+        up, OutcomeUnknown when the commit was cut.
         A nested run fails as the database says, and is repeated with the one around it.
 
         attempts: how often it is tried; as often as the configuration says if left out.
         """
         most = attempts or self.config.max_attempts
+        is_careful = False
         for attempt in range(1, most + 1):
             facts: dict[str, object] = {"description": description, "attempt": attempt}
             try:
-                with self.transaction(description, read_only=read_only) as session:
+                with self.transaction(description, read_only=read_only, is_careful=is_careful) as session:
                     facts["transaction"] = transaction_id()
                     return work(session)
             except (DBAPIError, PoolTimeout) as error:
                 if current.get() is not None:
                     raise  # whoever is around it does all of its work again
+                if _is_to_be_careful(error) and not is_careful and attempt < most:
+                    is_careful = True
+                    continue
                 if isinstance(error, DBAPIError) and failures.is_retryable(error) and attempt < most:
                     self.watch.retries.add()
                     _pause(attempt, {**facts, "error": _kind(error)})
@@ -133,6 +138,10 @@ def _pause(attempt: int, facts: dict[str, object]) -> None:
     seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
     logger.warning("retrying", extra={**facts, "seconds": round(seconds, 3)})
     time.sleep(seconds)
+
+
+def _is_to_be_careful(error: DBAPIError | PoolTimeout) -> bool:
+    return isinstance(error, DBAPIError) and failures.is_of_counters(error)
 
 
 def _kind(error: DBAPIError | PoolTimeout) -> str:

@@ -45,6 +45,16 @@ def is_retryable(error: DBAPIError) -> bool:
     return isinstance(error.orig, _RETRYABLE) or is_lost_connection(error)
 
 
+_COUNTERS = frozenset({"campaign_metrics", "campaign_enrollment_totals"})
+
+
+def is_of_counters(error: DBAPIError) -> bool:
+    """A counter does not fit the rows that it is a sum of, so that a change of it broke a rule of the counters."""
+    if isinstance(error.orig, pg.CheckViolation):
+        return error.orig.diag.table_name in _COUNTERS
+    return isinstance(error.orig, pg.NumericValueOutOfRange)
+
+
 def meaning(error: DBAPIError | PoolTimeout) -> SalesAutomationError | None:
     """The error to show instead of `error`; None where it is a fault of this program, and not of its surroundings."""
     if isinstance(error, PoolTimeout):

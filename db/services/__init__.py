@@ -62,6 +62,9 @@ if TYPE_CHECKING:
         orphans as orphans,
     )
     from db.services import (
+        recounting as recounting,
+    )
+    from db.services import (
         suppressions as suppressions,
     )
     from db.services import (

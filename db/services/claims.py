@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from db.domain import holds
 from db.domain.errors import NotFound, Refused
-from db.domain.events import Stop
-from db.domain.funnel import Enrollment
+from db.domain.events import EFFECTS, EventType, Stop
+from db.domain.funnel import Action, Deltas, Enrollment, contribution
 from db.domain.holds import Hold, HoldReason
 from db.domain.ids import new_id
 from db.domain.rules import PAUSE_REASON_MAX
@@ -272,12 +272,16 @@ _WRITE = text(f"""
         FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
         ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
         SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
-            error = excluded.error, a_b_variant = excluded.a_b_variant, sender = excluded.sender,
-            reserved_on = excluded.reserved_on, updated_at = now()
-        RETURNING enrollment_id, id
+            error = excluded.error, sender = excluded.sender, reserved_on = excluded.reserved_on, updated_at = now(),
+            a_b_variant = CASE WHEN campaign_actions.failed_at IS NULL THEN excluded.a_b_variant
+                          ELSE campaign_actions.a_b_variant END
+        RETURNING enrollment_id, id, a_b_variant, failed_at
     ), enrollments AS ({enrollment_state.WRITING} RETURNING 1)
-    SELECT enrollment_id, id FROM actions
-""").columns(*named("enrollment_id", "id"))
+    SELECT enrollment_id, id, a_b_variant, failed_at FROM actions
+""").columns(*named("enrollment_id", "id", "a_b_variant", "failed_at"))
+_CHANGE_VARIANT = text("""
+    UPDATE campaign_actions SET a_b_variant = :variant, updated_at = now() WHERE instance_id = :campaign AND id = :id
+""")
 
 
 def _write(session: Session, actions: Sequence[dict[str, Any]], changed: enrollment_state.Changes) -> dict[UUID, UUID]:
@@ -285,9 +289,28 @@ def _write(session: Session, actions: Sequence[dict[str, Any]], changed: enrollm
     if not (actions or changed.rows):
         return {}
     values = {"actions": to_text(actions), "enrollments": to_text(changed.rows)}
-    ids = dict(tuple(row) for row in session.execute(_WRITE, values))
+    given = {row["enrollment_id"]: row for row in actions}
+    ids: dict[UUID, UUID] = {}
+    deltas = Deltas()
+    for enrollment_id, id_, variant, failed_at in session.execute(_WRITE, values).all():
+        ids[enrollment_id] = id_
+        row = given[enrollment_id]
+        if variant != row["a_b_variant"]:
+            _count_as(deltas, row, variant, failed_at)
+            values = {"variant": row["a_b_variant"], "campaign": row["instance_id"], "id": id_}
+            session.execute(_CHANGE_VARIANT, values)
+    counters.METRICS.add(session, counters.metrics_rows(deltas))
     counters.add_statuses(session, changed.moves)
     return ids
+
+
+def _count_as(deltas: Deltas, row: Mapping[str, Any], variant: str | None, failed_at: datetime) -> None:
+    """The step failed in `variant`, and counted there. In another variant it is another step, and so is its failure."""
+    action = Action(row["instance_id"], row["enrollment_id"], row["step_number"], row["channel"], variant)
+    action.apply(EFFECTS[EventType.FAILED], failed_at)
+    before = contribution(action)
+    action.a_b_variant = row["a_b_variant"]
+    deltas.change(before, contribution(action))
 
 
 def _claimed_row(due: DueAction) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The counters of campaign_metrics and campaign_enrollment_totals.
 
+A change that does not fit, since rows were written by hand in SQL, is no reason to refuse what it belongs to: the
+campaign is recounted instead (db.services.recounting).
+
 Rows are locked in key order, so that writers queue up instead of deadlocking, and they are the last rows that a
 transaction locks, so that they are held for little more than the commit.
 """
@@ -15,6 +18,7 @@ from db.domain.funnel import Deltas
 from db.domain.metrics import COUNTERS
 from db.domain.states import EnrollmentStatus
 from db.postgres.json import rows_parameter
+from db.services import recounting
 
 StatusChanges: TypeAlias = Mapping[tuple[UUID, EnrollmentStatus], int]
 """(campaign, status) -> how many enrollments more (or, negative, fewer) are in it now."""
@@ -27,7 +31,9 @@ class _CounterTable:
     a change of {delivered: 1} is a fine change and an impossible row.
     """
 
-    def __init__(self, table: str, key: Sequence[str], counters: Sequence[str]) -> None:
+    def __init__(
+        self, table: str, key: Sequence[str], counters: Sequence[str], fits: str, recounted: recounting.Recount
+    ) -> None:
         keys = ", ".join(key)
         given = f"jsonb_populate_recordset(NULL::{table}, CAST(:{table} AS jsonb)) d"
         adding = f"""
@@ -40,12 +46,14 @@ class _CounterTable:
         """
         self.adding = adding
         """The statement that adds; it takes its rows from a parameter of the table's name, and returns their keys."""
-        self._add = text(adding)
+        # Separate, since it would make the statement that adds to all at once too long for the driver to keep.
+        self._add = text(adding.replace("RETURNING", f"AND {fits} RETURNING"))
         self._create = text(
             f"INSERT INTO {table} ({keys}) SELECT {keys} FROM {given} ORDER BY {keys} ON CONFLICT DO NOTHING"
         )
         self._table = table
         self._key = key
+        self._recounted = recounted
 
     def parameter(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """The parameter of `adding`."""
@@ -56,20 +64,46 @@ class _CounterTable:
             self.add_missing(session, rows, session.scalars(self._add, self.parameter(rows)))
 
     def add_missing(self, session: Session, rows: Sequence[Mapping[str, Any]], found: Iterable[Sequence[Any]]) -> None:
-        """Make the rows that were not among those `found`, and add to them."""
-        known = {tuple(map(str, key)) for key in found}
-        missing = [row for row in rows if tuple(str(row[name]) for name in self._key) not in known]
-        if missing:
-            session.execute(self._create, self.parameter(missing))
-            session.execute(self._add, self.parameter(missing))
+        """Make the rows that were not among those `found`, and add to them; recount where that does not fit."""
+        missing = self._others(rows, found)
+        if not missing:
+            return
+        session.execute(self._create, self.parameter(missing))
+        misfits = self._others(missing, session.scalars(self._add, self.parameter(missing)))
+        recounting.recount(session, self._recounted, instance_ids={row["instance_id"] for row in misfits})
 
+    def _others(self, rows: Sequence[Mapping[str, Any]], found: Iterable[Sequence[Any]]) -> list[Mapping[str, Any]]:
+        known = {tuple(map(str, key)) for key in found}
+        return [row for row in rows if tuple(str(row[name]) for name in self._key) not in known]
+
+
+def _sum(counter: str) -> str:
+    return f"(m.{counter}::bigint + d.{counter})"
+
+
+# The rules of the two tables, of what a row would be: each counter with those that it must not exceed. All are bounded
+# by 0 from below, and by what a column holds from above.
+_BOUNDS = {"delivered": "sent", "opened": "delivered", "clicked": "opened", "replied": "delivered", "bounced": "sent"}
+_METRICS_FIT = " AND ".join(
+    [f"{_sum(counter)} BETWEEN 0 AND 2147483647" for counter in COUNTERS]
+    + [f"{_sum(counter)} <= {_sum(bound)}" for counter, bound in _BOUNDS.items()]
+    + [f"{_sum('clicked')} <= {_sum('total_clicks')}"]
+)
 
 METRICS = _CounterTable(
     "campaign_metrics",
     ("instance_id", "step_number", "channel", "a_b_variant", "cohort_day"),
     COUNTERS,
+    _METRICS_FIT,
+    recounting.METRICS,
 )
-STATUSES = _CounterTable("campaign_enrollment_totals", ("instance_id", "status"), ("total",))
+STATUSES = _CounterTable(
+    "campaign_enrollment_totals",
+    ("instance_id", "status"),
+    ("total",),
+    f"{_sum('total')} BETWEEN 0 AND 2147483647",
+    recounting.STATUSES,
+)
 # For statements that do more than to add.
 ADDING_METRICS = METRICS.adding
 ADDING_STATUSES = STATUSES.adding

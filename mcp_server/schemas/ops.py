@@ -160,4 +160,5 @@ class MaintenanceAnswer(Answer):
     audit_records: Annotated[int, Field(description="Old rows of the audit log that were deleted.")]
     jobs: Annotated[int, Field(description="Old finished jobs that were deleted.")]
     cache_entries: Annotated[int, Field(description="Cached values that had expired, and were deleted.")]
+    recounted: Annotated[int, Field(description="Campaigns whose counters did not fit their rows, and were mended.")]
     warning: Maybe[str] = None

@@ -28,6 +28,7 @@ NOTHING = {
     "audit_records": 0,
     "jobs": 0,
     "cache_entries": 0,
+    "recounted": 0,
 }
 
 
@@ -83,6 +84,16 @@ async def test_what_has_waited_too_long_is_given_up_and_kept(app: App, clock: Cl
         assert (await call(client, "run_maintenance"))["expired"] == 1
     with database.transaction("look") as session:
         assert session.scalars(text("SELECT status FROM orphaned_events")).all() == ["expired"]
+
+
+async def test_counters_that_sql_has_made_wrong_are_mended(app: App, database: Database) -> None:
+    async with Client(build_server(app)) as client:
+        await new_campaign(client, people=2, start=True)
+        with database.transaction("by hand") as session:
+            session.execute(text("UPDATE campaign_enrollments SET status = 'paused'"))
+        assert await call(client, "run_maintenance") == {**NOTHING, "recounted": 1}
+        assert await call(client, "run_maintenance") == NOTHING
+    assert is_value(database, text("SELECT total FROM campaign_enrollment_totals WHERE status = 'paused'"), 2)
 
 
 async def test_old_answers_and_finished_jobs_are_forgotten(app: App, clock: Clock) -> None:
@@ -171,7 +182,7 @@ async def test_every_age_is_a_setting(make_app: Callable[..., App], clock: Clock
         assert await call(client, "run_maintenance") == NOTHING
         clock.now += timedelta(days=1, minutes=1)
         done = await call(client, "run_maintenance")
-    assert {name for name in NOTHING if done[name]} == {*NOTHING} - {"matched", "cache_entries"}
+    assert {name for name in NOTHING if done[name]} == {*NOTHING} - {"matched", "cache_entries", "recounted"}
 
 
 def is_value(database: Database, statement: TextClause, wanted: int) -> bool:

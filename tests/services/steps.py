@@ -1,7 +1,10 @@
 """Steps as tests claim and report them."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
+
+from sqlalchemy import Result, text
 
 from db.domain.states import ActionOutcome
 from db.postgres.database import Database
@@ -39,3 +42,9 @@ def report(database: Database, due: DueAction, outcome: ActionOutcome, *, hours:
             now=NOW + timedelta(hours=hours),
         ),
     )
+
+
+def run_sql(database: Database, statement: str, **values: object) -> Result[Any]:
+    """What somebody does by hand, past all that the program knows."""
+    with database.transaction("by hand") as session:
+        return session.execute(text(statement), values)

@@ -7,7 +7,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from db.domain.events import EventType
 from db.domain.holds import HoldReason
@@ -25,12 +24,7 @@ from tests.services.scene import (
     state,
     totals,
 )
-from tests.services.steps import claim, report
-
-
-def run_sql(database: Database, statement: str, **values: object) -> None:
-    with database.transaction("by hand") as session:
-        session.execute(text(statement), values)
+from tests.services.steps import claim, report, run_sql
 
 
 def holds_of(database: Database, enrollment_id: UUID, *, hours: float = 0) -> list[str]:

@@ -1,0 +1,131 @@
+"""Counters counted anew from the rows that they are sums of.
+
+Counters are changed by differences, so what was written by hand in SQL they don't know of. A difference that does not
+fit is never a reason to refuse what it belongs to: the campaign is recounted in the same transaction instead.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.orm import Session
+
+from db.domain.metrics import COUNTERS, MILESTONES
+from db.domain.states import EnrollmentStatus
+from db.postgres import faults
+
+_STATUSES = ", ".join(f"'{status}'" for status in EnrollmentStatus)
+_COUNTED_STATUSES = """
+    SELECT status, count(*)::int AS total FROM campaign_enrollments WHERE instance_id = :campaign GROUP BY status
+"""
+# The number of steps that reached each milestone, and of opens and clicks. Step 0, of which there are no actions, only
+# ever grows.
+_COUNTS = ", ".join(
+    [f"count({milestone}_at)::int AS {milestone}" for milestone in MILESTONES]
+    + ["sum(open_count)::int AS total_opens", "sum(click_count)::int AS total_clicks"]
+)
+_COUNTED_METRICS = f"""
+    SELECT step_number, channel, coalesce(a_b_variant, '') AS a_b_variant,
+           (coalesce(sent_at, failed_at) AT TIME ZONE 'UTC')::date AS cohort_day, {_COUNTS}
+    FROM campaign_actions WHERE instance_id = :campaign AND coalesce(sent_at, failed_at) IS NOT NULL
+    GROUP BY 1, 2, 3, 4
+"""
+_METRIC_KEY = "step_number, channel, a_b_variant, cohort_day"
+_KEPT = ", ".join(f"m.{name}" for name in COUNTERS)
+_RIGHT = ", ".join(f"coalesce(c.{name}, 0)" for name in COUNTERS)
+
+
+class Recount(NamedTuple):
+    """How one table is recounted. Its rows are made and locked before they are counted, by statements of their own, so
+    that the count sees all that those who had them before have written."""
+
+    table: str
+    make: TextClause
+    lock: TextClause
+    correct: TextClause
+    is_wrong: TextClause
+
+
+STATUSES = Recount(
+    "campaign_enrollment_totals",
+    text(f"""
+        INSERT INTO campaign_enrollment_totals (instance_id, status)
+        SELECT :campaign, status FROM unnest(ARRAY[{_STATUSES}]) AS status ORDER BY status ON CONFLICT DO NOTHING
+    """),
+    text("""
+        SELECT count(*) FROM (
+            SELECT FROM campaign_enrollment_totals WHERE instance_id = :campaign ORDER BY status FOR NO KEY UPDATE
+        ) locked
+    """),
+    text(f"""
+        UPDATE campaign_enrollment_totals m SET total = coalesce(c.total, 0)
+        FROM campaign_enrollment_totals k LEFT JOIN ({_COUNTED_STATUSES}) c USING (status)
+        WHERE k.instance_id = :campaign AND (m.instance_id, m.status) = (k.instance_id, k.status)
+          AND m.total <> coalesce(c.total, 0)
+    """),
+    text(f"""
+        SELECT EXISTS (
+            SELECT FROM ({_COUNTED_STATUSES}) c
+            FULL JOIN (SELECT * FROM campaign_enrollment_totals WHERE instance_id = :campaign) m USING (status)
+            WHERE coalesce(m.total, 0) <> coalesce(c.total, 0))
+    """),
+)
+METRICS = Recount(
+    "campaign_metrics",
+    text(f"""
+        INSERT INTO campaign_metrics (instance_id, {_METRIC_KEY})
+        SELECT :campaign, {_METRIC_KEY} FROM ({_COUNTED_METRICS}) c ORDER BY {_METRIC_KEY} ON CONFLICT DO NOTHING
+    """),
+    text(f"""
+        SELECT count(*) FROM (
+            SELECT FROM campaign_metrics WHERE instance_id = :campaign AND step_number > 0
+            ORDER BY {_METRIC_KEY} FOR NO KEY UPDATE
+        ) locked
+    """),
+    text(f"""
+        UPDATE campaign_metrics m SET ({", ".join(COUNTERS)}) = ROW({_RIGHT})
+        FROM campaign_metrics k LEFT JOIN ({_COUNTED_METRICS}) c USING ({_METRIC_KEY})
+        WHERE k.instance_id = :campaign AND k.step_number > 0
+          AND (m.instance_id, m.step_number, m.channel, m.a_b_variant, m.cohort_day)
+            = (k.instance_id, k.step_number, k.channel, k.a_b_variant, k.cohort_day)
+          AND ({_KEPT}) IS DISTINCT FROM ({_RIGHT})
+    """),
+    text(f"""
+        SELECT EXISTS (
+            SELECT FROM ({_COUNTED_METRICS}) c
+            FULL JOIN (SELECT * FROM campaign_metrics WHERE instance_id = :campaign AND step_number > 0) m
+            USING ({_METRIC_KEY})
+            WHERE ({", ".join(f"coalesce(m.{name}, 0)" for name in COUNTERS)}) IS DISTINCT FROM ({_RIGHT}))
+    """),
+)
+
+
+def recount(session: Session, kind: Recount, *, instance_ids: Iterable[UUID]) -> None:
+    """Make these campaigns' counters what their rows add up to, under lock, and log which were wrong."""
+    for instance_id in sorted(set(instance_ids)):
+        values = {"campaign": instance_id}
+        session.execute(kind.make, values)
+        session.execute(kind.lock, values)
+        session.execute(kind.correct, values)
+        faults.note("counters did not fit, and were recounted", None, campaign=str(instance_id), table=kind.table)
+
+
+_SOME = text("""
+    SELECT id FROM campaign_instances ORDER BY id
+    OFFSET (SELECT :turn * CAST(:limit AS bigint) % greatest(count(*), 1) FROM campaign_instances) LIMIT :limit
+""")
+
+
+def turn(session: Session, *, turn: int, limit: int) -> list[UUID]:
+    """The campaigns whose turn it is to be looked at: others at each turn, until all were."""
+    return list(session.scalars(_SOME, {"turn": turn, "limit": limit}))
+
+
+def mend(session: Session, *, instance_id: UUID) -> bool:
+    """Recount a campaign if its counters are not what its rows add up to; whether they were not. Nothing is locked
+    where they are: one statement sees both as they were at one moment."""
+    wrong = [kind for kind in (METRICS, STATUSES) if session.scalar(kind.is_wrong, {"campaign": instance_id})]
+    for kind in wrong:
+        recount(session, kind, instance_ids=[instance_id])
+    return bool(wrong)
