@@ -1,9 +1,10 @@
 """What has to be done from time to time: once an hour by the worker, and when run_maintenance is called."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -26,6 +27,7 @@ class Maintained:
 
     matched: int
     expired: int
+    deleted_orphans: int
     idempotency_keys: int
     webhook_bodies: int
     audit_records: int
@@ -40,8 +42,9 @@ def maintain(app: App) -> Maintained:
     own, so that a run that is cut short has done its part, and several at once do no harm."""
     settings, now = app.settings, app.clock()
     matched = _match(app)
-    expired = _until_done(
-        app, "expire orphans", services.orphans.expire_some, now - timedelta(days=settings.orphan_days)
+    expired = _expire(app, now)
+    deleted = _until_done(
+        app, "delete orphans", services.orphans.delete_some, now - timedelta(days=settings.orphan_keep_days)
     )
     keys = _until_done(
         app, "prune keys", services.idempotency.prune_some, now - timedelta(days=settings.idempotency_key_days)
@@ -63,7 +66,7 @@ def maintain(app: App) -> Maintained:
             "reasons with list_orphaned_events, and at what the provider sends as metadata."
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
-    return Maintained(matched, expired, keys, bodies, audit, jobs, cached, recounted, warning)
+    return Maintained(matched, expired, deleted, keys, bodies, audit, jobs, cached, recounted, warning)
 
 
 def _recount(app: App) -> int:
@@ -88,6 +91,21 @@ def _match(app: App) -> int:
         if last is None:
             return matched
         after = last
+
+
+def _expire(app: App, now: datetime) -> int:
+    before = now - timedelta(days=app.settings.orphan_days)
+    expired: Counter[str] = Counter()
+    while True:
+        work = partial(services.orphans.expire_some, before=before, now=now, limit=_CHUNK)
+        some = app.run("expire orphans", work)
+        expired += some
+        if some.total() < _CHUNK:
+            break
+    if expired:
+        counts = ", ".join(f"{provider}: {count}" for provider, count in sorted(expired.items()))
+        logger.warning("%s events waited %s days for nobody: %s", expired.total(), app.settings.orphan_days, counts)
+    return expired.total()
 
 
 def _until_done(app: App, what: str, some: "Callable[..., int]", before: object) -> int:

@@ -136,6 +136,9 @@ class Settings(BaseSettings):
     orphan_days: int = Field(
         default=30, ge=1, le=3650, description="Days for which an event may wait for its enrollment."
     )
+    orphan_keep_days: int = Field(
+        default=90, ge=1, le=3650, description="Days for which an event that has waited too long is kept."
+    )
     idempotency_key_days: int = Field(
         default=30, ge=1, le=3650, description="Days for which the answers under idempotency keys are kept."
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -47,12 +47,12 @@ class CampaignEvent(Created, Base):
     details: Mapped[dict[str, Any]] = _details()
 
 
-# One event of a provider counts once. An event without a provider still has one identity, hence NULLS NOT DISTINCT.
+# One event of a provider counts once, whatever campaign it is said to be of. An event without a provider still has one
+# identity, hence NULLS NOT DISTINCT.
 Index(
     "uq_campaign_events_provider_event",
-    CampaignEvent.instance_id,
-    CampaignEvent.provider,
     CampaignEvent.provider_event_id,
+    CampaignEvent.provider,
     unique=True,
     postgresql_where=CampaignEvent.provider_event_id.is_not(None),
     postgresql_nulls_not_distinct=True,
@@ -63,6 +63,7 @@ Index(
     CampaignEvent.event_type,
     CampaignEvent.occurred_at,
 )
+Index("ix_campaign_events_occurred", CampaignEvent.instance_id, CampaignEvent.occurred_at, CampaignEvent.id)
 Index(
     "ix_campaign_events_enrollment_occurred",
     CampaignEvent.instance_id,
@@ -93,6 +94,7 @@ class OrphanedEvent(Created, Base):
 
     id: Mapped[UUID] = primary_key()
     status: Mapped[str] = mapped_column(server_default="waiting", default="waiting")
+    expired_at: Mapped[datetime | None]
     reason: Mapped[str]
     event_type: Mapped[str]
     channel: Mapped[str]
@@ -116,6 +118,11 @@ Index(
     postgresql_nulls_not_distinct=True,
 )
 Index("ix_orphaned_events_waiting", OrphanedEvent.created_at, postgresql_where=OrphanedEvent.status == "waiting")
+Index(
+    "ix_orphaned_events_expired",
+    func.coalesce(OrphanedEvent.expired_at, OrphanedEvent.created_at),
+    postgresql_where=OrphanedEvent.status == "expired",
+)
 for _name, _columns in (
     ("enrollment_id", (OrphanedEvent.enrollment_id,)),
     ("provider_message_id", (OrphanedEvent.provider_message_id,)),

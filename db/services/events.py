@@ -61,7 +61,7 @@ def list_(
     limit: int,
     cursor: str | None,
 ) -> Page[CampaignEvent]:
-    """Events of a campaign, latest first: as they happened where a filter has an index for it, else as they came in."""
+    """Events of a campaign, latest first: as they happened where something is asked for, else as they came in."""
     campaigns.get(session, campaign_id=campaign_id)
     statement = select(CampaignEvent).where(CampaignEvent.instance_id == campaign_id)
     if enrollment_id is not None:
@@ -72,6 +72,6 @@ def list_(
         statement = statement.where(CampaignEvent.occurred_at >= since)
     if until is not None:
         statement = statement.where(CampaignEvent.occurred_at < until)
-    is_indexed = enrollment_id is not None or event_type is not None
-    by = [CampaignEvent.occurred_at, CampaignEvent.id] if is_indexed else [CampaignEvent.id]
+    is_filtered = any(each is not None for each in (enrollment_id, event_type, since, until))
+    by = [CampaignEvent.occurred_at, CampaignEvent.id] if is_filtered else [CampaignEvent.id]
     return page(session, statement, by=by, limit=limit, cursor=cursor, listing="events")

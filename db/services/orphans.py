@@ -1,5 +1,6 @@
 """The quarantine: events that arrived before their enrollment, and how they find it later."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -19,23 +20,35 @@ from db.services.recording import Outcome, record
 
 # In order of their identity, so that two calls with the same events wait for each other instead of deadlocking.
 _PARK = text("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o(
+            id uuid, reason text, event_type text, channel text, occurred_at timestamptz, enrollment_id uuid,
+            provider_message_id text, campaign_id uuid, email text, step_number int, provider text,
+            provider_event_id text, metadata jsonb)
+    )
     INSERT INTO orphaned_events (id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
                                  campaign_id, email, step_number, provider, provider_event_id, metadata)
     SELECT id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
            campaign_id, email, step_number, provider, provider_event_id, metadata
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o(
-        id uuid, reason text, event_type text, channel text, occurred_at timestamptz, enrollment_id uuid,
-        provider_message_id text, campaign_id uuid, email text, step_number int, provider text,
-        provider_event_id text, metadata jsonb)
-    ORDER BY provider, provider_event_id, id
-    ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
+    FROM given
+    WHERE NOT EXISTS (
+        SELECT FROM campaign_events e
+        WHERE e.provider_event_id = given.provider_event_id AND e.provider IS NOT DISTINCT FROM given.provider
+    )
+    ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO UPDATE
+    SET id = excluded.id, status = 'waiting', expired_at = NULL, created_at = excluded.created_at,
+        reason = excluded.reason, event_type = excluded.event_type, channel = excluded.channel,
+        occurred_at = excluded.occurred_at, enrollment_id = excluded.enrollment_id,
+        provider_message_id = excluded.provider_message_id, campaign_id = excluded.campaign_id,
+        email = excluded.email, step_number = excluded.step_number, metadata = excluded.metadata
+    WHERE orphaned_events.status = 'expired'
     RETURNING id
 """)
 
 
 def park(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
-    """Keep events of unknown enrollments until they match. One that is kept already is a duplicate; one that has no
-    reference is not kept, since it will never match."""
+    """Keep events of unknown enrollments until they match. One that waits already, or was recorded, is a duplicate,
+    and one that has expired waits anew; one that has no reference is not kept, since it will never match."""
     if not events:
         return []
     ids = new_ids(len(events))
@@ -138,18 +151,35 @@ def match_some(session: Session, *, after: UUID, limit: int) -> tuple[int, UUID 
 
 
 _EXPIRE = text("""
-    UPDATE orphaned_events SET status = 'expired'
+    UPDATE orphaned_events SET status = 'expired', expired_at = :now
     WHERE id = ANY (ARRAY(
         SELECT id FROM orphaned_events WHERE status = 'waiting' AND created_at < :before
         ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING coalesce(provider, 'none')
+""")
+
+
+def expire_some(session: Session, *, before: datetime, now: datetime, limit: int) -> Counter[str]:
+    """Give up on up to `limit` events that have waited since before that moment: provider -> how many. They stay to be
+    looked at until `delete_some`."""
+    return Counter(session.scalars(_EXPIRE, {"before": before, "now": now, "limit": limit}))
+
+
+# Rows that somebody has expired by SQL have no moment: they count from when they came.
+_DELETE = text("""
+    DELETE FROM orphaned_events
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM orphaned_events WHERE status = 'expired' AND coalesce(expired_at, created_at) < :before
+        ORDER BY coalesce(expired_at, created_at) LIMIT :limit FOR UPDATE SKIP LOCKED
     ))
     RETURNING id
 """)
 
 
-def expire_some(session: Session, *, before: datetime, limit: int) -> int:
-    """Give up on up to `limit` events that have waited since before that moment. They stay to be looked at."""
-    return len(session.execute(_EXPIRE, {"before": before, "limit": limit}).all())
+def delete_some(session: Session, *, before: datetime, limit: int) -> int:
+    """Delete up to `limit` events that have expired before that moment."""
+    return len(session.execute(_DELETE, {"before": before, "limit": limit}).all())
 
 
 def _match(session: Session, condition: ColumnElement[bool]) -> int:

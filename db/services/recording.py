@@ -223,7 +223,7 @@ _INSERTING = """
 """
 _INSERT_EVENTS = text(f"""
     {_INSERTING}
-    ON CONFLICT (instance_id, provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
+    ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
     RETURNING id
 """).columns(*named("id"))
 

@@ -155,6 +155,7 @@ def _bound(counts: list[int], wanted: float) -> float | None:
 class MaintenanceAnswer(Answer):
     matched: Annotated[int, Field(description="Events that had waited, and found their enrollment.")]
     expired: Annotated[int, Field(description="Events that have waited too long; kept to be looked at.")]
+    deleted_orphans: Annotated[int, Field(description="Events that had expired long ago, and were deleted.")]
     idempotency_keys: Annotated[int, Field(description="Old keys and their answers that were forgotten.")]
     webhook_bodies: Annotated[int, Field(description="Old bodies of webhook requests that were deleted.")]
     audit_records: Annotated[int, Field(description="Old rows of the audit log that were deleted.")]

@@ -42,9 +42,15 @@ MADE = {
         FROM generate_series(1, :many) n
     """,
 }
+
+
+def expire(session: Session, *, before: datetime, limit: int) -> int:
+    return orphans.expire_some(session, before=before, now=NOW, limit=limit).total()
+
+
 CHUNKS: dict[str, Callable[..., int]] = {
     "idempotency_keys": idempotency.prune_some,
-    "orphaned_events": orphans.expire_some,
+    "orphaned_events": expire,
     "webhook_deliveries": webhooks.forget_some,
     "audit_log": audit.prune_some,
 }

@@ -318,6 +318,41 @@ def test_standing_profiles_get_one_spelling_and_the_strongest_suppression_of_eac
     assert contacts == {("in/jos\u00e9", "-"), ("in/twice,", "-"), ("in/twice", "-"), ("in/plain", "-")}
 
 
+_REPEATED_EVENTS = """
+    INSERT INTO campaign_templates (id, name, type, path_type)
+        VALUES (gen_random_uuid(), 'T', 'email', 'structured');
+    INSERT INTO campaign_instances (id, template_id, name)
+        SELECT gen_random_uuid(), id, n::text FROM campaign_templates, generate_series(1, 3) n;
+    INSERT INTO contacts (id, email) VALUES (gen_random_uuid(), 'ada@example.com');
+    INSERT INTO campaign_enrollments (instance_id, id, contact_id, status)
+        SELECT i.id, gen_random_uuid(), c.id, 'enrolled' FROM campaign_instances i, contacts c;
+    INSERT INTO campaign_events (instance_id, id, enrollment_id, event_type, channel, occurred_at, provider,
+                                 provider_event_id, created_at)
+        SELECT e.instance_id, gen_random_uuid(), e.id, 'opened', 'email', now(), provider, 'e-1',
+               now() - CAST(i.name AS int) * interval '1 day'
+        FROM campaign_enrollments e JOIN campaign_instances i ON i.id = e.instance_id,
+             unnest(ARRAY['ses', NULL]) provider
+"""
+_IDENTITIES = """
+    SELECT i.name, coalesce(v.provider, '-'), v.provider_event_id, v.metadata ->> 'repeated_provider_event_id'
+    FROM campaign_events v JOIN campaign_instances i ON i.id = v.instance_id
+"""
+
+
+def test_events_that_repeat_over_campaigns_stay_and_the_first_keeps_the_identity(fresh: Database) -> None:
+    migrate(fresh.engine, "0011")
+    with fresh.engine.begin() as connection:
+        connection.execute(text(_REPEATED_EVENTS))
+    migrate(fresh.engine)
+    with fresh.engine.connect() as connection:
+        rows = {tuple(row) for row in connection.execute(text(_IDENTITIES))}
+    assert rows == {
+        (name, provider, *(("e-1", None) if name == "3" else (None, "e-1")))
+        for name in ("1", "2", "3")
+        for provider in ("ses", "-")
+    }
+
+
 def test_going_back_is_refused_while_it_would_forget_whom_not_to_write_to(fresh: Database) -> None:
     migrate(fresh.engine, "0003")
     with fresh.engine.begin() as connection:

@@ -1,9 +1,9 @@
 """An event that comes before its enrollment waits, is counted by nothing, and is recorded as soon as it has a place."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
@@ -13,7 +13,7 @@ from db.domain.states import Channel, EnrollmentStatus
 from db.domain.templates import EmailStep
 from db.models import CampaignEvent, OrphanedEvent
 from db.postgres.database import Database
-from db.services import enrollments, events, metrics
+from db.services import enrollments, events, metrics, orphans
 from tests.services.scene import make_campaign
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -116,3 +116,56 @@ def test_an_event_waits_for_its_own_campaign_and_no_other(database: Database) ->
         assert totals(session, other) == {}
         enroll(session, one)
         assert kept(session) == (1, 0)
+
+
+def test_an_event_of_a_provider_counts_once_whatever_campaign_it_is_said_to_be_of(database: Database) -> None:
+    with database.transaction("repeat") as session:
+        one, other = campaign(session), campaign(session)
+        enroll(session, one)
+        enroll(session, other)
+        assert record(session, of_person(EventType.OPENED, one, "1")) == [EventVerdict.RECORDED]
+        assert record(session, of_person(EventType.OPENED, other, "1")) == [EventVerdict.DUPLICATE]
+        both = [of_person(EventType.OPENED, each, "2") for each in (one, other)]
+        assert record(session, *both) == [EventVerdict.RECORDED, EventVerdict.DUPLICATE]
+        assert (totals(session, one)["total_opens"], totals(session, other)) == (2, {})
+
+
+def test_an_event_that_was_recorded_does_not_wait_for_another_campaign(database: Database) -> None:
+    with database.transaction("repeat") as session:
+        one, other = campaign(session), campaign(session)
+        enroll(session, one)
+        record(session, of_person(EventType.OPENED, one, "1"))
+        assert record(session, of_person(EventType.OPENED, other, "1")) == [EventVerdict.DUPLICATE]
+        assert kept(session) == (1, 0)
+
+
+def test_an_event_that_is_sent_again_after_it_expired_waits_anew(database: Database) -> None:
+    with database.transaction("expire") as session:
+        campaign_id = campaign(session)
+        opened = of_person(EventType.OPENED, campaign_id, "1")
+        record(session, opened)
+        later = datetime.now(UTC) + timedelta(days=31)
+        assert orphans.expire_some(session, before=later, now=later, limit=10) == {"none": 1}
+        opened.metadata = {"attempt": 2}
+        assert record(session, opened) == [EventVerdict.ORPHANED]
+        assert record(session, opened) == [EventVerdict.DUPLICATE]
+        row = session.scalars(select(OrphanedEvent)).one()
+        assert (row.status, row.expired_at, row.details) == ("waiting", None, {"attempt": 2})
+        enroll(session, campaign_id)
+        assert kept(session) == (1, 0)
+
+
+def test_what_has_expired_is_deleted_in_the_end(database: Database) -> None:
+    with database.transaction("expire") as session:
+        campaign_id = campaign(session)
+        record(session, *[of_person(EventType.OPENED, campaign_id, str(number)) for number in range(5)])
+        now = datetime.now(UTC)
+        assert orphans.expire_some(session, before=now + timedelta(days=1), now=now, limit=3) == {"none": 3}
+        # As somebody may write them by hand, five years ago.
+        session.execute(text("UPDATE orphaned_events SET status = 'expired' WHERE status = 'waiting'"))
+        session.execute(
+            text("UPDATE orphaned_events SET created_at = now() - interval '5 years' WHERE expired_at IS NULL")
+        )
+        assert orphans.delete_some(session, before=now, limit=10) == 2
+        assert orphans.delete_some(session, before=now + timedelta(seconds=1), limit=10) == 3
+        assert kept(session) == (0, 0)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 NOTHING = {
     "matched": 0,
     "expired": 0,
+    "deleted_orphans": 0,
     "idempotency_keys": 0,
     "webhook_bodies": 0,
     "audit_records": 0,
@@ -75,15 +76,22 @@ async def test_an_event_whose_action_has_come_without_a_word_is_matched(app: App
         assert metrics["totals"]["opened"] == 1
 
 
-async def test_what_has_waited_too_long_is_given_up_and_kept(app: App, clock: Clock, database: Database) -> None:
+async def test_what_has_waited_too_long_is_given_up_and_kept_for_a_while(
+    app: App, clock: Clock, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Client(build_server(app)) as client:
         await call(client, "record_event", event=opened("m-1"))
         clock.now += timedelta(days=29)
         assert (await call(client, "run_maintenance"))["expired"] == 0
         clock.now += timedelta(days=2)
         assert (await call(client, "run_maintenance"))["expired"] == 1
-    with database.transaction("look") as session:
-        assert session.scalars(text("SELECT status FROM orphaned_events")).all() == ["expired"]
+        assert "1 events waited 30 days for nobody: none: 1" in caplog.text
+        with database.transaction("look") as session:
+            assert session.scalars(text("SELECT status FROM orphaned_events")).all() == ["expired"]
+        clock.now += timedelta(days=89)
+        assert (await call(client, "run_maintenance"))["deleted_orphans"] == 0
+        clock.now += timedelta(days=2)
+        assert (await call(client, "run_maintenance"))["deleted_orphans"] == 1
 
 
 async def test_counters_that_sql_has_made_wrong_are_mended(app: App, database: Database) -> None:
@@ -165,7 +173,14 @@ async def test_a_few_orphans_among_many_events_are_not_worth_a_word(app: App) ->
         assert "warning" not in await call(client, "run_maintenance")
 
 
-AGES = {"orphan_days": 1, "idempotency_key_days": 1, "job_days": 1, "audit_days": 1, "webhook_body_days": 1}
+AGES = {
+    "orphan_days": 1,
+    "orphan_keep_days": 1,
+    "idempotency_key_days": 1,
+    "job_days": 1,
+    "audit_days": 1,
+    "webhook_body_days": 1,
+}
 
 
 async def test_every_age_is_a_setting(make_app: Callable[..., App], clock: Clock, database: Database) -> None:
@@ -182,7 +197,14 @@ async def test_every_age_is_a_setting(make_app: Callable[..., App], clock: Clock
         assert await call(client, "run_maintenance") == NOTHING
         clock.now += timedelta(days=1, minutes=1)
         done = await call(client, "run_maintenance")
-    assert {name for name in NOTHING if done[name]} == {*NOTHING} - {"matched", "cache_entries", "recounted"}
+        assert {name for name in NOTHING if done[name]} == {*NOTHING} - {
+            "matched",
+            "cache_entries",
+            "recounted",
+            "deleted_orphans",
+        }
+        clock.now += timedelta(days=1, minutes=1)
+        assert (await call(client, "run_maintenance"))["deleted_orphans"] == 1
 
 
 def is_value(database: Database, statement: TextClause, wanted: int) -> bool:
