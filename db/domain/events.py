@@ -116,6 +116,18 @@ EFFECTS: Mapping[EventType, Effect] = MappingProxyType(
 )
 
 
+SENDS = frozenset(
+    {
+        EventType.SENT,
+        EventType.PROFILE_VISITED,
+        EventType.CONNECTION_SENT,
+        EventType.MESSAGE_SENT,
+        EventType.VOICE_MESSAGE_SENT,
+    }
+)
+"""These say that a step was sent, and when."""
+
+
 @dataclass(slots=True)
 class NewEvent:
     """An event as it arrives, before it is known whose it is. At least one way to find the enrollment is set:
@@ -133,6 +145,10 @@ class NewEvent:
     provider: str | None = None
     provider_event_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    from_provider: bool = False
+    """A provider reports it, so opens and clicks may be those of machines, and nobody is there to correct it."""
+    is_report: bool = False
+    """Whoever holds the step reports it, which says more than what is told."""
 
     @property
     def has_reference(self) -> bool:

@@ -4,6 +4,7 @@ Every counter of campaign_metrics is a sum over actions of `contribution(action)
 counters by the difference between the contributions before and after it, whatever the order in which events came.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeAlias
@@ -12,14 +13,26 @@ from uuid import UUID
 from db.domain.events import IMPLIES, Effect, Stop
 from db.domain.metrics import COUNTERS, MILESTONES, Milestone, Total
 from db.domain.scheduling import Plan, Taker, due_at, next_step
-from db.domain.states import ActionStatus, Channel, EnrollmentCommand, EnrollmentStatus, StopReason, move_enrollment
+from db.domain.states import (
+    ENDS,
+    STOP_RANKS,
+    ActionStatus,
+    Channel,
+    EnrollmentCommand,
+    EnrollmentStatus,
+    SentSource,
+    StopReason,
+    move_enrollment,
+)
 
 _INDEX = {milestone: index for index, milestone in enumerate(MILESTONES)}
 _SENT = _INDEX[Milestone.SENT]
 _FAILED = _INDEX[Milestone.FAILED]
 _REACHED = {milestone: tuple(_INDEX[each] for each in (milestone, *IMPLIES[milestone])) for milestone in MILESTONES}
-_DELIVERED = _INDEX[Milestone.DELIVERED]
-_AFTER_DELIVERY = tuple(_INDEX[milestone] for milestone in MILESTONES if Milestone.DELIVERED in IMPLIES[milestone])
+_CLICKED = _INDEX[Milestone.CLICKED]
+_UNSUBSCRIBED = _INDEX[Milestone.UNSUBSCRIBED]
+_SOURCE_RANKS = {None: -1, **{source: rank for rank, source in enumerate(SentSource)}}
+_FINISH = Stop(EnrollmentCommand.COMPLETE, StopReason.FINISHED)
 _TERMINAL = frozenset({EnrollmentStatus.COMPLETED, EnrollmentStatus.BOUNCED, EnrollmentStatus.UNSUBSCRIBED})
 
 
@@ -35,7 +48,8 @@ class CounterKey(NamedTuple):
 
 @dataclass(slots=True)
 class Action:
-    """One step for one enrollment. `times` holds the first moment of each milestone, in the order of MILESTONES."""
+    """One step for one enrollment. `times` holds the first moment of each milestone, in the order of MILESTONES; that
+    of being sent is the one of the best source."""
 
     instance_id: UUID
     enrollment_id: UUID
@@ -47,32 +61,64 @@ class Action:
     times: list[datetime | None] = field(default_factory=lambda: [None] * len(MILESTONES))
     open_count: int = 0
     click_count: int = 0
+    known_status: ActionStatus | None = None
+    """As it is stored; None for an action that is new."""
+    sent_source: SentSource | None = None
+    delivery_told_at: datetime | None = None
+    """When it was delivered, if somebody has said so: what came later implies that it was, and not when."""
 
     @property
     def sent_at(self) -> datetime | None:
         return self.times[_SENT]
 
     @property
-    def reported_delivery(self) -> datetime | None:
-        """When it was delivered, if somebody has said so: what came later implies that it was, and not when."""
-        delivered = self.times[_DELIVERED]
-        implied = [self.times[index] for index in _AFTER_DELIVERY]
-        return None if delivered in implied else delivered
+    def unsubscribed_at(self) -> datetime | None:
+        return self.times[_UNSUBSCRIBED]
+
+    @property
+    def clicked_at(self) -> datetime | None:
+        return self.times[_CLICKED]
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether it is behind its enrollment: sent, or passed over."""
+        return self.sent_at is not None or self.status is ActionStatus.SKIPPED
+
+    @property
+    def first_sign(self) -> datetime | None:
+        """The first moment at which it was sent for certain: somebody may have told a later one."""
+        signs = [time for index, time in enumerate(self.times) if time is not None and index != _FAILED]
+        return min(signs, default=None)
 
     def state(self) -> tuple[object, ...]:
         """All that events can change of it, to tell later whether they did."""
-        return (self.provider, self.provider_message_id, self.open_count, self.click_count, *self.times)
+        return (
+            self.provider,
+            self.provider_message_id,
+            self.open_count,
+            self.click_count,
+            self.sent_source,
+            self.delivery_told_at,
+            *self.times,
+        )
 
     @property
     def status(self) -> ActionStatus:
         if self.times[_SENT] is not None:
             return ActionStatus.SENT
-        return ActionStatus.FAILED if self.times[_FAILED] is not None else ActionStatus.CLAIMED
+        if self.times[_FAILED] is not None:
+            return ActionStatus.FAILED
+        known = self.known_status
+        return ActionStatus.CLAIMED if known is None or known is ActionStatus.SENT else known
 
-    def apply(self, effect: Effect, occurred_at: datetime) -> None:
-        """Set the milestone of `effect` and all that it implies to the earliest moment known."""
+    def apply(self, effect: Effect, occurred_at: datetime, source: SentSource = SentSource.IMPLIED) -> None:
+        """Set the milestone of `effect` and all that it implies to the earliest moment known. `source` says how it is
+        known that the step was sent."""
         if effect.milestone is not None:
             for index in _REACHED[effect.milestone]:
+                if index == _SENT:
+                    self.note_sent(occurred_at, source)
+                    continue
                 known = self.times[index]
                 if known is None or occurred_at < known:
                     self.times[index] = occurred_at
@@ -80,6 +126,38 @@ class Action:
             self.open_count += 1
         elif effect.total is Total.TOTAL_CLICKS:
             self.click_count += 1
+
+    def note_sent(self, at: datetime, source: SentSource) -> None:
+        """It was sent then, as far as `source` knows. A better source wins, and of the same the earlier moment."""
+        if self.may_be_corrected(at, source):
+            self.times[_SENT], self.sent_source = at, source
+
+    def forget_unsubscribe(self) -> None:
+        """The person has unsubscribed before, with another step or with none."""
+        self.times[_UNSUBSCRIBED] = None
+
+    def may_be_corrected(self, at: datetime, source: SentSource) -> bool:
+        """Whether it would be sent at another moment if `source` said `at`."""
+        rank, known_rank = _SOURCE_RANKS[source], _SOURCE_RANKS[self.sent_source]
+        return self.sent_at is None or rank > known_rank or (rank == known_rank and at < self.sent_at)
+
+    def become(self, other: "Action") -> None:
+        """Take over all that events change."""
+        self.provider, self.provider_message_id = other.provider, other.provider_message_id
+        self.times, self.sent_source, self.delivery_told_at = other.times, other.sent_source, other.delivery_told_at
+        self.open_count, self.click_count = other.open_count, other.click_count
+
+    def subtract(self, explained: "Action") -> None:
+        """Keep only what `explained` does not know."""
+        for index, time in enumerate(explained.times):
+            if self.times[index] == time and (index != _SENT or self.sent_source is explained.sent_source):
+                self.times[index] = None
+        if self.times[_SENT] is None:
+            self.sent_source = None
+        if self.delivery_told_at == explained.delivery_told_at:
+            self.delivery_told_at = None
+        self.open_count = max(0, self.open_count - explained.open_count)
+        self.click_count = max(0, self.click_count - explained.click_count)
 
 
 Contribution: TypeAlias = tuple[CounterKey, list[int]]
@@ -114,9 +192,6 @@ class Deltas:
                     if count:
                         sums[index] += sign * count
 
-    def add_one(self, key: CounterKey, counter: str) -> None:
-        self.by_key.setdefault(key, [0] * len(COUNTERS))[COUNTERS.index(counter)] += 1
-
     def rows(self) -> list[tuple[CounterKey, list[int]]]:
         """The changes that are not zero, in key order: the order in which the rows are locked."""
         return sorted((key, counts) for key, counts in self.by_key.items() if any(counts))
@@ -138,6 +213,10 @@ class Enrollment:
     """The person's data was erased, so what is still reported of them is kept without its details."""
     zone: str | None = None
     """The person's time zone, where the campaign follows it."""
+    unsubscribed_at: datetime | None = None
+    """When the person first asked for no more of this campaign."""
+    inferred_until: datetime | None = None
+    """The latest moment of an event whose step nobody named. What is told of an earlier one may change that step."""
     pause_reason: str | None = None
     """Why the server paused it; None where a person did, and once it is paused no more."""
 
@@ -149,17 +228,13 @@ class Enrollment:
     def taker(self) -> Taker:
         return Taker(self.instance_id, self.contact_id, self.a_b_variant)
 
-    def advance(self, action: Action, plan: Plan, stop: Stop | None = None) -> None:
+    def advance(self, action: Action, plan: Plan) -> None:
         """Take note that `action` was sent: its step is done, and the next one is due after its delay, or none is left.
 
-        A late message about an earlier step moves nothing; one about the current step may correct the moment. `stop` is
-        how the event that tells of it ends the enrollment, which then is not finished by having had its last step.
+        A late message about an earlier step moves nothing; one about the current step may correct the moment.
         """
-        if action.sent_at is not None and action.step_number >= self.current_step and self.is_open:
-            if stop is None:
-                self.pass_step(action.step_number, action.sent_at, plan)
-            else:
-                self.current_step = action.step_number
+        if action.sent_at is not None and action.step_number >= self.current_step:
+            self.pass_step(action.step_number, action.sent_at, plan)
 
     def pass_step(self, step_number: int, at: datetime, plan: Plan) -> None:
         """The step is behind this enrollment since `at`: the next one is due after its delay, or none is left. Nothing
@@ -169,8 +244,8 @@ class Enrollment:
         self.current_step = step_number
         upcoming = next_step(plan.steps, step_number, self.taker)
         if upcoming is None:
-            self._end(EnrollmentCommand.COMPLETE, StopReason.FINISHED)
-        else:
+            self.stop(_FINISH)
+        elif self.is_open:
             self.next_action_at = due_at(at, upcoming, plan.sending, self.zone)
 
     def pause(self, reason: str | None = None) -> None:
@@ -178,13 +253,39 @@ class Enrollment:
         self.status = move_enrollment(self.status, EnrollmentCommand.PAUSE)
         self.pause_reason = reason
 
-    def stop(self, stop: Stop) -> None:
-        """End the enrollment. What has ended already changes only by an unsubscribe, which wins over all."""
-        repeated = self.status is EnrollmentStatus.UNSUBSCRIBED
-        if not repeated and (self.is_open or stop.command is EnrollmentCommand.UNSUBSCRIBE):
-            self._end(stop.command, stop.reason)
+    def follow(self, before: Mapping[int, datetime | None], actions: Mapping[int, Action], plan: Plan) -> None:
+        """Take note of all that is known to be sent by now, where it may be less than before.
 
-    def _end(self, command: EnrollmentCommand, reason: StopReason) -> None:
-        self.status = move_enrollment(self.status, command)
-        self.stop_reason = reason
-        self.next_action_at = None
+        before: step -> when it was sent, as far as was known.
+        """
+        moved = {number for number, action in actions.items() if action.sent_at != before.get(number)}
+        behind = [number for number, action in actions.items() if action.is_passed]
+        current = self.current_step
+        is_undone = current in moved and not actions[current].is_passed
+        last = max(behind, default=0) if is_undone else max(current, *behind, 0)
+        if last == current and current not in moved:
+            return
+        if is_undone and self.stop_reason is StopReason.FINISHED:
+            self.status, self.stop_reason = EnrollmentStatus.ACTIVE, None
+        self.current_step = last
+        at = actions[last].sent_at if last in actions else None
+        if at is not None:
+            self.pass_step(last, at, plan)
+
+    def stop(self, stop: Stop) -> None:
+        """End the enrollment. What has ended already changes only by a reason of a higher rank."""
+        known = -1 if self.stop_reason is None else STOP_RANKS[self.stop_reason]
+        if self.is_open or STOP_RANKS[stop.reason] > known:
+            self.status = ENDS[stop.command]
+            self.stop_reason = stop.reason
+            self.next_action_at = None
+
+
+def stepless_unsubscribe(enrollment: Enrollment, actions: Iterable[Action]) -> Contribution | None:
+    """What the enrollment adds to the counters of step 0: its unsubscribe, if it belongs to no step."""
+    at = enrollment.unsubscribed_at
+    if at is None or any(action.unsubscribed_at is not None for action in actions):
+        return None
+    variant = enrollment.a_b_variant or ""
+    key = CounterKey(enrollment.instance_id, 0, Channel.EMAIL, variant, at.astimezone(UTC).date())
+    return key, [counter == Milestone.UNSUBSCRIBED for counter in COUNTERS]

@@ -20,6 +20,10 @@ AGENT_KEYS: Final = ("user_agent", "useragent", "agent")
 TOLD_BY: Final = ("sg_machine_open", "bot")
 """What providers themselves say of a machine."""
 
+RULE_KEY: Final = "machine_rule"
+"""Where in an event's metadata the rule stands that told."""
+
+_HASTY: Final = "haste"
 _MACHINES = {EventType.OPENED: EventType.MACHINE_OPENED, EventType.CLICKED: EventType.MACHINE_CLICKED}
 
 # Security scanners and link checkers say who they are, or use a library's default name. Google's image proxy is not
@@ -42,7 +46,25 @@ def labelled(event: NewEvent, delivered_at: datetime | None) -> NewEvent:
     rule = _rule(event, delivered_at) if kind else None
     if kind is None or rule is None:
         return event
-    return replace(event, event_type=kind, metadata={**event.metadata, "machine_rule": rule})
+    return replace(event, event_type=kind, metadata={**event.metadata, RULE_KEY: rule})
+
+
+def with_haste(event: NewEvent, delivered_at: datetime | None) -> NewEvent:
+    """A provider's click as it is to be taken now that its step is known to be delivered at `delivered_at`: it may be a
+    machine's by its haste, or one that was taken for a machine's by its haste may be a person's."""
+    if not event.from_provider:
+        return event
+    is_hasty = _is_hasty(event, delivered_at)
+    if is_hasty and event.event_type is EventType.CLICKED:
+        return replace(event, event_type=EventType.MACHINE_CLICKED, metadata={**event.metadata, RULE_KEY: _HASTY})
+    if not is_hasty and event.event_type is EventType.MACHINE_CLICKED and event.metadata.get(RULE_KEY) == _HASTY:
+        told = {key: value for key, value in event.metadata.items() if key != RULE_KEY}
+        return replace(event, event_type=EventType.CLICKED, metadata=told)
+    return event
+
+
+def _is_hasty(event: NewEvent, delivered_at: datetime | None) -> bool:
+    return delivered_at is not None and timedelta(0) <= event.occurred_at - delivered_at < HASTE
 
 
 def _rule(event: NewEvent, delivered_at: datetime | None) -> str | None:
@@ -54,6 +76,6 @@ def _rule(event: NewEvent, delivered_at: datetime | None) -> str | None:
     if agent.strip() == _PRIVACY_PROXY and event.event_type is EventType.OPENED:
         return "privacy_proxy"
     # Only a click: images are fetched at once by a mail program that is open.
-    if event.event_type is EventType.CLICKED and delivered_at is not None:
-        return "haste" if timedelta(0) <= event.occurred_at - delivered_at < HASTE else None
+    if event.event_type is EventType.CLICKED and _is_hasty(event, delivered_at):
+        return _HASTY
     return None

@@ -133,6 +133,33 @@ class StopReason(StrEnum):
     MANUAL = "manual"
 
 
+STOP_RANKS: Mapping[StopReason, int] = MappingProxyType(
+    {
+        # Somebody ended it before its time, so that what is known of it later says more.
+        StopReason.SUPPRESSED: 0,
+        StopReason.CAMPAIGN_COMPLETED: 0,
+        StopReason.MANUAL: 0,
+        # Nothing was left to send, which says nothing of the person.
+        StopReason.FINISHED: 1,
+        StopReason.REPLIED: 2,
+        StopReason.BOUNCED: 3,
+        StopReason.COMPLAINED: 4,
+        StopReason.UNSUBSCRIBED: 5,
+    }
+)
+"""Of two reasons why an enrollment has ended the one with the higher rank holds, whichever came first; of two with the
+same rank, the first."""
+
+ENDS: Mapping[EnrollmentCommand, EnrollmentStatus] = MappingProxyType(
+    {
+        EnrollmentCommand.COMPLETE: EnrollmentStatus.COMPLETED,
+        EnrollmentCommand.BOUNCE: EnrollmentStatus.BOUNCED,
+        EnrollmentCommand.UNSUBSCRIBE: EnrollmentStatus.UNSUBSCRIBED,
+    }
+)
+"""The commands that end an enrollment, and how."""
+
+
 class SuppressionReason(StrEnum):
     UNSUBSCRIBED = "unsubscribed"
     BOUNCED = "bounced"
@@ -152,6 +179,17 @@ class ActionStatus(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+
+class SentSource(StrEnum):
+    """How the moment at which a step was sent is known. Of two sources the later in this list wins."""
+
+    IMPLIED = "implied"
+    """Something happened to the step that can only happen once it is sent."""
+    TOLD = "told"
+    """An event says that it was sent."""
+    REPORTED = "reported"
+    """Whoever held the step reported it."""
 
 
 class ActionOutcome(StrEnum):

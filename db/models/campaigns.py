@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import rules
 from db.domain.metrics import MILESTONES
-from db.domain.states import ActionStatus, CampaignStatus, Channel, EnrollmentStatus, StopReason
+from db.domain.states import ActionStatus, CampaignStatus, Channel, EnrollmentStatus, SentSource, StopReason
 from db.models.base import Base, Mutable, is_object, json_object, length, one_of, primary_key, within
 
 
@@ -69,6 +69,9 @@ class CampaignEnrollment(Mutable, Base):
     a_b_variant: Mapped[str | None]
     stop_reason: Mapped[str | None]
     pause_reason: Mapped[str | None]
+    unsubscribed_at: Mapped[datetime | None]
+    # The latest event whose step nobody named: what is told of an earlier moment may change that step.
+    inferred_until: Mapped[datetime | None]
     # `metadata` is taken by the declarative base
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
 
@@ -102,6 +105,9 @@ class CampaignAction(Mutable, Base):
         length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
         length("sender", 1, rules.SENDER_MAX),
         CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
+        one_of("sent_source", SentSource),
+        CheckConstraint("sent_source IS NULL OR sent_at IS NOT NULL", name="sent_source_of_sent"),
+        CheckConstraint("delivery_told_at IS NULL OR delivered_at IS NOT NULL", name="delivery_told_was_delivered"),
         CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease"),
         CheckConstraint("opened_at IS NULL OR delivered_at IS NOT NULL", name="opened_was_delivered"),
         CheckConstraint("delivered_at IS NULL OR sent_at IS NOT NULL", name="delivered_was_sent"),
@@ -131,6 +137,8 @@ class CampaignAction(Mutable, Base):
     sender: Mapped[str | None]
     reserved_on: Mapped[date | None]
     sent_at: Mapped[datetime | None]
+    sent_source: Mapped[str | None]
+    delivery_told_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     opened_at: Mapped[datetime | None]
     clicked_at: Mapped[datetime | None]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, func
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, false, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -27,6 +27,7 @@ class CampaignEvent(Created, Base):
         within("step_number", 1, rules.STEP_NUMBER_MAX),
         length("provider", 1, rules.PROVIDER_MAX),
         length("provider_event_id", 1, rules.PROVIDER_ID_MAX),
+        length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
         is_object("metadata"),
         ForeignKeyConstraint(
             ["instance_id", "enrollment_id"],
@@ -45,6 +46,10 @@ class CampaignEvent(Created, Base):
     provider: Mapped[str | None]
     provider_event_id: Mapped[str | None]
     details: Mapped[dict[str, Any]] = _details()
+    provider_message_id: Mapped[str | None]
+    # Nobody named the step: it follows from what was sent before, and may change when more of that is known.
+    is_inferred: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    from_provider: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
 
 # One event of a provider counts once, whatever campaign it is said to be of. An event without a provider still has one
@@ -107,6 +112,7 @@ class OrphanedEvent(Created, Base):
     provider: Mapped[str | None]
     provider_event_id: Mapped[str | None]
     details: Mapped[dict[str, Any]] = _details()
+    from_provider: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
 
 Index(

@@ -7,28 +7,64 @@ from uuid import UUID
 
 from db.domain.funnel import Action
 from db.domain.ids import new_ids
-from db.domain.states import Channel
+from db.domain.states import ActionStatus, Channel, SentSource
 from db.models.campaigns import MILESTONE_COLUMNS
 from db.postgres.results import named
 from db.services.enrollment_state import Key
 
 COLUMNS = f"""
     a.step_number, a.channel, a.a_b_variant, a.provider, a.provider_message_id, a.open_count, a.click_count,
-    ARRAY[{", ".join(f"a.{time}" for time in MILESTONE_COLUMNS)}]
+    ARRAY[{", ".join(f"a.{time}" for time in MILESTONE_COLUMNS)}], a.status, a.sent_source, a.delivery_told_at
 """
-NAMES = named("step_number", "channel", "a_b_variant", "provider", "provider_message_id", "opens", "clicks", "times")
+NAMES = named(
+    "step_number",
+    "channel",
+    "a_b_variant",
+    "provider",
+    "provider_message_id",
+    "opens",
+    "clicks",
+    "times",
+    "status",
+    "sent_source",
+    "delivery_told_at",
+)
 
-# A look-up, since a batch makes thousands of members and the enum's own constructor is ten times slower.
+# Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
 _CHANNELS = {str(channel): channel for channel in Channel}
+_STATUSES = {str(status): status for status in ActionStatus}
+_SOURCES = {None: None, **{str(source): source for source in SentSource}}
 
 
 def from_row(owner: Key, columns: Sequence[Any]) -> Action:
     """The action of a row of COLUMNS."""
-    step_number, channel, variant, provider, message_id, opens, clicks, times = columns
-    return Action(*owner, step_number, _CHANNELS[channel], variant, provider, message_id, times, opens, clicks)
+    step_number, channel, variant, provider, message_id, opens, clicks, times, status, source, delivery = columns
+    return Action(
+        *owner,
+        step_number,
+        _CHANNELS[channel],
+        variant,
+        provider,
+        message_id,
+        times,
+        opens,
+        clicks,
+        _STATUSES[status],
+        _SOURCES[source],
+        delivery,
+    )
 
 
-_VALUES = ("provider", "provider_message_id", "status", "open_count", "click_count", *MILESTONE_COLUMNS)
+_VALUES = (
+    "provider",
+    "provider_message_id",
+    "status",
+    "open_count",
+    "click_count",
+    "sent_source",
+    "delivery_told_at",
+    *MILESTONE_COLUMNS,
+)
 WRITING = f"""
     INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant,
                                   {", ".join(_VALUES)})
@@ -58,6 +94,8 @@ def _row(id_: UUID, action: Action) -> dict[str, Any]:
         "status": action.status,
         "open_count": action.open_count,
         "click_count": action.click_count,
+        "sent_source": action.sent_source,
+        "delivery_told_at": action.delivery_told_at,
         **moments(action),
     }
 

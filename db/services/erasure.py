@@ -207,9 +207,11 @@ _HIDDEN = f"""
 _CLEAN_EVENTS = text(f"""
     WITH {_OF_PERSON}
     UPDATE campaign_events e
-    SET metadata = {_KEPT.format(row="e")}, provider_event_id = {_HIDDEN.format(value="e.provider_event_id")}
+    SET metadata = {_KEPT.format(row="e")}, provider_event_id = {_HIDDEN.format(value="e.provider_event_id")},
+        provider_message_id = {_HIDDEN.format(value="e.provider_message_id")}
     FROM mine WHERE e.instance_id = mine.instance_id AND e.enrollment_id = mine.id
-      AND (e.metadata <> {_KEPT.format(row="e")} OR {_MADE_OF.format(value="e.provider_event_id")})
+      AND (e.metadata <> {_KEPT.format(row="e")} OR {_MADE_OF.format(value="e.provider_event_id")}
+           OR {_MADE_OF.format(value="e.provider_message_id")})
     RETURNING e.id
 """)
 _CLEAN_ACTIONS = text(f"""

@@ -22,15 +22,19 @@ def record_events(session: Session, *, events: Sequence[NewEvent], from_provider
 
     Exact whatever the order, the repetitions and the number of processes: an event of a provider counts once, and
     an event that nobody is enrolled for yet waits in orphaned_events and is matched later; if it ends all writing to
-    its person, its address is suppressed at once. `from_provider` for what a provider reports: see recording.record.
+    its person, its address is suppressed at once. `from_provider` for what a provider reports: see NewEvent.
     """
-    result = record(session, events=events, from_provider=from_provider)
+    for event in events:
+        event.from_provider = from_provider
+    result = record(session, events=events)
     lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
     # One that has waited before has been heard, and the suppression may have been lifted since.
     new = [events[index] for index, outcome in parked.items() if outcome.verdict is EventVerdict.ORPHANED]
     _suppress_lost(session, new)
-    orphans.match_messages(session, message_ids=result.awaited)
+    # What waits since before, and what this very call told before it told of the message.
+    awaited = {events[index].provider_message_id for index in lost} & result.known | {*result.awaited}
+    orphans.match_messages(session, message_ids=sorted(filter(None, awaited)))
     return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
 
 

@@ -24,23 +24,25 @@ _PARK = text("""
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o(
             id uuid, reason text, event_type text, channel text, occurred_at timestamptz, enrollment_id uuid,
             provider_message_id text, campaign_id uuid, email text, step_number int, provider text,
-            provider_event_id text, metadata jsonb)
+            provider_event_id text, metadata jsonb, from_provider bool)
     )
     INSERT INTO orphaned_events (id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
-                                 campaign_id, email, step_number, provider, provider_event_id, metadata)
+                                 campaign_id, email, step_number, provider, provider_event_id, metadata, from_provider)
     SELECT id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
-           campaign_id, email, step_number, provider, provider_event_id, metadata
+           campaign_id, email, step_number, provider, provider_event_id, metadata, from_provider
     FROM given
     WHERE NOT EXISTS (
         SELECT FROM campaign_events e
         WHERE e.provider_event_id = given.provider_event_id AND e.provider IS NOT DISTINCT FROM given.provider
     )
+    ORDER BY provider, provider_event_id, id
     ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO UPDATE
     SET id = excluded.id, status = 'waiting', expired_at = NULL, created_at = excluded.created_at,
         reason = excluded.reason, event_type = excluded.event_type, channel = excluded.channel,
         occurred_at = excluded.occurred_at, enrollment_id = excluded.enrollment_id,
         provider_message_id = excluded.provider_message_id, campaign_id = excluded.campaign_id,
-        email = excluded.email, step_number = excluded.step_number, metadata = excluded.metadata
+        email = excluded.email, step_number = excluded.step_number, metadata = excluded.metadata,
+        from_provider = excluded.from_provider
     WHERE orphaned_events.status = 'expired'
     RETURNING id
 """)
@@ -236,4 +238,5 @@ def _event(orphan: OrphanedEvent) -> NewEvent:
         provider=orphan.provider,
         provider_event_id=orphan.provider_event_id,
         metadata=orphan.details,
+        from_provider=orphan.from_provider,
     )

@@ -188,7 +188,7 @@ def test_an_unsubscribe_wins_in_whatever_order(others: list[EventType], place: i
     assert person.status is EnrollmentStatus.UNSUBSCRIBED
     assert person.next_action_at is None
     person.advance(sent(1, 0), PLAN)
-    assert (person.status, person.current_step) == (EnrollmentStatus.UNSUBSCRIBED, 0)
+    assert (person.status, person.current_step) == (EnrollmentStatus.UNSUBSCRIBED, 1)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,9 @@ def test_an_unsubscribe_wins_in_whatever_order(others: list[EventType], place: i
         ([EventType.BOUNCED], EnrollmentStatus.BOUNCED, StopReason.BOUNCED),
         ([EventType.COMPLAINED], EnrollmentStatus.UNSUBSCRIBED, StopReason.COMPLAINED),
         ([EventType.BOUNCED, EventType.REPLIED], EnrollmentStatus.BOUNCED, StopReason.BOUNCED),
-        ([EventType.REPLIED, EventType.BOUNCED], EnrollmentStatus.COMPLETED, StopReason.REPLIED),
+        ([EventType.REPLIED, EventType.BOUNCED], EnrollmentStatus.BOUNCED, StopReason.BOUNCED),
+        ([EventType.COMPLAINED, EventType.UNSUBSCRIBED], EnrollmentStatus.UNSUBSCRIBED, StopReason.UNSUBSCRIBED),
+        ([EventType.UNSUBSCRIBED, EventType.COMPLAINED], EnrollmentStatus.UNSUBSCRIBED, StopReason.UNSUBSCRIBED),
         ([EventType.DELIVERED, EventType.CLICKED, EventType.AUTO_REPLIED], EnrollmentStatus.ACTIVE, None),
     ],
 )
@@ -240,10 +242,12 @@ def test_a_late_message_of_an_earlier_step_moves_nothing() -> None:
     assert person == before
 
 
-def test_what_has_ended_is_not_advanced() -> None:
+def test_what_has_ended_knows_what_was_sent_and_has_nothing_due() -> None:
     person = stopped_by(EventType.REPLIED)
     person.advance(sent(2, 0), PLAN)
-    assert (person.current_step, person.next_action_at) == (0, None)
+    assert (person.current_step, person.next_action_at) == (2, None)
+    person.advance(sent(3, 0), PLAN)
+    assert (person.status, person.stop_reason) == (EnrollmentStatus.COMPLETED, StopReason.REPLIED)
 
 
 def test_a_rate_over_nothing_is_null_and_not_zero() -> None:

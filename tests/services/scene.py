@@ -144,7 +144,6 @@ _REPORTED_BY = {
     "clicked": ("clicked",),
     "replied": ("replied", "message_replied"),
     "bounced": ("bounced",),
-    "unsubscribed": ("unsubscribed",),
     "complained": ("complained",),
     "accepted": ("connection_accepted",),
 }
@@ -169,10 +168,27 @@ def assert_counters_agree_with_events(database: Database) -> None:
             """),
             values,
         ).all()
+        # A person unsubscribes once, with the step of the first time.
+        leavers = session.execute(
+            text("""
+                SELECT instance_id, count(step_number) FROM (
+                    SELECT DISTINCT ON (instance_id, enrollment_id) instance_id, step_number FROM campaign_events
+                    WHERE event_type = 'unsubscribed'
+                    ORDER BY instance_id, enrollment_id, occurred_at, step_number
+                ) first GROUP BY instance_id HAVING count(step_number) > 0
+            """)
+        ).all()
+        left = session.execute(
+            text("""
+                SELECT instance_id, sum(unsubscribed) FROM campaign_metrics
+                WHERE step_number > 0 GROUP BY instance_id HAVING sum(unsubscribed) > 0
+            """)
+        ).all()
         sums = ", ".join(f"sum({name})::int" for name in (*_REPORTED_BY, "total_opens", "total_clicks"))
         kept = session.execute(
             text(f"SELECT instance_id, {sums} FROM campaign_metrics WHERE step_number > 0 GROUP BY instance_id")
         ).all()
+    assert dict(map(tuple, leavers)) == dict(map(tuple, left))
     assert {tuple(row) for row in kept if any(row[1:])} == {tuple(row) for row in counted if any(row[1:])}
 
 

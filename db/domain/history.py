@@ -1,0 +1,203 @@
+"""The events of one enrollment, read again from the first to the last.
+
+An event that names no step is about what was sent before it, so one that comes late may change which step those after
+it are about. Then all of them are placed anew, in the order in which they happened: whatever the order in which they
+came, and whatever the calls they came in, the end is the same.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from db.domain.attribution import infer_step
+from db.domain.errors import InvalidInput
+from db.domain.events import EFFECTS, SENDS, Effect, EventType, NewEvent
+from db.domain.funnel import Action, Enrollment
+from db.domain.machines import with_haste
+from db.domain.metrics import Milestone
+from db.domain.scheduling import Plan, step_for
+from db.domain.states import SentSource
+
+_TYPE_ORDER = {kind: rank for rank, kind in enumerate(EventType)}
+
+
+@dataclass(slots=True)
+class Entry:
+    """One event of an enrollment, and the step that it is about."""
+
+    id: UUID
+    event: NewEvent
+    step_number: int | None
+    is_inferred: bool
+    """Nobody named the step, neither by its number nor by a message of it."""
+
+
+Position: TypeAlias = tuple[datetime, int, int, str, str]
+
+
+def position(entry: Entry) -> Position:
+    """Where the event stands in its history. Of one moment what was sent comes first, and what is told before what is
+    inferred; the rest depends on what the events say alone, and not on when they came."""
+    event = entry.event
+    rank = 1 + entry.is_inferred if event.event_type in SENDS else 3 + _TYPE_ORDER[event.event_type]
+    told = 0 if entry.is_inferred else entry.step_number or 0
+    return event.occurred_at, rank, told, event.provider_message_id or "", event.provider_event_id or ""
+
+
+def source_of(event: NewEvent) -> SentSource:
+    """How an event knows when its step was sent."""
+    if event.is_report:
+        return SentSource.REPORTED
+    return SentSource.TOLD if event.event_type in SENDS else SentSource.IMPLIED
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of reading a history again."""
+
+    actions: dict[int, Action]
+    unsubscribed_at: datetime | None
+    refused: dict[UUID, str]
+    """event -> why it has no step, of those that are new"""
+
+
+def replay(
+    enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry], new: Sequence[Entry], plan: Plan
+) -> Replayed:
+    """Place all events anew, and count them from the beginning. Entries get their steps; `actions` stay as they are.
+
+    What `actions` know beyond the stored events (what the holder of a step reported, rows from elsewhere) is kept.
+    """
+    state = _State(enrollment, _beyond(enrollment, actions, stored), plan)
+    if _has_stepless_fact(enrollment, stored):
+        state.unsubscribed_at = enrollment.unsubscribed_at
+    entries = sorted([*stored, *new], key=position)
+    messages = _named(entries, actions)
+    fresh = {entry.id for entry in new}
+    refused: dict[UUID, str] = {}
+    for entry in entries:
+        if entry.is_inferred:
+            message = entry.event.provider_message_id
+            try:
+                known = messages.get(message) if message is not None else None
+                entry.step_number = known or infer_step(entry.event, state.actions, plan.steps)
+            except InvalidInput as refusal:
+                entry.step_number = None
+                if entry.id in fresh and not (entry.event.from_provider and entry.event.suppresses):
+                    refused[entry.id] = str(refusal)
+                    continue
+            if message is not None and entry.step_number is not None:
+                messages.setdefault(message, entry.step_number)
+        state.apply(entry)
+    state.bind(entries, messages)
+    return Replayed(state.actions, state.unsubscribed_at, refused)
+
+
+class _State:
+    """The actions of an enrollment while its events are read."""
+
+    def __init__(self, enrollment: Enrollment, actions: dict[int, Action], plan: Plan) -> None:
+        self.actions = actions
+        self.unsubscribed_at: datetime | None = None
+        self._enrollment = enrollment
+        self._plan = plan
+
+    def apply(self, entry: Entry) -> None:
+        number, event = entry.step_number, entry.event
+        action = self.actions.get(number) if number is not None else None
+        entry.event = event = with_haste(event, action.delivery_told_at if action else None)
+        effect = EFFECTS[event.event_type]
+        if effect.milestone is None:
+            return
+        if effect.milestone is Milestone.UNSUBSCRIBED:
+            effect = first_unsubscribe(effect, event.occurred_at, self.unsubscribed_at)
+            if effect.milestone is Milestone.UNSUBSCRIBED:
+                self._withdraw_unsubscribe(event.occurred_at)
+        if number is not None:
+            note(action or self._make(number, event), event, effect)
+
+    def _withdraw_unsubscribe(self, at: datetime) -> None:
+        self.unsubscribed_at = at
+        for action in self.actions.values():
+            action.forget_unsubscribe()
+
+    def _make(self, number: int, event: NewEvent) -> Action:
+        step = step_for(self._plan.steps, number, self._enrollment.taker)
+        variant = step.a_b_variant if step else None
+        action = Action(self._enrollment.instance_id, self._enrollment.id, number, event.channel, variant)
+        self.actions[number] = action
+        return action
+
+    def bind(self, entries: Iterable[Entry], messages: Mapping[str, int]) -> None:
+        """Give each action the message that it was sent by: the one it has, if it is still its own, or the first."""
+        for action in self.actions.values():
+            message = action.provider_message_id
+            if message is not None and messages.get(message, action.step_number) != action.step_number:
+                action.provider_message_id = None
+        for entry in entries:
+            message = entry.event.provider_message_id
+            action = self.actions.get(messages.get(message, 0)) if message is not None else None
+            if action and action.provider_message_id is None and EFFECTS[entry.event.event_type].milestone:
+                action.provider_message_id = message
+                action.provider = action.provider or entry.event.provider
+
+
+def note(action: Action, event: NewEvent, effect: Effect) -> None:
+    """What an event means for the action of its step."""
+    action.apply(effect, event.occurred_at, source_of(event))
+    if event.event_type is EventType.DELIVERED and (
+        action.delivery_told_at is None or event.occurred_at < action.delivery_told_at
+    ):
+        action.delivery_told_at = event.occurred_at
+
+
+def first_unsubscribe(effect: Effect, at: datetime, known: datetime | None) -> Effect:
+    """A person unsubscribes once: told of a second time it only says that the step was sent."""
+    return effect if known is None or at < known else replace(effect, milestone=Milestone.SENT)
+
+
+def _named(entries: Sequence[Entry], actions: Mapping[int, Action]) -> dict[str, int]:
+    """message -> step, where somebody has said so: first of all who sent it, then whoever named its step with it."""
+    messages: dict[str, int] = {}
+    for entry in sorted(entries, key=lambda entry: entry.event.event_type not in SENDS):
+        message = entry.event.provider_message_id
+        if message is not None and entry.step_number is not None and not entry.is_inferred:
+            messages.setdefault(message, entry.step_number)
+    inferred = {entry.event.provider_message_id for entry in entries if entry.is_inferred}
+    for action in actions.values():
+        message = action.provider_message_id
+        if message is not None and (message not in inferred or action.sent_source is SentSource.REPORTED):
+            messages.setdefault(message, action.step_number)
+    return messages
+
+
+def _beyond(enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry]) -> dict[int, Action]:
+    """The actions with nothing but what the stored events do not say."""
+    said = _said(enrollment, stored)
+    beyond: dict[int, Action] = {}
+    for number, action in actions.items():
+        explained = said.get(number)
+        fact = replace(action, times=list(action.times))
+        if explained is not None:
+            fact.subtract(explained)
+        beyond[number] = fact
+    return beyond
+
+
+def _said(enrollment: Enrollment, stored: Sequence[Entry]) -> MutableMapping[int, Action]:
+    """The actions as the stored events alone make them, where they are placed now."""
+    state = _State(enrollment, {}, Plan(()))
+    for entry in sorted(stored, key=position):
+        shown = replace(entry)
+        state.apply(shown)
+    return state.actions
+
+
+def _has_stepless_fact(enrollment: Enrollment, stored: Sequence[Entry]) -> bool:
+    """Whether the enrollment knows of an unsubscribe that no event tells of."""
+    at = enrollment.unsubscribed_at
+    return at is not None and not any(
+        entry.event.event_type is EventType.UNSUBSCRIBED and entry.event.occurred_at == at for entry in stored
+    )

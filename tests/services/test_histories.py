@@ -1,0 +1,246 @@
+"""What a history of events means depends on what happened, and not on how it was told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from db.domain.events import EventType, NewEvent
+from db.domain.states import Channel, LinkedInStepType
+from db.domain.templates import EmailStep, LinkedInStep
+from db.postgres.database import Database
+from db.services import claims, events
+from tests.services.scene import (
+    NOW,
+    assert_counters_are_exact,
+    enroll,
+    event,
+    make_campaign,
+    record,
+    state,
+    totals,
+    verdicts,
+)
+
+E = EventType
+DAYS = 24
+
+
+def emails(database: Database) -> tuple[UUID, UUID]:
+    """A campaign of three emails (0, 48, 72 h) and the one person in it: their ids."""
+    steps = [EmailStep(n, f"No {n}", "Text enough for all", delay_hours=h) for n, h in ((1, 0), (2, 48), (3, 72))]
+    campaign_id = database.run("scene", partial(make_campaign, email_steps=steps, linkedin_steps=[], start_at=NOW))
+    return campaign_id, enroll(database, campaign_id, ["p@example.com"])[0]
+
+
+def steps_of(database: Database, kind: EventType) -> list[int | None]:
+    with database.transaction("look") as session:
+        return list(
+            session.scalars(
+                text("SELECT step_number FROM campaign_events WHERE event_type = :kind ORDER BY occurred_at, id"),
+                {"kind": kind},
+            )
+        )
+
+
+def test_each_send_of_a_call_is_the_step_after_the_one_before(database: Database) -> None:
+    campaign_id, who = emails(database)
+    assert verdicts(database, event(E.SENT, who), event(E.SENT, who, hours=2 * DAYS)) == ["recorded", "recorded"]
+    assert totals(database, campaign_id)["sent"] == 2
+    after = state(database, who)
+    assert (after["current_step"], after["next_action_at"]) == (2, NOW + timedelta(hours=48 + 72))
+    # Step 2 is not handed out again.
+    later = NOW + timedelta(hours=48 + 72)
+    claim = partial(claims.claim, campaign_id=campaign_id, channel=None, limit=9, lease_seconds=60, now=later)
+    assert [due.step.step_number for due in database.run("claim", claim).actions] == [3]
+
+
+def test_what_names_no_step_is_about_what_the_same_call_says_was_sent(database: Database) -> None:
+    _, who = emails(database)
+    record(
+        database,
+        event(E.OPENED, who, hours=50),
+        event(E.SENT, who, hours=48, step_number=2),
+        event(E.UNSUBSCRIBED, who, hours=51),
+        event(E.SENT, who, step_number=1),
+    )
+    assert (steps_of(database, E.OPENED), steps_of(database, E.UNSUBSCRIBED)) == ([2], [2])
+    assert_counters_are_exact(database)
+
+
+def test_a_send_that_comes_late_moves_those_after_it(database: Database) -> None:
+    _, who = emails(database)
+    record(database, event(E.SENT, who, hours=48), event(E.OPENED, who, hours=49))
+    record(database, event(E.SENT, who))
+    assert (steps_of(database, E.SENT), steps_of(database, E.OPENED)) == ([1, 2], [2])
+    assert state(database, who)["next_action_at"] == NOW + timedelta(hours=48 + 72)
+    assert_counters_are_exact(database)
+
+
+def test_the_messages_of_one_call_belong_to_their_steps(database: Database) -> None:
+    _, who = emails(database)
+    given_ = [event(E.SENT, who, hours=48 * n, provider_message_id=f"m{n}", provider="p") for n in (1, 0)]
+    opens = [event(E.OPENED, None, hours=48 * n + 1, provider_message_id=f"m{n}", provider="p") for n in (1, 0)]
+    assert verdicts(database, *opens, *given_) == ["orphaned", "orphaned", "recorded", "recorded"]
+    assert steps_of(database, E.OPENED) == [1, 2]
+    assert_counters_are_exact(database)
+
+
+def test_an_event_that_comes_again_pushes_nothing_on(database: Database) -> None:
+    _, who = emails(database)
+    first = event(E.SENT, who, provider="p", provider_event_id="1")
+    second = event(E.SENT, who, hours=48, provider="p", provider_event_id="2")
+    assert verdicts(database, first, first, second) == ["recorded", "duplicate", "recorded"]
+    assert verdicts(database, first, second) == ["duplicate", "duplicate"]
+    assert steps_of(database, E.SENT) == [1, 2]
+
+
+def test_sends_beyond_the_last_step_are_refused_and_change_nothing(database: Database) -> None:
+    campaign_id, who = emails(database)
+    given_ = [event(E.SENT, who, hours=n) for n in range(4)]
+    outcomes = record(database, *given_)
+    assert [str(each.verdict) for each in outcomes] == ["recorded", "recorded", "recorded", "invalid"]
+    assert "is done" in str(outcomes[3].reason)
+    assert totals(database, campaign_id)["sent"] == 3
+
+
+# Histories of one person: what was sent, and what came of it.
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event, and the ways in which it is told: with the number of its step or without, by a message or by the
+    person's address."""
+
+    kind: EventType
+    minutes: int
+    step_number: int | None
+    message: int | None
+    by_address: bool
+    soft: bool
+
+
+LINKEDIN = {kind for kind in E if kind.startswith(("connection", "message", "voice", "profile"))}
+SENDING = [E.SENT, E.CONNECTION_SENT, E.SENT, E.MESSAGE_SENT]
+AFTER = [
+    E.DELIVERED, E.OPENED, E.CLICKED, E.REPLIED, E.BOUNCED, E.COMPLAINED, E.UNSUBSCRIBED, E.FAILED, E.DEFERRED,
+    E.MESSAGE_REPLIED, E.AUTO_REPLIED,
+]  # fmt: skip
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Told]:
+    """Up to four steps sent in order, some of them told with their number; each email has a message of its own, if any,
+    by which some of what came of it is told."""
+    told: list[Told] = []
+    minutes = st.integers(0, 40)
+    count = draw(st.integers(0, 4))
+    at = sorted(draw(st.lists(st.integers(0, 30), min_size=count, max_size=count, unique=True)))
+    numbered = draw(st.booleans())
+    for number, (kind, moment) in enumerate(zip(SENDING, at, strict=False), 1):
+        message = number if kind is E.SENT and draw(st.booleans()) else None
+        step = number if numbered or draw(st.booleans()) else None
+        told.append(Told(kind, moment, step, message, draw(st.booleans()), soft=False))
+    messages = [each.message for each in told if each.message]
+    for _ in range(draw(st.integers(0, 5))):
+        kind = draw(st.sampled_from(AFTER))
+        of_email = kind not in LINKEDIN
+        message = draw(st.sampled_from(messages)) if messages and of_email and draw(st.booleans()) else None
+        step = None
+        if message is None and draw(st.booleans()):
+            step = draw(st.sampled_from([1, 3] if of_email else [2, 4]))
+        told.append(Told(kind, draw(minutes), step, message, draw(st.booleans()), soft=draw(st.booleans())))
+    return told
+
+
+def as_event(each: Told, index: int, name: str, who: UUID, campaign_id: UUID) -> NewEvent:
+    only_message = each.message is not None and each.kind is not E.SENT
+    address = {"campaign_id": campaign_id, "email": f"{name}@example.com"}
+    reference: dict[str, Any] = {} if only_message else address if each.by_address else {"enrollment_id": who}
+    return NewEvent(
+        each.kind,
+        Channel.LINKEDIN if each.kind in LINKEDIN else Channel.EMAIL,
+        NOW + timedelta(minutes=each.minutes),
+        step_number=each.step_number,
+        provider_message_id=f"{name}-m{each.message}" if each.message else None,
+        provider="p",
+        provider_event_id=f"{name}-{index}" if index % 2 else None,
+        metadata={"bounce_type": "soft"} if each.soft and each.kind is E.BOUNCED else {},
+        **reference,
+    )
+
+
+def outline(database: Database) -> UUID:
+    """A campaign of four steps: email, LinkedIn, email, LinkedIn."""
+    steps = [EmailStep(1, "One", "Text enough for all"), EmailStep(3, "Three", "Text enough for all", delay_hours=72)]
+    moves = [
+        LinkedInStep(2, LinkedInStepType.CONNECTION_REQUEST, "Hello", delay_hours=48),
+        LinkedInStep(4, LinkedInStepType.MESSAGE, "Hello again", delay_hours=24),
+    ]
+    return database.run("scene", partial(make_campaign, email_steps=steps, linkedin_steps=moves))
+
+
+def tell(
+    database: Database, campaign_id: UUID, history: Sequence[Told], order: Sequence[int], cuts: Sequence[int], name: str
+) -> UUID:
+    """Tell the events of a new person in this order, in calls that end where `cuts` say: the enrollment."""
+    is_late = name == "late"  # what names the address waits until the person is enrolled
+    who = UUID(int=0) if is_late else enroll(database, campaign_id, [f"{name}@example.com"])[0]
+    told = [replace(each, by_address=True) for each in history] if is_late else history
+    given_ = [as_event(each, index, name, who, campaign_id) for index, each in enumerate(told)]
+    for start, end in pairwise([0, *sorted(cuts), len(given_)]):
+        batch = [replace(given_[index]) for index in order[start:end]]
+        if batch:
+            database.run("record", partial(events.record_events, events=batch))
+    return enroll(database, campaign_id, [f"{name}@example.com"])[0] if is_late else who
+
+
+def known_of(database: Database, who: UUID) -> dict[str, Any]:
+    with database.transaction("look") as session:
+        actions = session.execute(
+            text("""
+                SELECT step_number, channel, status, right(provider_message_id, 2), sent_at, delivered_at, opened_at,
+                       clicked_at, replied_at, bounced_at, unsubscribed_at, complained_at, accepted_at, failed_at,
+                       open_count, click_count, sent_source
+                FROM campaign_actions WHERE enrollment_id = :id ORDER BY step_number
+            """),
+            {"id": who},
+        ).all()
+        enrollment = session.execute(
+            text("""
+                SELECT status, current_step, next_action_at, stop_reason, unsubscribed_at
+                FROM campaign_enrollments WHERE id = :id
+            """),
+            {"id": who},
+        ).one()
+    return {"actions": [tuple(row) for row in actions], "enrollment": tuple(enrollment)}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(histories(), st.randoms(use_true_random=False), st.data())
+def test_any_order_and_any_split_of_a_history_ends_alike(
+    database: Database, history: list[Told], chance: Any, data: st.DataObject
+) -> None:
+    with database.transaction("empty") as session:
+        for table in ("orphaned_events", "campaign_instances", "suppressions", "contacts"):
+            session.execute(text(f"DELETE FROM {table}"))
+    campaign_id = outline(database)
+    as_it_happened = sorted(range(len(history)), key=lambda index: history[index].minutes)
+    order = list(range(len(history)))
+    chance.shuffle(order)
+    cuts = data.draw(st.lists(st.integers(0, len(history)), max_size=3))
+    each_alone = range(1, len(history))
+    expected = known_of(database, tell(database, campaign_id, history, as_it_happened, each_alone, "first"))
+    assert known_of(database, tell(database, campaign_id, history, order, cuts, "split")) == expected
+    assert known_of(database, tell(database, campaign_id, history, order, each_alone, "alone")) == expected
+    if not any(each.kind in (E.BOUNCED, E.COMPLAINED, E.UNSUBSCRIBED) for each in history):
+        # Who must not be written to is never enrolled.
+        assert known_of(database, tell(database, campaign_id, history, order, cuts, "late")) == expected
+    assert_counters_are_exact(database)
