@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from db.domain.errors import StoreUnavailable
-from db.postgres import liveness, monitor
+from db.postgres import discretion, liveness, monitor
 from db.postgres.config import DatabaseConfig
 from db.postgres.json import loads, to_text
 
@@ -35,6 +35,7 @@ def open_engine(config: DatabaseConfig, watch: monitor.Watch) -> Engine:
         connect_args=_connect_args(config, url, watch),
     )
     liveness.watch_connections(engine, config.ping_after)
+    discretion.watch_errors(engine)
     monitor.watch_pool(engine, config.pool_size + config.max_overflow)
     return engine
 

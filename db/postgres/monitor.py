@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from db.postgres.context import transaction_id
+from db.postgres.discretion import hide_contents
 
 logger = logging.getLogger("db.postgres")
 
@@ -96,8 +97,7 @@ def _watched(statement: Query, threshold: float, watch: Watch | None) -> Generat
     try:
         yield
     except Error as error:
-        # The detail repeats the row, and whoever logs or shows the error would show that.
-        error.args = (error.diag.message_primary or str(error), *error.args[1:])
+        hide_contents(error)
         raise
     finally:
         seconds = time.perf_counter() - started
