@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 _SECRET_NAMES = re.compile(r"token|password|secret|authorization|cookie|api_?key|database_url", re.IGNORECASE)
-# Up to the last @ before a space: a password may hold one that nobody has encoded.
-_URL_PASSWORD = re.compile(r"(://[^/\s:@]*):\S+@")
+_USER = re.compile(r"://[^/\s:@]*:")
 _BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
-_EMAIL = re.compile(r"[^\s@<>\"'\]]+@[^\s@<>\"']+\.[^\s@<>\"',;:)]+")
+_WORD = re.compile(r"\S+")
+# Every word is matched as a whole, an address or not: to try again from each of its letters takes the square of it.
+_EMAIL = re.compile(r"([^\s@<>\"'\]]+@[^\s@<>\"']+\.[^\s@<>\"',;:)]+)|[^\s@<>\"'\]]+")
 
 # What every record has; the rest are the facts that the caller gave as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -60,8 +61,17 @@ def _clean(value: object) -> object:
 
 
 def _clean_text(text: str) -> str:
-    text = _URL_PASSWORD.sub(r"\1:[redacted]@", text)
-    return _EMAIL.sub("[email]", _BEARER.sub(r"\1[redacted]", text))
+    if "://" in text and "@" in text:
+        text = _WORD.sub(lambda word: _without_password(word[0]), text)
+    text = _BEARER.sub(r"\1[redacted]", text)
+    return _EMAIL.sub(lambda word: "[email]" if word[1] else word[0], text) if "@" in text else text
+
+
+def _without_password(word: str) -> str:
+    """Up to the last @ of the word: a password may hold one that nobody has encoded."""
+    end = word.rfind("@")
+    user = _USER.search(word, 0, max(end, 0))
+    return f"{word[: user.end()]}[redacted]{word[end:]}" if user and user.end() < end else word
 
 
 def _shown(value: object) -> str:

@@ -6,17 +6,21 @@ spreadsheet or an earlier version may have lost it.
 """
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
+from itertools import dropwhile
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from db.domain.errors import InvalidInput
-from db.domain.rules import LINKEDIN_URL_MAX, LINKEDIN_URL_PATTERN
+from db.domain.rules import EMAIL_MAX, LINKEDIN_URL_MAX, LINKEDIN_URL_PATTERN
 
 PROFILE_PREFIX: Final = "https://www.linkedin.com/in/"
 _PUNYCODE: Final = "xn--"
+_LABEL_MAX: Final = 63
 
 
 def normalise_email(email: str) -> str:
@@ -42,7 +46,7 @@ def domain_in_ascii(domain: str) -> str:
 
 
 def _decoded(label: str) -> str:
-    if label.startswith(_PUNYCODE):
+    if label.startswith(_PUNYCODE) and len(label) <= _LABEL_MAX:  # its decoder is quadratic
         with suppress(UnicodeError):
             return label.removeprefix(_PUNYCODE).encode("ascii").decode("punycode")
     return label
@@ -50,7 +54,22 @@ def _decoded(label: str) -> str:
 
 def _lower(text: str) -> str:
     # Lower case can decompose what NFC has composed, so NFC has the last word.
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    return _nfc(_nfc(text).lower())
+
+
+def _nfc(text: str) -> str:
+    """NFC, in a time that grows with the text: the library sorts a run of marks by insertion, so longer runs than any
+    language writes are parted first."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _long_runs_of_marks().sub("\\g<0>\u034f", text))
+
+
+@cache
+def _long_runs_of_marks() -> re.Pattern[str]:
+    """As in the stream-safe text format of UAX 15."""
+    marks = "".join(filter(unicodedata.combining, map(chr, range(0x300, sys.maxunicode // 8))))
+    return re.compile(f"[{marks}]{{30}}")
 
 
 # Written by LinkedIn: base64 of a member's number, so the case counts.
@@ -80,9 +99,8 @@ def _profile_name(url: str) -> str | None:
     with suppress(ValueError):  # the brackets of an IPv6 address
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host = (parts.hostname or "").rstrip(".")
-        segments = [segment for segment in unquote(parts.path.partition("&")[0]).split("/") if segment]
-        while segments and segments[0].lower() in _BEFORE_IN:
-            del segments[0]
+        named = (segment for segment in unquote(parts.path.partition("&")[0]).split("/") if segment)
+        segments = list(dropwhile(lambda segment: segment.lower() in _BEFORE_IN, named))
         if (host == "linkedin.com" or host.endswith(".linkedin.com")) and len(segments) > 1:
             place, name = segments[0], segments[1].strip(_AROUND)
             if place.lower() == "in" and name.isprintable() and "\ufffd" not in name:
@@ -90,36 +108,52 @@ def _profile_name(url: str) -> str | None:
     return None
 
 
-_EMAIL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
+# Of the part before the @, read backwards from it.
+_MAILBOX: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+")
+_DOMAIN: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 # What may stand in front of an address without being of it, though a mailbox could be named with it.
 _BEFORE: Final = re.compile(r"[!#$%&'*/=?^`{|}~]")
-_PROFILE: Final = re.compile(r"""(?:[\w-]+\.)*linkedin\.com/[^\s"'<>()\[\]{}|\\,;]+""", re.IGNORECASE)
+# An address has a few of them at most; what stands before it, as a query, may have any number.
+_STARTS_MAX: Final = 16
+_PROFILE: Final = re.compile(r"""linkedin\.com/[^\s"'<>()\[\]{}|\\,;]+""", re.IGNORECASE)
 
 
 def addresses_in(text: str) -> set[str]:
     """The emails and LinkedIn profiles that a text mentions, in their normal form and, as they are compared, in lower
-    case. Never a part of a longer one.
+    case. Never a part of a longer one. It takes a time that grows with the length of the text, whatever it holds.
 
     Where it is not sure what belongs to an address, both readings are given.
     """
-    text = unicodedata.normalize("NFC", text)
+    text = _nfc(text)
     found: set[str] = set()
-    readings = {text, unicodedata.normalize("NFC", unquote(text))} if "%" in text else {text}
+    readings = {text, _nfc(unquote(text))} if "%" in text else {text}
     for reading in readings:
         if "@" in reading:
-            for email in _EMAIL.findall(_lower(reading)):
-                found.update(_readings(email))
+            found.update(_emails(_lower(reading)))
         if "inkedin" in reading.lower():
             found.update(_profiles(reading))
     return found
 
 
-def _readings(email: str) -> Iterator[str]:
+def _emails(text: str) -> Iterator[str]:
+    """All readings of the emails in a text in lower case: looked for around each @, no further than an address goes."""
+    end, at = 0, text.find("@")
+    while at >= 0:
+        before = text[max(end, at - EMAIL_MAX - 1) : at]
+        mailbox, domain = _MAILBOX.match(before[::-1]), _DOMAIN.match(text, at + 1)
+        if mailbox and domain:
+            yield from _readings(before[len(before) - mailbox.end() :], domain[0])
+            end = domain.end()
+        at = text.find("@", at + 1)
+
+
+def _readings(mailbox: str, domain: str) -> Iterator[str]:
     """The address as it stands, and without what may only precede it; each with its domain in Unicode as well."""
-    mailbox, _, domain = email.rpartition("@")
+    if len(domain) > EMAIL_MAX:
+        return
     domains = {domain, domain_in_unicode(domain)}
-    starts = {0, *(match.end() for match in _BEFORE.finditer(mailbox))}
-    for start in starts:
+    starts = [match.end() for match in _BEFORE.finditer(mailbox)][-_STARTS_MAX:]
+    for start in starts if len(mailbox) > EMAIL_MAX else [0, *starts]:
         if mailbox[start:]:
             yield from (_lower(f"{mailbox[start:]}@{each}") for each in domains)
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, defer
 from db.domain.addresses import addresses_in
 from db.domain.events import EventVerdict, NewEvent, impersonal
 from db.domain.ids import new_ids
-from db.domain.rules import DELIVERY_ERROR_MAX, EMAIL_MAX
+from db.domain.rules import DELIVERY_ERROR_MAX
 from db.domain.states import DeliveryStatus
 from db.domain.webhooks import NewDelivery, Normalise, Normalised, Settled, StoredDelivery, StoreVerdict
 from db.models import WebhookDelivery
@@ -26,9 +26,8 @@ from db.services.recording import Outcome
 BODIES_MOST: Final = 1024 * 1024
 _LISTING: Final = "deliveries"
 _REASONS_SHOWN: Final = 3
-# Each letter of an address may be written as %XX.
-_LONG_WORD: Final = re.compile(rf"[\w.!#$%&'*+/=?^`{{|}}~-]{{{3 * EMAIL_MAX},}}")
-_ESCAPED: Final = re.compile(r"\\+u([0-9a-fA-F]{4})")
+# Of a run of backslashes only its beginning is tried.
+_ESCAPED: Final = re.compile(r"(?<!\\)\\+u([0-9a-fA-F]{4})")
 
 _STORE = text("""
     INSERT INTO webhook_deliveries (id, provider, delivery_id, received_at, body, body_hash, status)
@@ -157,18 +156,17 @@ def give_up(session: Session, *, delivery: StoredDelivery, reason: str, now: dat
 
 def _erased(session: Session, deliveries: Sequence[StoredDelivery]) -> dict[UUID, set[str]]:
     """Of each request, the addresses it mentions whose owners were erased."""
-    mentioned = {each.id: addresses_in(_plain(each.body)) for each in deliveries}
+    mentioned = {each.id: addresses_in(plain(each.body)) for each in deliveries}
     everybody = set[str]().union(*mentioned.values())
     erased = erasure.erased_among(session, addresses=everybody) if everybody else set[str]()
     return {id_: addresses & erased for id_, addresses in mentioned.items()}
 
 
-def _plain(body: bytes) -> str:
-    """The text with its JSON escapes resolved, also those of JSON within JSON, and without words that are too long to
-    be an address: the search takes a time that grows with the square of their length."""
+def plain(body: bytes) -> str:
+    """The text with its JSON escapes resolved, also those of JSON within JSON."""
     raw = body.decode(errors="replace").replace("\\/", "/")
     raw = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), raw) if "\\u" in raw else raw
-    return _LONG_WORD.sub(" ", raw.replace("\\n", " ").replace("\\t", " ").replace("\\r", " "))
+    return raw.replace("\\n", " ").replace("\\t", " ").replace("\\r", " ")
 
 
 def _make_impersonal(part: Normalised, erased: set[str]) -> None:

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +11,9 @@ from db.domain.errors import InvalidInput
 
 FIELDS: Final = frozenset({"email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone"})
 MAX_FILE_BYTES: Final = 67_108_864
+COLUMNS_MAX: Final = 1_000
+_NAME_MAX: Final = 100
+_SHOWN: Final = 10
 _ADDRESSES: Final = frozenset({"email", "linkedin_url"})
 _TOO_LARGE: Final = f"the file is over {MAX_FILE_BYTES:,} bytes. Split it."
 _NOT_UTF_8: Final = "the file is not UTF-8. Save it as CSV UTF-8."
@@ -71,6 +75,8 @@ def read_table(text: str, mapping: Mapping[str, str]) -> Table:
     _, header = next(lines, (1, list[str]()))
     if not any(cell.strip() for cell in header):
         raise InvalidInput("csv: the first line must name the columns, such as email,first_name.")
+    if len(header) > COLUMNS_MAX:
+        raise InvalidInput(f"csv: the first line names {len(header):,} columns, and may name {COLUMNS_MAX:,}.")
     names = _names(header, mapping)
     filled = ((line, cells) for line, cells in lines if any(cell.strip() for cell in cells))
     return Table(header, [Record(line, cells, _row(names, cells)) for line, cells in filled])
@@ -101,15 +107,21 @@ def _names(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
     given = [cell.strip() for cell in header]
     missing = wanted.keys() - {cell.casefold() for cell in given}
     if missing:
-        raise InvalidInput(f"mapping: no such column: {', '.join(sorted(missing))}.")
+        raise InvalidInput(f"mapping: no such column: {_listed(missing)}.")
     names = [wanted.get(cell.casefold(), _field(cell)) for cell in given]
     if _ADDRESSES.isdisjoint(names):
         # They are not named: where a header is missing, they are somebody's data.
         raise InvalidInput("csv: no column is called email or linkedin_url. Say with mapping which one it is.")
-    twice = {name for name in names if name and names.count(name) > 1}
+    twice = {name for name, count in Counter(names).items() if name and count > 1}
     if twice:
-        raise InvalidInput(f"csv: two columns for {', '.join(sorted(twice))}. Rename one, or use mapping.")
+        raise InvalidInput(f"csv: two columns for {_listed(twice)}. Rename one, or use mapping.")
     return names
+
+
+def _listed(names: Collection[str]) -> str:
+    """The first of them, and each no longer than a name is."""
+    shown = [name[:_NAME_MAX] for name in sorted(names)[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 
 
 def _field(column: str) -> str:

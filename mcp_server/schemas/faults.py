@@ -1,6 +1,7 @@
 """What is wrong with arguments, for whoever sent them: the argument as they wrote it, and what to pass instead."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -55,11 +56,15 @@ _RULES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _NAME_MAX: Final = 100
+_SHOWN: Final = 50
+_LOOKED_AT: Final = 1_000
 
 
 def explain(error: ValidationError) -> list[str]:
-    """What is wrong, a line each: the field and the rule, never the value."""
-    return list(dict.fromkeys(_lines(error)))
+    """What is wrong, a line each: the field and the rule, never the value. The first faults, and how many more."""
+    lines = list(dict.fromkeys(islice(_lines(error), _LOOKED_AT)))
+    more = max(len(lines) - _SHOWN, 0) + max(error.error_count() - _LOOKED_AT, 0)
+    return [*lines[:_SHOWN], f"and {more:,} more faults"] if more else lines
 
 
 def _lines(error: ValidationError) -> Iterator[str]:
