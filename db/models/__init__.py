@@ -2,7 +2,7 @@
 
 from db.models.base import Base
 from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
-from db.models.contacts import Contact, Suppression, email_domain
+from db.models.contacts import Contact, ContactAddress, Suppression, email_domain
 from db.models.events import CampaignEvent, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
@@ -24,6 +24,7 @@ __all__ = [
     "CampaignTemplate",
     "CampaignUsage",
     "Contact",
+    "ContactAddress",
     "EmailSequence",
     "EnrollmentTotal",
     "IdempotencyKey",

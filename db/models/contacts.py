@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DDL, CheckConstraint, Index, Text, event, func, literal_column
-from sqlalchemy.orm import Mapped
+from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Text, event, func, literal_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import rules
 from db.domain.states import SuppressionReason
@@ -61,6 +61,22 @@ event.listen(
     "after_create",
     DDL("CREATE STATISTICS stat_contacts_domain ON (split_part(email, '@', 2)) FROM contacts"),
 )
+
+
+class ContactAddress(Created, Base):
+    """An address that a person had before, or gave besides; db.services.wishes tells what it is for."""
+
+    __tablename__ = "contact_addresses"
+    __table_args__ = (
+        CheckConstraint("address = lower(address)", name="address_lower"),
+        length("address", 3, rules.EMAIL_MAX),
+    )
+
+    contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+
+
+Index("ix_contact_addresses_address", ContactAddress.address)
 
 
 class Suppression(Created, Base):

@@ -8,16 +8,19 @@ from uuid import UUID
 from sqlalchemy import Text, func, literal_column, select, text
 from sqlalchemy.orm import Session
 
+from db.domain import merging
 from db.domain.contacts import ContactFields
 from db.domain.ids import new_ids
+from db.domain.merging import Person, merge
 from db.models import Contact
 from db.postgres.json import rows_parameter
-from db.services import suppressions
+from db.services import wishes
 from db.services.paging import Page, page
+from db.services.wishes import ANOTHER_ADDRESS
 
 _GIVEN = """
     jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
-        row int, id uuid, email text, linkedin_url text, first_name text, last_name text, company text, title text,
+        id uuid, email text, linkedin_url text, first_name text, last_name text, company text, title text,
         timezone text, attributes jsonb)
 """
 # In order of the address, so that two calls with the same people wait for each other instead of deadlocking.
@@ -27,9 +30,9 @@ _INSERT = text(f"""
     FROM {_GIVEN} ORDER BY email, lower(linkedin_url)
     ON CONFLICT DO NOTHING RETURNING id
 """)
-_FIND = text(f"""
+_FIND = text("""
     SELECT g.row, by_email.id, by_profile.id
-    FROM {_GIVEN}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(row int, email text, linkedin_url text)
     LEFT JOIN contacts by_email ON lower(by_email.email) = g.email
     LEFT JOIN contacts by_profile ON lower(by_profile.linkedin_url) = lower(g.linkedin_url)
 """)
@@ -60,44 +63,124 @@ _OVERWRITE = text(_update("g", "c"))
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Who a row is. `contact_id` is None where its two addresses belong to two people."""
+    """Who a row is. `contact_id` is None where the row is refused, and `reason` says why. `is_merged`: an earlier row
+    of the call is about the same person. `note`: what of the row was kept in another place than it seems."""
 
     contact_id: UUID | None
-    is_new: bool
+    is_new: bool = False
+    is_merged: bool = False
+    reason: str | None = None
+    note: str | None = None
+
+    @property
+    def status(self) -> str:
+        """created, updated, merged or invalid"""
+        if self.contact_id is None:
+            return "invalid"
+        return "merged" if self.is_merged else "created" if self.is_new else "updated"
 
 
-def find_or_create(session: Session, *, people: Mapping[int, ContactFields], overwrite: bool) -> dict[int, Found]:
-    """A contact for each row of `people` (any number -> fields), made where neither address is known.
+# What another call makes or changes meanwhile is found by the next look.
+_LOOKS = 3
+_BUSY = "another call changed this person at the same time: give the row again"
+_KEPT_BESIDES = "the contact has another {name}: this one was kept besides, and is not written to"
 
-    Of a contact that exists, empty fields are filled; `overwrite` replaces the others too.
+
+def find_or_create(
+    session: Session,
+    *,
+    people: Mapping[int, ContactFields],
+    overwrite: bool,
+    contact_ids: Mapping[int, UUID] | None = None,
+) -> dict[int, Found]:
+    """A contact for each row of `people` (any number -> fields), made where neither address is known. `contact_ids` are
+    those of rows that say which contact they mean.
+
+    Of a contact that exists, empty fields are filled; `overwrite` replaces the others too. Rows about one person are
+    merged in their order, and rows that contradict each other are refused (db.domain.merging). An address that the
+    contact had or does not take is kept besides, and the person's wish goes with them to each address that joins.
     """
+    found: dict[int, Found] = {}
+    left = people
+    for _ in range(_LOOKS):
+        if not left:
+            break
+        persons, refused = merge(left, _known(session, left, contact_ids or {}), later_wins=overwrite)
+        found |= {row: Found(None, reason=reason) for row, reason in refused.items()}
+        known = {person.contact_id: person for person in persons if person.contact_id is not None}
+        for person in _create(session, [person for person in persons if person.contact_id is None]):
+            found |= _answers(person, people, _present(person.fields), is_new=True)
+        for contact_id, present in _change(session, known, overwrite=overwrite).items():
+            found |= _answers(known[contact_id], people, present, is_new=False)
+        left = {row: fields for row, fields in left.items() if row not in found}
+    return found | {row: Found(None, reason=_BUSY) for row in left}
+
+
+def _known(
+    session: Session, people: Mapping[int, ContactFields], contact_ids: Mapping[int, UUID]
+) -> dict[int, merging.Known]:
+    rows = [{"row": row, "email": fields.email, "linkedin_url": fields.linkedin_url} for row, fields in people.items()]
+    found = session.execute(_FIND, rows_parameter(rows))
+    return {row: merging.Known(contact_ids.get(row), *owners) for row, *owners in found}
+
+
+def _create(session: Session, people: Sequence[Person]) -> list[Person]:
+    """Those of these new people who were made; somebody else was faster with the others."""
+    if not people:
+        return []
+    new = dict(zip(new_ids(len(people)), people, strict=True))
+    rows = [{"id": id_, **_values(person.fields)} for id_, person in new.items()]
+    created = list(session.execute(_INSERT, rows_parameter(rows)).scalars())
+    for contact_id in created:
+        new[contact_id].contact_id = contact_id
+    wishes.keep_besides(session, addresses={id_: new[id_].addresses - _present(new[id_].fields) for id_ in created})
+    return [new[contact_id] for contact_id in created]
+
+
+def _change(session: Session, people: Mapping[UUID, Person], *, overwrite: bool) -> dict[UUID, set[str]]:
+    """Fill or overwrite these contacts. Returns which addresses each has now; whoever was erased meanwhile is left
+    out."""
     if not people:
         return {}
-    given: list[dict[str, Any]] = [
-        {"row": row, "id": id_, **_values(fields)}
-        for (row, fields), id_ in zip(people.items(), new_ids(len(people)), strict=True)
-    ]
-    created = set(session.execute(_INSERT, rows_parameter(given)).scalars())
-    if len(created) == len(given):
-        return {value["row"]: Found(value["id"], is_new=True) for value in given}
-    others = [value for value in given if value["id"] not in created]
-    found = {value["row"]: Found(value["id"], is_new=True) for value in given if value["id"] in created}
-    known: list[dict[str, Any]] = []
-    by_row = {value["row"]: value for value in others}
-    for row, by_email, by_profile in session.execute(_FIND, rows_parameter(others)):
-        clash = by_email is not None and by_profile is not None and by_email != by_profile
-        contact_id = None if clash else by_email or by_profile
-        found[row] = Found(contact_id, is_new=False)
-        if contact_id is not None:
-            known.append({**by_row[row], "id": contact_id})
-    # One row a contact: of several rows about one person the first is taken.
-    distinct = {value["id"]: value for value in reversed(known)}
-    # Found by the one address, such a row may bring the other: a wish holds for the person, and so for both.
-    with_both = [value["id"] for value in distinct.values() if value["email"] and value["linkedin_url"]]
-    wishes = suppressions.wishes(session, contact_ids=with_both)
-    session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(list(distinct.values())))
-    suppressions.add_for_contacts(session, reasons=wishes, source="another address of the person")
-    return found
+    before = wishes.lock_addresses(session, contact_ids=people)
+    rows = [{"id": id_, **_values(people[id_].fields)} for id_ in before]
+    session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(rows))
+    present: dict[UUID, set[str]] = {}
+    besides: dict[UUID, set[str]] = {}
+    joined: set[UUID] = set()
+    for contact_id, (email, linkedin_url) in before.items():
+        had = ContactFields(email, linkedin_url)
+        first, second = (people[contact_id].fields, had) if overwrite else (had, people[contact_id].fields)
+        has = ContactFields(first.email or second.email, first.linkedin_url or second.linkedin_url)
+        present[contact_id] = _present(has)
+        besides[contact_id] = (_present(had) | people[contact_id].addresses) - present[contact_id]
+        if present[contact_id] - _present(had):
+            joined.add(contact_id)
+    joined |= wishes.keep_besides(session, addresses=besides)
+    held = wishes.of_people(session, contact_ids=list(joined))
+    wishes.add_for_contacts(session, reasons=held, source=ANOTHER_ADDRESS)
+    return present
+
+
+def _present(fields: ContactFields) -> set[str]:
+    """The addresses, as they are compared."""
+    return {address.lower() for address in (fields.email, fields.linkedin_url) if address is not None}
+
+
+def _answers(
+    person: Person, people: Mapping[int, ContactFields], present: set[str], *, is_new: bool
+) -> dict[int, Found]:
+    answers: dict[int, Found] = {}
+    for row in person.rows:
+        fields, is_merged = people[row], row != person.rows[0]
+        besides = [
+            name
+            for name in ("email", "linkedin_url")
+            if (address := getattr(fields, name)) is not None and address.lower() not in present
+        ]
+        note = _KEPT_BESIDES.format(name=" and ".join(besides)) if besides else None
+        answers[row] = Found(person.contact_id, is_new=is_new and not is_merged, is_merged=is_merged, note=note)
+    return answers
 
 
 def existing(session: Session, *, contact_ids: Sequence[UUID]) -> set[UUID]:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db.domain.contacts import ContactRef
+from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import NotFound, Refused
 from db.domain.events import Stop
 from db.domain.funnel import Enrollment
@@ -34,7 +34,7 @@ from db.services.paging import Page, page
 
 @dataclass(slots=True)
 class Enrolled:
-    """The answer for one person. `reason` says why somebody was not taken in."""
+    """The answer for one person. `reason` says why somebody was not taken in, or what became of the row besides."""
 
     verdict: EnrollVerdict
     enrollment_id: UUID | None = None
@@ -50,7 +50,7 @@ def enroll(
     `start_at` is the moment from which the first step's delay counts; without it the start of the campaign.
     """
     campaign = campaigns.lock_for_enrollment(session, campaign_id=campaign_id)
-    found, answers = _identify(session, people)
+    found, answers, notes = _identify(session, people)
     # Locked against a suppression under way, which either sees the enrollment or is seen by the next statement.
     _lock_contacts(session, found.values())
     refused = suppressions.of_contacts(session, contact_ids=list(set(found.values())), now=now)
@@ -67,15 +67,23 @@ def enroll(
     status = EnrollmentStatus.ACTIVE if is_running else EnrollmentStatus.ENROLLED
     inserted = _insert(session, campaign_id, set(welcome.values()), plan, status, first)
     answers |= _answers(session, campaign_id, welcome, inserted)
+    for row, note in notes.items():
+        answers[row].reason = answers[row].reason or note
     if inserted:
         counters.add_statuses(session, {(campaign_id, status): len(inserted)})
         orphans.match_campaign(session, instance_id=campaign_id)
     return answers
 
 
-def _identify(session: Session, people: Mapping[int, ContactRef]) -> tuple[dict[int, UUID], dict[int, Enrolled]]:
-    """(row -> contact, made if need be; answers for rows that are nobody)."""
+_MERGED = "merged with an earlier row, which is about the same person"
+
+
+def _identify(
+    session: Session, people: Mapping[int, ContactRef]
+) -> tuple[dict[int, UUID], dict[int, Enrolled], dict[int, str | None]]:
+    """(row -> contact, made if need be; answers for rows that are nobody; row -> what there is to say of it)."""
     found: dict[int, UUID] = {}
+    notes: dict[int, str | None] = {}
     answers: dict[int, Enrolled] = {}
     by_id = {row: ref.contact_id for row, ref in people.items() if ref.contact_id is not None}
     known = contacts.existing(session, contact_ids=list(set(by_id.values())))
@@ -86,15 +94,25 @@ def _identify(session: Session, people: Mapping[int, ContactRef]) -> tuple[dict[
             answers[row] = Enrolled(
                 EnrollVerdict.INVALID, reason=f"no contact {contact_id}: look it up with find_contacts"
             )
-    by_address = {row: ref.fields for row, ref in people.items() if ref.contact_id is None}
-    for row, contact in contacts.find_or_create(session, people=by_address, overwrite=False).items():
+    # A row that says which contact it means may give an address as well, which must not be lost.
+    named = {row: ref for row, ref in people.items() if row not in found and row not in answers}
+    named |= {row: people[row] for row in found if people[row].fields.email or people[row].fields.linkedin_url}
+    fields = {row: _of_person(ref) for row, ref in named.items()}
+    meant = {row: found[row] for row in named if row in found}
+    for row, contact in contacts.find_or_create(session, people=fields, overwrite=False, contact_ids=meant).items():
+        found.pop(row, None)
         if contact.contact_id is None:
-            answers[row] = Enrolled(
-                EnrollVerdict.INVALID, reason="email and linkedin_url belong to two contacts: give one"
-            )
+            answers[row] = Enrolled(EnrollVerdict.INVALID, reason=contact.reason)
         else:
             found[row] = contact.contact_id
-    return found, answers
+            notes[row] = _MERGED if contact.is_merged else contact.note
+    return found, answers, notes
+
+
+def _of_person(ref: ContactRef) -> ContactFields:
+    """What a row says of its person; of a contact that it names by id, the addresses alone."""
+    fields = ref.fields
+    return fields if ref.contact_id is None else ContactFields(fields.email, fields.linkedin_url)
 
 
 _LOCK_CONTACTS = text("""

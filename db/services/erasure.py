@@ -31,12 +31,13 @@ from db.domain.funnel import Enrollment
 from db.domain.ids import new_ids
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
-from db.services import contacts, enrollment_state
+from db.services import contacts, enrollment_state, wishes
 from db.services.enrollment_state import ERASED
 from db.services.erasing_bodies import drop_bodies
 from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.keys import make as make_key
-from db.services.suppressions import STRENGTH, find_erased
+from db.services.suppressions import find_erased
+from db.services.wishes import STRENGTH
 
 _HINT = "find_contacts shows the people there are; nothing is kept of this one."
 
@@ -103,6 +104,7 @@ def erase(
     if person.is_placeholder and before is None and not (orphaned or replaced or answers or bodies or even_if_unknown):
         raise NotFound("person of this", target.kind if target else "contact_id", hint=_HINT)
     _run(session, _CLEAN_ENROLLMENTS, values)
+    _drop_addresses(session, person)
     _clear_contact(session, person, now)
     enrollment_state.save(session, before=unchanged, after=enrollments)
     return Erased(
@@ -119,6 +121,9 @@ def erase(
     )
 
 
+# The last to have had it, where nobody has it now.
+_WHO_HAD = text("SELECT contact_id FROM contact_addresses WHERE address = :address ORDER BY contact_id DESC LIMIT 1")
+_BESIDES = text("SELECT address FROM contact_addresses WHERE contact_id = :id")
 _LOCK_PERSON = text("SELECT email, linkedin_url, erased_at FROM contacts WHERE id = :id FOR UPDATE")
 
 
@@ -136,11 +141,15 @@ def _lock_person(session: Session, contact_id: UUID | None, target: SuppressionT
         if found.contact_id is None:  # erased by another call between two of its statements
             found = contacts.find_or_create(session, people=fields, overwrite=False)[0]
         contact_id, is_new = found.contact_id, found.is_new
+        if is_new and (had := session.scalar(_WHO_HAD, {"address": target.value.lower()})) is not None:
+            session.execute(_REMOVE, {"id": contact_id})
+            contact_id, is_new = had, False
     row = None if contact_id is None else session.execute(_LOCK_PERSON, {"id": contact_id}).one_or_none()
     if row is None or contact_id is None:
         raise NotFound("contact", contact_id or "of this address", hint=_HINT)
     email, linkedin_url, erased_at = row
-    addresses = {each.lower() for each in (email, linkedin_url, target.value if target else None) if each}
+    besides = session.scalars(_BESIDES, {"id": contact_id})
+    addresses = {each.lower() for each in (email, linkedin_url, target.value if target else None, *besides) if each}
     return _Person(contact_id, erased_at, is_new, sorted(addresses))
 
 
@@ -322,6 +331,21 @@ def _replace_suppressions(session: Session, person: _Person) -> int:
     ids = new_ids(len(person.addresses))
     rows = [{"id": id_, "address": address} for id_, address in zip(ids, person.addresses, strict=True)]
     return session.scalar(_REPLACE, rows_parameter(rows)) or 0
+
+
+_DROP_ADDRESSES = text("""
+    DELETE FROM contact_addresses WHERE contact_id = :id
+       OR address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    RETURNING contact_id
+""")
+
+
+def _drop_addresses(session: Session, person: _Person) -> None:
+    """Whoever had one of these addresses besides is held by it no more, so from here on by their own."""
+    values = {**rows_parameter(person.addresses), "id": person.contact_id}
+    others = set(session.scalars(_DROP_ADDRESSES, values)) - {person.contact_id}
+    reasons = dict.fromkeys(others, SuppressionReason.UNSUBSCRIBED)
+    wishes.add_for_contacts(session, reasons=reasons, source="erasure")
 
 
 _CLEAR = text("""

@@ -16,13 +16,14 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from db.domain.contacts import CONSENT, SuppressionTarget, strength
 from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import Stop
-from db.domain.ids import new_id, new_ids
+from db.domain.ids import new_id
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState
-from db.models import Contact, Suppression, email_domain
+from db.models import Contact, ContactAddress, Suppression, email_domain
 from db.postgres.json import rows_parameter
 from db.services import enrollment_state
 from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.paging import Page, page
+from db.services.wishes import ANOTHER_ADDRESS, BESIDES, STRENGTH, add_for_contacts
 
 _COLUMNS: Mapping[str, InstrumentedAttribute[str | None]] = {
     column.key: column for column in (Suppression.email, Suppression.domain, Suppression.linkedin_url)
@@ -33,75 +34,6 @@ def _is_of(target: SuppressionTarget) -> ColumnElement[bool]:
     if target.linkedin_url is not None:
         return func.lower(Suppression.linkedin_url) == target.linkedin_url.lower()
     return _COLUMNS[target.kind] == target.value
-
-
-# db.domain.contacts.strength, of a row.
-STRENGTH = f"""
-    CASE WHEN {{row}}.reason IN ({", ".join(f"'{reason}'" for reason in CONSENT)}) THEN 2
-         WHEN {{row}}.reason = '{SuppressionReason.BOUNCED}' THEN 1 ELSE 0 END
-"""
-# What is suppressed stays as it is, unless for a while only or for a weaker reason: an unsubscribe that follows a
-# suppression by hand must not be lifted as one by hand.
-_INSERT = f"""
-    INSERT INTO suppressions (id, {{target}}, reason, source)
-    SELECT id, {{target}}, reason, :source FROM ({{rows}}) n WHERE {{target}} IS NOT NULL ORDER BY {{key}}
-    ON CONFLICT ({{key}}) WHERE {{target}} IS NOT NULL DO UPDATE
-    SET reason = excluded.reason, source = excluded.source, expires_at = NULL
-    WHERE suppressions.expires_at IS NOT NULL
-       OR {STRENGTH.format(row="excluded")} > {STRENGTH.format(row="suppressions")}
-"""
-_OF_CONTACTS = """
-    SELECT n.id, c.email, c.linkedin_url, n.reason
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, contact_id uuid, reason text)
-    JOIN contacts c ON c.id = n.contact_id
-"""
-_ADD_EMAILS = text(_INSERT.format(target="email", key="email", rows=_OF_CONTACTS))
-# A dead mailbox says nothing of the person's LinkedIn account; a wish to be left alone does.
-_ADD_PROFILES = text(
-    _INSERT.format(
-        target="linkedin_url",
-        key="lower(linkedin_url)",
-        rows=_OF_CONTACTS + f" WHERE n.reason <> '{SuppressionReason.BOUNCED}'",
-    )
-)
-
-
-def add_for_contacts(session: Session, *, reasons: Mapping[UUID, SuppressionReason], source: str) -> None:
-    """Suppress the addresses of contacts (id -> reason) for good. What is suppressed for a better reason stays."""
-    if not reasons:
-        return
-    for statement in (_ADD_EMAILS, _ADD_PROFILES):
-        ids = new_ids(len(reasons))
-        rows = [
-            {"id": id_, "contact_id": contact_id, "reason": reason}
-            for id_, (contact_id, reason) in zip(ids, reasons.items(), strict=True)
-        ]
-        session.execute(statement, {**rows_parameter(rows), "source": source})
-
-
-_LOCK_PEOPLE = text("""
-    SELECT id FROM contacts WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
-    ORDER BY id FOR NO KEY UPDATE
-""")
-_WISHES = text(f"""
-    SELECT c.id, s.reason FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
-    JOIN contacts c ON c.id = CAST(n.id AS uuid)
-    JOIN LATERAL (
-        SELECT reason FROM suppressions WHERE email = c.email
-        UNION ALL
-        SELECT reason FROM suppressions WHERE lower(linkedin_url) = lower(c.linkedin_url)
-    ) s ON s.reason IN ({", ".join(f"'{reason}'" for reason in CONSENT)})
-""")
-
-
-def wishes(session: Session, *, contact_ids: Sequence[UUID]) -> dict[UUID, SuppressionReason]:
-    """Who of these people asked not to be written to, by one of their addresses. Their rows stay locked, so that no
-    wish can come in between before their addresses change."""
-    if not contact_ids:
-        return {}
-    parameter = rows_parameter(list(contact_ids))
-    session.execute(_LOCK_PEOPLE, parameter)
-    return {contact_id: SuppressionReason(reason) for contact_id, reason in session.execute(_WISHES, parameter)}
 
 
 def suppress(
@@ -127,17 +59,20 @@ def suppress(
     target = SuppressionTarget(email, domain, linkedin_url)
     # Locked before the row is written, so that an enrolment under way either sees the row or is stopped here.
     contact_ids = session.scalars(
-        select(Contact.id).where(_belongs_to(target)).order_by(Contact.id).with_for_update()
+        select(Contact.id).where(_concerned(target, reason)).order_by(Contact.id).with_for_update()
     ).all()
     row = find_erased(session, target) or _write(session, target, reason, source, expires_at)
+    if reason in CONSENT:
+        # What is in a contact's row holds by it; an address that they had before could become somebody else's.
+        add_for_contacts(session, reasons=dict.fromkeys(contact_ids, reason), source=ANOTHER_ADDRESS, besides_only=True)
     return row, _stop(session, contact_ids)
 
 
 def suppress_person(session: Session, *, email: str, reason: SuppressionReason, source: str) -> None:
-    """Suppress an address, and for all but a bounce the other address of the person who has it, if it is known whose it
-    is."""
+    """Suppress an address, and for all but a bounce the other addresses of the person who has or had it, if it is known
+    whose it is."""
     suppress(session, email=email, reason=reason, source=source)
-    known = session.scalars(select(Contact.id).where(func.lower(Contact.email) == email)).all()
+    known = session.scalars(select(Contact.id).where(_concerned(SuppressionTarget(email), reason))).all()
     add_for_contacts(session, reasons=dict.fromkeys(known, reason), source=source)
 
 
@@ -212,6 +147,14 @@ def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
     return func.lower(Contact.linkedin_url) == func.lower(target.linkedin_url)
 
 
+def _concerned(target: SuppressionTarget, reason: SuppressionReason) -> ColumnElement[bool]:
+    """Whom a suppression stops: whoever has the address, and by their own wish whoever had it."""
+    if target.domain is not None or reason not in CONSENT:
+        return _belongs_to(target)
+    had = select(ContactAddress.contact_id).where(ContactAddress.address == target.value.lower())
+    return or_(_belongs_to(target), Contact.id.in_(had))
+
+
 _FIND_ERASED = text(f"""
     SELECT s.id FROM secrets k
     JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="CAST(:address AS text)")}
@@ -227,20 +170,24 @@ def find_erased(session: Session, target: SuppressionTarget) -> Suppression | No
     return None if id_ is None else session.get_one(Suppression, id_)
 
 
-_STILL_HELD = text("""
-    WITH people AS MATERIALIZED (
-        SELECT email, linkedin_url FROM contacts WHERE lower(email) = :email
-        UNION SELECT email, linkedin_url FROM contacts WHERE lower(linkedin_url) = lower(:linkedin_url)
-        UNION SELECT CAST(:email AS text), CAST(:linkedin_url AS text)
+_STILL_HELD = text(f"""
+    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    people AS MATERIALIZED (
+        SELECT id, email, linkedin_url FROM contacts WHERE lower(email) = :email
+        UNION SELECT id, email, linkedin_url FROM contacts WHERE lower(linkedin_url) = lower(:linkedin_url)
+        UNION SELECT c.id, c.email, c.linkedin_url FROM contact_addresses a JOIN contacts c ON c.id = a.contact_id
+            WHERE a.address = lower(coalesce(:email, :linkedin_url))
+        UNION SELECT NULL, CAST(:email AS text), CAST(:linkedin_url AS text)
     )
     SELECT s.id FROM people p JOIN suppressions s ON s.email = p.email
     UNION SELECT s.id FROM people p JOIN suppressions s ON s.domain = split_part(p.email, '@', 2)
     UNION SELECT s.id FROM people p JOIN suppressions s ON lower(s.linkedin_url) = lower(p.linkedin_url)
+    UNION SELECT s.id FROM people p CROSS JOIN LATERAL ({BESIDES.format(contact="p.id")}) s
 """)
 
 
 def still_holding(session: Session, *, target: SuppressionTarget, now: datetime) -> Sequence[Suppression]:
-    """What else keeps the person of an address from being written to: their domain, their other address."""
+    """What else keeps the person of an address from being written to: their domain, their other addresses."""
     if target.domain is not None:
         return []
     values = {"email": target.email, "linkedin_url": target.linkedin_url}
@@ -279,6 +226,8 @@ _SUPPRESSED = text(f"""
         UNION ALL
         SELECT reason, expires_at FROM k JOIN suppressions s
         ON s.address_hash = {HASH_OF.format(address="c.linkedin_url")}
+        UNION ALL
+        SELECT reason, expires_at FROM ({BESIDES.format(contact="c.id")}) besides
         UNION ALL
         SELECT '{SuppressionReason.UNSUBSCRIBED}', NULL WHERE c.erased_at IS NOT NULL
     ) s ON s.expires_at IS NULL OR s.expires_at > :now

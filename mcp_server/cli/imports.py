@@ -169,7 +169,7 @@ def _take_all(
             answer = _take_chunk(app, campaign_id, chunk, dry_run=dry_run)
             counts.update(answer["counts"])
             for verdict in answer["rows"]:
-                if verdict["status"] != "already_enrolled":
+                if verdict["status"] in ("invalid", "suppressed"):
                     row: int = verdict["row"]
                     rejects.add(chunk[row], verdict["status"], verdict.get("reason", verdict["status"]))
             advance(done + len(chunk))

@@ -121,12 +121,14 @@ def take_in(
     known: dict[int, ContactRef] = {}
     for number, found in services.contacts.find_or_create(session, people=people, overwrite=True).items():
         if found.contact_id is None:
-            clash = "email and linkedin_url belong to two contacts: give one"
-            verdicts.append({"row": number, "status": "invalid", "reason": clash})
-        else:
-            counts["created" if found.is_new else "updated"] += 1
-            known[number] = ContactRef(found.contact_id, ContactFields())
-    counts["invalid"] = len(verdicts)
+            verdicts.append({"row": number, "status": "invalid", "reason": found.reason})
+            continue
+        counts["created" if found.is_new else "updated"] += 1
+        if found.note or (found.is_merged and campaign_id is None):
+            told = {"row": number, "status": found.status, "contact_id": str(found.contact_id)}
+            verdicts.append({**told, "reason": found.note} if found.note else told)
+        known[number] = ContactRef(found.contact_id, ContactFields())
+    counts["invalid"] = sum(verdict["status"] == "invalid" for verdict in verdicts)
     if campaign_id is not None:
         _enroll(session, campaign_id, known, now, counts, verdicts)
     verdicts.sort(key=lambda verdict: verdict["row"])

@@ -149,7 +149,7 @@ class ContactList(Answer):
 
 class UpsertRow(Answer):
     index: int
-    status: Annotated[str, Field(description="created, updated or invalid")]
+    status: Annotated[str, Field(description="created, updated, merged (into an earlier row) or invalid")]
     contact_id: Maybe[UUID] = None
     reason: Maybe[str] = None
 
@@ -157,6 +157,7 @@ class UpsertRow(Answer):
 class UpsertAnswer(Answer):
     created: int
     updated: int
+    merged: Annotated[int, Field(exclude_if=is_nothing, description="Of the updated, into an earlier row")] = 0
     invalid: int
     results: list[UpsertRow]
 

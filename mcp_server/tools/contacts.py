@@ -190,22 +190,24 @@ def upsert_contacts(
     call: Call, contacts: Annotated[list[Row[ContactIn]], Field(min_length=1, max_length=BATCH_MAX)]
 ) -> UpsertAnswer:
     """Create or change 1 to 10,000 people, found by email or linkedin_url. Fields left out stay; attributes merge.
-    Enrolls nobody. Next: enroll_contacts.
+    Rows about one person are merged in order. Enrolls nobody. Next: enroll_contacts.
     """
     people, rejected = sort_out(contacts)
     fields = {index: person.to_fields() for index, person in people.items()}
     rows = [UpsertRow(index=index, status="invalid", reason=reason) for index, reason in rejected.items()]
     for index, found in services.contacts.find_or_create(call.session, people=fields, overwrite=True).items():
-        if found.contact_id is None:
-            clash = "email and linkedin_url belong to two contacts: give one"
-            rows.append(UpsertRow(index=index, status="invalid", reason=clash))
-        else:
-            rows.append(
-                UpsertRow(index=index, status="created" if found.is_new else "updated", contact_id=found.contact_id)
-            )
+        rows.append(
+            UpsertRow(index=index, status=found.status, contact_id=found.contact_id, reason=found.reason or found.note)
+        )
     rows.sort(key=lambda row: row.index)
     count = Counter(row.status for row in rows)
-    return UpsertAnswer(created=count["created"], updated=count["updated"], invalid=count["invalid"], results=rows)
+    return UpsertAnswer(
+        created=count["created"],
+        updated=count["updated"] + count["merged"],
+        merged=count["merged"],
+        invalid=count["invalid"],
+        results=rows,
+    )
 
 
 @contacts.write("Suppress an address", idempotent=True)

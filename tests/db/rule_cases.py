@@ -93,6 +93,7 @@ FORMS = [
     *too_short_or_long("contacts", "timezone", 1, rules.TIMEZONE_MAX),
     Case("ck_contacts_email_length", "contacts", {"email": "a" * rules.EMAIL_MAX + "@example.com"}),
     Case("ck_contacts_linkedin_url_length", "contacts", {"linkedin_url": PROFILE + "a" * rules.LINKEDIN_URL_MAX}),
+    *too_short_or_long("contact_addresses", "address", 3, rules.EMAIL_MAX),
     *too_short_or_long("suppressions", "email", 3, rules.EMAIL_MAX),
     *(
         case._replace(changes={"email": None, **case.changes})
@@ -166,6 +167,7 @@ RELATIONS = [
     check("contacts", "email_shape", email="cleo smith@example.com"),
     check("contacts", "email_lower", email="Cleo@example.com"),
     check("contacts", "linkedin_url_shape", linkedin_url="https://example.com/in/cleo"),
+    check("contact_addresses", "address_lower", address="Ada@old.example"),
     check("contacts", "email_or_linkedin_url", email=None, linkedin_url=None),
     check("contacts", "erased_is_empty", linkedin_url=None, erased_at=NOON),
     *(
@@ -265,6 +267,7 @@ REFERENCES = [
     Case("fk_linkedin_sequences_template_steps", "linkedin_sequences", {"step_number": 3}),
     Case("fk_campaign_instances_campaign_templates", "campaign_instances", {"template_id": NOWHERE}),
     Case("fk_campaign_enrollments_campaign_instances", "campaign_enrollments", {"instance_id": NOWHERE}),
+    Case("fk_contact_addresses_contacts", "contact_addresses", {"contact_id": NOWHERE}),
     Case("fk_campaign_enrollments_contacts", "campaign_enrollments", {"contact_id": NOWHERE}),
     Case("fk_campaign_actions_campaign_enrollments", "campaign_actions", {"enrollment_id": NOWHERE}),
     Case("fk_campaign_events_campaign_enrollments", "campaign_events", {"enrollment_id": NOWHERE}),

@@ -1,0 +1,185 @@
+"""What a person asks for holds for every address that they have or had.
+
+A contact's row has the email and the profile that are written to. Those that it had before, and those that a call
+gave besides, stand in contact_addresses: nobody is found or written to by them, and a wish is looked for and kept under
+each.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.orm import Session
+
+from db.domain.addresses import PROFILE_PREFIX
+from db.domain.contacts import CONSENT, strength
+from db.domain.ids import new_ids
+from db.domain.states import SuppressionReason
+from db.postgres.json import rows_parameter
+from db.services.hashing import HASH_OF, SECRET_NAME
+
+ANOTHER_ADDRESS = "another address of the person"
+"""The source of a suppression that follows the person from one address to another."""
+OWN_WISH = "reason IN ({})".format(", ".join(f"'{reason}'" for reason in sorted(CONSENT)))
+"""Of a suppression: that it is the person's own wish."""
+
+# db.domain.contacts.strength, of a row.
+STRENGTH = f"""
+    CASE WHEN {{row}}.{OWN_WISH} THEN 2 WHEN {{row}}.reason = '{SuppressionReason.BOUNCED}' THEN 1 ELSE 0 END
+"""
+
+_PEOPLE = """
+    SELECT c.id, c.email, c.linkedin_url FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
+    JOIN contacts c ON c.id = CAST(n.id AS uuid)
+"""
+# The address of somebody who was erased is held by its hash, and is not written down again.
+_ADDRESSES = text(f"""
+    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    people AS MATERIALIZED ({_PEOPLE})
+    SELECT id, address, is_present FROM (
+        SELECT id, email AS address, true AS is_present FROM people WHERE email IS NOT NULL
+        UNION ALL SELECT id, linkedin_url, true FROM people WHERE linkedin_url IS NOT NULL
+        UNION ALL SELECT p.id, a.address, false FROM people p JOIN contact_addresses a ON a.contact_id = p.id
+            AND a.address IS DISTINCT FROM p.email AND a.address IS DISTINCT FROM lower(p.linkedin_url)
+    ) a
+    WHERE NOT EXISTS (SELECT FROM k JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="a.address")})
+""")
+
+
+class Address(NamedTuple):
+    """One that a person has (`is_present`), or had or gave besides."""
+
+    contact_id: UUID
+    address: str
+    is_present: bool
+
+    @property
+    def is_email(self) -> bool:
+        return not self.address.startswith(PROFILE_PREFIX)
+
+
+def addresses_of(session: Session, *, contact_ids: Iterable[UUID]) -> list[Address]:
+    """Every address of these people, but those of whom was erased."""
+    return [Address(*row) for row in session.execute(_ADDRESSES, rows_parameter(list(contact_ids)))]
+
+
+def add_for_contacts(
+    session: Session, *, reasons: Mapping[UUID, SuppressionReason], source: str, besides_only: bool = False
+) -> None:
+    """Suppress the addresses of contacts (id -> reason) for good. What is suppressed for a better reason stays.
+
+    A dead mailbox says nothing of the person's other addresses; a wish to be left alone holds for all of them.
+    `besides_only`: not those that are in the contact's own row.
+    """
+    if not reasons:
+        return
+    strongest: dict[bool, dict[str, SuppressionReason]] = {True: {}, False: {}}
+    for each in addresses_of(session, contact_ids=reasons):
+        reason = reasons[each.contact_id]
+        if reason is SuppressionReason.BOUNCED and not (each.is_email and each.is_present):
+            continue
+        if not (besides_only and each.is_present):
+            known = strongest[each.is_email].get(each.address)
+            strongest[each.is_email][each.address] = reason if known is None else max(known, reason, key=strength)
+    _add(session, strongest[True], _ADD_EMAILS, source)
+    _add(session, strongest[False], _ADD_PROFILES, source)
+
+
+# What is suppressed stays as it is, unless for a while only or for a weaker reason: an unsubscribe that follows a
+# suppression by hand must not be lifted as one by hand.
+_INSERT = f"""
+    INSERT INTO suppressions (id, {{target}}, reason, source)
+    SELECT DISTINCT ON ({{key}}) id, address, reason, :source
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, address text, reason text)
+    ORDER BY {{key}}
+    ON CONFLICT ({{key_of}}) WHERE {{target}} IS NOT NULL DO UPDATE
+    SET reason = excluded.reason, source = excluded.source, expires_at = NULL
+    WHERE suppressions.expires_at IS NOT NULL
+       OR {STRENGTH.format(row="excluded")} > {STRENGTH.format(row="suppressions")}
+"""
+_ADD_EMAILS = text(_INSERT.format(target="email", key="address", key_of="email"))
+_ADD_PROFILES = text(_INSERT.format(target="linkedin_url", key="lower(address)", key_of="lower(linkedin_url)"))
+
+
+def _add(session: Session, reasons: Mapping[str, SuppressionReason], statement: TextClause, source: str) -> None:
+    if not reasons:
+        return
+    ids = new_ids(len(reasons))
+    rows = [
+        {"id": id_, "address": address, "reason": reason}
+        for id_, (address, reason) in zip(ids, reasons.items(), strict=True)
+    ]
+    session.execute(statement, {**rows_parameter(rows), "source": source})
+
+
+_LOCK_PEOPLE = text("""
+    SELECT id, email, linkedin_url FROM contacts
+    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)) AND erased_at IS NULL
+    ORDER BY id FOR NO KEY UPDATE
+""")
+
+
+def lock_addresses(session: Session, *, contact_ids: Iterable[UUID]) -> dict[UUID, tuple[str | None, str | None]]:
+    """The email and the profile of these contacts, whose rows stay locked, so that no wish can come in between before
+    their addresses change. Whoever was erased is left out."""
+    rows = session.execute(_LOCK_PEOPLE, rows_parameter(list(contact_ids)))
+    return {contact_id: (email, linkedin_url) for contact_id, email, linkedin_url in rows}
+
+
+_KEEP = text("""
+    INSERT INTO contact_addresses (contact_id, address)
+    SELECT contact_id, address FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(contact_id uuid, address text)
+    ORDER BY contact_id, address
+    ON CONFLICT DO NOTHING RETURNING contact_id
+""")
+
+
+def keep_besides(session: Session, *, addresses: Mapping[UUID, Iterable[str]]) -> set[UUID]:
+    """Keep addresses that people had, or gave besides their own (contact -> addresses, in lower case). Returns for whom
+    one was new."""
+    rows = [
+        {"contact_id": contact_id, "address": address}
+        for contact_id, theirs in addresses.items()
+        for address in sorted(theirs)
+    ]
+    return set(session.execute(_KEEP, rows_parameter(rows)).scalars()) if rows else set()
+
+
+# What holds a person by an address that is not in the contact's row: a wish, and an erasure as one.
+BESIDES = f"""
+    SELECT s.id, s.reason, s.expires_at FROM contact_addresses a JOIN suppressions s ON s.email = a.address
+    WHERE a.contact_id = {{contact}} AND s.{OWN_WISH}
+    UNION ALL
+    SELECT s.id, s.reason, s.expires_at FROM contact_addresses a
+    JOIN suppressions s ON lower(s.linkedin_url) = a.address WHERE a.contact_id = {{contact}} AND s.{OWN_WISH}
+    UNION ALL
+    SELECT s.id, s.reason, s.expires_at FROM contact_addresses a CROSS JOIN k
+    JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="a.address")} WHERE a.contact_id = {{contact}}
+"""
+_WISHES = text(f"""
+    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    people AS MATERIALIZED ({_PEOPLE})
+    SELECT p.id, s.reason, s.is_wish FROM people p JOIN LATERAL (
+        SELECT reason, {OWN_WISH} AS is_wish FROM suppressions WHERE email = p.email
+        UNION ALL
+        SELECT reason, {OWN_WISH} FROM suppressions WHERE lower(linkedin_url) = lower(p.linkedin_url)
+        UNION ALL
+        SELECT reason, true FROM k JOIN suppressions s ON s.address_hash IN
+            ({HASH_OF.format(address="p.email")}, {HASH_OF.format(address="p.linkedin_url")})
+        UNION ALL
+        SELECT reason, true FROM ({BESIDES.format(contact="p.id")}) besides
+    ) s ON s.is_wish
+""")
+
+
+def of_people(session: Session, *, contact_ids: Sequence[UUID]) -> dict[UUID, SuppressionReason]:
+    """Who of these people asked not to be written to, or was erased, by any address that they have or had."""
+    if not contact_ids:
+        return {}
+    found: dict[UUID, SuppressionReason] = {}
+    for contact_id, reason, _ in session.execute(_WISHES, rows_parameter(list(contact_ids))):
+        # Of who was erased the reason may be another; the erasure itself is a wish.
+        wish = SuppressionReason(reason) if reason in CONSENT else SuppressionReason.UNSUBSCRIBED
+        found[contact_id] = wish
+    return found

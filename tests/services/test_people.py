@@ -1,0 +1,243 @@
+"""Who is who: rows of one call about one person, and wishes that hold for every address that a person has or had."""
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
+from db.domain.states import SuppressionReason
+from db.postgres.database import Database
+from db.services import contacts, enrollments, erasure, suppressions
+from db.services.contacts import Found
+from tests.services.scene import NOW, new_scene
+
+Row = dict[str, Any]
+GONE, PRIVATE = "gone@a.example", "priv@a.example"
+
+
+def profile(name: str) -> str:
+    return f"https://www.linkedin.com/in/{name}"
+
+
+PER = profile("per")
+
+
+def upsert(database: Database, *rows: Row) -> list[Found]:
+    people = {index: ContactFields(**row) for index, row in enumerate(rows)}
+    found = database.run("upsert", partial(contacts.find_or_create, people=people, overwrite=True))
+    return [found[index] for index in range(len(rows))]
+
+
+def statuses(database: Database, *rows: Row) -> list[str]:
+    return [found.status for found in upsert(database, *rows)]
+
+
+def enroll(database: Database, campaign_id: UUID, *rows: Row) -> list[enrollments.Enrolled]:
+    people = {
+        index: ContactRef(row.get("contact_id"), ContactFields(**{k: v for k, v in row.items() if k != "contact_id"}))
+        for index, row in enumerate(rows)
+    }
+    answers = database.run(
+        "enroll", partial(enrollments.enroll, campaign_id=campaign_id, people=people, start_at=None, now=NOW)
+    )
+    return [answers[index] for index in range(len(rows))]
+
+
+def verdicts(database: Database, campaign_id: UUID, *rows: Row) -> list[str]:
+    return [str(answer.verdict) for answer in enroll(database, campaign_id, *rows)]
+
+
+def suppress(database: Database, reason: SuppressionReason = SuppressionReason.UNSUBSCRIBED, **target: str) -> None:
+    database.run("suppress", partial(suppressions.suppress, **target, reason=reason, source="me"))
+
+
+def erase(database: Database, **target: str) -> None:
+    database.run("erase", partial(erasure.erase, target=SuppressionTarget(**target), now=NOW))
+
+
+def people_of(database: Database) -> list[tuple[str | None, str | None, str | None]]:
+    with database.transaction("look") as session:
+        rows = session.execute(
+            text("SELECT email, linkedin_url, first_name FROM contacts ORDER BY email, linkedin_url")
+        )
+        return [tuple(row) for row in rows]
+
+
+@pytest.fixture
+def campaign(database: Database) -> UUID:
+    return new_scene(database, 0).campaign_id
+
+
+def test_the_wish_of_an_address_that_the_contact_does_not_take_holds_the_person(
+    database: Database, campaign: UUID
+) -> None:
+    suppress(database, email=GONE)
+    upsert(database, {"email": PRIVATE, "linkedin_url": PER})
+    (answer,) = enroll(database, campaign, {"email": GONE, "linkedin_url": PER})
+    assert (str(answer.verdict), answer.reason) == ("suppressed", "suppressed: unsubscribed")
+    assert people_of(database) == [(PRIVATE, PER, None)]
+    assert verdicts(database, campaign, {"email": PRIVATE}, {"email": GONE}) == ["suppressed"] * 2
+
+
+def test_the_wish_of_a_profile_that_the_contact_does_not_take_holds_the_person(
+    database: Database, campaign: UUID
+) -> None:
+    suppress(database, linkedin_url=PER)
+    upsert(database, {"email": PRIVATE, "linkedin_url": profile("other")})
+    assert verdicts(database, campaign, {"email": PRIVATE, "linkedin_url": PER}) == ["suppressed"]
+    assert verdicts(database, campaign, {"email": PRIVATE}) == ["suppressed"]
+
+
+def test_an_erased_address_beside_a_known_one_holds_the_person(database: Database, campaign: UUID) -> None:
+    upsert(database, {"email": GONE})
+    erase(database, email=GONE)
+    upsert(database, {"linkedin_url": PER, "email": PRIVATE})
+    assert verdicts(database, campaign, {"email": GONE, "linkedin_url": PER}) == ["suppressed"]
+    assert verdicts(database, campaign, {"linkedin_url": PER}, {"email": PRIVATE}) == ["suppressed"] * 2
+
+
+def test_an_erasure_follows_the_person_to_the_next_address(database: Database, campaign: UUID) -> None:
+    upsert(database, {"email": "er@e.example"})
+    erase(database, email="er@e.example")
+    assert verdicts(database, campaign, {"email": "er@e.example", "linkedin_url": PER}) == ["suppressed"]
+    upsert(database, {"email": "er2@e.example", "linkedin_url": PER})
+    assert verdicts(database, campaign, {"linkedin_url": PER}, {"email": "er2@e.example"}) == ["suppressed"] * 2
+    # Erased again by the address that was erased first, the person is gone under each.
+    erase(database, email="er@e.example")
+    assert people_of(database) == [(None, None, None)] * 2
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT count(*) FROM contact_addresses")) == 0
+        assert session.scalar(text("SELECT count(*) FROM suppressions WHERE address_hash IS NULL")) == 0
+    upsert(database, {"email": "er3@e.example"})
+    assert verdicts(database, campaign, {"email": "er2@e.example"}, {"linkedin_url": PER}) == ["suppressed"] * 2
+
+
+def test_a_row_with_an_id_is_held_by_its_address_too(database: Database, campaign: UUID) -> None:
+    suppress(database, email=GONE)
+    (known, bare) = upsert(database, {"email": PRIVATE}, {"linkedin_url": PER})
+    assert verdicts(
+        database,
+        campaign,
+        {"contact_id": known.contact_id, "email": GONE},
+        {"contact_id": bare.contact_id, "email": "new@a.example"},
+    ) == ["suppressed", "enrolled"]
+    assert people_of(database) == [("new@a.example", PER, None), (PRIVATE, None, None)]
+    (other,) = enroll(database, campaign, {"contact_id": known.contact_id, "email": "new@a.example"})
+    assert (str(other.verdict), other.reason) == ("invalid", "email and linkedin_url belong to two contacts: give one")
+
+
+def test_an_address_that_the_contact_does_not_take_is_told_and_kept(database: Database, campaign: UUID) -> None:
+    upsert(database, {"email": PRIVATE, "linkedin_url": PER})
+    (answer,) = enroll(database, campaign, {"email": "third@a.example", "linkedin_url": PER})
+    assert str(answer.verdict) == "enrolled"
+    assert "another email: this one was kept besides" in (answer.reason or "")
+    suppress(database, email="third@a.example")
+    assert verdicts(database, new_scene(database, 0).campaign_id, {"linkedin_url": PER}) == ["suppressed"]
+
+
+@pytest.mark.parametrize("reason", [SuppressionReason.MANUAL, SuppressionReason.BOUNCED])
+def test_what_is_no_wish_stays_with_the_address(database: Database, campaign: UUID, reason: SuppressionReason) -> None:
+    upsert(database, {"email": "old@l.example", "linkedin_url": PER})
+    suppress(database, reason, email="old@l.example")
+    upsert(database, {"email": "new@l.example", "linkedin_url": PER})
+    assert verdicts(database, campaign, {"linkedin_url": PER}) == ["enrolled"]
+
+
+def test_a_wish_holds_an_address_that_the_person_had(database: Database, campaign: UUID) -> None:
+    upsert(database, {"email": "old@l.example", "linkedin_url": PER})
+    upsert(database, {"email": "new@l.example", "linkedin_url": PER})
+    suppress(database, email="new@l.example")
+    assert verdicts(database, campaign, {"email": "old@l.example"}) == ["suppressed"]
+
+
+SAME = profile("same")
+
+
+@pytest.mark.parametrize("are_known", [True, False])
+def test_rows_that_give_one_profile_to_two_people_are_refused_and_fail_no_other(
+    database: Database, campaign: UUID, are_known: bool
+) -> None:
+    if are_known:
+        upsert(database, {"email": "s1@s.example"}, {"email": "s2@s.example"})
+    before = people_of(database)
+    rows = [
+        {"email": "s1@s.example", "linkedin_url": SAME},
+        {"email": "s2@s.example", "linkedin_url": SAME},
+        {"email": "s3@s.example"},
+    ]
+    found = upsert(database, *rows)
+    assert [each.status for each in found] == ["invalid", "invalid", "created"]
+    assert [each.reason for each in found[:2]] == [
+        f"linkedin_url is that of another person in row {other} of this call: give it to one of them"
+        for other in (1, 0)
+    ]
+    assert verdicts(database, campaign, *rows) == ["invalid", "invalid", "enrolled"]
+    assert sorted(people_of(database)) == sorted([*before, ("s3@s.example", None, None)])
+
+
+def test_two_contacts_that_claim_one_email_are_refused(database: Database) -> None:
+    upsert(database, {"linkedin_url": profile("a")}, {"linkedin_url": profile("b")})
+    rows = [{"email": "e@s.example", "linkedin_url": profile(name)} for name in "ab"]
+    assert statuses(database, *rows, {"email": "e@s.example"}) == ["invalid", "invalid", "created"]
+
+
+def test_a_call_gives_a_person_one_email(database: Database) -> None:
+    upsert(database, {"email": "a@s.example", "linkedin_url": PER})
+    rows = [{"email": "new@s.example", "linkedin_url": PER}, {"email": "a@s.example", "first_name": "Al"}]
+    assert statuses(database, *rows) == ["invalid", "updated"]
+    assert people_of(database) == [("a@s.example", PER, "Al")]
+
+
+@pytest.mark.parametrize("others", [0, 300])
+@pytest.mark.parametrize("are_known", [True, False])
+def test_rows_about_one_person_are_merged_in_their_order(database: Database, are_known: bool, others: int) -> None:
+    if are_known:
+        upsert(database, {"email": "a@s.example", "linkedin_url": PER, "first_name": "Old"})
+    rest = [{"email": f"x{number}@s.example"} for number in range(others)]
+    rows: list[Row] = [
+        {"email": "a@s.example", "first_name": "First", "company": "One", "attributes": {"a": 1, "b": 1}},
+        *rest,
+        {"email": "a@s.example", "linkedin_url": PER, "first_name": "Second", "attributes": {"b": 2}},
+        {"linkedin_url": PER, "title": "Third"},
+    ]
+    found = upsert(database, *rows)
+    assert [each.status for each in (found[0], *found[-2:])] == [
+        "updated" if are_known else "created",
+        "merged",
+        "merged",
+    ]
+    assert len({each.contact_id for each in (found[0], *found[-2:])}) == 1
+    with database.transaction("look") as session:
+        row = session.execute(
+            text(
+                "SELECT first_name, company, title, linkedin_url, attributes FROM contacts WHERE email = 'a@s.example'"
+            )
+        ).one()
+    assert tuple(row) == ("Second", "One", "Third", PER, {"a": 1, "b": 2})
+
+
+def test_an_enrolment_fills_with_the_first_of_its_rows(database: Database, campaign: UUID) -> None:
+    answers = enroll(
+        database,
+        campaign,
+        {"email": "a@s.example", "first_name": "First"},
+        {"email": "a@s.example", "first_name": "Second", "linkedin_url": PER},
+    )
+    assert [str(answer.verdict) for answer in answers] == ["enrolled", "already_enrolled"]
+    assert "merged with an earlier row" in (answers[1].reason or "")
+    assert people_of(database) == [("a@s.example", PER, "First")]
+
+
+def test_what_was_lifted_is_not_suppressed_again_by_looking(database: Database, campaign: UUID) -> None:
+    row = {"email": PRIVATE, "linkedin_url": PER}
+    upsert(database, row)
+    suppress(database, email=PRIVATE)
+    suppress(database, linkedin_url=PER)
+    for target in (SuppressionTarget(email=PRIVATE), SuppressionTarget(linkedin_url=PER)):
+        lift = partial(suppressions.unsuppress, target=target, has_new_consent=True)
+        assert verdicts(database, campaign, row) == ["suppressed"]
+        database.run("lift", lift)
+    assert verdicts(database, campaign, row) == ["enrolled"]
