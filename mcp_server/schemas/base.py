@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError, to_json
 from db.domain import rules, texts
 from db.domain.errors import InvalidInput
 from db.domain.events import message_id, provider_name
+from db.domain.secret_names import secrets_in
 from mcp_server.schemas.faults import DAY, MOMENT, WHOLE, explain
 
 
@@ -104,6 +105,22 @@ MessageId = Annotated[Line, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
+
+
+def _no_secrets(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    name = next(secrets_in(value), None)
+    if name is not None:
+        raise PydanticCustomError(
+            "secret",
+            "holds a secret, as its key {name} says: take it out. Secrets belong in the environment or the settings of "
+            "the program that uses them; what is kept here is shown to everybody who may read.",
+            {"name": repr(name[:100])},
+        )
+    return value
+
+
+OpenObject = Annotated[JsonObject, AfterValidator(_no_secrets)]
+"""A JSON object of at most 64 KiB without a key that names a secret."""
 
 
 def _in_years(day: When) -> When:

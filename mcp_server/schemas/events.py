@@ -12,11 +12,11 @@ from db.domain.states import Channel, OrphanStatus
 from mcp_server.schemas.base import (
     Answer,
     Given,
-    JsonObject,
     Line,
     Maybe,
     MessageId,
     Moment,
+    OpenObject,
     ProviderName,
     to_the_second,
 )
@@ -43,7 +43,7 @@ class EventIn(Given):
         Line | None,
         Field(min_length=1, max_length=rules.PROVIDER_ID_MAX, description="Counts once"),
     ] = None
-    metadata: Annotated[JsonObject, Field(description="bounce_type of a bounced: hard (default) or soft")] = {}
+    metadata: Annotated[OpenObject, Field(description="bounce_type of a bounced: hard (default) or soft")] = {}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -129,6 +129,7 @@ class TemplateLine(Answer):
 class TemplateAnswer(Answer):
     template: TemplateOut
     warnings: Warnings = []
+    undo: Annotated[Maybe[str], Field(description="The call that takes this back.")] = None
 
 
 class TemplateList(Answer):

@@ -9,7 +9,7 @@ from db import services
 from db.domain.rules import DESCRIPTION_MAX, PAGE_DEFAULT
 from db.domain.states import CampaignStatus, PathType, TemplateType
 from mcp_server.call import Call
-from mcp_server.schemas.base import Cursor, Detail, JsonObject, Limit, Name, Prose, given
+from mcp_server.schemas.base import Cursor, Detail, Limit, Name, OpenObject, Prose, given
 from mcp_server.schemas.campaigns import CampaignAnswer, CampaignLine, CampaignList, CampaignOut, CampaignSettings
 from mcp_server.schemas.templates import (
     EmailStepIn,
@@ -42,7 +42,7 @@ def create_template(
     type: TemplateType,
     path_type: PathType = PathType.STRUCTURED,
     description: Description = None,
-    settings: JsonObject | None = None,
+    settings: OpenObject | None = None,
     email_steps: EmailSteps | None = None,
     linkedin_steps: LinkedInSteps | None = None,
 ) -> TemplateAnswer:
@@ -103,9 +103,10 @@ def update_template(
     template_id: UUID,
     name: Name | None = None,
     description: Description = None,
-    settings: JsonObject | None = None,
+    settings: OpenObject | None = None,
     email_steps: ChangedEmailSteps | None = None,
     linkedin_steps: ChangedLinkedInSteps | None = None,
+    is_active: Annotated[bool | None, Field(description="true brings an archived template back")] = None,
 ) -> TemplateAnswer:
     """Change fields of a template, and add or replace steps by step_number (and a_b_variant); the rest stays.
 
@@ -115,7 +116,7 @@ def update_template(
     template = services.templates.update(
         call.session,
         template_id=template_id,
-        fields=given(name=name, description=description, settings=settings),
+        fields=given(name=name, description=description, settings=settings, is_active=is_active),
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
@@ -126,9 +127,12 @@ def update_template(
 
 @campaigns.write("Archive a template", idempotent=True)
 def archive_template(call: Call, template_id: UUID) -> TemplateAnswer:
-    """Take a template out of use. Its campaigns go on, new ones can't be made of it; nothing is deleted."""
+    """Take a template out of use. Its campaigns go on, new ones can't be made of it; nothing is deleted.
+    update_template(is_active=true) brings it back.
+    """
     template = services.templates.archive(call.session, template_id=template_id)
-    return TemplateAnswer(template=TemplateOut.model_validate(template))
+    undo = f'update_template(template_id="{template_id}", is_active=true)'
+    return TemplateAnswer(template=TemplateOut.model_validate(template), undo=undo)
 
 
 @campaigns.write("Create a campaign")
@@ -137,7 +141,7 @@ def create_campaign(
     name: Name,
     template_id: UUID,
     settings: CampaignSettings | None = None,
-    provider_config: JsonObject | None = None,
+    provider_config: OpenObject | None = None,
 ) -> CampaignAnswer:
     """Create a draft campaign from a template. Nothing is sent until it is started.
 
@@ -184,7 +188,7 @@ def update_campaign(
     campaign_id: UUID,
     name: Name | None = None,
     settings: ChangedSettings | None = None,
-    provider_config: JsonObject | None = None,
+    provider_config: OpenObject | None = None,
 ) -> CampaignAnswer:
     """Replace name, settings or provider_config, each as a whole, of a campaign that has not ended. Its state is
     changed by start_campaign, pause_campaign and complete_campaign.

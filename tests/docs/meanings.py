@@ -34,6 +34,7 @@ ARGUMENTS: Mapping[str, str] = {
     "campaign_id": "Id of a campaign; list_campaigns shows it.",
     "channel": "Of that channel alone.",
     "EventIn.channel": "That of the event type.",
+    "update_template.is_active": "true brings an archived template back, false archives it.",
     "company": "Company.",
     "find_contacts.company": "The whole name of it, in any case.",
     "contact_id": "Id of a contact; find_contacts shows it.",

@@ -203,3 +203,33 @@ async def test_null_is_no_value_for_what_must_be_given(client: Client) -> None:
         type="email",
         email_steps=[{"step_number": 1, "subject": None, "body": "b"}],
     )
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("create_campaign", {"name": "C", "template_id": ID, "provider_config": {"smtp": [{"apiKey": "x"}]}}),
+        ("update_campaign", {"campaign_id": ID, "provider_config": {"apiKey": "x"}}),
+        ("create_template", {**TEMPLATE, "settings": {"apiKey": "x"}}),
+        ("update_template", {"template_id": ID, "settings": {"apiKey": "x"}}),
+        ("record_event", {"event": {"event_type": "sent", "channel": "email", "metadata": {"apiKey": "x"}}}),
+    ],
+)
+async def test_a_secret_in_free_json_is_refused_with_its_key_and_where_it_belongs(
+    client: Client, tool: str, arguments: dict[str, Any]
+) -> None:
+    told_ = await refusal(client, tool, **arguments)
+    assert "holds a secret, as its key 'apiKey' says" in told_
+    assert "environment" in told_
+
+
+async def test_an_archived_template_can_be_brought_back(client: Client) -> None:
+    made = await call(client, "create_template", **TEMPLATE, email_steps=[EMAIL])
+    template_id = made["template"]["id"]
+    archived = await call(client, "archive_template", template_id=template_id)
+    assert archived["undo"] == f'update_template(template_id="{template_id}", is_active=true)'
+    assert (await call(client, "list_templates"))["templates"] == []
+    back = await call(client, "update_template", template_id=template_id, is_active=True)
+    assert back["template"]["is_active"] is True
+    assert [each["id"] for each in (await call(client, "list_templates"))["templates"]] == [template_id]
+    await call(client, "create_campaign", name="C", template_id=template_id)
