@@ -12,6 +12,7 @@ from mcp_server.telemetry import CallOutcome, DatabaseState, Latency
 
 if TYPE_CHECKING:
     from db.postgres.monitor import PoolState
+    from db.services.health import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Facts:
     slow_queries: int
     retries: int
     orphans: int | None
+    unreadable: Mapping[str, str]
     jobs: Mapping[JobStatus, int] | None
     calls: Mapping[tuple[str, CallOutcome], Latency]
     events: Mapping[tuple[str, str], int]
@@ -35,13 +37,15 @@ class Facts:
 def facts(app: App) -> Facts:
     """Ask both stores. A database that is not up is not waited for, and one that is silent not for long."""
     database = app.open_database
-    orphans = _orphans(app) if database else None
+    stored = _stored(app) if database else None
+    orphans = stored.orphans if stored else None
     return Facts(
         database=_state(app, orphans),
         pool=database and database.pool_state(),
         slow_queries=database.watch.slow_queries.value if database else 0,
         retries=database.watch.retries.value if database else 0,
         orphans=orphans,
+        unreadable=stored.unreadable if stored else {},
         jobs=_jobs(app),
         calls=app.telemetry.calls(),
         events=app.telemetry.events.counts(),
@@ -57,9 +61,9 @@ def _state(app: App, orphans: int | None) -> DatabaseState:
     return DatabaseState.STARTING if is_starting else DatabaseState.UNAVAILABLE
 
 
-def _orphans(app: App) -> int | None:
+def _stored(app: App) -> "Stored | None":
     try:
-        return app.stored.take().orphans
+        return app.stored.take()
     except StoreUnavailable as error:
         logger.info("the database does not answer: %s", error)
         return None

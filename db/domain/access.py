@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Self, cast
 from uuid import UUID
 
 
@@ -56,6 +56,11 @@ class AuditEntry:
     is_cut: bool
     outcome: AuditOutcome
     error: str | None = None
+
+    @classmethod
+    def of_server(cls, tool: str, ids: Mapping[str, Sequence[str]], now: datetime) -> Self:
+        """What the server did by itself, by the tool that would have done it."""
+        return cls(now, "server", tool, None, None, ids, is_cut=False, outcome=AuditOutcome.OK)
 
 
 # Argument or field -> the kind of thing that it names. Everything else of a call is left out.

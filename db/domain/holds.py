@@ -25,6 +25,7 @@ class HoldReason(StrEnum):
     MISSING_ADDRESS = "missing_address"
     MISSING_VARIABLE = "missing_variable"
     INVALID_TEXT = "invalid_text"
+    INVALID_SETTINGS = "invalid_settings"
     INTERNAL_FAULT = "internal_fault"
     LEASE_HELD = "lease_held"
     STEP_DELAY = "step_delay"
@@ -63,6 +64,11 @@ def of_campaign(status: CampaignStatus, sending: Sending, now: datetime) -> list
     if not sending.follows_contact or sending.opening(now) is None:
         holds += of_window(sending, None, now)
     return holds
+
+
+def of_problem(problem: str | None) -> list[Hold]:
+    """Why the server can't work on a campaign, and pauses it; `problem` begins with the reason."""
+    return [Hold(HoldReason(problem.partition(":")[0]), problem)] if problem else []
 
 
 def of_window(sending: Sending, contact_zone: str | None, now: datetime) -> list[Hold]:

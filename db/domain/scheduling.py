@@ -43,6 +43,8 @@ class Plan:
 
     steps: Sequence[Step]
     sending: Sending = ANYTIME
+    problem: str | None = None
+    """Why the settings can't be read, if they can't; nothing of the campaign is then handed out."""
 
 
 def due_at(after: datetime, step: Step, sending: Sending = ANYTIME, contact_zone: str | None = None) -> datetime:

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain import rules
+from db.domain import campaign_settings, rules
 from db.domain.metrics import MILESTONES
 from db.domain.states import ActionStatus, CampaignStatus, Channel, EnrollmentStatus, SentSource, StopReason
 from db.models.base import Base, Mutable, is_object, json_object, length, one_of, primary_key, within
@@ -20,7 +20,10 @@ class CampaignInstance(Mutable, Base):
         one_of("status", CampaignStatus),
         length("name", 1, rules.NAME_MAX),
         is_object("settings"),
+        *(CheckConstraint(rule, name=name) for name, rule in campaign_settings.checks("settings").items()),
         is_object("provider_config"),
+        length("pause_reason", 1, rules.PAUSE_REASON_MAX),
+        CheckConstraint("pause_reason IS NULL OR status = 'paused'", name="pause_reason_when_paused"),
         CheckConstraint("status NOT IN ('active', 'paused', 'completed') OR started_at IS NOT NULL", name="started_at"),
         CheckConstraint("status <> 'draft' OR started_at IS NULL", name="draft_not_started"),
         CheckConstraint("(status = 'paused') = (paused_at IS NOT NULL)", name="paused_at"),
@@ -35,6 +38,7 @@ class CampaignInstance(Mutable, Base):
     provider_config: Mapped[dict[str, Any]] = json_object()
     started_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
+    pause_reason: Mapped[str | None]
     completed_at: Mapped[datetime | None]
 
 

@@ -74,6 +74,8 @@ class EmailSequence(Mutable, Base):
         _step_key(),
         CheckConstraint("channel = 'email'", name="channel"),
         length("subject", 1, rules.SUBJECT_MAX),
+        CheckConstraint(r"subject ~ '\S'", name="subject_not_blank"),
+        CheckConstraint(f"subject !~ '{rules.LINE_BREAKS}'", name="subject_one_line"),
         length("body", rules.BODY_MIN, rules.BODY_MAX),
         length("a_b_variant", 1, rules.VARIANT_MAX),
         within("delay_hours", 0, rules.DELAY_HOURS_MAX),

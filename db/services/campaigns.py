@@ -1,5 +1,6 @@
 """Campaigns: made of a template, started, paused, completed."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,12 +8,15 @@ from uuid import UUID
 from sqlalchemy import TextClause, select, text
 from sqlalchemy.orm import Session
 
+from db.domain.access import AuditEntry
 from db.domain.errors import NotFound, Refused
+from db.domain.rules import PAUSE_REASON_MAX
 from db.domain.scheduling import Plan, Stage, Step, Taker, choose, due_at, stage_after, variants
 from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
 from db.models import CampaignInstance, CampaignTemplate
+from db.postgres import faults
 from db.postgres.json import rows_parameter
-from db.services import counters, plans
+from db.services import audit, counters, plans, step_texts
 from db.services.paging import Page, page
 
 # Enough to make round trips cheap, and few enough to stay far from statement_timeout.
@@ -90,9 +94,12 @@ def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInst
     campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.START)
     if campaign.started_at is None:
         campaign.started_at = now
-    campaign.paused_at = None
+    campaign.paused_at = campaign.pause_reason = None
     session.flush()  # the enrollments are moved by a statement of their own
     plan = plans.of_campaign(session, instance_id=campaign_id)
+    problem = plan.problem or step_texts.problem(session, instance_id=campaign_id)
+    if problem is not None:
+        raise Refused(problem)
     if is_draft and not plan.steps:  # a resumed one finishes those who waited
         raise _no_step()
     _check_window(plan, now)
@@ -109,11 +116,28 @@ def pause(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInst
     return campaign
 
 
+_PAUSE_UNREADABLE = text("""
+    UPDATE campaign_instances SET status = 'paused', paused_at = :now, pause_reason = :reason, updated_at = now()
+    WHERE id = (SELECT id FROM campaign_instances WHERE id = :id AND status = 'active' FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING id
+""")
+
+
+def pause_unreadable(session: Session, *, reasons: Mapping[UUID, str], now: datetime) -> None:
+    """Pause active campaigns that can't be worked on, each with its reason, in the log and the audit log too. One that
+    somebody else works on is left to the next claim."""
+    for id_, reason in sorted(reasons.items()):
+        values = {"id": id_, "reason": reason[:PAUSE_REASON_MAX], "now": now}
+        if session.scalar(_PAUSE_UNREADABLE, values) is not None:
+            faults.note("a campaign can't be read, and is paused", None, campaign=str(id_), reason=reason.split(":")[0])
+            audit.write(session, entries=[AuditEntry.of_server("pause_campaign", {"campaign": [str(id_)]}, now)])
+
+
 def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
     """End a campaign for good, and with it every enrollment that has not ended."""
     campaign = _lock(session, campaign_id)
     campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.COMPLETE)
-    campaign.paused_at = None
+    campaign.paused_at = campaign.pause_reason = None
     campaign.completed_at = now
     session.flush()  # the enrollments are moved by a statement of their own
     for status in (EnrollmentStatus.ENROLLED, EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED):

@@ -35,7 +35,7 @@ from db.models import Contact
 from db.postgres import faults
 from db.postgres.json import to_text
 from db.postgres.results import named
-from db.services import counters, enrollment_state, pacing, plans, queue, unsubscribing
+from db.services import campaigns, counters, enrollment_state, pacing, plans, queue, unsubscribing
 from db.services.pacing import Budget
 from db.services.queue import Candidate, Lane
 from db.services.step_texts import Text
@@ -88,6 +88,8 @@ def claim(
     Texts.of_campaigns.
     """
     running = _running(session, campaign_id)
+    unreadable = {id_: plan.problem for id_, plan in running.items() if plan.problem is not None}
+    running = {id_: plan for id_, plan in running.items() if id_ not in unreadable}
     held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}
     every_lane = [lane for id_, plan in running.items() for lane in queue.lanes(id_, plan, channel)]
     lanes = _due_lanes(session, [lane for lane in every_lane if not held[lane.instance_id]], running, now)
@@ -98,8 +100,11 @@ def claim(
     stuck = set[UUID]()
     if lanes and public_url is not None:
         unsubscribing.make_key(session)
-    settle = partial(_settle, lanes=lanes, budget=budget, until=until, now=now, public_url=public_url)
     for _ in range(_ROUNDS):
+        lanes = [lane for lane in lanes if lane.instance_id not in unreadable]
+        settle = partial(
+            _settle, lanes=lanes, budget=budget, until=until, now=now, public_url=public_url, unreadable=unreadable
+        )
         wanted = limit - len(claimed) + len(stuck)
         front = queue.front(session, lanes=lanes, budget=budget, limit=wanted, now=now, take=True)
         found = [each for each in front if each.id not in stuck]
@@ -109,6 +114,7 @@ def claim(
         if len(claimed) == limit:
             break
     pacing.save(session, budget, now=now)
+    campaigns.pause_unreadable(session, reasons=unreadable, now=now)
     if claimed:
         return Claim(claimed, None)
     return Claim([], _next_due(session, every_lane, held, budget, running, now))
@@ -187,6 +193,7 @@ def _settle(
     until: datetime,
     now: datetime,
     public_url: str | None,
+    unreadable: dict[UUID, str],
 ) -> list[DueAction]:
     """Hand out of `found` what nothing holds back; the others are ended, paused or moved as their first hold says."""
     before = enrollment_state.snapshot(found)
@@ -196,7 +203,9 @@ def _settle(
     reach = _reach(candidates, lanes, budget)
     for position, each in enumerate(candidates):
         enrollment, step, text_ = each.enrollment, each.step, each.text
-        if each.holds:
+        if each.is_broken and each.holds[0].reason is HoldReason.INVALID_TEXT:
+            unreadable[enrollment.instance_id] = each.holds[0].detail  # and nobody of it is at fault
+        elif each.holds:
             blocked += _hold(each)
         elif position > reach:
             continue  # the next round finds it again, behind those who stand before it

@@ -49,7 +49,7 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     if row is None:
         raise NotFound("enrollment", enrollment_id)
     one = enrollment_state.from_row(row)
-    status, running = _campaign(session, one.instance_id)
+    status, running, problems = _campaign(session, one.instance_id)
     sending = running[one.instance_id].sending
     try:
         (candidate,) = queue.examine(session, enrollments=[one], plans=running, now=now, public_url=public_url)
@@ -58,7 +58,7 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
             raise
         fault = faults.note("a step can't be examined", error, enrollment=str(enrollment_id))
         return Explanation([holds.of_fault(fault, "The step can't be handed out.")], None)
-    found = [*holds.of_campaign(status, sending, now), *candidate.holds]
+    found = [*holds.of_campaign(status, sending, now), *problems, *candidate.holds]
     if not one.is_open or candidate.step is None:
         return Explanation(found, None, candidate.step)
     limit = _place(session, candidate, candidate.step, running, now, public_url)
@@ -117,9 +117,9 @@ def _may_take(each: Enrollment, budget: Budget) -> bool:
 
 def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
     """What holds a whole campaign back, and when the first of its steps can be handed out."""
-    status, running = _campaign(session, campaign_id)
+    status, running, problems = _campaign(session, campaign_id)
     plan = running[campaign_id]
-    found = holds.of_campaign(status, plan.sending, now)
+    found = [*holds.of_campaign(status, plan.sending, now), *problems]
     budget = pacing.budget(session, plans=running, now=now, lock=False)
     lanes = queue.lanes(campaign_id, plan, None)
     waits = queue.waits(session, lanes=lanes, budget=budget, now=now)
@@ -158,6 +158,9 @@ def _front(session: Session, lanes: list[Lane], budget: Budget, now: datetime, p
     return [] if [] in held else held[0]
 
 
-def _campaign(session: Session, campaign_id: UUID) -> tuple[CampaignStatus, dict[UUID, Plan]]:
+def _campaign(session: Session, campaign_id: UUID) -> tuple[CampaignStatus, dict[UUID, Plan], list[Hold]]:
+    """Its status and plan, and why the server can't work on it."""
     found = campaigns.get(session, campaign_id=campaign_id)
-    return CampaignStatus(found.status), plans.of_campaigns(session, instance_ids=[campaign_id])
+    running = plans.of_campaigns(session, instance_ids=[campaign_id])
+    problem = running[campaign_id].problem or found.pause_reason
+    return CampaignStatus(found.status), running, holds.of_problem(problem)

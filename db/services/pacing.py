@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from db.domain import campaign_settings
 from db.domain.holds import Hold, Places, places
 from db.domain.scheduling import Plan
 from db.domain.sending import Limits, Usage, of_settings
@@ -159,6 +160,8 @@ def _of_accounts(session: Session) -> dict[Account, Limits]:
     )
     found: dict[Account, Limits] = {}
     for settings in session.scalars(statement):
+        if campaign_settings.problem(settings) is not None:
+            continue
         for channel, sender in of_settings(settings).senders.items():
             account = Account(channel, sender.account)
             found[account] = sender.limits.tightened(found.get(account, Limits()))

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain import campaign_settings
 from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step
 from db.domain.sending import of_settings
@@ -32,11 +33,11 @@ NAMES = named("settings", "started_at", "steps")
 
 
 def from_row(settings: Mapping[str, Any], started_at: datetime | None, steps: Sequence[Sequence[Any]] | None) -> Plan:
-    """The plan of a row of COLUMNS."""
-    return Plan(
-        [Step(number, Channel(channel), delay, variant) for number, channel, delay, variant in steps or ()],
-        of_settings(settings, started_at),
-    )
+    """The plan of a row of COLUMNS. Settings that can't be read stand in no other campaign's way, and in that of no
+    event: a stop needs no plan."""
+    sequence = [Step(number, Channel(channel), delay, variant) for number, channel, delay, variant in steps or ()]
+    problem = campaign_settings.problem(settings)
+    return Plan(sequence, of_settings(settings, started_at)) if problem is None else Plan(sequence, problem=problem)
 
 
 # As text, and with its columns named: every recorded send asks for it, and building it from expressions, or making out

@@ -23,7 +23,7 @@ from db.postgres import faults
 from db.postgres.json import rows_parameter
 from db.services import enrollment_state, suppressions
 from db.services.pacing import Budget, Place
-from db.services.rendering import MissingVariable
+from db.services.rendering import BrokenText, MissingVariable
 from db.services.step_texts import Text, Texts
 
 
@@ -262,6 +262,7 @@ class Candidate:
     """An enrollment with the step that comes next, and in order what holds it back apart from its campaign's limits.
 
     place: what the last claim of the step took of them.
+    is_broken: the text can be filled in for nobody.
     """
 
     enrollment: Enrollment
@@ -270,6 +271,7 @@ class Candidate:
     step: Step | None = None
     text: Text | None = None
     place: Place | None = None
+    is_broken: bool = False
 
     def has_place(self, budget: Budget) -> bool:
         """Whether it takes no place of today, since it has one."""
@@ -318,8 +320,8 @@ def examine(
         if each.is_open:
             held += holds.of_address(step.channel, contact.email)
             held += _of_done_step(each, step) if each.id in done else []
-        text_, problem = _render(texts, each, step, contact)
-        found.append(Candidate(each, contact, [*held, *problem], step, text_, place))
+        text_, problem, is_broken = _render(texts, each, step, contact)
+        found.append(Candidate(each, contact, [*held, *problem], step, text_, place, is_broken))
     return found
 
 
@@ -330,16 +332,16 @@ def _of_done_step(enrollment: Enrollment, step: Step) -> list[Hold]:
     return [holds.of_fault(fault, f"Step {step.step_number} comes next, and was sent before.")]
 
 
-def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) -> tuple[Text | None, list[Hold]]:
+def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) -> tuple[Text | None, list[Hold], bool]:
     try:
-        return texts.render(enrollment.instance_id, enrollment.id, step, contact), []
+        return texts.render(enrollment.instance_id, enrollment.id, step, contact), [], False
     except MissingVariable as error:
-        return None, [Hold(HoldReason.MISSING_VARIABLE, str(error))]
+        return None, [Hold(HoldReason.MISSING_VARIABLE, str(error))], False
     except InvalidInput as error:
-        return None, [Hold(HoldReason.INVALID_TEXT, str(error))]
+        return None, [Hold(HoldReason.INVALID_TEXT, str(error))], isinstance(error, BrokenText)
     except Exception as error:  # noqa: BLE001  whatever it is, it holds up one person and no other
         fault = faults.note("a text can't be rendered", error, enrollment=str(enrollment.id), step=step.step_number)
-        return None, [holds.of_fault(fault, f"The text of step {step.step_number} can't be rendered.")]
+        return None, [holds.of_fault(fault, f"The text of step {step.step_number} can't be rendered.")], False
 
 
 _ACTIONS = text("""

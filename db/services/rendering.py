@@ -21,6 +21,10 @@ class OutOfBounds(InvalidInput):
     """The text loops or grows beyond the limits. Write one that is shorter when it is filled in."""
 
 
+class BrokenText(InvalidInput):
+    """The text is no template, whoever it is filled in for."""
+
+
 class MissingVariable(InvalidInput):
     """The person has no value for a variable of the text. Give one, or write {{ name | default: "..." }}.
 
@@ -167,6 +171,11 @@ def _render(template: BoundTemplate, variables: Mapping[str, Any], where: str) -
         raise InvalidInput(f"{where} can't be rendered: a filter or tag fails on the value it is given.") from None
 
 
+def parse(text: str, where: str) -> None:
+    """BrokenText, naming `where`, if `text` is no Liquid template."""
+    _parse(text, where)
+
+
 def _parse(text: str, where: str) -> BoundTemplate:
     try:
         return _parsed(text)
@@ -179,10 +188,10 @@ def _parsed(text: str) -> BoundTemplate:
     return _ENVIRONMENT.from_string(text)
 
 
-def _invalid(where: str, error: LiquidError | RecursionError) -> InvalidInput:
+def _invalid(where: str, error: LiquidError | RecursionError) -> BrokenText:
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
-        return InvalidInput(f"{where} is nested too deeply. Write it with fewer levels.")
-    return InvalidInput(f"{where} is not a valid Liquid template: {_reason(error)}.")
+        return BrokenText(f"{where} is nested too deeply. Write it with fewer levels.")
+    return BrokenText(f"{where} is not a valid Liquid template: {_reason(error)}.")
 
 
 def _reason(error: LiquidError) -> str:

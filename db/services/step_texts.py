@@ -17,8 +17,9 @@ from db.domain.texts import is_blank, is_storable, one_line
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
+from db.services import plans as plans_of
 from db.services import rendering, unsubscribing
-from db.services.rendering import MissingVariable
+from db.services.rendering import BrokenText, MissingVariable
 from db.services.unsubscribing import Links
 
 STEP_TYPE_OF_EMAIL = "email"
@@ -120,8 +121,26 @@ class Texts:
         return Text(source.step_type, subject, _fill(source.body, known, f"body of {where}", BODY_MAX), url)
 
 
+def problem(session: Session, *, instance_id: UUID) -> str | None:
+    """What is wrong with a text of the campaign, whoever it is for; None where nothing is."""
+    plan = plans_of.of_campaign(session, instance_id=instance_id)
+    texts = Texts.of_campaigns(session, {instance_id: plan}, None)
+    template_id = texts.campaigns[instance_id].template_id
+    for step in plan.steps:
+        source = texts.sources[template_id, step.step_number, step.a_b_variant]
+        for name, words in (("subject", source.subject), ("body", source.body)):
+            try:
+                rendering.parse(words or "", f"{name} of step {step.step_number}")
+            except BrokenText as error:
+                return f"invalid_text: {error} {_THEN_RESUMED}"
+    return None
+
+
 # How every hold ends that a change of the text or of the person lifts.
 _THEN = "and update_enrollment then resumes; or advance passes the step."
+
+
+_THEN_RESUMED = "update_template corrects it, and start_campaign then resumes the campaign."
 
 
 def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
@@ -130,6 +149,8 @@ def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
         filled_in = rendering.render(source, known, where)
     except MissingVariable as error:
         raise MissingVariable(where, error.what, f"{_giving(error.what)}, {_THEN}") from None
+    except BrokenText as error:
+        raise BrokenText(f"invalid_text: {error} {_THEN_RESUMED}") from None
     except InvalidInput as error:
         raise InvalidInput(
             f"invalid_text: {error} update_template corrects it, or upsert_contacts the person's values, {_THEN}"

@@ -87,7 +87,7 @@ class Senders(Given):
     linkedin: Sender | None = None
 
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_VARIABLE = re.compile(rules.VARIABLE_PATTERN)
 
 
 def _variable_name(text: str) -> str:
@@ -138,7 +138,7 @@ class CampaignSettings(Given):
     senders: Senders | None = None
     variables: Annotated[
         dict[VariableName, Variable] | None,
-        Field(max_length=100, description="For {{ campaign.NAME }} in texts"),
+        Field(max_length=rules.VARIABLES_MAX, description="For {{ campaign.NAME }} in texts"),
     ] = None
     primary_rate: Annotated[RateSlug | None, Field(description="Decides an A/B test; default reply_rate")] = None
 
@@ -156,6 +156,7 @@ class CampaignOut(Answer):
     provider_config: dict[str, Any]
     started_at: Maybe[datetime] = None
     paused_at: Maybe[datetime] = None
+    pause_reason: Annotated[Maybe[str], Field(description="Why the server paused it, if a person did not.")] = None
     completed_at: Maybe[datetime] = None
     created_at: datetime
     updated_at: datetime
@@ -168,6 +169,7 @@ class CampaignLine(Answer):
     name: str
     status: CampaignStatus
     started_at: Maybe[Second] = None
+    pause_reason: Annotated[Maybe[str], Field(description="Why the server paused it, if a person did not.")] = None
     sent: Maybe[int] = None
     rates: Maybe[dict[str, float]] = None
     campaign: Maybe[CampaignOut] = None
@@ -180,6 +182,7 @@ class CampaignLine(Answer):
             name=campaign.name,
             status=campaign.status,
             started_at=campaign.started_at,
+            pause_reason=campaign.pause_reason,
             campaign=campaign if detail == "full" else None,
         )
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from db.domain.access import AuditOutcome
 from db.domain.jobs import JobStatus
-from mcp_server.schemas.base import Answer, Maybe, Second
+from mcp_server.schemas.base import Answer, Maybe, Second, is_nothing
 from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class HealthAnswer(Answer):
     slow_queries: int
     retries: int
     orphans_waiting: Annotated[Maybe[int], Field(description="Events that wait for their enrollment.")] = None
+    paused_campaigns: Annotated[
+        dict[str, str],
+        Field(exclude_if=is_nothing, description="Campaigns that the server paused: id -> why."),
+    ] = {}
     jobs: Annotated[Maybe[dict[JobStatus, int]], Field(description="Jobs by status.")] = None
     calls: list[CallsOut]
     events: list[CountOut]
@@ -116,6 +120,7 @@ class HealthAnswer(Answer):
             slow_queries=facts.slow_queries,
             retries=facts.retries,
             orphans_waiting=facts.orphans,
+            paused_campaigns=dict(facts.unreadable),
             jobs=dict(facts.jobs) if facts.jobs is not None else None,
             calls=[_calls(tool, outcome, latency) for (tool, outcome), latency in sorted(facts.calls.items())],
             events=_counts(facts.events),

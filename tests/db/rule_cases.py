@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from rule_rows import ADA, EMAIL_TEMPLATE, NOON, NOWHERE, PROFILE, SCENE, uuid
 
-from db.domain import rules
+from db.domain import campaign_settings, rules
 from db.models import Base
 from db.models.webhooks import EVENT_COUNTS
 
@@ -107,6 +107,10 @@ FORMS = [
     *too_short_or_long("campaign_instances", "name", 1, rules.NAME_MAX),
     *too_short_or_long("campaign_enrollments", "a_b_variant", 1, rules.VARIANT_MAX),
     *too_short_or_long("campaign_enrollments", "pause_reason", 1, rules.PAUSE_REASON_MAX),
+    *(
+        case._replace(changes={"status": "paused", "started_at": NOON, "paused_at": NOON, **case.changes})
+        for case in too_short_or_long("campaign_instances", "pause_reason", 1, rules.PAUSE_REASON_MAX)
+    ),
     *too_short_or_long("campaign_actions", "a_b_variant", 1, rules.VARIANT_MAX),
     *too_short_or_long("campaign_actions", "provider", 1, rules.PROVIDER_MAX),
     *too_short_or_long("campaign_actions", "provider_message_id", 1, rules.PROVIDER_ID_MAX),
@@ -182,6 +186,14 @@ RELATIONS = [
     check("suppressions", "only_manual_expires", reason="bounced", expires_at=NOON),
     check("suppressions", "email_lower", email="Cleo@example.com"),
     check("suppressions", "domain_lower", email=None, domain="Example.com"),
+    *(
+        check("campaign_instances", f"settings_{name}", settings=f'{{"{name}": null}}')
+        for name in campaign_settings.FIELDS
+    ),
+    check("campaign_instances", "settings_known", settings='{"dayly_limit": 5}'),
+    check("campaign_instances", "pause_reason_when_paused", pause_reason="invalid_text"),
+    check("email_sequences", "subject_not_blank", subject="  "),
+    check("email_sequences", "subject_one_line", subject="One\nTwo"),
     check("campaign_instances", "started_at", status="active"),
     check("campaign_instances", "draft_not_started", status="draft", started_at=NOON),
     check("campaign_instances", "paused_at", status="paused", started_at=NOON),

@@ -115,6 +115,7 @@ def prometheus() -> str:
         slow_queries=0,
         retries=0,
         orphans=0,
+        unreadable={},
         jobs=dict.fromkeys(JobStatus, 0),
         calls={("tool", CallOutcome.OK): Latency()},
         events=pairs,
