@@ -16,6 +16,7 @@ from db.domain.scheduling import Plan, Taker, due_at, next_step
 from db.domain.states import (
     ENDS,
     STOP_RANKS,
+    ActionOutcome,
     ActionStatus,
     Channel,
     EnrollmentCommand,
@@ -66,6 +67,8 @@ class Action:
     sent_source: SentSource | None = None
     delivery_told_at: datetime | None = None
     """When it was delivered, if somebody has said so: what came later implies that it was, and not when."""
+    reported: ActionOutcome | None = None
+    """How whoever holds it has reported it, whatever events tell of it."""
 
     @property
     def sent_at(self) -> datetime | None:
@@ -106,9 +109,11 @@ class Action:
     def status(self) -> ActionStatus:
         if self.times[_SENT] is not None:
             return ActionStatus.SENT
+        known = self.known_status
+        if known is ActionStatus.CLAIMED or known is ActionStatus.SKIPPED:
+            return known  # what its holder does with it counts, though an event tells of a failure
         if self.times[_FAILED] is not None:
             return ActionStatus.FAILED
-        known = self.known_status
         return ActionStatus.CLAIMED if known is None or known is ActionStatus.SENT else known
 
     def apply(self, effect: Effect, occurred_at: datetime, source: SentSource = SentSource.IMPLIED) -> None:

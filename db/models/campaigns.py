@@ -10,7 +10,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import campaign_settings, rules
 from db.domain.metrics import MILESTONES
-from db.domain.states import ActionStatus, CampaignStatus, Channel, EnrollmentStatus, SentSource, StopReason
+from db.domain.states import (
+    ActionOutcome,
+    ActionStatus,
+    CampaignStatus,
+    Channel,
+    EnrollmentStatus,
+    SentSource,
+    StopReason,
+)
 from db.models.base import Base, Mutable, is_object, json_object, length, one_of, primary_key, within
 
 
@@ -110,6 +118,7 @@ class CampaignAction(Mutable, Base):
         length("sender", 1, rules.SENDER_MAX),
         CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         one_of("sent_source", SentSource),
+        one_of("reported", ActionOutcome),
         CheckConstraint("sent_source IS NULL OR sent_at IS NOT NULL", name="sent_source_of_sent"),
         CheckConstraint("delivery_told_at IS NULL OR delivered_at IS NOT NULL", name="delivery_told_was_delivered"),
         CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease"),
@@ -138,6 +147,8 @@ class CampaignAction(Mutable, Base):
     provider: Mapped[str | None]
     provider_message_id: Mapped[str | None]
     error: Mapped[str | None]
+    # How the holder of the last lease reported it, whatever events tell of it.
+    reported: Mapped[str | None]
     sender: Mapped[str | None]
     reserved_on: Mapped[date | None]
     sent_at: Mapped[datetime | None]

@@ -7,14 +7,15 @@ from uuid import UUID
 
 from db.domain.funnel import Action
 from db.domain.ids import new_ids
-from db.domain.states import ActionStatus, Channel, SentSource
+from db.domain.states import ActionOutcome, ActionStatus, Channel, SentSource
 from db.models.campaigns import MILESTONE_COLUMNS
 from db.postgres.results import named
 from db.services.enrollment_state import Key
 
 COLUMNS = f"""
     a.step_number, a.channel, a.a_b_variant, a.provider, a.provider_message_id, a.open_count, a.click_count,
-    ARRAY[{", ".join(f"a.{time}" for time in MILESTONE_COLUMNS)}], a.status, a.sent_source, a.delivery_told_at
+    ARRAY[{", ".join(f"a.{time}" for time in MILESTONE_COLUMNS)}], a.status, a.sent_source, a.delivery_told_at,
+    a.reported
 """
 NAMES = named(
     "step_number",
@@ -28,17 +29,20 @@ NAMES = named(
     "status",
     "sent_source",
     "delivery_told_at",
+    "reported",
 )
 
 # Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
 _CHANNELS = {str(channel): channel for channel in Channel}
 _STATUSES = {str(status): status for status in ActionStatus}
+_OUTCOMES = {None: None, **{str(outcome): outcome for outcome in ActionOutcome}}
 _SOURCES = {None: None, **{str(source): source for source in SentSource}}
 
 
 def from_row(owner: Key, columns: Sequence[Any]) -> Action:
     """The action of a row of COLUMNS."""
-    step_number, channel, variant, provider, message_id, opens, clicks, times, status, source, delivery = columns
+    step_number, channel, variant, provider, message_id, opens, clicks, times, *known = columns
+    status, source, delivery, reported = known
     return Action(
         *owner,
         step_number,
@@ -52,6 +56,7 @@ def from_row(owner: Key, columns: Sequence[Any]) -> Action:
         _STATUSES[status],
         _SOURCES[source],
         delivery,
+        _OUTCOMES[reported],
     )
 
 
@@ -63,6 +68,7 @@ _VALUES = (
     "click_count",
     "sent_source",
     "delivery_told_at",
+    "reported",
     *MILESTONE_COLUMNS,
 )
 WRITING = f"""
@@ -96,6 +102,7 @@ def _row(id_: UUID, action: Action) -> dict[str, Any]:
         "click_count": action.click_count,
         "sent_source": action.sent_source,
         "delivery_told_at": action.delivery_told_at,
+        "reported": action.reported,
         **moments(action),
     }
 

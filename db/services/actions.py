@@ -46,27 +46,32 @@ def complete(
 ) -> Completed:
     """Report a claimed step: sent advances the enrollment, skipped passes the step, failed pauses the enrollment.
 
-    The same report twice is answered, not repeated. LeaseLost when somebody else has claimed the step since.
+    What events tell of the step is kept beside the report, and both orders end alike: what somebody says was sent is
+    sent. The same report twice is answered, not repeated. LeaseLost when somebody else has claimed the step since.
     """
     held = _hold(session, action_id)
     if held.lease_token != lease_token:
         raise LeaseLost(
             "lease_token is not that of the current lease: others may have the step. Call claim_due_actions."
         )
-    if held.status == outcome.value:
+    reported = held.action.reported
+    if reported is outcome:
         if outcome is ActionOutcome.SENT:
             _bind(session, held, provider, provider_message_id)
         return _completed(held)
-    if held.status != ActionStatus.CLAIMED:
-        raise Refused(f"This action was reported as {held.status} before. Nothing was changed.")
+    if reported is not None:
+        raise Refused(f"This action was reported as {reported} before. Nothing was changed.")
     before = enrollment_state.snapshot([held.enrollment])
+    held.action.reported = outcome
     if outcome is ActionOutcome.SENT:
         _record(session, held, _sent_event_type(held), provider, provider_message_id, now)
     elif outcome is ActionOutcome.SKIPPED:
-        _skip(session, held, error, now)
+        _skip(session, held, now)
     else:
-        _fail(session, held, provider, error, now)
-    held.status = outcome.value
+        _fail(session, held, provider, now)
+    held.status = ActionStatus.SENT if held.action.sent_at is not None else ActionStatus(outcome)
+    if outcome is not ActionOutcome.SENT:
+        _note_report(session, held, error)
     if enrollment_state.changes(before, [held.enrollment]).rows:
         held.updated_at = held.began_at
     return _completed(held)
@@ -176,29 +181,32 @@ def _record(
         step_number=held.action.step_number,
         provider=provider,
         provider_message_id=provider_message_id,
+        is_report=True,
     )
     events.record_own(session, event=event, enrollment=held.enrollment, action=held.action, plan=held.plan)
 
 
-def _skip(session: Session, held: _Held, error: str | None, now: datetime) -> None:
-    """Passed over: the next step is scheduled as if this one had been sent now."""
+def _skip(session: Session, held: _Held, now: datetime) -> None:
+    """Passed over: the next step is scheduled as if this one had been sent now, unless events tell when it was."""
     before = enrollment_state.snapshot([held.enrollment])
-    _not_sent(session, held, ActionStatus.SKIPPED, error)
-    if held.enrollment.is_open:
+    _give_back(session, held)
+    if held.enrollment.is_open and held.action.sent_at is None:
         held.enrollment.pass_step(held.action.step_number, now, held.plan)
     enrollment_state.save(session, before=before, after=[held.enrollment])
 
 
-def _fail(session: Session, held: _Held, provider: str | None, error: str | None, now: datetime) -> None:
-    """Not sent: the enrollment waits for somebody to resume it (the step comes again) or to advance it."""
+def _fail(session: Session, held: _Held, provider: str | None, now: datetime) -> None:
+    """Not sent: the enrollment waits for somebody to resume it (the step comes again) or to advance it. It waits also
+    where an event tells that the step was sent, unless it has gone on since."""
     if held.action.channel is Channel.EMAIL:
         _record(session, held, EventType.FAILED, provider, None, now)
-    _not_sent(session, held, ActionStatus.FAILED, error)
+    _give_back(session, held)
     before = enrollment_state.snapshot([held.enrollment])
-    is_next = held.action.step_number > held.enrollment.current_step
-    if held.enrollment.status is EnrollmentStatus.ACTIVE and is_next:
+    behind = held.enrollment.current_step
+    if held.enrollment.status is EnrollmentStatus.ACTIVE and held.action.step_number >= behind:
         held.enrollment.pause()
-        held.enrollment.next_action_at = now
+        if held.action.step_number > behind:
+            held.enrollment.next_action_at = now
     enrollment_state.save(session, before=before, after=[held.enrollment])
 
 
@@ -219,17 +227,21 @@ def _bind(session: Session, held: _Held, provider: str | None, provider_message_
     orphans.match_messages(session, message_ids=[provider_message_id])
 
 
-_NOT_SENT = text("""
-    UPDATE campaign_actions SET status = :status, error = :error, updated_at = now()
+_NOTE_REPORT = text("""
+    UPDATE campaign_actions SET status = :status, reported = :reported, error = :error, updated_at = now()
     WHERE instance_id = :campaign AND id = :id
 """)
 
 
-def _not_sent(session: Session, held: _Held, status: ActionStatus, error: str | None) -> None:
-    """The action says so, and the place that the claim took under the limits is free again."""
-    values = {"campaign": held.action.instance_id, "id": held.id, "status": str(status), "error": error}
-    session.execute(_NOT_SENT, values)
+def _note_report(session: Session, held: _Held, error: str | None) -> None:
+    """Keep that the holder did not send it, and why. It is sent all the same where an event tells so."""
     held.error = error
+    values = {"campaign": held.action.instance_id, "id": held.id, "status": held.status, "error": error}
+    session.execute(_NOTE_REPORT, {**values, "reported": held.action.reported})
+
+
+def _give_back(session: Session, held: _Held) -> None:
+    """The place that the claim took under the limits is free again."""
     pacing.give_back(
         session,
         instance_id=held.action.instance_id,

@@ -281,7 +281,8 @@ _WRITE = text(f"""
         FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
         ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
         SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
-            error = excluded.error, sender = excluded.sender, reserved_on = excluded.reserved_on, updated_at = now(),
+            error = excluded.error, reported = NULL, sender = excluded.sender,
+            reserved_on = excluded.reserved_on, updated_at = now(),
             a_b_variant = CASE WHEN campaign_actions.failed_at IS NULL THEN excluded.a_b_variant
                           ELSE campaign_actions.a_b_variant END
         RETURNING enrollment_id, id, a_b_variant, failed_at

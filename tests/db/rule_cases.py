@@ -70,6 +70,7 @@ FORMS = [
     unknown_word("campaign_actions", "status"),
     unknown_word("campaign_actions", "channel"),
     unknown_word("campaign_actions", "sent_source", status="sent", sent_at=NOON),
+    unknown_word("campaign_actions", "reported"),
     unknown_word("campaign_events", "event_type"),
     unknown_word("campaign_events", "channel"),
     unknown_word("orphaned_events", "status"),

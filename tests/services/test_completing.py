@@ -3,6 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -19,6 +20,7 @@ from db.services import events
 from db.services.claims import DueAction
 from tests.patience import PATIENCE
 from tests.services.scene import (
+    NOW,
     assert_counters_are_exact,
     enroll,
     event,
@@ -192,3 +194,81 @@ def test_what_is_done_for_each_step_is_not_planned_each_time(database: Database,
         alone.close()
     assert planned == []
     assert totals(database, scene.campaign_id)["opened"] == 15
+
+
+TOLD = [EventType.FAILED, EventType.REJECTED, EventType.SENT, EventType.DELIVERED]
+
+
+def ends(database: Database, kind: EventType, outcome: ActionOutcome, *, event_first: bool) -> dict[str, Any]:
+    """What is known of a step that a provider tells of and its holder reports, and of its place under the limit."""
+    campaign_id = database.run(
+        "scene",
+        partial(
+            make_campaign,
+            email_steps=[EmailStep(1, "One", "The first of all"), EmailStep(2, "Two", "The second", delay_hours=48)],
+            settings={"daily_limit": 3},
+        ),
+    )
+    (who,) = enroll(database, campaign_id, [f"{kind}-{outcome}-{event_first}@example.com".lower()])
+    (due,) = claim(database, campaign_id)
+    told = event(kind, who, hours=0.5, step_number=1, provider="p", provider_event_id=f"{kind}-{outcome}-{event_first}")
+    if event_first:
+        assert [str(each.verdict) for each in record(database, told)] == ["recorded"]
+    done = report(database, due, outcome, hours=1)
+    if not event_first:
+        record(database, told)
+    action, enrollment = stored(database, due)
+    if event_first:
+        assert done.action == {name: action[name] for name in done.action}
+        assert done.enrollment == {name: enrollment[name] for name in done.enrollment}
+    again = report(database, due, outcome, hours=2)
+    assert again.action == {name: action[name] for name in again.action}
+    assert_counters_are_exact(database)
+    with database.transaction("look") as session:
+        used = session.scalar(text("SELECT used FROM campaign_usage WHERE instance_id = :id"), {"id": campaign_id})
+    known = ("status", "reported", "error", "sent_at", "sent_source", "delivered_at", "failed_at")
+    moved = ("status", "current_step", "next_action_at", "stop_reason")
+    return {
+        "action": [action[name] for name in known], "enrollment": [enrollment[name] for name in moved], "used": used,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", ActionOutcome)
+@pytest.mark.parametrize("kind", TOLD)
+def test_a_report_and_what_the_provider_tells_end_alike_in_both_orders(
+    database: Database, kind: EventType, outcome: ActionOutcome
+) -> None:
+    known = ends(database, kind, outcome, event_first=True)
+    assert known == ends(database, kind, outcome, event_first=False)
+    action_status, enrollment_status = known["action"][0], known["enrollment"][0]
+    was_sent = outcome is ActionOutcome.SENT or kind in (EventType.SENT, EventType.DELIVERED)
+    assert action_status == ("sent" if was_sent else outcome)
+    assert enrollment_status == ("paused" if outcome is ActionOutcome.FAILED else "active")
+    assert known["used"] == (1 if outcome is ActionOutcome.SENT else 0)
+
+
+def test_a_step_that_only_its_provider_calls_failed_stays_claimed_and_keeps_its_place(database: Database) -> None:
+    scene = new_scene(database, 1)
+    (due,) = claim(database, scene.campaign_id)
+    record(database, event(EventType.REJECTED, scene.enrollments[0], step_number=1))
+    assert stored(database, due)[0]["status"] == "claimed"
+    assert totals(database, scene.campaign_id)["failed"] == 1
+
+
+def test_the_report_of_the_holder_says_when_a_step_was_sent(database: Database) -> None:
+    scene = new_scene(database, 1)
+    (due,) = claim(database, scene.campaign_id)
+    record(
+        database,
+        event(EventType.DELIVERED, scene.enrollments[0], hours=-24 * 365, step_number=1),
+        event(EventType.SENT, scene.enrollments[0], hours=-24 * 30, step_number=1),
+    )
+    done = report(database, due, ActionOutcome.SENT, hours=1)
+    record(
+        database,
+        event(EventType.OPENED, scene.enrollments[0], hours=-24 * 365 * 50, step_number=1),
+        event(EventType.SENT, scene.enrollments[0], hours=-24 * 30, step_number=1),
+    )
+    action, enrollment = stored(database, due)
+    assert action["sent_at"] == done.action["sent_at"] == NOW + timedelta(hours=1)
+    assert enrollment["next_action_at"] == done.enrollment["next_action_at"] == NOW + timedelta(hours=25)
