@@ -18,7 +18,8 @@ from db.postgres.json import rows_parameter, to_text
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record
 
-# In order of their identity, so that two calls with the same events wait for each other instead of deadlocking.
+# In order of their identity, so that two calls with the same events wait for each other instead of deadlocking; and
+# each once, since one statement can't update the same row twice.
 _PARK = text("""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o(
@@ -28,14 +29,15 @@ _PARK = text("""
     )
     INSERT INTO orphaned_events (id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
                                  campaign_id, email, step_number, provider, provider_event_id, metadata, from_provider)
-    SELECT id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
+    SELECT DISTINCT ON (provider, provider_event_id, CASE WHEN provider_event_id IS NULL THEN id END)
+           id, reason, event_type, channel, occurred_at, enrollment_id, provider_message_id,
            campaign_id, email, step_number, provider, provider_event_id, metadata, from_provider
     FROM given
     WHERE NOT EXISTS (
         SELECT FROM campaign_events e
         WHERE e.provider_event_id = given.provider_event_id AND e.provider IS NOT DISTINCT FROM given.provider
     )
-    ORDER BY provider, provider_event_id, id
+    ORDER BY provider, provider_event_id, CASE WHEN provider_event_id IS NULL THEN id END, id
     ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO UPDATE
     SET id = excluded.id, status = 'waiting', expired_at = NULL, created_at = excluded.created_at,
         reason = excluded.reason, event_type = excluded.event_type, channel = excluded.channel,

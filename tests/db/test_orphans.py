@@ -155,6 +155,17 @@ def test_an_event_that_is_sent_again_after_it_expired_waits_anew(database: Datab
         assert kept(session) == (1, 0)
 
 
+def test_a_batch_that_tells_the_same_twice_keeps_it_once(database: Database) -> None:
+    twice = [of_message(EventType.OPENED, "1"), of_message(EventType.OPENED, "1"), of_message(EventType.OPENED, "2")]
+    told = [EventVerdict.ORPHANED, EventVerdict.DUPLICATE, EventVerdict.ORPHANED]
+    with database.transaction("twice") as session:
+        assert record(session, *twice) == told
+        assert record(session, *twice) == [EventVerdict.DUPLICATE] * 3
+        session.execute(text("UPDATE orphaned_events SET status = 'expired', expired_at = now()"))
+        assert record(session, *twice) == told
+        session.rollback()
+
+
 def test_what_has_expired_is_deleted_in_the_end(database: Database) -> None:
     with database.transaction("expire") as session:
         campaign_id = campaign(session)
