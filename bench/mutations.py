@@ -58,7 +58,7 @@ def _mutation(entry: dict[str, Any]) -> Mutation:
 
 
 def apply(mutation: Mutation, root: Path) -> None:
-    """Write the fault into the tree under `root`. CannotTry where its old text does not stand there exactly once."""
+    """Write the fault into the tree under `root`. CannotTry where an old text does not stand there exactly once."""
     for edit in mutation.edits:
         path = root / edit.file
         before = path.read_text(encoding="utf-8")
@@ -93,20 +93,17 @@ def _fails(tests: Sequence[str], root: Path) -> bool:
     return done.returncode == 1
 
 
-def _restore(mutation: Mutation, root: Path) -> None:
-    for edit in mutation.edits:
-        shutil.copy2(ROOT / edit.file, root / edit.file)
-
-
 def try_out(mutation: Mutation, root: Path) -> str:
     """What the tests say of a mutation, in a copy of the tree that is left as it was."""
+    before = {edit.file: (root / edit.file).read_bytes() for edit in mutation.edits}
     try:
         apply(mutation, root)
         return "noticed" if _fails(mutation.tests, root) else "SURVIVED"
     except CannotTry as error:
         return f"CAN'T BE TRIED: {error}"
     finally:
-        _restore(mutation, root)
+        for file, content in before.items():
+            (root / file).write_bytes(content)
 
 
 def _chosen(words: Iterable[str]) -> list[Mutation]:

@@ -68,6 +68,12 @@ def test_the_same_sources_are_built_to_the_same_bytes_elsewhere_and_later(distri
     assert [name for name in names if (distributions / name).read_bytes() != (again / name).read_bytes()] == []
 
 
+def test_nothing_that_a_server_writes_beside_the_sources_is_committed() -> None:
+    """Data directories, local stores and tokens hold what people have said."""
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {".sales-automation/", "*.db", "*.db-wal", "/token"} <= set(ignored)
+
+
 @pytest.fixture
 def installed(distributions: Path, fresh_database: str, tmp_path: Path) -> dict[str, str]:
     """The environment of a Python that has the wheel, a migrated database, and no way to the checkout."""

@@ -129,8 +129,8 @@ Index(
     func.coalesce(OrphanedEvent.expired_at, OrphanedEvent.created_at),
     postgresql_where=OrphanedEvent.status == "expired",
 )
+# What waits for an enrollment by its id was there before the server gave that id: it is looked at with all that waits.
 for _name, _columns in (
-    ("enrollment_id", (OrphanedEvent.enrollment_id,)),
     ("provider_message_id", (OrphanedEvent.provider_message_id,)),
     ("campaign_email", (OrphanedEvent.campaign_id, OrphanedEvent.email)),
 ):

@@ -64,3 +64,14 @@ def test_the_totals_stay_exact_over_every_kind_of_change(store: LocalStore, dire
     stats = store.cache.stats(now=NOW)
     assert (stats.entries, stats.bytes) == counted
     assert stats.entries > 0
+
+
+def test_what_was_deleted_is_overwritten_in_the_file(directory: Path) -> None:
+    with LocalStore.open(directory) as store:
+        store.cache.set("a", "kept", {"nick": "heron"}, ttl_seconds=60, now=NOW)
+        store.cache.set("a", "deleted", {"nick": "plover"}, ttl_seconds=60, now=NOW)
+    with LocalStore.open(directory) as store:
+        assert store.cache.delete("a", "deleted") == 1
+    found = b"".join(path.read_bytes() for path in directory.iterdir())
+    assert b"heron" in found
+    assert b"plover" not in found

@@ -1,5 +1,6 @@
 """Upkeep: what waited is matched, what is old is given up or forgotten, and what is unusual is said."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -226,6 +227,15 @@ async def test_the_worker_does_it_again_each_time_that_the_hour_is_over(
                 assert wait_until(partial(is_value, database, expired, wanted), PATIENCE)
         finally:
             worker.stop()
+
+
+@pytest.mark.parametrize(("minutes", "is_due"), [(59, False), (61, True)])
+async def test_an_hour_lies_between_two_of_its_runs(app: App, minutes: int, is_due: bool) -> None:
+    app.database()
+    worker = Worker(app)
+    worker._maintained_at = before = time.monotonic() - 60 * minutes  # pyright: ignore[reportPrivateUsage]
+    worker._maintain()  # pyright: ignore[reportPrivateUsage]
+    assert (worker._maintained_at != before) is is_due  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_the_worker_does_it_by_itself(app: App, clock: Clock, database: Database) -> None:

@@ -115,6 +115,15 @@ def test_pausing_a_campaign_shifts_nothing(database: Database) -> None:
     assert state(database, scene.enrollments[0]) == before
 
 
+def test_a_campaign_that_ends_leaves_nobody_waiting(database: Database) -> None:
+    scene = new_scene(database, 2)
+    update(database, scene.enrollments[0], EnrollmentAction.PAUSE)
+    database.run("complete", lambda session: campaigns.complete(session, campaign_id=scene.campaign_id, now=NOW))
+    ended = [(state(database, each)["status"], state(database, each)["stop_reason"]) for each in scene.enrollments]
+    assert ended == [("completed", "campaign_completed")] * 2
+    assert_counters_are_exact(database)
+
+
 def test_variants_are_split_evenly(database: Database) -> None:
     scene = new_scene(database, 1_000)
     with database.transaction("look") as session:

@@ -1,0 +1,153 @@
+"""Each index has somebody who needs it; it costs every write, so one that nobody needs goes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.events import EventType, NewEvent
+from db.domain.states import Channel, SuppressionReason, SuppressionState
+from db.postgres.database import Database
+from db.services import (
+    audit,
+    campaigns,
+    claims,
+    enrollments,
+    events,
+    idempotency,
+    orphans,
+    suppressions,
+    templates,
+    webhooks,
+)
+from tests.db.test_indexes import NOW, Work, claim_and_complete, find, list_events, person, plans
+from tests.services.meeting import Work as InSession
+from tests.services.scene import NOW as START
+from tests.services.scene import new_scene
+
+
+def before_now(some: Callable[..., object]) -> Work:
+    return lambda session, _campaign, _enrollment: some(session, before=NOW, limit=10)
+
+
+def of_template(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    template_id = campaigns.get(session, campaign_id=campaign_id).template_id
+    return campaigns.list_(session, status=None, template_id=template_id, limit=50, cursor=None)
+
+
+def list_templates(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    return templates.list_(session, type=None, include_archived=False, limit=50, cursor=None, with_texts=False)
+
+
+def complain_and_enroll(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    """What waits for a suppressed person stops them as soon as they are enrolled."""
+    complaint = NewEvent(EventType.COMPLAINED, Channel.EMAIL, NOW, campaign_id=campaign_id, email="cid@example.com")
+    events.record_events(session, events=[complaint])
+    suppressions.suppress(session, email="cid@example.com", reason=SuppressionReason.MANUAL, source=None)
+    return person(session, campaign_id, "cid")
+
+
+def claim_again(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    campaigns.update(session, campaign_id=campaign_id, fields={"settings": {"daily_limit": 1}}, now=NOW)
+    claim = partial(claims.claim, session, campaign_id=campaign_id, channel=None, limit=1, lease_seconds=60)
+    assert len(claim(now=NOW).actions) == 1
+    assert len(claim(now=NOW + timedelta(hours=1)).actions) == 1
+    return None
+
+
+def unsubscribe_an_address(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    """Whoever had the address before is stopped as well."""
+    return suppressions.suppress(session, email="ada@example.com", reason=SuppressionReason.UNSUBSCRIBED, source=None)
+
+
+def ended_suppressions(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    return suppressions.list_(
+        session, reason=None, search=None, state=SuppressionState.EXPIRED, limit=50, cursor=None, now=NOW
+    )
+
+
+def next_webhooks(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    return webhooks.next_waiting(session, limit=100)
+
+
+def webhooks_of_a_provider(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    return webhooks.list_(session, provider="ses", status=None, since=None, until=None, limit=50, cursor=None)
+
+
+def show(session: Session, _campaign: UUID, enrollment_id: UUID) -> object:
+    return enrollments.get(session, enrollment_id=enrollment_id)
+
+
+NEEDED: dict[str, Work] = {
+    "ix_audit_log_at": before_now(audit.prune_some),
+    "ix_campaign_actions_id": claim_and_complete,
+    "ix_campaign_actions_places": claim_again,
+    "ix_campaign_actions_provider_message_id": lambda session, _campaign, _enrollment: events.record_events(
+        session, events=[NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="m-1")]
+    ),
+    "ix_campaign_enrollments_due": claim_and_complete,
+    "ix_campaign_enrollments_id": show,
+    "ix_campaign_events_enrollment_occurred": list_events(of_enrollment=True),
+    "ix_campaign_events_occurred": list_events(since=NOW),
+    "ix_campaign_events_type_occurred": list_events(event_type=EventType.OPENED),
+    "ix_campaign_instances_template_id": of_template,
+    "ix_campaign_templates_active": list_templates,
+    "ix_contact_addresses_address": unsubscribe_an_address,
+    "ix_contacts_lower_company": find(company="Acme"),
+    "ix_idempotency_keys_created_at": before_now(idempotency.prune_some),
+    "ix_orphaned_events_campaign_email": complain_and_enroll,
+    "ix_orphaned_events_provider_message_id": claim_and_complete,
+    "ix_orphaned_events_expired": before_now(orphans.delete_some),
+    "ix_orphaned_events_waiting": before_now(partial(orphans.expire_some, now=NOW)),
+    "ix_suppressions_temporary": ended_suppressions,
+    "ix_webhook_deliveries_kept": before_now(webhooks.forget_some),
+    "ix_webhook_deliveries_provider_received": webhooks_of_a_provider,
+    "ix_webhook_deliveries_unrecorded": next_webhooks,
+}
+
+
+def test_every_index_that_is_no_rule_is_needed_by_somebody(migrated: Database) -> None:
+    statement = text("""
+        SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE relnamespace = 'public'::regnamespace AND NOT indisunique
+    """)
+    with migrated.transaction("look") as session:
+        assert set(session.scalars(statement)) == set(NEEDED)
+
+
+@pytest.mark.parametrize("index", NEEDED)
+def test_it_is_read_by_who_needs_it(database: Database, index: str) -> None:
+    plan = plans(database, NEEDED[index])
+    assert f" {index} " in plan, plan
+
+
+ENTRIES = text("SELECT reltuples FROM pg_class WHERE oid = CAST(:index AS regclass)")
+
+
+def entries(database: Database, work: InSession[object]) -> dict[str, int]:
+    """How many entries the index of what is due has afterwards, and that of all enrollments."""
+    database.run("work", work)
+    with database.transaction("count") as session:
+        session.execute(text("ANALYZE campaign_enrollments"))
+        named = ("ix_campaign_enrollments_due", "pk_campaign_enrollments")
+        return {name: int(session.scalar(ENTRIES, {"index": name}) or 0) for name in named}
+
+
+def test_the_index_of_what_is_due_holds_nothing_that_cannot_move(database: Database) -> None:
+    scene = new_scene(database, 40)
+
+    def pause_ten(session: Session) -> None:
+        for enrollment_id in scene.enrollments[:10]:
+            enrollments.update(
+                session, enrollment_id=enrollment_id, action=enrollments.EnrollmentAction.PAUSE, now=START
+            )
+
+    complete = partial(campaigns.complete, campaign_id=scene.campaign_id, now=START)
+    before = entries(database, pause_ten)
+    assert (before["ix_campaign_enrollments_due"], before["pk_campaign_enrollments"]) == (30, 40)
+    after = entries(database, complete)
+    assert (after["ix_campaign_enrollments_due"], after["pk_campaign_enrollments"]) == (0, 40)
