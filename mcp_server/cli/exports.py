@@ -47,8 +47,8 @@ def export(
 ) -> None:
     """Export a campaign's enrollments or events, newest first.
 
-    In CSV, a text that a spreadsheet would take for a formula (it starts with =, +, -, @, a tab or a line's end) gets
-    an apostrophe in front. JSON lines hold every value as it is.
+    In CSV, what a spreadsheet would take for a formula (a text, or a part of it after a comma, semicolon, bar, tab or
+    line's end, that starts with =, +, - or @) gets an apostrophe in front. JSON lines hold every value as it is.
     """
     from mcp_server.cli.sheets import CsvSheet, JsonLines  # noqa: PLC0415  `--help` needs none of it
 

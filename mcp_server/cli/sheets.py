@@ -2,13 +2,19 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from pydantic_core import to_json, to_jsonable_python
 
 # What makes a cell a formula for one spreadsheet or another, the wide forms of East Asian keyboards among them.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+# A cell may begin after each of these, for a spreadsheet that takes another separator than the comma, as in many
+# countries: it sees no quotes around a cell that is not the first of its line.
+_FORMULA: Final = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[,;|\t\r\n]))(?=[ \"]*[{_SIGNS}])")
+# In JSON these stand in texts alone, where a sign may be written as its number.
+_FORMULA_IN_JSON: Final = re.compile(rf"(?<=[;|])((?: |\\\")*)([{_SIGNS}])")
 
 
 class CsvSheet:
@@ -39,13 +45,18 @@ class JsonLines:
 
 
 def neutral(text: str) -> str:
-    """The text, with an apostrophe in front where a spreadsheet would calculate it."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """The text, with an apostrophe in front of what a spreadsheet would calculate, also after a separator."""
+    return _FORMULA.sub("'", text)
+
+
+def neutral_json(json: str) -> str:
+    """JSON of the same value, in which no formula begins after a separator."""
+    return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", json)
 
 
 def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, dict | list):
-        return to_json(value).decode()
+        return neutral_json(to_json(value).decode())
     return neutral(str(to_jsonable_python(value)))

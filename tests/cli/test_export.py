@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from db.domain.events import EventType
 from db.postgres.database import Database
-from mcp_server.cli.sheets import neutral
+from mcp_server.cli.sheets import CsvSheet, neutral
 from tests.cli.running import COMMAND, Cli
 from tests.patience import PATIENCE
 from tests.services.scene import event, new_scene, record
@@ -149,3 +149,26 @@ def test_a_reader_that_leaves_ends_it_quietly(cli: Cli, campaign_id: UUID) -> No
 def test_what_starts_a_formula_gets_an_apostrophe(start: str) -> None:
     assert neutral(f"{start}1") == f"'{start}1"
     assert neutral(f"1{start}1") == f"1{start}1"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t", "\n", "\r", "\r\n"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d"])
+def test_a_formula_after_a_separator_gets_an_apostrophe(separator: str, sign: str) -> None:
+    assert neutral(f"Acme{separator}{sign}1+1{separator}x") == f"Acme{separator}'{sign}1+1{separator}x"
+    assert neutral(f'Acme{separator} "{sign}1"') == f'Acme{separator}\' "{sign}1"'
+    assert neutral(f"Acme{separator}1{sign}1") == f"Acme{separator}1{sign}1"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("text", ["Acme;=1+1;x", "a|=1", "a\t@b", "a\n=1", '"; "=1', "a; =1", "=1;+2\n-3"])
+def test_no_spreadsheet_finds_a_formula_whatever_separates_its_cells(separator: str, text: str) -> None:
+    file = io.BytesIO()
+    CsvSheet(file, ["name", "attributes", "numbers"]).write(
+        [{"name": text, "attributes": {"note": text}, "numbers": [1, -5]}]
+    )
+    written = file.getvalue().decode()
+    cells = [cell for row in csv.reader(io.StringIO(written, newline=""), delimiter=separator) for cell in row]
+    assert [cell for cell in cells if cell.strip(' "').startswith(("=", "+", "@"))] == []
+    (row,) = csv.DictReader(io.StringIO(written, newline=""))
+    assert json.loads(row["attributes"]) == {"note": text}
+    assert json.loads(row["numbers"]) == [1, -5]
