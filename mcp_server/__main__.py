@@ -18,7 +18,7 @@ from mcp_server import __version__, logs
 from mcp_server.app import App
 from mcp_server.cli.lazy import LazyGroup
 from mcp_server.command import INTERRUPTED, await_database, fail, settings_of
-from mcp_server.settings import Settings
+from mcp_server.settings import TOKEN_CHARACTERS_MIN, Settings
 
 cli = typer.Typer(
     cls=LazyGroup,
@@ -143,6 +143,11 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
             "SALES_AUTOMATION_TOKEN, or the first line of SALES_AUTOMATION_TOKEN_FILE, holds no token in UTF-8. Put "
             "one there, or unset it."
         ) from None
+    if host not in LOOPBACK and token is not None and len(token) < TOKEN_CHARACTERS_MIN:
+        raise fail(
+            f"Listening on {host} needs a token of {TOKEN_CHARACTERS_MIN} characters or more, since others can try to "
+            "guess it. Set a longer one, or unset it and run `sales-automation-mcp tokens create NAME --scope read`."
+        )
     app = _app(settings)
     try:
         server = _build(app)

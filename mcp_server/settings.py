@@ -18,7 +18,13 @@ _DATABASE_URL: Final = re.compile(
     re.DOTALL,
 )
 
+TOKEN_CHARACTERS_MIN: Final = 16
+"""Of a token that is set, where others than this machine's can try it."""
+
 _HOST: Final = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::(?:\d{1,5}|\*))?", re.ASCII | re.IGNORECASE)
+
+
+_EMPTY: Final = "holds no secret, so anybody could sign with it; copy it from the provider as it is, or unset it"
 
 
 def _default_home() -> Path:
@@ -27,9 +33,24 @@ def _default_home() -> Path:
 
 def _base64(secret: SecretStr) -> SecretStr:
     try:
-        base64.b64decode(secret.get_secret_value().strip().removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(secret.get_secret_value().strip().removeprefix("whsec_"), validate=True)
     except ValueError:
         raise ValueError("is not base64; copy it from the provider as it is") from None
+    if not key:
+        raise ValueError(_EMPTY)
+    return secret
+
+
+def _filled(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError(_EMPTY)
+    return secret
+
+
+def _credentials(secret: SecretStr) -> SecretStr:
+    """user:password, or a token: with an empty password anybody signs who knows the user."""
+    if not secret.get_secret_value().strip().rpartition(":")[2].strip():
+        raise ValueError(_EMPTY)
     return secret
 
 
@@ -81,12 +102,18 @@ _Path = Annotated[Path, AfterValidator(_expanded)]
 _JsonList = BeforeValidator(_json_list)
 _Base64 = Annotated[SecretStr, AfterValidator(_base64)]
 _Topic = Annotated[SecretStr, AfterValidator(_topic)]
+_Filled = Annotated[SecretStr, AfterValidator(_filled)]
+_Credentials = Annotated[SecretStr, AfterValidator(_credentials)]
 
 
 def _base_url(url: HttpUrl) -> HttpUrl:
     if url.query or url.fragment or url.username or url.password:
         raise ValueError("give scheme, host and path alone, such as https://mail.example.com")
     return url
+
+
+WEBHOOKS_WITH_SECRETS: Final = ("postmark", "mailgun", "resend", "brevo", "lemlist", "standard")
+"""Those of the other providers hold a public key, or an address."""
 
 
 class Settings(BaseSettings):
@@ -151,12 +178,12 @@ class Settings(BaseSettings):
         default=[], description='Further Host headers to accept over HTTP, as a JSON list, such as ["mcp.example.com"].'
     )
     webhook_sendgrid: _Base64 | None = Field(default=None, description="Verification key of SendGrid's Event Webhook.")
-    webhook_postmark: SecretStr | None = Field(default=None, description="user:password of basic auth, or a token.")
-    webhook_mailgun: SecretStr | None = Field(default=None, description="Mailgun's HTTP webhook signing key.")
+    webhook_postmark: _Credentials | None = Field(default=None, description="user:password of basic auth, or a token.")
+    webhook_mailgun: _Filled | None = Field(default=None, description="Mailgun's HTTP webhook signing key.")
     webhook_ses: _Topic | None = Field(default=None, description="ARN of the SNS topic that SES publishes to.")
     webhook_resend: _Base64 | None = Field(default=None, description="Signing secret of Resend's webhook, whsec_...")
-    webhook_brevo: SecretStr | None = Field(default=None, description="user:password of basic auth, or a token.")
-    webhook_lemlist: SecretStr | None = Field(default=None, description="The secret that lemlist's webhook was given.")
+    webhook_brevo: _Credentials | None = Field(default=None, description="user:password of basic auth, or a token.")
+    webhook_lemlist: _Filled | None = Field(default=None, description="The secret that lemlist's webhook was given.")
     webhook_standard: _Base64 | None = Field(default=None, description="Secret of Standard Webhooks, whsec_...")
     webhook_max_bytes: int = Field(
         default=1024 * 1024, ge=1024, le=16 * 1024 * 1024, description="Largest webhook request that is taken."
@@ -207,6 +234,15 @@ class Settings(BaseSettings):
         """The secret of a provider's webhook; None where it is unset, which turns the webhook off."""
         secret = getattr(self, f"webhook_{provider}", None)
         return secret.get_secret_value().strip() or None if isinstance(secret, SecretStr) else None
+
+    def webhook_secret_length(self, provider: str) -> int | None:
+        """How many bytes or characters of one of WEBHOOKS_WITH_SECRETS are to be guessed; None where it is unset."""
+        secret = self.webhook_secret(provider)
+        if secret is None:
+            return None
+        if provider in ("resend", "standard"):
+            return len(base64.b64decode(secret.removeprefix("whsec_")))
+        return len(secret.rpartition(":")[2] if provider in ("postmark", "brevo") else secret)
 
     def shown(self) -> list[dict[str, str]]:
         """Each setting as name, value and source ("default" or "given"), for people. Of a secret, only whether it is

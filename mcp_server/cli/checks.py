@@ -21,11 +21,12 @@ from db.domain.errors import SalesAutomationError
 from db.domain.jobs import JobStatus
 from mcp_server import __version__
 from mcp_server.app import App
-from mcp_server.settings import Settings
+from mcp_server.settings import WEBHOOKS_WITH_SECRETS, Settings
 
 _PINGS: Final = 5
 _WAITS_LONG: Final = timedelta(minutes=10)
 _TOKEN_CHARACTERS: Final = 20
+_SECRET_LENGTH: Final = 16
 _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 
 
@@ -68,6 +69,7 @@ def run_checks(app: App) -> Iterator[Check]:
         yield from check_local(app)
     yield check_imports(settings)
     yield check_token(settings, are_kept=_are_kept(app))
+    yield check_webhook_secrets(settings)
     yield Check("http", Verdict.OK, f"plain HTTP; accepted hosts besides loopback: {_listed(settings.allowed_hosts)}")
 
 
@@ -240,6 +242,17 @@ def check_token(settings: Settings, *, are_kept: bool) -> Check:
         found = f"{settings.token_file} can be read by other users"
         return Check("token", Verdict.WARNING, found, f"Run chmod 600 {settings.token_file}")
     return Check("token", Verdict.OK, "set; put TLS in front of any address but loopback")
+
+
+def check_webhook_secrets(settings: Settings) -> Check:
+    """Whether the secrets of webhooks keep out who would guess them."""
+    lengths = {name: settings.webhook_secret_length(name) for name in WEBHOOKS_WITH_SECRETS}
+    weak = [name for name, length in lengths.items() if length is not None and length < _SECRET_LENGTH]
+    if weak:
+        found = f"shorter than {_SECRET_LENGTH} bytes or characters: {_listed(weak)}"
+        return Check("webhook secrets", Verdict.WARNING, found, "Make a longer one at the provider, and set it here.")
+    is_set = [name for name, length in lengths.items() if length is not None]
+    return Check("webhook secrets", Verdict.OK, f"set: {_listed(is_set)}")
 
 
 def _is_open(path: Path | None) -> bool:

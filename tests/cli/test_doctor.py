@@ -89,6 +89,21 @@ def test_tokens_that_are_short_lost_or_open_are_named(cli: Cli, tmp_path: Path) 
     assert checks(cli, 0, SALES_AUTOMATION_TOKEN_FILE=str(file))["token"]["verdict"] == "ok"
 
 
+def test_secrets_of_webhooks_that_can_be_guessed_are_named(cli: Cli) -> None:
+    long = {
+        "SALES_AUTOMATION_WEBHOOK_MAILGUN": "key-made-for-this-test",
+        "SALES_AUTOMATION_WEBHOOK_RESEND": f"whsec_{'a' * 32}",
+    }
+    assert checks(cli, 0, **long)["webhook secrets"]["found"] == "set: mailgun, resend"
+    short = {
+        "SALES_AUTOMATION_WEBHOOK_BREVO": "a-long-name-of-a-user:pw",
+        "SALES_AUTOMATION_WEBHOOK_STANDARD": "whsec_YWJj",
+    }
+    weak = checks(cli, 0, **long, **short)["webhook secrets"]
+    assert weak["verdict"] == "warning"
+    assert weak["found"].endswith(": brevo, standard")
+
+
 def test_tokens_in_the_database_are_seen(cli: Cli) -> None:
     assert "not set" in checks(cli, 0)["token"]["found"]
     assert cli.run("tokens", "create", "me", "--scope", "read").returncode == 0

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mcp_server.settings import Settings, variable
 from tests.cli.running import Cli
@@ -36,6 +37,7 @@ WRONG = {
     "worker": "maybe",
     "import_directories": "/srv/imports",
     "orphan_days": "0",
+    "orphan_keep_days": "0",
     "idempotency_key_days": "1.5",
     "job_days": "a month",
     "audit_days": "0",
@@ -43,6 +45,10 @@ WRONG = {
     "token_file": "~nobody-of-this-name/token",
     "allowed_hosts": "mcp.example.com",
     "webhook_sendgrid": "!",
+    "webhook_postmark": ":",
+    "webhook_mailgun": " ",
+    "webhook_brevo": "hooks: ",
+    "webhook_lemlist": "\t",
     "webhook_ses": "topic",
     "webhook_resend": "whsec_!",
     "webhook_standard": "whsec_!",
@@ -54,7 +60,11 @@ WRONG = {
     "unsubscribe_limit": "-1",
     "log_level": "LOUD",
 }
-ANY_TEXT = {"toolsets", "token", "webhook_postmark", "webhook_mailgun", "webhook_brevo", "webhook_lemlist"}
+ANY_TEXT = {"toolsets", "token"}
+HOLLOW = [
+    *((name, secret) for name in ("sendgrid", "resend", "standard") for secret in (" ", "whsec_", "whsec_ ")),
+    *((name, secret) for name in ("postmark", "brevo") for secret in (" ", ":", "hooks:")),
+]
 WRONG_URLS = [
     "a-secret",
     "mysql://sales:a-secret@db.example.com/sales",
@@ -76,6 +86,12 @@ def test_a_value_that_cannot_be_used_is_named_by_its_variable(offline: Cli, name
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"sales-automation-mcp: {variable(name)}: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("provider", "secret"), HOLLOW)
+def test_a_secret_with_nothing_in_it_is_refused(provider: str, secret: str) -> None:
+    with pytest.raises(ValidationError, match="holds no secret"):
+        Settings.model_validate({f"webhook_{provider}": secret})
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -135,6 +135,15 @@ def test_another_address_needs_a_token(database_url: str) -> None:
     assert result.stdout == ""
 
 
+def test_another_address_needs_a_token_that_nobody_guesses(database_url: str) -> None:
+    weak = environment(database_url, SALES_AUTOMATION_TOKEN="x" * 15)
+    result = run("serve", "--transport", "sse", "--host", "0.0.0.0", "--port", "0", env=weak)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Listening on 0.0.0.0 needs a token of 16 characters or more" in result.stderr
+    with http_server(database_url, SALES_AUTOMATION_TOKEN="x") as base:
+        assert httpx.get(f"{base}/sse", timeout=PATIENCE).status_code == 401
+
+
 def test_a_token_file_serves_as_well_and_a_missing_one_is_named(database_url: str, tmp_path: Any) -> None:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
