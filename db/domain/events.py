@@ -168,6 +168,11 @@ class NewEvent:
         """Whether it ends all writing to the person; a soft bounce does not."""
         return self.stop is not None and EFFECTS[self.event_type].suppresses
 
+    @property
+    def is_wish(self) -> bool:
+        """Whether it suppresses the person by their own wish, and not since mail can't be delivered."""
+        return self.suppresses and self.event_type is not EventType.BOUNCED
+
 
 def provider_name(text: str) -> str:
     """A provider's name as it is stored and compared: people write SendGrid, and webhooks sendgrid."""

@@ -69,6 +69,8 @@ class Action:
     """When it was delivered, if somebody has said so: what came later implies that it was, and not when."""
     reported: ActionOutcome | None = None
     """How whoever holds it has reported it, whatever events tell of it."""
+    sent_to: str | None = None
+    """The address that it went to, or is to go to; None where nobody has said."""
 
     @property
     def sent_at(self) -> datetime | None:
@@ -102,6 +104,7 @@ class Action:
             self.click_count,
             self.sent_source,
             self.delivery_told_at,
+            self.sent_to,
             *self.times,
         )
 

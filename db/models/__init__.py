@@ -2,7 +2,7 @@
 
 from db.models.base import Base
 from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
-from db.models.contacts import Contact, ContactAddress, Suppression, email_domain
+from db.models.contacts import Consent, Contact, ContactAddress, Suppression, email_domain
 from db.models.events import CampaignEvent, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
@@ -23,6 +23,7 @@ __all__ = [
     "CampaignMetrics",
     "CampaignTemplate",
     "CampaignUsage",
+    "Consent",
     "Contact",
     "ContactAddress",
     "EmailSequence",

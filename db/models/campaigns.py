@@ -116,6 +116,7 @@ class CampaignAction(Mutable, Base):
         length("provider", 1, rules.PROVIDER_MAX),
         length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
         length("sender", 1, rules.SENDER_MAX),
+        length("sent_to", 3, rules.EMAIL_MAX),
         CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         one_of("sent_source", SentSource),
         one_of("reported", ActionOutcome),
@@ -150,6 +151,7 @@ class CampaignAction(Mutable, Base):
     # How the holder of the last lease reported it, whatever events tell of it.
     reported: Mapped[str | None]
     sender: Mapped[str | None]
+    sent_to: Mapped[str | None]
     reserved_on: Mapped[date | None]
     sent_at: Mapped[datetime | None]
     sent_source: Mapped[str | None]

@@ -79,6 +79,19 @@ class ContactAddress(Created, Base):
 Index("ix_contact_addresses_address", ContactAddress.address)
 
 
+class Consent(Base):
+    """When the person of an address asked to be written to again: what they wished before holds no more."""
+
+    __tablename__ = "consents"
+    __table_args__ = (
+        CheckConstraint("address = lower(address)", name="address_lower"),
+        length("address", 3, rules.EMAIL_MAX),
+    )
+
+    address: Mapped[str] = mapped_column(primary_key=True)
+    given_at: Mapped[datetime]
+
+
 class Suppression(Created, Base):
     __tablename__ = "suppressions"
     __table_args__ = (

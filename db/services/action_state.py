@@ -15,7 +15,7 @@ from db.services.enrollment_state import Key
 COLUMNS = f"""
     a.step_number, a.channel, a.a_b_variant, a.provider, a.provider_message_id, a.open_count, a.click_count,
     ARRAY[{", ".join(f"a.{time}" for time in MILESTONE_COLUMNS)}], a.status, a.sent_source, a.delivery_told_at,
-    a.reported
+    a.reported, a.sent_to
 """
 NAMES = named(
     "step_number",
@@ -30,6 +30,7 @@ NAMES = named(
     "sent_source",
     "delivery_told_at",
     "reported",
+    "sent_to",
 )
 
 # Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
@@ -42,7 +43,7 @@ _SOURCES = {None: None, **{str(source): source for source in SentSource}}
 def from_row(owner: Key, columns: Sequence[Any]) -> Action:
     """The action of a row of COLUMNS."""
     step_number, channel, variant, provider, message_id, opens, clicks, times, *known = columns
-    status, source, delivery, reported = known
+    status, source, delivery, reported, sent_to = known
     return Action(
         *owner,
         step_number,
@@ -57,6 +58,7 @@ def from_row(owner: Key, columns: Sequence[Any]) -> Action:
         _SOURCES[source],
         delivery,
         _OUTCOMES[reported],
+        sent_to,
     )
 
 
@@ -69,6 +71,7 @@ _VALUES = (
     "sent_source",
     "delivery_told_at",
     "reported",
+    "sent_to",
     *MILESTONE_COLUMNS,
 )
 WRITING = f"""
@@ -103,6 +106,7 @@ def _row(id_: UUID, action: Action) -> dict[str, Any]:
         "sent_source": action.sent_source,
         "delivery_told_at": action.delivery_told_at,
         "reported": action.reported,
+        "sent_to": action.sent_to,
         **moments(action),
     }
 

@@ -146,6 +146,7 @@ def _completed(held: _Held) -> Completed:
             "provider_message_id": action.provider_message_id,
             "error": held.error,
             **action_state.moments(action),
+            "sent_to": action.sent_to,
             "open_count": action.open_count,
             "click_count": action.click_count,
         },

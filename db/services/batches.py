@@ -68,6 +68,8 @@ class Batch:
     """(enrollment, step number) -> what events have changed of its action"""
     deltas: Deltas = field(default_factory=Deltas)
     suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
+    bounced_at: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    """contact -> the address that bounced, which need not be today's"""
     new_message_ids: set[str] = field(default_factory=set[str])
 
     def touch(self, row: BatchRow, step_number: int) -> Action:

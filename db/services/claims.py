@@ -275,13 +275,13 @@ def _next_due(
 _WRITE = text(f"""
     WITH actions AS (
         INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
-                                      lease_token, lease_until, error, sender, reserved_on)
+                                      lease_token, lease_until, error, sender, sent_to, reserved_on)
         SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until,
-               error, sender, reserved_on
+               error, sender, sent_to, reserved_on
         FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
         ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
         SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
-            error = excluded.error, reported = NULL, sender = excluded.sender,
+            error = excluded.error, reported = NULL, sender = excluded.sender, sent_to = excluded.sent_to,
             reserved_on = excluded.reserved_on, updated_at = now(),
             a_b_variant = CASE WHEN campaign_actions.failed_at IS NULL THEN excluded.a_b_variant
                           ELSE campaign_actions.a_b_variant END
@@ -329,6 +329,7 @@ def _claimed_row(due: DueAction) -> dict[str, Any]:
         "lease_token": due.lease_token,
         "lease_until": due.lease_until,
         "sender": due.sender,
+        "sent_to": due.contact.email if due.step.channel is Channel.EMAIL else due.contact.linkedin_url,
         "reserved_on": due.reserved_on,
     }
 

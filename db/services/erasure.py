@@ -123,7 +123,13 @@ def erase(
 
 # The last to have had it, where nobody has it now.
 _WHO_HAD = text("SELECT contact_id FROM contact_addresses WHERE address = :address ORDER BY contact_id DESC LIMIT 1")
-_BESIDES = text("SELECT address FROM contact_addresses WHERE contact_id = :id")
+_BESIDES = text("""
+    SELECT address FROM contact_addresses WHERE contact_id = :id
+    UNION
+    SELECT a.sent_to FROM campaign_enrollments e
+    JOIN campaign_actions a ON a.instance_id = e.instance_id AND a.enrollment_id = e.id
+    WHERE e.contact_id = :id AND a.sent_to IS NOT NULL
+""")
 _LOCK_PERSON = text("SELECT email, linkedin_url, erased_at FROM contacts WHERE id = :id FOR UPDATE")
 
 
@@ -226,9 +232,10 @@ _CLEAN_EVENTS = text(f"""
 _CLEAN_ACTIONS = text(f"""
     WITH {_OF_PERSON}
     UPDATE campaign_actions a
-    SET error = NULL, provider_message_id = {_HIDDEN.format(value="a.provider_message_id")}, updated_at = now()
+    SET error = NULL, sent_to = NULL, updated_at = now(),
+        provider_message_id = {_HIDDEN.format(value="a.provider_message_id")}
     FROM mine WHERE a.instance_id = mine.instance_id AND a.enrollment_id = mine.id
-      AND (a.error IS NOT NULL OR {_MADE_OF.format(value="a.provider_message_id")})
+      AND (num_nonnulls(a.error, a.sent_to) > 0 OR {_MADE_OF.format(value="a.provider_message_id")})
     RETURNING a.id
 """)
 _CLEAN_ENROLLMENTS = text(f"""
@@ -333,6 +340,9 @@ def _replace_suppressions(session: Session, person: _Person) -> int:
     return session.scalar(_REPLACE, rows_parameter(rows)) or 0
 
 
+_DROP_CONSENTS = text("""
+    DELETE FROM consents WHERE address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+""")
 _DROP_ADDRESSES = text("""
     DELETE FROM contact_addresses WHERE contact_id = :id
        OR address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
@@ -343,6 +353,7 @@ _DROP_ADDRESSES = text("""
 def _drop_addresses(session: Session, person: _Person) -> None:
     """Whoever had one of these addresses besides is held by it no more, so from here on by their own."""
     values = {**rows_parameter(person.addresses), "id": person.contact_id}
+    session.execute(_DROP_CONSENTS, values)
     others = set(session.scalars(_DROP_ADDRESSES, values)) - {person.contact_id}
     reasons = dict.fromkeys(others, SuppressionReason.UNSUBSCRIBED)
     wishes.add_for_contacts(session, reasons=reasons, source="erasure")

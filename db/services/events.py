@@ -7,12 +7,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.domain.contacts import CONSENT
 from db.domain.events import EventType, EventVerdict, NewEvent
 from db.domain.funnel import Action, Enrollment
 from db.domain.scheduling import Plan
 from db.domain.states import SuppressionReason
 from db.models import CampaignEvent
-from db.services import campaigns, orphans, suppressions
+from db.services import campaigns, orphans, suppressions, wishes
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record, record_known
 
@@ -40,8 +41,15 @@ def record_events(session: Session, *, events: Sequence[NewEvent], from_provider
 
 def _suppress_lost(session: Session, events: Iterable[NewEvent]) -> None:
     """Whoever wants no more mail, or can't have it, gets none, whether or not the mail is known here."""
-    stops = {(each.email, each.stop.reason) for each in events if each.email and each.stop and each.suppresses}
-    for email, reason in sorted(stops):
+    stops: dict[tuple[str, str], datetime] = {}
+    for event in events:
+        if event.email and event.stop and event.suppresses:
+            key = (event.email, event.stop.reason)
+            stops[key] = max(stops.get(key, event.occurred_at), event.occurred_at)
+    for (email, reason), occurred_at in sorted(stops.items()):
+        consent = wishes.consent_of(session, address=email) if reason in CONSENT else None
+        if consent is not None and occurred_at < consent:
+            continue  # what the person wished since holds
         suppressions.suppress_person(session, email=email, reason=SuppressionReason(reason), source="event")
 
 

@@ -31,7 +31,8 @@ class Locked:
         return cls({enrollment.id: enrollment}, {0: (enrollment, None)}, {enrollment.contact_id: [enrollment]})
 
 
-# Our own id is surest, then the provider's message id, then the person within the campaign. The look-ups are lateral
+# Our own id is surest, then the provider's message id, then the person within the campaign, by the address that they
+# have or by one that they had. The look-ups are lateral
 # with a limit, so that each is a probe of an index even where the planner thinks a table is small enough to scan.
 _FOUND = """
     WITH given AS MATERIALIZED (
@@ -58,6 +59,17 @@ _FOUND = """
             SELECT instance_id, id FROM campaign_enrollments
             WHERE contact_id = c.id AND instance_id = g.campaign_id LIMIT 1
         ) e
+        UNION ALL
+        SELECT g.event, 4, e.instance_id, e.id, NULL, g.stops
+        FROM given g
+        CROSS JOIN LATERAL (
+            SELECT e.instance_id, e.id FROM contact_addresses a
+            JOIN campaign_enrollments e ON e.contact_id = a.contact_id AND e.instance_id = g.campaign_id
+            WHERE a.address = g.email
+            ORDER BY EXISTS (SELECT FROM campaign_actions x WHERE x.enrollment_id = e.id
+                             AND x.instance_id = e.instance_id AND x.sent_to = g.email) DESC, e.id DESC
+            LIMIT 1
+        ) e
     )
 """
 
@@ -67,6 +79,8 @@ _STOPPED = """
     UNION
     SELECT c.id FROM given g CROSS JOIN LATERAL (SELECT id FROM contacts WHERE lower(email) = g.email LIMIT 1) c
     WHERE g.stops
+    UNION
+    SELECT a.contact_id FROM given g JOIN contact_addresses a ON a.address = g.email WHERE g.stops
 """
 _LOCK_CONTACTS = text(f"""
     {_FOUND}
@@ -113,7 +127,7 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
             continue
         if step_number is not None:
             steps[event] = (enrollment.id, step_number)
-        if rank < ranks.get(event, 4):
+        if rank < ranks.get(event, 5):
             ranks[event] = rank
             locked.of_event[event] = (enrollment, step_number)
     for event, (enrollment_id, step_number) in steps.items():

@@ -15,6 +15,7 @@ from db.domain.ids import new_ids
 from db.domain.states import Channel, OrphanStatus
 from db.models import CampaignEnrollment, Contact, OrphanedEvent
 from db.postgres.json import rows_parameter, to_text
+from db.services import wishes
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record
 
@@ -108,19 +109,23 @@ def match_campaign(session: Session, *, instance_id: UUID) -> int:
 
 
 _STOPPING = text(f"""
-    SELECT DISTINCT c.id FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
+    SELECT c.id, max(o.occurred_at) FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
     JOIN contacts c ON c.id = CAST(n.id AS uuid)
     JOIN orphaned_events o ON o.campaign_id = :campaign AND o.email = lower(c.email) AND o.status = 'waiting'
     WHERE o.event_type IN ({", ".join(f"'{type_}'" for type_, effect in EFFECTS.items() if effect.suppresses)})
       AND o.metadata ->> 'bounce_type' IS DISTINCT FROM '{BounceType.SOFT}'
+    GROUP BY c.id
 """)
 
 
 def stopping(session: Session, *, instance_id: UUID, contact_ids: Sequence[UUID]) -> Sequence[UUID]:
-    """For whom of these people an event waits that would stop them in this campaign as soon as they are enrolled."""
+    """For whom of these people an event waits that would stop them in this campaign as soon as they are enrolled: one
+    that is not older than their new consent."""
     if not contact_ids:
         return []
-    return session.scalars(_STOPPING, {**rows_parameter(list(contact_ids)), "campaign": instance_id}).all()
+    waiting = session.execute(_STOPPING, {**rows_parameter(list(contact_ids)), "campaign": instance_id}).all()
+    consents = wishes.consents_of(session, contact_ids=[contact_id for contact_id, _ in waiting])
+    return [id_ for id_, occurred_at in waiting if id_ not in consents or occurred_at >= consents[id_]]
 
 
 def match_messages(session: Session, *, message_ids: Sequence[str]) -> int:

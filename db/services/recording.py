@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.attribution import check_step
+from db.domain.contacts import strength
 from db.domain.errors import InvalidInput
 from db.domain.events import EFFECTS, EventType, EventVerdict, NewEvent, Stop, impersonal
 from db.domain.funnel import Action, Enrollment, contribution
@@ -25,11 +26,11 @@ from db.domain.history import first_unsubscribe, note
 from db.domain.machines import labelled, with_haste
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Plan
-from db.domain.states import StopReason, SuppressionReason
+from db.domain.states import Channel, StopReason, SuppressionReason
 from db.postgres.context import is_careful
 from db.postgres.json import to_text
 from db.postgres.results import named
-from db.services import action_state, batches, counters, enrollment_state, replaying, suppressions
+from db.services import action_state, batches, counters, enrollment_state, replaying, wishes
 from db.services.batches import Batch, BatchRow, Outcome
 from db.services.locking import Locked, lock_enrollments
 
@@ -87,8 +88,7 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
     stories.settle(batch)
     for row in batch.rows:
         outcomes[row.index] = Outcome(EventVerdict.RECORDED, row.id)
-        if row.event.stop is not None:
-            _stop(batch, row, row.event.stop)
+    _stop_all(session, batch)
     awaited = _write(session, batch, before, () if can_repeat else batch.rows)
     stories.save(session, batch)
     return Recorded(outcomes, batch.new_message_ids, awaited)
@@ -184,6 +184,8 @@ def _apply(batch: Batch, row: BatchRow) -> None:
     known = action.sent_at
     note(action, row.event, effect)
     _bind_message(batch, action, row.event)
+    if action.sent_to is None and row.event.channel is Channel.EMAIL and not enrollment.is_erased:
+        action.sent_to = row.event.email
     if action.sent_at != known:
         enrollment.advance(action, batch.plans[enrollment.instance_id])
 
@@ -195,11 +197,27 @@ def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:
         batch.new_message_ids.add(event.provider_message_id)
 
 
+def _stop_all(session: Session, batch: Batch) -> None:
+    """End what the events end. A wish from before the person gave new consent ends nothing."""
+    wishing = {row.enrollment.contact_id for row in batch.rows if row.event.is_wish}
+    consents = wishes.consents_of(session, contact_ids=wishing)
+    for row in batch.rows:
+        consent = consents.get(row.enrollment.contact_id)
+        is_outdated = row.event.is_wish and consent is not None and row.event.occurred_at < consent
+        if row.event.stop is not None and not is_outdated:
+            _stop(batch, row, row.event.stop)
+
+
 def _stop(batch: Batch, row: BatchRow, stop: Stop) -> None:
     row.enrollment.stop(stop)
     if row.event.suppresses:
         contact_id = row.enrollment.contact_id
-        batch.suppressed.setdefault(contact_id, SuppressionReason(stop.reason))
+        reason = SuppressionReason(stop.reason)
+        batch.suppressed[contact_id] = max(batch.suppressed.get(contact_id, reason), reason, key=strength)
+        action = row.actions.get(row.step_number or 0)
+        address = row.event.email or (action.sent_to if action else None)
+        if reason is SuppressionReason.BOUNCED and address is not None:
+            batch.bounced_at[contact_id] = address
         for other in batch.locked.of_contact[contact_id]:
             if other.is_open:
                 other.stop(Stop(stop.command, StopReason.SUPPRESSED))
@@ -215,7 +233,7 @@ def _write(
     changed = [each for each in batch.touched.values() if each.state != each.action.state()]
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
-    suppressions.add_for_contacts(session, reasons=batch.suppressed, source="event")
+    wishes.add_for_contacts(session, reasons=batch.suppressed, source="event", bounced_at=batch.bounced_at)
     enrollments = enrollment_state.changes(before, batch.locked.enrollments.values())
     metrics, statuses = counters.metrics_rows(batch.deltas), counters.status_rows(enrollments.moves)
     if not (events or changed or metrics or enrollments.rows):

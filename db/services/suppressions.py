@@ -6,7 +6,7 @@ address of somebody who was erased is held for ever, by a hash (db.services.eras
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, text
@@ -20,7 +20,7 @@ from db.domain.ids import new_id
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState
 from db.models import Contact, ContactAddress, Suppression, email_domain
 from db.postgres.json import rows_parameter
-from db.services import enrollment_state
+from db.services import enrollment_state, wishes
 from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.paging import Page, page
 from db.services.wishes import ANOTHER_ADDRESS, BESIDES, STRENGTH, add_for_contacts
@@ -109,11 +109,14 @@ def _may_replace(old: SuppressionReason, new: SuppressionReason, expires_at: dat
     return strength(new) > strength(old) or (strength(new) == strength(old) and old not in CONSENT)
 
 
-def unsuppress(session: Session, *, target: SuppressionTarget, has_new_consent: bool) -> Suppression:
+def unsuppress(
+    session: Session, *, target: SuppressionTarget, has_new_consent: bool, now: datetime | None = None
+) -> Suppression:
     """Lift the suppression of exactly this address, and return it as it was. Enrollments that it stopped stay stopped.
 
     NotFound where there is none. Refused for a person's own wish unless `has_new_consent`, and always for somebody who
-    was erased.
+    was erased. With `has_new_consent` what the person wished before `now` (the moment of the call, if left out) holds
+    no more, when it is reported later.
     """
     if find_erased(session, target) is not None:
         raise Refused(
@@ -134,6 +137,8 @@ def unsuppress(session: Session, *, target: SuppressionTarget, has_new_consent: 
             "kept where you can show it. If you hold that evidence, call unsuppress again with has_new_consent=true; "
             "if not, leave it."
         )
+    if has_new_consent and target.domain is None:
+        wishes.consent(session, address=target.value, now=now or datetime.now(UTC))
     session.delete(row)
     session.flush()  # what still holds the person is asked for next
     return row

@@ -5,7 +5,8 @@ gave besides, stand in contact_addresses: nobody is found or written to by them,
 each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -40,8 +41,14 @@ _ADDRESSES = text(f"""
     SELECT id, address, is_present FROM (
         SELECT id, email AS address, true AS is_present FROM people WHERE email IS NOT NULL
         UNION ALL SELECT id, linkedin_url, true FROM people WHERE linkedin_url IS NOT NULL
-        UNION ALL SELECT p.id, a.address, false FROM people p JOIN contact_addresses a ON a.contact_id = p.id
-            AND a.address IS DISTINCT FROM p.email AND a.address IS DISTINCT FROM lower(p.linkedin_url)
+        UNION ALL
+        (SELECT p.id, b.address, false FROM people p JOIN LATERAL (
+            SELECT address FROM contact_addresses WHERE contact_id = p.id
+            UNION
+            SELECT lower(x.sent_to) FROM campaign_enrollments e
+            JOIN campaign_actions x ON x.instance_id = e.instance_id AND x.enrollment_id = e.id
+            WHERE e.contact_id = p.id AND x.sent_to IS NOT NULL
+        ) b ON b.address IS DISTINCT FROM p.email AND b.address IS DISTINCT FROM lower(p.linkedin_url))
     ) a
     WHERE NOT EXISTS (SELECT FROM k JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="a.address")})
 """)
@@ -65,19 +72,29 @@ def addresses_of(session: Session, *, contact_ids: Iterable[UUID]) -> list[Addre
 
 
 def add_for_contacts(
-    session: Session, *, reasons: Mapping[UUID, SuppressionReason], source: str, besides_only: bool = False
+    session: Session,
+    *,
+    reasons: Mapping[UUID, SuppressionReason],
+    source: str,
+    besides_only: bool = False,
+    bounced_at: Mapping[UUID, str] | None = None,
 ) -> None:
     """Suppress the addresses of contacts (id -> reason) for good. What is suppressed for a better reason stays.
 
     A dead mailbox says nothing of the person's other addresses; a wish to be left alone holds for all of them.
-    `besides_only`: not those that are in the contact's own row.
+    `besides_only`: not those that are in the contact's own row. `bounced_at`: of a bounce, the address that mail was
+    sent to, where it is known; else it is today's.
     """
     if not reasons:
         return
     strongest: dict[bool, dict[str, SuppressionReason]] = {True: {}, False: {}}
-    for each in addresses_of(session, contact_ids=reasons):
+    bounced_at = bounced_at or {}
+    addresses = addresses_of(session, contact_ids=reasons)
+    sure = {each.contact_id for each in addresses if each.address == bounced_at.get(each.contact_id)}
+    for each in addresses:
         reason = reasons[each.contact_id]
-        if reason is SuppressionReason.BOUNCED and not (each.is_email and each.is_present):
+        is_meant = each.address == bounced_at[each.contact_id] if each.contact_id in sure else each.is_present
+        if reason is SuppressionReason.BOUNCED and not (each.is_email and is_meant):
             continue
         if not (besides_only and each.is_present):
             known = strongest[each.is_email].get(each.address)
@@ -183,3 +200,38 @@ def of_people(session: Session, *, contact_ids: Sequence[UUID]) -> dict[UUID, Su
         wish = SuppressionReason(reason) if reason in CONSENT else SuppressionReason.UNSUBSCRIBED
         found[contact_id] = wish
     return found
+
+
+_CONSENTS = text(f"""
+    WITH people AS MATERIALIZED ({_PEOPLE})
+    SELECT p.id, max(k.given_at) FROM people p JOIN LATERAL (
+        SELECT given_at FROM consents WHERE address IN (p.email, lower(p.linkedin_url))
+        UNION ALL
+        SELECT given_at FROM contact_addresses a JOIN consents USING (address) WHERE a.contact_id = p.id
+    ) k ON true
+    GROUP BY p.id
+""")
+
+
+def consents_of(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID, datetime]:
+    """When these people last asked to be written to again, by any address that they have or had."""
+    if not contact_ids:
+        return {}
+    return dict(tuple(row) for row in session.execute(_CONSENTS, rows_parameter(list(contact_ids))))
+
+
+_CONSENT = text("""
+    INSERT INTO consents AS known (address, given_at) VALUES (lower(:address), :now)
+    ON CONFLICT (address) DO UPDATE SET given_at = greatest(known.given_at, excluded.given_at)
+""")
+_CONSENT_OF = text("SELECT given_at FROM consents WHERE address = :address")
+
+
+def consent(session: Session, *, address: str, now: datetime) -> None:
+    """Keep that the person of an address asked to be written to again: no event from before suppresses it any more."""
+    session.execute(_CONSENT, {"address": address, "now": now})
+
+
+def consent_of(session: Session, *, address: str) -> datetime | None:
+    """When the person of this address last asked to be written to again."""
+    return session.scalar(_CONSENT_OF, {"address": address})

@@ -45,6 +45,7 @@ class ActionOut(Answer):
     provider: Maybe[str] = None
     provider_message_id: Maybe[str] = None
     error: Maybe[str] = None
+    sent_to: Annotated[Maybe[str], Field(description="The email or profile that it went to.")] = None
     sent_at: Maybe[datetime] = None
     delivered_at: Maybe[datetime] = None
     opened_at: Maybe[datetime] = None

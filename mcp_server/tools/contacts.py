@@ -259,7 +259,7 @@ def unsuppress(
     still_suppressed_by tells what else holds the person.
     """
     target = _target(email, domain, linkedin_url)
-    row = services.suppressions.unsuppress(call.session, target=target, has_new_consent=has_new_consent)
+    row = services.suppressions.unsuppress(call.session, target=target, has_new_consent=has_new_consent, now=call.now)
     others = services.suppressions.still_holding(call.session, target=target, now=call.now)
     return UnsuppressAnswer(
         lifted=SuppressionOut.model_validate(row),

@@ -94,6 +94,8 @@ FORMS = [
     *too_short_or_long("contacts", "timezone", 1, rules.TIMEZONE_MAX),
     Case("ck_contacts_email_length", "contacts", {"email": "a" * rules.EMAIL_MAX + "@example.com"}),
     Case("ck_contacts_linkedin_url_length", "contacts", {"linkedin_url": PROFILE + "a" * rules.LINKEDIN_URL_MAX}),
+    *too_short_or_long("consents", "address", 3, rules.EMAIL_MAX),
+    *too_short_or_long("campaign_actions", "sent_to", 3, rules.EMAIL_MAX),
     *too_short_or_long("contact_addresses", "address", 3, rules.EMAIL_MAX),
     *too_short_or_long("suppressions", "email", 3, rules.EMAIL_MAX),
     *(
@@ -172,6 +174,7 @@ RELATIONS = [
     check("contacts", "email_shape", email="cleo smith@example.com"),
     check("contacts", "email_lower", email="Cleo@example.com"),
     check("contacts", "linkedin_url_shape", linkedin_url="https://example.com/in/cleo"),
+    check("consents", "address_lower", address="Ada@old.example"),
     check("contact_addresses", "address_lower", address="Ada@old.example"),
     check("contacts", "email_or_linkedin_url", email=None, linkedin_url=None),
     check("contacts", "erased_is_empty", linkedin_url=None, erased_at=NOON),

@@ -1,5 +1,6 @@
 """Who is who: rows of one call about one person, and wishes that hold for every address that a person has or had."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -8,11 +9,12 @@ import pytest
 from sqlalchemy import text
 
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
-from db.domain.states import SuppressionReason
+from db.domain.events import EventType
+from db.domain.states import EnrollmentAction, SuppressionReason
 from db.postgres.database import Database
-from db.services import contacts, enrollments, erasure, suppressions
+from db.services import claims, contacts, enrollments, erasure, suppressions
 from db.services.contacts import Found
-from tests.services.scene import NOW, new_scene
+from tests.services.scene import NOW, event, new_scene, record, state
 
 Row = dict[str, Any]
 GONE, PRIVATE = "gone@a.example", "priv@a.example"
@@ -151,6 +153,116 @@ def test_a_wish_holds_an_address_that_the_person_had(database: Database, campaig
     upsert(database, {"email": "new@l.example", "linkedin_url": PER})
     suppress(database, email="new@l.example")
     assert verdicts(database, campaign, {"email": "old@l.example"}) == ["suppressed"]
+
+
+def claim_one(database: Database) -> claims.DueAction:
+    work = partial(claims.claim, campaign_id=None, channel=None, limit=1, lease_seconds=60, now=NOW)
+    (due,) = database.run("claim", work).actions
+    return due
+
+
+def moved(database: Database, campaign_id: UUID) -> UUID:
+    """The enrollment of somebody whose first step went to old@l, and who is at new@l now."""
+    (answer,) = enroll(database, campaign_id, {"email": "old@l.example", "linkedin_url": PER})
+    claim_one(database)
+    upsert(database, {"email": "new@l.example", "linkedin_url": PER})
+    # By another program, so that nothing is known of it but where the mail went to.
+    with database.transaction("forget") as session:
+        session.execute(text("DELETE FROM contact_addresses"))
+    assert answer.enrollment_id is not None
+    return answer.enrollment_id
+
+
+def held(database: Database) -> dict[str, str]:
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT coalesce(email, linkedin_url), reason FROM suppressions"))
+        return dict(tuple(row) for row in rows)
+
+
+EVERYWHERE = ["old@l.example", "new@l.example", PER]
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_unsubscribe_holds_the_address_that_the_mail_went_to(
+    database: Database, campaign: UUID, by_hand: bool
+) -> None:
+    enrollment_id = moved(database, campaign)
+    if by_hand:
+        work = partial(enrollments.update, enrollment_id=enrollment_id, action=EnrollmentAction.UNSUBSCRIBE, now=NOW)
+        database.run("unsubscribe", work)
+    else:
+        record(database, event(EventType.UNSUBSCRIBED, enrollment_id, step_number=1))
+    assert held(database) == dict.fromkeys(EVERYWHERE, "unsubscribed")
+    assert verdicts(database, campaign, {"email": "old@l.example"}) == ["suppressed"]
+
+
+def test_a_bounce_holds_the_address_that_the_mail_went_to_alone(database: Database, campaign: UUID) -> None:
+    record(database, event(EventType.BOUNCED, moved(database, campaign), step_number=1))
+    assert held(database) == {"old@l.example": "bounced"}
+    assert verdicts(database, new_scene(database, 0).campaign_id, {"linkedin_url": PER}) == ["enrolled"]
+
+
+def test_an_unsubscribe_in_one_batch_with_a_bounce_is_not_lost(database: Database, campaign: UUID) -> None:
+    enrollment_id = moved(database, campaign)
+    kinds = (EventType.BOUNCED, EventType.UNSUBSCRIBED)
+    record(database, *(event(kind, enrollment_id, step_number=1, hours=at) for at, kind in enumerate(kinds)))
+    assert held(database) == dict.fromkeys(EVERYWHERE, "unsubscribed")
+
+
+@pytest.mark.parametrize("names_campaign", [False, True])
+def test_an_event_that_names_an_earlier_address_finds_the_person(
+    database: Database, campaign: UUID, names_campaign: bool
+) -> None:
+    upsert(database, {"email": "old@l.example", "linkedin_url": PER})
+    (answer,) = enroll(database, campaign, {"linkedin_url": PER})
+    upsert(database, {"email": "new@l.example", "linkedin_url": PER})
+    named: Row = {"campaign_id": campaign} if names_campaign else {}
+    record(database, event(EventType.COMPLAINED, None, email="old@l.example", step_number=1, **named))
+    assert held(database) == dict.fromkeys(EVERYWHERE, "complained")
+    assert state(database, answer.enrollment_id or UUID(int=0))["status"] == "unsubscribed"
+
+
+def test_an_erasure_removes_where_mail_went_to(database: Database, campaign: UUID) -> None:
+    moved(database, campaign)
+    erase(database, email="new@l.example")
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT count(*) FROM campaign_actions WHERE sent_to IS NOT NULL")) == 0
+    assert verdicts(database, campaign, {"email": "old@l.example"}) == ["suppressed"]
+
+
+def lift(database: Database, at: datetime, **target: str) -> None:
+    work = partial(suppressions.unsuppress, target=SuppressionTarget(**target), has_new_consent=True, now=at)
+    database.run("lift", work)
+
+
+@pytest.mark.parametrize(("hours", "holds"), [(-1, False), (1, True)])
+def test_the_later_of_a_wish_and_a_new_consent_holds(
+    database: Database, campaign: UUID, hours: int, holds: bool
+) -> None:
+    """An unsubscribe waits for its enrollment, the person consents anew, is enrolled, and it is matched."""
+    (elsewhere,) = enroll(database, new_scene(database, 0).campaign_id, {"linkedin_url": PER})
+    record(database, event(EventType.UNSUBSCRIBED, None, campaign_id=campaign, email=PRIVATE, hours=hours))
+    lift(database, NOW, email=PRIVATE)
+    upsert(database, {"email": "x@l.example", "linkedin_url": PER}, {"linkedin_url": PER})
+    upsert(database, {"email": PRIVATE, "linkedin_url": PER})
+    (answer,) = enroll(database, campaign, {"email": PRIVATE})
+    assert answer.enrollment_id is not None
+    assert elsewhere.enrollment_id is not None
+    found = [state(database, id_)["status"] for id_ in (answer.enrollment_id, elsewhere.enrollment_id)]
+    assert found == ["unsubscribed" if holds else "active"] * 2
+    assert set(held(database)) == ({PRIVATE, PER, "x@l.example"} if holds else set())
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT count(*) FROM campaign_events")) == 1
+        assert session.scalar(text("SELECT count(*) FROM orphaned_events")) == 0
+
+
+def test_a_late_report_of_a_wish_from_before_the_consent_suppresses_nobody(database: Database) -> None:
+    record(database, event(EventType.UNSUBSCRIBED, None, email=PRIVATE, hours=-2))
+    lift(database, NOW, email=PRIVATE)
+    record(database, event(EventType.COMPLAINED, None, email=PRIVATE, hours=-1))
+    assert held(database) == {}
+    record(database, event(EventType.COMPLAINED, None, email=PRIVATE, hours=1))
+    assert held(database) == {PRIVATE: "complained"}
 
 
 SAME = profile("same")
