@@ -219,8 +219,10 @@ class Enrollment:
     stop_reason: StopReason | None = None
     is_erased: bool = False
     """The person's data was erased, so what is still reported of them is kept without its details."""
+    delay_from: datetime | None = None
+    """The moment from which the delay of the next step counts: the end of the last step, or the start."""
     zone: str | None = None
-    """The person's time zone, where the campaign follows it."""
+    """The time zone in which the sending window is read for this person; None where it is the campaign's for all."""
     unsubscribed_at: datetime | None = None
     """When the person first asked for no more of this campaign."""
     inferred_until: datetime | None = None
@@ -249,12 +251,12 @@ class Enrollment:
         moves where a later step is behind it already."""
         if step_number < self.current_step:
             return
-        self.current_step = step_number
+        self.current_step, self.delay_from = step_number, at
         upcoming = next_step(plan.steps, step_number, self.taker)
         if upcoming is None:
             self.stop(_FINISH)
         elif self.is_open:
-            self.next_action_at = due_at(at, upcoming, plan.sending, self.zone)
+            self.next_action_at = due_at(at, upcoming)
 
     def pause(self, reason: str | None = None) -> None:
         """Hold it back until somebody resumes it."""

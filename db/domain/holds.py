@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from db.domain.funnel import Enrollment
-from db.domain.sending import Limits, Sending, Usage
+from db.domain.sending import Limits, Sending, Usage, zone
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
 
 
@@ -71,12 +71,12 @@ def of_problem(problem: str | None) -> list[Hold]:
     return [Hold(HoldReason(problem.partition(":")[0]), problem)] if problem else []
 
 
-def of_window(sending: Sending, contact_zone: str | None, now: datetime) -> list[Hold]:
-    """The closed window, or nothing."""
-    opening = sending.opening(now, contact_zone)
+def of_window(sending: Sending, own_zone: str | None, now: datetime) -> list[Hold]:
+    """The closed window, read in the zone of an enrollment or in the campaign's; or nothing."""
+    opening = sending.opening(now, own_zone)
     if opening == now:
         return []
-    name = sending.zone_for(contact_zone).key
+    name = zone(own_zone or sending.zone).key
     if opening is None:
         return [Hold(HoldReason.OUTSIDE_WINDOW, "The sending window never opens. Change it with update_campaign.")]
     return [Hold(HoldReason.OUTSIDE_WINDOW, f"Outside the sending window in {name}.", opening)]
@@ -165,11 +165,11 @@ def not_before(due: datetime, now: datetime) -> list[Hold]:
     return [Hold(HoldReason.STEP_DELAY, "The step is not due yet.", due)] if due > now else []
 
 
-def can_move_at(holds: Sequence[Hold], sending: Sending, contact_zone: str | None, now: datetime) -> datetime | None:
+def can_move_at(holds: Sequence[Hold], sending: Sending, own_zone: str | None, now: datetime) -> datetime | None:
     """The next moment at which nothing of `holds` stands in the way; None if that needs a person."""
     if any(hold.until is None for hold in holds):
         return None
-    return sending.opening(latest(holds, now), contact_zone)
+    return sending.opening(latest(holds, now), own_zone)
 
 
 def latest(holds: Iterable[Hold], now: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """When the next action of an enrollment falls due. Pure functions of the steps and of what was done.
 
-`due_at` is the only place that turns a delay into a moment. Limits are not its business: they depend on what others
-were handed, so they are looked at when a step is claimed.
+`due_at` is the only place that turns a delay into a moment. Windows and limits are not its business: a window may be
+changed while people wait, and limits depend on what others were handed, so both are looked at when a step is claimed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,12 +47,10 @@ class Plan:
     """Why the settings can't be read, if they can't; nothing of the campaign is then handed out."""
 
 
-def due_at(after: datetime, step: Step, sending: Sending = ANYTIME, contact_zone: str | None = None) -> datetime:
-    """The moment at which `step` falls due, when the step before it was done at `after`: after its delay, and then
-    as soon as the sending window is open. In a window that never opens it is the end of the delay; no claim takes it.
-    """
-    delayed = after + timedelta(hours=step.delay_hours)
-    return sending.opening(delayed, contact_zone) or delayed
+def due_at(delay_from: datetime, step: Step) -> datetime:
+    """The moment at which `step` falls due, when its delay counts from `delay_from`: the end of the step before, or the
+    start. It goes out then, or as soon after that as the sending window is open."""
+    return delay_from + timedelta(hours=step.delay_hours)
 
 
 def choose(stage: Stage, taker: Taker) -> Step | None:

@@ -79,15 +79,16 @@ class Sending:
     started_at: datetime | None = None
     senders: Mapping[Channel, Sender] = field(default_factory=dict[Channel, Sender])
 
-    def zone_for(self, contact_zone: str | None) -> ZoneInfo:
-        """The zone in which the calendar is read for a person."""
-        return zone((contact_zone if self.follows_contact else None) or self.zone)
+    def zone_of(self, contact_zone: str | None) -> str | None:
+        """The name of the zone that an enrollment has of its own; None where the campaign's holds for everybody."""
+        return (contact_zone or self.zone) if self.follows_contact else None
 
-    def opening(self, moment: datetime, contact_zone: str | None = None) -> datetime | None:
-        """The first moment at or after `moment` at which the person may be written to, in UTC; None for never."""
+    def opening(self, moment: datetime, own_zone: str | None = None) -> datetime | None:
+        """The first moment at or after `moment` at which the calendar is open, in UTC; None for never. It is read in
+        `own_zone`, that of an enrollment, or in the campaign's."""
         if self.calendar == ALWAYS_OPEN:
             return moment
-        return next_open(moment, self.calendar, self.zone_for(contact_zone))
+        return next_open(moment, self.calendar, zone(own_zone or self.zone))
 
     def today(self, now: datetime) -> date:
         return local_day(now, zone(self.zone))

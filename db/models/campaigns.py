@@ -58,6 +58,7 @@ class CampaignEnrollment(Mutable, Base):
         within("current_step", 0, rules.STEP_NUMBER_MAX),
         length("a_b_variant", 1, rules.VARIANT_MAX),
         length("pause_reason", 1, rules.PAUSE_REASON_MAX),
+        length("zone", 1, rules.TIMEZONE_MAX),
         is_object("metadata"),
         CheckConstraint(
             "(status IN ('completed', 'unsubscribed', 'bounced')) = (stop_reason IS NOT NULL)",
@@ -77,7 +78,10 @@ class CampaignEnrollment(Mutable, Base):
     contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="RESTRICT"))
     status: Mapped[str]
     current_step: Mapped[int] = mapped_column(server_default="0", default=0)
+    # When the next step falls due: the end of its delay, or of a lease. Windows are looked at when it is claimed.
     next_action_at: Mapped[datetime | None]
+    delay_from: Mapped[datetime | None]
+    zone: Mapped[str | None]
     a_b_variant: Mapped[str | None]
     stop_reason: Mapped[str | None]
     pause_reason: Mapped[str | None]
@@ -103,6 +107,17 @@ Index(
     CampaignEnrollment.next_action_at,
     CampaignEnrollment.id,
     postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),
+)
+# The same for campaigns whose window opens in each person's own zone: who comes next in each of these.
+Index(
+    "ix_campaign_enrollments_due_by_zone",
+    CampaignEnrollment.instance_id,
+    CampaignEnrollment.zone,
+    CampaignEnrollment.next_action_at,
+    CampaignEnrollment.id,
+    postgresql_where=(CampaignEnrollment.status == "active")
+    & CampaignEnrollment.next_action_at.is_not(None)
+    & CampaignEnrollment.zone.is_not(None),
 )
 
 

@@ -102,19 +102,18 @@ class _Held:
 # both are, so that both are read as the last holder left them.
 _OWN_NAMES = named(
     "action_id", "status", "lease_token", "error", "sender", "reserved_on", "linkedin_type", "created_at", "updated_at",
-    "began_at", "zone",
+    "began_at",
 )  # fmt: skip
 _HOLD = text(f"""
     SELECT a.id, a.status, a.lease_token, a.error, a.sender, a.reserved_on,
            CASE WHEN a.channel = 'linkedin' THEN (
                SELECT type FROM linkedin_sequences WHERE template_id = i.template_id AND step_number = a.step_number
            ) END,
-           e.created_at, e.updated_at, now(), c.timezone,
+           e.created_at, e.updated_at, now(),
            {plans.COLUMNS}, {enrollment_state.COLUMNS}, {action_state.COLUMNS}
     FROM campaign_actions a
     JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
     JOIN campaign_instances i ON i.id = a.instance_id
-    JOIN contacts c ON c.id = e.contact_id
     WHERE a.id = :id FOR NO KEY UPDATE OF e, a
 """).columns(*_OWN_NAMES, *plans.NAMES, *enrollment_state.NAMES, *action_state.NAMES)
 _OWN, _PLAN, _ENROLLMENT = len(_OWN_NAMES), len(plans.NAMES), len(enrollment_state.NAMES)
@@ -124,10 +123,9 @@ def _hold(session: Session, action_id: UUID) -> _Held:
     found = session.execute(_HOLD, {"id": action_id}).one_or_none()
     if found is None:
         raise NotFound("action", action_id)
-    *own, zone = found[:_OWN]
+    own = found[:_OWN]
     plan, rest = found[_OWN : _OWN + _PLAN], found[_OWN + _PLAN :]
     enrollment = enrollment_state.from_row(rest[:_ENROLLMENT])
-    enrollment.zone = zone
     key = enrollment_state.Key(enrollment.instance_id, enrollment.id)
     action = action_state.from_row(key, rest[_ENROLLMENT:])
     return _Held(*own, enrollment=enrollment, action=action, plan=plans.from_row(*plan))
@@ -156,7 +154,7 @@ def _completed(held: _Held) -> Completed:
             "contact_id": enrollment.contact_id,
             "status": enrollment.status,
             "current_step": enrollment.current_step,
-            "next_action_at": enrollment.next_action_at,
+            "next_action_at": _opening(held.plan, enrollment),
             "a_b_variant": enrollment.a_b_variant,
             "stop_reason": enrollment.stop_reason,
             "pause_reason": enrollment.pause_reason,
@@ -164,6 +162,12 @@ def _completed(held: _Held) -> Completed:
             "updated_at": held.updated_at,
         },
     )
+
+
+def _opening(plan: Plan, enrollment: Enrollment) -> datetime | None:
+    """When the next step goes out: it is due, and the sending window open."""
+    due = enrollment.next_action_at
+    return None if due is None else plan.sending.opening(due, enrollment.zone) or due
 
 
 def _record(

@@ -138,7 +138,6 @@ def read_plans(session: Session, batch: Batch, instance_ids: Collection[UUID]) -
     if missing:
         found = plans.of_campaigns(session, instance_ids=missing)
         batch.plans.update(found)
-        plans.locate(session, plans=found, enrollments=batch.locked.enrollments.values())
 
 
 def may_reveal_a_send(row: BatchRow) -> bool:

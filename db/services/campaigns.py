@@ -12,11 +12,12 @@ from db.domain.access import AuditEntry
 from db.domain.errors import NotFound, Refused
 from db.domain.rules import PAUSE_REASON_MAX
 from db.domain.scheduling import Plan, Stage, Step, Taker, choose, due_at, stage_after, variants
+from db.domain.sending import Sending, of_settings
 from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
 from db.models import CampaignInstance, CampaignTemplate
 from db.postgres import faults
 from db.postgres.json import rows_parameter
-from db.services import audit, counters, plans, step_texts
+from db.services import audit, counters, plans, step_texts, zones
 from db.services.paging import Page, page
 
 # Enough to make round trips cheap, and few enough to stay far from statement_timeout.
@@ -76,11 +77,17 @@ def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: 
         raise Refused(
             f"This campaign is {campaign.status} and can't be changed. Create a new one with create_campaign."
         )
+    followed = campaign.settings.get("use_contact_timezone")  # all that is asked of settings that can't be read
     for name, value in fields.items():
         setattr(campaign, name, value)
     session.flush()  # updated_at is the database's
-    if "settings" in fields and campaign.status == CampaignStatus.ACTIVE:
-        _check_window(plans.of_campaign(session, instance_id=campaign_id), now)
+    if "settings" not in fields:
+        return campaign
+    after = of_settings(campaign.settings)
+    if campaign.status == CampaignStatus.ACTIVE:
+        _check_window(after, now)
+    if followed or after.follows_contact:
+        zones.of_campaign(session, campaign_id=campaign_id, sending=after)
     return campaign
 
 
@@ -102,7 +109,7 @@ def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInst
         raise Refused(problem)
     if is_draft and not plan.steps:  # a resumed one finishes those who waited
         raise _no_step()
-    _check_window(plan, now)
+    _check_window(plan.sending, now)
     _activate(session, campaign_id, plan, now)
     return campaign
 
@@ -161,8 +168,8 @@ def _no_step() -> Refused:
     return Refused("This template has no active step. Add steps with update_template first.")
 
 
-def _check_window(plan: Plan, now: datetime) -> None:
-    if plan.sending.opening(now) is None:
+def _check_window(sending: Sending, now: datetime) -> None:
+    if sending.opening(now) is None:
         raise Refused("The sending window of this campaign never opens. Change settings with update_campaign first.")
 
 
@@ -186,20 +193,16 @@ _PICKED = """
     )
 """
 _LAST = "SELECT (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)"
-# A moment for every variant of the first step and for those who have none of these, in every time zone that the
-# campaign has; and one for whoever has changed theirs meanwhile.
+# A moment for every variant of the first step and for those who have none of these.
 _DUE = """
-    coalesce(
-        (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, zone text, due timestamptz)
-         WHERE f.variant IS NOT DISTINCT FROM (CASE WHEN e.a_b_variant = ANY (:names) THEN e.a_b_variant END)
-           AND f.zone IS NOT DISTINCT FROM (
-             CASE WHEN CAST(:follows AS bool) THEN (SELECT c.timezone FROM contacts c WHERE c.id = e.contact_id) END)),
-        CAST(:due AS timestamptz))
+    (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, due timestamptz)
+     WHERE f.variant IS NOT DISTINCT FROM (CASE WHEN e.a_b_variant = ANY (:names) THEN e.a_b_variant END))
 """
+_FROM = "delay_from = coalesce(e.delay_from, CAST(:now AS timestamptz))"
 _ACTIVATE = text(f"""
     WITH {_PICKED}, moved AS (
         UPDATE campaign_enrollments e
-        SET status = 'active', next_action_at = coalesce(e.next_action_at, {_DUE}), updated_at = now()
+        SET status = 'active', next_action_at = coalesce(e.next_action_at, {_DUE}), {_FROM}, updated_at = now()
         WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
     ) {_LAST}
 """)
@@ -212,39 +215,20 @@ _END = text(f"""
 """)
 # Who was paused, or paused and resumed, before the first start has no moment yet.
 _SCHEDULE_HELD = text(f"""
-    UPDATE campaign_enrollments e SET next_action_at = {_DUE}, updated_at = now()
+    UPDATE campaign_enrollments e SET next_action_at = {_DUE}, {_FROM}, updated_at = now()
     WHERE e.instance_id = :campaign AND e.status IN ('active', 'paused') AND e.next_action_at IS NULL
-""")
-
-
-_ZONES = text("""
-    SELECT DISTINCT c.timezone FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
-    WHERE e.instance_id = :campaign
 """)
 
 
 def _activate(session: Session, campaign_id: UUID, plan: Plan, now: datetime) -> None:
     stage = stage_after(plan.steps, 0)
     if len({step.delay_hours for step in stage.values()}) > 1:
-        _schedule_drawn(session, campaign_id, plan, stage, now)
-    follows = plan.sending.follows_contact
-    zones = set(session.scalars(_ZONES, {"campaign": campaign_id})) if follows else {None}
+        _schedule_drawn(session, campaign_id, stage, now)
     names = variants(stage.values())
     # Whoever has no variant of these and no moment yet gets a step that waits as long as the others.
     any_step = next(iter(stage.values()), None)
-    dues = [
-        {"variant": variant, "zone": zone, "due": _due(plan, stage.get(variant, any_step), zone, now)}
-        for variant in (None, *names)
-        for zone in zones
-    ]
-    fallback = _due(plan, any_step, None, now)
-    values = {
-        **rows_parameter(dues),
-        "names": list(names),
-        "due": fallback,
-        "follows": follows,
-        "campaign": campaign_id,
-    }
+    dues = [{"variant": variant, "due": _due(stage.get(variant, any_step), now)} for variant in (None, *names)]
+    values = {**rows_parameter(dues), "names": list(names), "now": now, "campaign": campaign_id}
     session.execute(_SCHEDULE_HELD, values)
     moved = _in_chunks(session, _ACTIVATE, {**values, "from": EnrollmentStatus.ENROLLED})
     changes = {(campaign_id, EnrollmentStatus.ENROLLED): -moved, (campaign_id, EnrollmentStatus.ACTIVE): moved}
@@ -252,20 +236,20 @@ def _activate(session: Session, campaign_id: UUID, plan: Plan, now: datetime) ->
 
 
 _DRAWN = text("""
-    SELECT e.id, e.contact_id, e.a_b_variant, c.timezone
-    FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
+    SELECT e.id, e.contact_id, e.a_b_variant FROM campaign_enrollments e
     WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
       AND e.next_action_at IS NULL AND e.a_b_variant = ANY (:names) IS NOT TRUE
-    ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE OF e
+    ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
 """)
 _SCHEDULE = text("""
-    UPDATE campaign_enrollments e SET next_action_at = n.due, updated_at = now()
+    UPDATE campaign_enrollments e
+    SET next_action_at = n.due, delay_from = CAST(:now AS timestamptz), updated_at = now()
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, due timestamptz)
     WHERE e.instance_id = :campaign AND e.id = n.id
 """)
 
 
-def _schedule_drawn(session: Session, campaign_id: UUID, plan: Plan, stage: Stage, now: datetime) -> None:
+def _schedule_drawn(session: Session, campaign_id: UUID, stage: Stage, now: datetime) -> None:
     """Give a moment to those whose first step is drawn, one by one, since its variants wait for different times."""
     after = UUID(int=0)
     names = list(variants(stage.values()))
@@ -275,15 +259,15 @@ def _schedule_drawn(session: Session, campaign_id: UUID, plan: Plan, stage: Stag
         if not found:
             return
         dues = [
-            {"id": id_, "due": _due(plan, choose(stage, Taker(campaign_id, contact_id, variant)), zone, now)}
-            for id_, contact_id, variant, zone in found
+            {"id": id_, "due": _due(choose(stage, Taker(campaign_id, contact_id, variant)), now)}
+            for id_, contact_id, variant in found
         ]
-        session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id})
+        session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id, "now": now})
         after = found[-1][0]
 
 
-def _due(plan: Plan, step: Step | None, zone: str | None, now: datetime) -> datetime:
-    return due_at(now, step, plan.sending, zone) if step else now
+def _due(step: Step | None, now: datetime) -> datetime:
+    return due_at(now, step) if step else now
 
 
 def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) -> int:

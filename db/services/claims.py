@@ -83,16 +83,18 @@ def claim(
 ) -> Claim:
     """Hand out up to `limit` due steps of active campaigns, the one due longest first, for `lease_seconds`.
 
-    Whoever must not be written to is stopped instead, whose window is closed is moved to its opening, and whoever's
-    text lacks a variable, is empty or too long is paused, with the reason in the action's `error`. `public_url`: see
-    Texts.of_campaigns.
+    Whoever must not be written to is stopped instead, and whoever's text lacks a variable, is empty or too long is
+    paused, with the reason in the action's `error`. `public_url`: see Texts.of_campaigns.
     """
     running = _running(session, campaign_id)
     unreadable = {id_: plan.problem for id_, plan in running.items() if plan.problem is not None}
     running = {id_: plan for id_, plan in running.items() if id_ not in unreadable}
     held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}
-    every_lane = [lane for id_, plan in running.items() for lane in queue.lanes(id_, plan, channel)]
-    lanes = _due_lanes(session, [lane for lane in every_lane if not held[lane.instance_id]], running, now)
+    every_lane = queue.lanes(session, plans=running, channel=channel)
+    open_now = [
+        lane for lane in every_lane if not held[lane.instance_id] and not lane.window(running[lane.instance_id], now)
+    ]
+    lanes = _due_lanes(session, open_now, running, now)
     concerned = {lane.instance_id: running[lane.instance_id] for lane in lanes}
     budget = pacing.budget(session, plans=concerned, now=now, lock=True)
     until = now + timedelta(seconds=lease_seconds)
@@ -117,7 +119,7 @@ def claim(
     campaigns.pause_unreadable(session, reasons=unreadable, now=now)
     if claimed:
         return Claim(claimed, None)
-    return Claim([], _next_due(session, every_lane, held, budget, running, now))
+    return Claim([], _next_due(session, every_lane, held, running, now))
 
 
 def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
@@ -224,13 +226,14 @@ def _reach(candidates: Sequence[Candidate], lanes: Sequence[Lane], budget: Budge
     spare = {each.enrollment.id for each in candidates if each.holds or each.has_place(budget)}
     if not spare:
         return len(candidates)
-    lane_of = {(each.instance_id, stage): each for each in lanes for stage in each.stages or ()}
-    rest = {each.instance_id: each for each in lanes if each.is_for_the_rest}
+    lane_of = {(each.instance_id, each.zone, stage): each for each in lanes for stage in each.stages or ()}
+    rest = {(each.instance_id, each.zone): each for each in lanes if each.is_for_the_rest}
     last: dict[Lane, int] = {}
     held = set[Lane]()
     for position, each in enumerate(candidates):
         campaign_id, stage = each.enrollment.instance_id, each.enrollment.current_step
-        lane = lane_of.get((campaign_id, stage)) or rest[campaign_id]
+        zone = each.enrollment.zone if budget.plans[campaign_id].sending.follows_contact else None
+        lane = lane_of.get((campaign_id, zone, stage)) or rest[campaign_id, zone]
         last[lane] = position
         if each.enrollment.id in spare and lane.free(budget):
             held.add(lane)
@@ -258,15 +261,16 @@ def _next_due(
     session: Session,
     lanes: Sequence[Lane],
     held: Mapping[UUID, Sequence[Hold]],
-    budget: Budget,
     running: Mapping[UUID, Plan],
     now: datetime,
 ) -> datetime | None:
     """When the first step of these lanes can be handed out, as far as it depends on time alone."""
     moments: list[datetime] = []
+    # Also the limits of those that have nothing due or are closed now, which the claim had no need to lock.
+    budget = pacing.budget(session, plans=running, now=now, lock=False)
     for lane, waits in queue.waits(session, lanes=lanes, budget=budget, now=now).items():
         obstacles = [*held[lane.instance_id], *waits]
-        moment = holds.can_move_at(obstacles, running[lane.instance_id].sending, None, now)
+        moment = holds.can_move_at(obstacles, running[lane.instance_id].sending, lane.zone, now)
         if moment is not None:
             moments.append(moment)
     return min(moments, default=None)

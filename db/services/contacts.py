@@ -14,7 +14,7 @@ from db.domain.ids import new_ids
 from db.domain.merging import Person, merge
 from db.models import Contact
 from db.postgres.json import rows_parameter
-from db.services import wishes
+from db.services import wishes, zones
 from db.services.paging import Page, page
 from db.services.wishes import ANOTHER_ADDRESS
 
@@ -48,12 +48,14 @@ def _update(keep: str, other: str) -> str:
     return f"""
         WITH given AS MATERIALIZED (SELECT g.* FROM {_GIVEN}),
         locked AS MATERIALIZED (
-            SELECT c.id FROM contacts c WHERE c.id IN (SELECT id FROM given) ORDER BY c.id FOR NO KEY UPDATE
+            SELECT c.id, c.timezone FROM contacts c
+            WHERE c.id IN (SELECT id FROM given) ORDER BY c.id FOR NO KEY UPDATE
         )
         UPDATE contacts c SET {", ".join(f"{name} = {value}" for name, value in values.items())}, updated_at = now()
-        FROM given g WHERE c.id = g.id AND c.id IN (SELECT id FROM locked)
+        FROM given g JOIN locked l ON l.id = g.id WHERE c.id = g.id
           AND c.erased_at IS NULL -- looked at again in the row as it stands once the lock is had
           AND ({", ".join(f"c.{name}" for name in values)}) IS DISTINCT FROM ({", ".join(values.values())})
+        RETURNING c.id, c.timezone IS DISTINCT FROM l.timezone
     """
 
 
@@ -144,7 +146,8 @@ def _change(session: Session, people: Mapping[UUID, Person], *, overwrite: bool)
         return {}
     before = wishes.lock_addresses(session, contact_ids=people)
     rows = [{"id": id_, **_values(people[id_].fields)} for id_ in before]
-    session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(rows))
+    changed = session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(rows))
+    zones.of_people(session, contact_ids=[contact_id for contact_id, has_moved in changed if has_moved])
     present: dict[UUID, set[str]] = {}
     besides: dict[UUID, set[str]] = {}
     joined: set[UUID] = set()

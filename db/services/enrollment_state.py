@@ -28,6 +28,7 @@ _CHANGING = (
     "status",
     "current_step",
     "next_action_at",
+    "delay_from",
     "stop_reason",
     "pause_reason",
     "unsubscribed_at",
@@ -44,7 +45,7 @@ ERASED = "erased"
 
 COLUMNS = f"""
     e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason,
-    e.metadata ? '{ERASED}', e.pause_reason, e.unsubscribed_at, e.inferred_until
+    e.metadata ? '{ERASED}', e.delay_from, e.zone, e.pause_reason, e.unsubscribed_at, e.inferred_until
 """
 NAMES = named(
     "instance_id",
@@ -56,6 +57,8 @@ NAMES = named(
     "a_b_variant",
     "stop_reason",
     "erased",
+    "delay_from",
+    "zone",
     "pause_reason",
     "unsubscribed_at",
     "inferred_until",
@@ -70,7 +73,7 @@ _REASONS = {None: None, **{str(reason): reason for reason in StopReason}}
 def from_row(columns: Sequence[Any]) -> Enrollment:
     """The enrollment of a row of COLUMNS."""
     instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased, *rest = columns
-    pause_reason, unsubscribed_at, inferred_until = rest
+    delay_from, zone, pause_reason, unsubscribed_at, inferred_until = rest
     return Enrollment(
         instance_id,
         id_,
@@ -81,6 +84,8 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
         variant,
         _REASONS[reason],
         is_erased,
+        delay_from,
+        zone,
         pause_reason=pause_reason,
         unsubscribed_at=unsubscribed_at,
         inferred_until=inferred_until,
@@ -141,8 +146,8 @@ def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
 WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
-        stop_reason = n.stop_reason, pause_reason = n.pause_reason, unsubscribed_at = n.unsubscribed_at,
-        inferred_until = n.inferred_until, updated_at = now()
+        stop_reason = n.stop_reason, delay_from = n.delay_from, pause_reason = n.pause_reason,
+        unsubscribed_at = n.unsubscribed_at, inferred_until = n.inferred_until, updated_at = now()
     FROM (SELECT * FROM jsonb_populate_recordset(NULL::campaign_enrollments, CAST(:enrollments AS jsonb))
           LIMIT (SELECT jsonb_array_length(CAST(:enrollments AS jsonb)))) n
     WHERE e.instance_id = n.instance_id AND e.id = n.id
@@ -184,6 +189,7 @@ def _values(enrollment: Enrollment) -> dict[str, Any]:
         "current_step": enrollment.current_step,
         "next_action_at": enrollment.next_action_at,
         "stop_reason": enrollment.stop_reason,
+        "delay_from": enrollment.delay_from,
         "pause_reason": enrollment.pause_reason if enrollment.status is EnrollmentStatus.PAUSED else None,
         "unsubscribed_at": enrollment.unsubscribed_at,
         "inferred_until": enrollment.inferred_until,

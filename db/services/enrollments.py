@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import NotFound, Refused
@@ -51,7 +52,8 @@ def enroll(
     """
     campaign = campaigns.lock_for_enrollment(session, campaign_id=campaign_id)
     found, answers, notes = _identify(session, people)
-    # Locked against a suppression under way, which either sees the enrollment or is seen by the next statement.
+    # Locked against a suppression or a new time zone under way, which either sees the enrollment or is seen by the
+    # next statements.
     _lock_contacts(session, found.values())
     refused = suppressions.of_contacts(session, contact_ids=list(set(found.values())), now=now)
     for contact_id in orphans.stopping(session, instance_id=campaign_id, contact_ids=list(refused)):
@@ -119,7 +121,7 @@ _LOCK_CONTACTS = text("""
     SELECT count(*) FROM (
         SELECT 1 FROM contacts
         WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
-        ORDER BY id FOR KEY SHARE
+        ORDER BY id FOR SHARE
     ) locked
 """)
 
@@ -129,10 +131,11 @@ def _lock_contacts(session: Session, contact_ids: Iterable[UUID]) -> None:
 
 
 _INSERT = text("""
-    INSERT INTO campaign_enrollments (instance_id, id, contact_id, status, next_action_at, a_b_variant)
-    SELECT :campaign, id, contact_id, :status, next_action_at, a_b_variant
+    INSERT INTO campaign_enrollments
+        (instance_id, id, contact_id, status, next_action_at, delay_from, zone, a_b_variant)
+    SELECT :campaign, id, contact_id, :status, next_action_at, CAST(:delay_from AS timestamptz), zone, a_b_variant
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(
-        id uuid, contact_id uuid, next_action_at timestamptz, a_b_variant text)
+        id uuid, contact_id uuid, next_action_at timestamptz, zone text, a_b_variant text)
     ORDER BY contact_id
     ON CONFLICT (instance_id, contact_id) DO NOTHING
     RETURNING contact_id, id
@@ -157,9 +160,11 @@ def _insert(
     for id_, contact_id in zip(new_ids(len(contact_ids)), contact_ids, strict=True):
         variant = draw_variant(names, campaign_id, contact_id)
         step = choose(opening, Taker(campaign_id, contact_id, variant))
-        due = due_at(first, step, plan.sending, zones.get(contact_id)) if first and step else first
-        rows.append({"id": id_, "contact_id": contact_id, "next_action_at": due, "a_b_variant": variant})
-    values = {**rows_parameter(rows), "campaign": campaign_id, "status": status}
+        due = due_at(first, step) if first and step else first
+        zone = plan.sending.zone_of(zones.get(contact_id))
+        row = {"id": id_, "contact_id": contact_id, "next_action_at": due, "zone": zone, "a_b_variant": variant}
+        rows.append(row)
+    values = {**rows_parameter(rows), "campaign": campaign_id, "status": status, "delay_from": first}
     return dict(tuple(row) for row in session.execute(_INSERT, values))
 
 
@@ -231,7 +236,6 @@ def _unsubscribe(session: Session, enrollment_id: UUID) -> None:
 def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
     """Skip the step that comes next. It is noted as skipped, so that nobody sends it later."""
     plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
-    plans.locate(session, plans={enrollment.instance_id: plan}, enrollments=[enrollment])
     skipped = next_step(plan.steps, enrollment.current_step, enrollment.taker)
     if skipped is None:
         raise Refused("No step is left to advance past. Call update_enrollment with action complete to end it.")
@@ -270,6 +274,7 @@ def get(session: Session, *, enrollment_id: UUID) -> EnrollmentDetails:
     enrollment = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
     if enrollment is None:
         raise _not_found(enrollment_id)
+    _tell_openings(session, [enrollment])
     contact = session.get_one(Contact, enrollment.contact_id)
     of_enrollment = {"instance_id": enrollment.instance_id, "enrollment_id": enrollment.id}
     actions = session.scalars(
@@ -307,10 +312,21 @@ def list_(
     if status is not None:
         statement = statement.where(CampaignEnrollment.status == status)
     found = page(session, statement, by=[CampaignEnrollment.id], limit=limit, cursor=cursor, listing="enrollments")
+    _tell_openings(session, found.rows)
     wanted = [enrollment.contact_id for enrollment in found.rows]
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(wanted)))}
     rows = [EnrollmentDetails(enrollment, people[enrollment.contact_id]) for enrollment in found.rows]
     return Page(rows, found.next_cursor)
+
+
+def _tell_openings(session: Session, enrollments: Iterable[CampaignEnrollment]) -> None:
+    """Show as next_action_at the moment at which the step goes out: when it is due and the sending window is open."""
+    waiting = [(each, each.next_action_at) for each in enrollments if each.next_action_at is not None]
+    known = plans.of_campaigns(session, instance_ids={each.instance_id for each, _ in waiting}) if waiting else {}
+    for each, due in waiting:
+        opening = known[each.instance_id].sending.opening(due, each.zone)
+        # For whoever looks at it: it is no change, and never written.
+        set_committed_value(each, "next_action_at", opening or due)
 
 
 def people(session: Session, *, campaign_id: UUID, enrollment_ids: Collection[UUID]) -> dict[UUID, Contact]:

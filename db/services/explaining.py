@@ -61,40 +61,38 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     found = [*holds.of_campaign(status, sending, now), *problems, *candidate.holds]
     if not one.is_open or candidate.step is None:
         return Explanation(found, None, candidate.step)
-    limit = _place(session, candidate, candidate.step, running, now, public_url)
-    if limit is not None:
-        found.append(limit)
+    found += _limits(session, candidate, candidate.step, running, now, public_url)
     return Explanation(found, holds.can_move_at(found, sending, one.zone, now), candidate.step)
 
 
-def _place(
+def _limits(
     session: Session,
     candidate: Candidate,
     step: Step,
     running: Mapping[UUID, Plan],
     now: datetime,
     public_url: str | None,
-) -> Hold | None:
+) -> list[Hold]:
     """What leaves no place for the candidate: a limit that is reached, or that those who stand before it reach."""
     one = candidate.enrollment
     budget = pacing.budget(session, plans=running, now=now, lock=False)
     again = candidate.has_place(budget)
-    hold = budget.hold(one.instance_id, step.channel, again=again)
-    if hold is not None or candidate.holds or budget.free(one.instance_id, step.channel, again=again) is None:
-        return hold
+    reached = budget.holds(one.instance_id, step.channel, again=again)
+    if reached or candidate.holds or budget.free(one.instance_id, step.channel, again=again) is None:
+        return reached
     for able in _those_before(session, one, budget, now):
         for each in queue.examine(session, enrollments=able, plans=running, now=now, public_url=public_url):
             if not each.holds and each.take(budget) is None:
-                hold = budget.hold(one.instance_id, step.channel, again=again)
-                if hold is not None:
-                    return hold
-    return None
+                reached = budget.holds(one.instance_id, step.channel, again=again)
+                if reached:
+                    return reached
+    return []
 
 
 def _those_before(session: Session, one: Enrollment, budget: Budget, now: datetime) -> Iterator[list[Enrollment]]:
     """Those who stand before `one` and may take something of the limits before it, as a claim would give it to them.
     Who finds no place on a channel of their own takes none on another."""
-    lanes = queue.lanes(one.instance_id, budget.plans[one.instance_id], None)
+    lanes = queue.lanes(session, plans=budget.plans, channel=None)
     again = queue.again(session, lanes=lanes, budget=budget, limit=None, now=now, take=False)
     if all(lane.free(budget) == 0 for lane in lanes):
         yield [each for each in again if queue.standing(each) < queue.standing(one)]
@@ -116,24 +114,27 @@ def _may_take(each: Enrollment, budget: Budget) -> bool:
 
 
 def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
-    """What holds a whole campaign back, and when the first of its steps can be handed out."""
+    """What holds a whole campaign back, and when the first of its steps can be handed out: of those who wait, what
+    holds back whoever can be written to soonest."""
     status, running, problems = _campaign(session, campaign_id)
     plan = running[campaign_id]
     found = [*holds.of_campaign(status, plan.sending, now), *problems]
     budget = pacing.budget(session, plans=running, now=now, lock=False)
-    lanes = queue.lanes(campaign_id, plan, None)
+    lanes = queue.lanes(session, plans=running, channel=None)
     waits = queue.waits(session, lanes=lanes, budget=budget, now=now)
     if not waits:
         who = "Nobody in the campaign waits for a step. list_enrollments with status paused shows who is held back."
         nobody = Hold(HoldReason.NOBODY_WAITS, who)
         return Explanation(found or [nobody], None)
+    moments = {lane: holds.can_move_at([*found, *each], plan.sending, lane.zone, now) for lane, each in waits.items()}
     ready = [lane for lane, each in waits.items() if not each]
-    if not ready:
-        soonest = min(waits, key=lambda lane: max(hold.until for hold in waits[lane] if hold.until is not None))
-        found += _leased(session, soonest, waits[soonest], plan, now)
-    elif not found:
-        found += _front(session, ready, budget, now, public_url)
-    return Explanation(found, holds.can_move_at(found, plan.sending, None, now))
+    if ready:
+        found += [] if found else _front(session, ready, budget, now, public_url)
+        return Explanation(found, holds.can_move_at(found, plan.sending, ready[0].zone, now))
+    # Where no moment is known, the campaign itself waits for somebody.
+    soonest = min(waits, key=lambda lane: moments[lane] or now)
+    found += _leased(session, soonest, waits[soonest], plan, now)
+    return Explanation(found, moments[soonest])
 
 
 def _leased(session: Session, lane: Lane, waits: list[Hold], plan: Plan, now: datetime) -> list[Hold]:

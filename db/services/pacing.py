@@ -72,9 +72,13 @@ class Budget:
         their place of the day."""
         return min((each.free for each in self._of(instance_id, channel, again)), default=None)
 
+    def holds(self, instance_id: UUID, channel: Channel, *, again: bool = False) -> list[Hold]:
+        """Every limit that stands in the way of one more; `again` as in `free`."""
+        return [each.hold for each in self._of(instance_id, channel, again) if each.free == 0]
+
     def hold(self, instance_id: UUID, channel: Channel, *, again: bool = False) -> Hold | None:
-        """What stands in the way of one more, or None; `again` as in `free`."""
-        return next((each.hold for each in self._of(instance_id, channel, again) if each.free == 0), None)
+        """The first of them, or None."""
+        return next(iter(self.holds(instance_id, channel, again=again)), None)
 
     def day(self, instance_id: UUID, channel: Channel) -> date | None:
         """The day on which a place is taken; None where no limit holds."""

@@ -9,35 +9,44 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain import campaign_settings
-from db.domain.funnel import Enrollment
 from db.domain.scheduling import Plan, Step
 from db.domain.sending import of_settings
 from db.domain.states import CampaignStatus, Channel
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
 
-COLUMNS = """
-    i.settings, i.started_at, (
-        SELECT jsonb_agg(jsonb_build_array(s.step_number, s.channel, s.delay_hours, s.a_b_variant)
-                         ORDER BY s.step_number, s.a_b_variant)
-        FROM (
-            SELECT step_number, channel, delay_hours, a_b_variant FROM email_sequences
-            WHERE template_id = i.template_id AND is_active
-            UNION ALL
-            SELECT step_number, channel, delay_hours, NULL FROM linkedin_sequences
-            WHERE template_id = i.template_id AND is_active
-        ) s
-    )
+_STEPS = """
+    SELECT jsonb_agg(jsonb_build_array(s.step_number, s.channel, s.delay_hours, s.a_b_variant)
+                     ORDER BY s.step_number, s.a_b_variant)
+    FROM (
+        SELECT step_number, channel, delay_hours, a_b_variant FROM email_sequences
+        WHERE template_id = {template} AND is_active
+        UNION ALL
+        SELECT step_number, channel, delay_hours, NULL FROM linkedin_sequences
+        WHERE template_id = {template} AND is_active
+    ) s
 """
+COLUMNS = f"i.settings, i.started_at, ({_STEPS.format(template='i.template_id')})"
 NAMES = named("settings", "started_at", "steps")
 
 
 def from_row(settings: Mapping[str, Any], started_at: datetime | None, steps: Sequence[Sequence[Any]] | None) -> Plan:
     """The plan of a row of COLUMNS. Settings that can't be read stand in no other campaign's way, and in that of no
     event: a stop needs no plan."""
-    sequence = [Step(number, Channel(channel), delay, variant) for number, channel, delay, variant in steps or ()]
-    problem = campaign_settings.problem(settings)
+    sequence, problem = _steps(steps), campaign_settings.problem(settings)
     return Plan(sequence, of_settings(settings, started_at)) if problem is None else Plan(sequence, problem=problem)
+
+
+def _steps(steps: Sequence[Sequence[Any]] | None) -> list[Step]:
+    return [Step(number, Channel(channel), delay, variant) for number, channel, delay, variant in steps or ()]
+
+
+_OF_TEMPLATE = text(_STEPS.format(template=":template"))
+
+
+def steps_of_template(session: Session, *, template_id: UUID) -> list[Step]:
+    """The active steps of a template, by number and variant."""
+    return _steps(session.scalar(_OF_TEMPLATE, {"template": template_id}))
 
 
 # As text, and with its columns named: every recorded send asks for it, and building it from expressions, or making out
@@ -79,22 +88,9 @@ _ZONES = text("""
 """)
 
 
-def locate(session: Session, *, plans: Mapping[UUID, Plan], enrollments: Iterable[Enrollment]) -> None:
-    """Tell enrollments the time zone of their person, in campaigns that follow it. No statement where none does."""
-    following = [each for each in enrollments if _follows(plans.get(each.instance_id))]
-    if following:
-        known = zones(session, contact_ids={each.contact_id for each in following})
-        for each in following:
-            each.zone = known[each.contact_id]
-
-
 def zones(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID, str | None]:
     """contact -> time zone, where it is known."""
     return dict(tuple(row) for row in session.execute(_ZONES, rows_parameter(list(contact_ids))))
-
-
-def _follows(plan: Plan | None) -> bool:
-    return plan is not None and plan.sending.follows_contact
 
 
 def of_campaign(session: Session, *, instance_id: UUID) -> Plan:

@@ -4,7 +4,7 @@ claim_due_actions takes from it and explain_due looks at it; what may be handed 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 from uuid import UUID
@@ -29,14 +29,16 @@ from db.services.step_texts import Text, Texts
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The queue of one campaign, or of the part of it that goes out on one channel next.
+    """The queue of one campaign, or of the part of it that goes out on one channel next, or in one time zone.
 
+    zone: that in which the window of those in it is read; None where it is the campaign's.
     stages: the values of current_step after which a step of the channel comes; None where all channels are meant.
     beyond: the value of current_step from which no step is left, in the lane of the last step.
     """
 
     instance_id: UUID
     channels: tuple[Channel, ...]
+    zone: str | None = None
     stages: tuple[int, ...] | None = None
     beyond: int | None = None
 
@@ -50,15 +52,58 @@ class Lane:
         left = [budget.free(self.instance_id, channel, again=again) for channel in self.channels]
         return None if None in left else max((each for each in left if each is not None), default=None)
 
-    def hold(self, budget: Budget, *, again: bool = False) -> Hold | None:
-        """What stands in the way of all of it; `again` as in `free`."""
-        found = [budget.hold(self.instance_id, channel, again=again) for channel in self.channels]
-        return None if None in found else next(iter(found), None)
+    def limits(self, budget: Budget, *, again: bool = False) -> list[Hold]:
+        """The limits that stand in the way of all of it; `again` as in `free`. Where it has several channels, no
+        accounts are named, and what holds for one of them holds for all."""
+        return budget.holds(self.instance_id, self.channels[0], again=again) if self.channels else []
+
+    def window(self, plan: Plan, now: datetime) -> list[Hold]:
+        """The closed window of those who have a time zone of their own."""
+        return [] if self.zone is None else holds.of_window(plan.sending, self.zone, now)
 
 
-def lanes(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[Lane]:
-    """The lanes of a campaign: one, unless a channel is asked for or the channels have accounts of their own. One as
-    well where every step was taken out of use, and nothing is left but to finish those who waited."""
+# From one zone to the next by the index, however many people there are in each.
+_ZONES = text("""
+    WITH RECURSIVE waiting AS (
+        SELECT CAST(c.campaign AS uuid) AS campaign, (
+            SELECT zone FROM campaign_enrollments
+            WHERE instance_id = CAST(c.campaign AS uuid)
+              AND status = 'active' AND next_action_at IS NOT NULL AND zone IS NOT NULL
+            ORDER BY zone LIMIT 1
+        ) AS zone
+        FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS c(campaign)
+        UNION ALL
+        SELECT w.campaign, (
+            SELECT zone FROM campaign_enrollments
+            WHERE instance_id = w.campaign
+              AND status = 'active' AND next_action_at IS NOT NULL AND zone IS NOT NULL AND zone > w.zone
+            ORDER BY zone LIMIT 1
+        )
+        FROM waiting w WHERE w.zone IS NOT NULL
+    )
+    SELECT campaign, zone FROM waiting WHERE zone IS NOT NULL
+""")
+
+
+def lanes(session: Session, *, plans: Mapping[UUID, Plan], channel: Channel | None) -> list[Lane]:
+    """The lanes of some campaigns. Those whose window opens in each person's own zone have one for each zone in which
+    somebody waits."""
+    following = [instance_id for instance_id, plan in plans.items() if plan.sending.follows_contact]
+    zones: dict[UUID, list[str]] = {instance_id: [] for instance_id in following}
+    if following:
+        for instance_id, zone in session.execute(_ZONES, rows_parameter(following)):
+            zones[instance_id].append(zone)
+    return [
+        replace(lane, zone=zone)
+        for instance_id, plan in plans.items()
+        for lane in _lanes(instance_id, plan, channel)
+        for zone in zones.get(instance_id, [None])
+    ]
+
+
+def _lanes(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[Lane]:
+    """The lanes of a campaign in one zone: one, unless a channel is asked for or the channels have accounts of their
+    own. One as well where every step was taken out of use, and nothing is left but to finish those who waited."""
     channels = tuple(sorted({step.channel for step in plan.steps}))
     numbers = sorted({step.step_number for step in plan.steps})
     if not numbers or (channel is None and not plan.sending.senders):
@@ -73,32 +118,40 @@ def lanes(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[Lane]:
                 stages.extend(range(before, number))
         # Whoever has no step left, those to come having been taken out of use, is finished with those of the last.
         beyond = numbers[-1] if channel_of[numbers[-1]] is each else None
-        found.append(Lane(instance_id, (each,), tuple(stages), beyond))
+        found.append(Lane(instance_id, (each,), stages=tuple(stages), beyond=beyond))
     return found
 
 
 _QUEUE = f"""
     SELECT {enrollment_state.COLUMNS}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(campaign uuid, stages int[], beyond int, places int)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(campaign uuid, zone text, stages int[], beyond int, places int)
     JOIN campaign_instances i ON i.id = l.campaign {{running}}
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_enrollments
         WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :now
-          AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
+          {{of_zone}} AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
         ORDER BY next_action_at, id LIMIT l.places {{lock}}
     ) e
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
 """
-_LOOK = text(_QUEUE.format(running="", lock="", lock_campaign="")).columns(*enrollment_state.NAMES)
+_OF_ZONE = "AND zone IS NOT NULL AND zone = l.zone"
+_LOOKING = {"running": "", "lock": "", "lock_campaign": ""}
 # The lock on the campaign makes a pause wait until those who are taking steps have them, so none is handed out after
 # it. Nothing here waits for anybody: what somebody else holds is passed over.
-_TAKE = text(
-    _QUEUE.format(
-        running="AND i.status = 'active'",
-        lock="FOR NO KEY UPDATE SKIP LOCKED",
-        lock_campaign="FOR SHARE OF i SKIP LOCKED",
-    )
-).columns(*enrollment_state.NAMES)
+_TAKING = {
+    "running": "AND i.status = 'active'",
+    "lock": "FOR NO KEY UPDATE SKIP LOCKED",
+    "lock_campaign": "FOR SHARE OF i SKIP LOCKED",
+}
+# By whether the lanes are those of a zone, since each kind has its index.
+_LOOK = {
+    False: text(_QUEUE.format(of_zone="", **_LOOKING)).columns(*enrollment_state.NAMES),
+    True: text(_QUEUE.format(of_zone=_OF_ZONE, **_LOOKING)).columns(*enrollment_state.NAMES),
+}
+_TAKE = {
+    False: text(_QUEUE.format(of_zone="", **_TAKING)).columns(*enrollment_state.NAMES),
+    True: text(_QUEUE.format(of_zone=_OF_ZONE, **_TAKING)).columns(*enrollment_state.NAMES),
+}
 
 
 def front(
@@ -111,27 +164,32 @@ def front(
     """
     full = [lane for lane in lanes if lane.free(budget) == 0 and lane.free(budget, again=True) != 0]
     found = again(session, lanes=full, budget=budget, limit=limit, now=now, take=take)
-    rows = [
-        {
-            "campaign": lane.instance_id,
-            "stages": lane.stages,
-            "beyond": lane.beyond,
-            "places": min(free, limit) if take and free is not None else limit,
-        }
-        for lane in lanes
-        if (free := lane.free(budget)) != 0
-    ]
-    if rows:
-        values = {**rows_parameter(rows), "now": now, "limit": limit}
-        found += [enrollment_state.from_row(row) for row in session.execute(_TAKE if take else _LOOK, values)]
-    return sorted(found, key=standing)[:limit] if full else found
+    sources = 1 if full else 0
+    for has_zone in (False, True):
+        rows = [
+            {
+                "campaign": lane.instance_id,
+                "zone": lane.zone,
+                "stages": lane.stages,
+                "beyond": lane.beyond,
+                "places": min(free, limit) if take and free is not None else limit,
+            }
+            for lane in lanes
+            if (lane.zone is not None) == has_zone and (free := lane.free(budget)) != 0
+        ]
+        if rows:
+            values = {**rows_parameter(rows), "now": now, "limit": limit}
+            statement = (_TAKE if take else _LOOK)[has_zone]
+            found += [enrollment_state.from_row(row) for row in session.execute(statement, values)]
+            sources += 1
+    return sorted(found, key=standing)[:limit] if sources > 1 else found
 
 
 # Places are few, and those who are due many: the moment is written so that the index of these can't be read for it.
 _DUE_AGAIN = "greatest(a.lease_until, coalesce(e.next_action_at, 'infinity'))"
 _OF_PLACES = f"""
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS l(lane int, campaign uuid, stages int[], steps int[], day date, account text)
+        AS l(lane int, campaign uuid, zone text, stages int[], steps int[], day date, account text)
     JOIN campaign_instances i ON i.id = l.campaign
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
@@ -139,7 +197,7 @@ _OF_PLACES = f"""
     ) a
     JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
     WHERE a.sender IS NOT DISTINCT FROM l.account AND e.status = 'active' AND {_DUE_AGAIN} < 'infinity'
-      AND (l.stages IS NULL OR e.current_step = ANY (l.stages))
+      AND (l.zone IS NULL OR e.zone = l.zone) AND (l.stages IS NULL OR e.current_step = ANY (l.stages))
       AND a.step_number = (SELECT min(number) FROM unnest(l.steps) AS number WHERE number > e.current_step)
 """
 _AGAIN = f"""
@@ -169,12 +227,12 @@ def again(
 
 
 def _rows_of_places(lanes: Sequence[Lane], budget: Budget) -> list[dict[str, object]]:
-    """The lanes, by their number, in which an earlier place can count. Where a lane has several channels, no accounts
-    are named, and what holds for one of them holds for all."""
+    """The lanes, by their number, in which an earlier place can count."""
     return [
         {
             "lane": number,
             "campaign": lane.instance_id,
+            "zone": lane.zone,
             "stages": lane.stages,
             "steps": sorted({step.step_number for step in budget.plans[lane.instance_id].steps}),
             **place._asdict(),
@@ -210,49 +268,57 @@ def line(session: Session, *, before: Enrollment, after: Enrollment | None, limi
     return [enrollment_state.from_row(row) for row in session.execute(_LINE, values)]
 
 
-_EARLIEST = text("""
+_EARLIEST = """
     SELECT l.lane, min(e.next_action_at)
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(lane int, campaign uuid, stages int[], beyond int)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(lane int, campaign uuid, zone text, stages int[], beyond int)
     CROSS JOIN LATERAL (
         SELECT next_action_at FROM campaign_enrollments
         WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL
-          AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
+          {of_zone} AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
         ORDER BY next_action_at, id LIMIT 1
     ) e
     GROUP BY l.lane
-""")
+"""
+_FIRST = {False: text(_EARLIEST.format(of_zone="")), True: text(_EARLIEST.format(of_zone=_OF_ZONE))}
 
 
 def earliest(session: Session, *, lanes: Sequence[Lane]) -> dict[Lane, datetime]:
     """When the first enrollment of each lane is due, be it past or to come; lanes without one are left out."""
-    if not lanes:
-        return {}
-    rows = [
-        {"lane": number, "campaign": lane.instance_id, "stages": lane.stages, "beyond": lane.beyond}
-        for number, lane in enumerate(lanes)
-    ]
-    found = session.execute(_EARLIEST, rows_parameter(rows))
-    return {lanes[number]: due for number, due in found}
+    found: dict[Lane, datetime] = {}
+    for has_zone in (False, True):
+        rows = [
+            {
+                "lane": number,
+                "campaign": lane.instance_id,
+                "zone": lane.zone,
+                "stages": lane.stages,
+                "beyond": lane.beyond,
+            }
+            for number, lane in enumerate(lanes)
+            if (lane.zone is not None) == has_zone
+        ]
+        if rows:
+            found |= {lanes[number]: due for number, due in session.execute(_FIRST[has_zone], rows_parameter(rows))}
+    return found
 
 
 def waits(session: Session, *, lanes: Sequence[Lane], budget: Budget, now: datetime) -> dict[Lane, list[Hold]]:
     """What the first that can be handed out of each lane waits for, apart from what holds its whole campaign back.
-    Lanes in which nobody waits are left out; limits that are not in the budget are not looked at."""
+    Lanes in which nobody waits are left out."""
     found: dict[Lane, list[Hold]] = {}
     for lane, due in earliest(session, lanes=lanes).items():
-        found[lane] = holds.not_before(due, now)
-        if lane.instance_id in budget.plans and (limit := lane.hold(budget)):
-            found[lane].append(limit)
-    full = [lane for lane in found if lane.instance_id in budget.plans and lane.free(budget) == 0]
+        window = lane.window(budget.plans[lane.instance_id], now)
+        found[lane] = [*window, *holds.not_before(due, now), *lane.limits(budget)]
+    full = [lane for lane in found if lane.free(budget) == 0]
     rows = _rows_of_places(full, budget)
     next_again: dict[int, datetime] = (
         dict(tuple(row) for row in session.execute(_NEXT_AGAIN, rows_parameter(rows))) if rows else {}
     )
     for number, due in next_again.items():
         lane = full[number]
-        gap = lane.hold(budget, again=True)
-        limit = lane.hold(budget)
-        those = [*([holds.until_expiry(limit, due)] if limit and due > now else []), *([gap] if gap else [])]
+        window = lane.window(budget.plans[lane.instance_id], now)
+        expiry = [holds.until_expiry(limit, due) for limit in lane.limits(budget)[:1] if due > now]
+        those = [*window, *expiry, *lane.limits(budget, again=True)]
         found[lane] = min(found[lane], those, key=lambda each: holds.latest(each, now))
     return found
 
@@ -311,8 +377,7 @@ def examine(
             held.append(Hold(HoldReason.SUPPRESSED, f"The person is suppressed ({refused[each.contact_id]})."))
         sending = plans[each.instance_id].sending
         if sending.follows_contact:
-            each.zone = contact.timezone
-            held += holds.of_window(sending, contact.timezone, now)
+            held += holds.of_window(sending, each.zone, now)
         if step is None:
             held.append(Hold(HoldReason.NO_STEP_LEFT, "No active step is left for this person."))
             found.append(Candidate(each, contact, held))

@@ -19,7 +19,7 @@ from db.models import (
     LinkedInSequence,
     TemplateStep,
 )
-from db.services import rendering
+from db.services import plans, rendering, rescheduling
 from db.services.paging import Page, page
 
 
@@ -101,6 +101,7 @@ def update(
     Steps that are not given stay. Refused where a new step would come before one that somebody has done.
     """
     template = _lock(session, template_id)
+    before = plans.steps_of_template(session, template_id=template_id)
     for name, value in fields.items():
         setattr(template, name, value)
     _check_steps(TemplateType(template.type), email_steps, linkedin_steps)
@@ -114,6 +115,7 @@ def update(
     session.flush()  # so that the reading below sees the steps
     updated = get(session, template_id=template_id)
     _check_variants(updated.email_steps)
+    rescheduling.after_a_change(session, template_id=template_id, before=before)
     return updated
 
 

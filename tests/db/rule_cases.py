@@ -114,6 +114,7 @@ FORMS = [
         case._replace(changes={"status": "paused", "started_at": NOON, "paused_at": NOON, **case.changes})
         for case in too_short_or_long("campaign_instances", "pause_reason", 1, rules.PAUSE_REASON_MAX)
     ),
+    *too_short_or_long("campaign_enrollments", "zone", 1, rules.TIMEZONE_MAX),
     *too_short_or_long("campaign_actions", "a_b_variant", 1, rules.VARIANT_MAX),
     *too_short_or_long("campaign_actions", "provider", 1, rules.PROVIDER_MAX),
     *too_short_or_long("campaign_actions", "provider_message_id", 1, rules.PROVIDER_ID_MAX),

@@ -46,11 +46,11 @@ def due_by_variant(database: Database, campaign_id: UUID) -> dict[tuple[str | No
     """(variant of the first step, time zone) -> when it is due for those who get it there."""
     found: dict[tuple[str | None, str | None], set[datetime]] = {}
     statement = text("""
-        SELECT e.id, c.timezone, e.next_action_at FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
+        SELECT e.id, c.timezone FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
         WHERE e.instance_id = :id
     """)
     with database.transaction("look") as session:
-        for enrollment_id, zone, due in session.execute(statement, {"id": campaign_id}).all():
+        for enrollment_id, zone in session.execute(statement, {"id": campaign_id}).all():
             step, _ = actions.preview(
                 session,
                 enrollment_id=enrollment_id,
@@ -59,6 +59,8 @@ def due_by_variant(database: Database, campaign_id: UUID) -> dict[tuple[str | No
                 step_number=None,
                 a_b_variant=None,
             )
+            due = enrollments.get(session, enrollment_id=enrollment_id).enrollment.next_action_at
+            assert due is not None
             found.setdefault((step.a_b_variant, zone), set()).add(due)
     return found
 

@@ -1,0 +1,83 @@
+"""Who waits for a step is given a new moment when another step comes next: the delay belongs to the step that is sent.
+
+A step of which only the delay was changed keeps its moment for those who wait for it already.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.scheduling import Stage, Step, Taker, choose, stage_after
+from db.postgres.json import rows_parameter
+from db.services import plans
+
+# Enough to make round trips cheap, and few enough to stay far from statement_timeout.
+_CHUNK = 20_000
+
+# Whoever enrolls people meanwhile is waited for, or waits and reads the steps as they are then.
+_LOCK_CAMPAIGNS = text("""
+    SELECT id FROM campaign_instances WHERE template_id = :template AND status IN ('draft', 'active', 'paused')
+    ORDER BY id FOR NO KEY UPDATE
+""")
+_WAITING = text("""
+    SELECT e.id, e.contact_id, e.a_b_variant FROM campaign_enrollments e
+    WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
+      AND e.delay_from IS NOT NULL AND e.current_step >= :first AND e.current_step < :beyond
+    ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
+""")
+# A step under lease stays with its holder: nothing else is due before the lease ends.
+_MOVE = text("""
+    UPDATE campaign_enrollments e SET updated_at = now(), next_action_at = greatest(
+        e.delay_from + n.hours * interval '1 hour',
+        (SELECT max(a.lease_until) FROM campaign_actions a
+         WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number > e.current_step
+           AND a.status = 'claimed'))
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, hours int)
+    WHERE e.instance_id = :campaign AND e.id = n.id
+""")
+
+
+class _Gap(NamedTuple):
+    """Those who have done a step from `first` on and none from `beyond` on: for them `stage` comes next now."""
+
+    first: int
+    beyond: int
+    stage: Stage
+
+
+def after_a_change(session: Session, *, template_id: UUID, before: Sequence[Step]) -> None:
+    """The steps of a template, which the caller holds locked, were `before` and are others now: whoever waits for
+    another step than before waits for its delay."""
+    gaps = list(_gaps(before, plans.steps_of_template(session, template_id=template_id)))
+    if gaps:
+        for campaign_id in session.scalars(_LOCK_CAMPAIGNS, {"template": template_id}).all():
+            for gap in gaps:
+                _reschedule(session, campaign_id, gap)
+
+
+def _gaps(before: Sequence[Step], after: Sequence[Step]) -> Iterator[_Gap]:
+    numbers = sorted({step.step_number for step in (*before, *after)})
+    for first, beyond in zip([0, *numbers], numbers, strict=False):
+        was, stage = stage_after(before, first), stage_after(after, first)
+        if stage and _number(was) != _number(stage):
+            yield _Gap(first, beyond, stage)
+
+
+def _number(stage: Stage) -> int | None:
+    return next((step.step_number for step in stage.values()), None)
+
+
+def _reschedule(session: Session, campaign_id: UUID, gap: _Gap) -> None:
+    page = {"campaign": campaign_id, "first": gap.first, "beyond": gap.beyond, "chunk": _CHUNK}
+    after = UUID(int=0)
+    while found := session.execute(_WAITING, {**page, "after": after}).all():
+        rows: list[dict[str, Any]] = [
+            {"id": id_, "hours": step.delay_hours}
+            for id_, contact_id, variant in found
+            if (step := choose(gap.stage, Taker(campaign_id, contact_id, variant))) is not None
+        ]
+        session.execute(_MOVE, {**rows_parameter(rows), "campaign": campaign_id})
+        after = found[-1][0]

@@ -1,0 +1,192 @@
+"""Who waits: in the zone of each person, and while what they wait for is changed."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactFields, ContactRef
+from db.domain.holds import HoldReason
+from db.domain.states import ActionOutcome
+from db.domain.templates import EmailStep
+from db.postgres.database import Database
+from db.services import actions, campaigns, claims, contacts, enrollments, explaining, templates
+from db.services.claims import Claim, DueAction
+from tests.services.scene import make_campaign
+
+OFFICE = {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "09:00", "end": "17:00"}
+BERLIN: dict[str, Any] = {"timezone": "Europe/Berlin", "sending_window": OFFICE, "use_contact_timezone": True}
+NOON = datetime(2026, 11, 2, 11, 0, tzinfo=UTC)  # Monday, 12:00 in Berlin
+ONE_STEP = [EmailStep(1, "Hello", "The first of all")]
+
+
+def running(database: Database, settings: Mapping[str, Any], steps: list[EmailStep] | None = None) -> UUID:
+    return database.run(
+        "campaign", lambda session: make_campaign(session, email_steps=steps or ONE_STEP, settings=settings)
+    )
+
+
+def enroll(database: Database, campaign_id: UUID, zones: list[str | None], *, at: datetime = NOON) -> list[UUID]:
+    """Enroll a person in each of the zones."""
+    people = {
+        index: ContactRef(None, ContactFields(email=f"p{index}@{campaign_id}.example.com", timezone=zone))
+        for index, zone in enumerate(zones)
+    }
+    answers = database.run(
+        "enroll",
+        lambda session: enrollments.enroll(session, campaign_id=campaign_id, people=people, start_at=None, now=at),
+    )
+    return [answers[index].enrollment_id or UUID(int=0) for index in people]
+
+
+def claim(database: Database, campaign_id: UUID, now: datetime, *, limit: int = 100) -> Claim:
+    return database.run(
+        "claim",
+        lambda session: claims.claim(
+            session, campaign_id=campaign_id, channel=None, limit=limit, lease_seconds=300, now=now
+        ),
+    )
+
+
+def report(database: Database, due: DueAction, now: datetime) -> None:
+    database.run(
+        "report",
+        lambda session: actions.complete(
+            session,
+            action_id=due.action_id,
+            lease_token=due.lease_token,
+            outcome=ActionOutcome.SENT,
+            provider=None,
+            provider_message_id=None,
+            error=None,
+            now=now,
+        ),
+    )
+
+
+def explain(database: Database, campaign_id: UUID, now: datetime) -> explaining.Explanation:
+    with database.transaction("explain") as session:
+        return explaining.campaign(session, campaign_id=campaign_id, now=now)
+
+
+@pytest.mark.parametrize(
+    ("zone", "opening"),
+    [
+        ("Asia/Tokyo", datetime(2026, 11, 3, 0, 0, tzinfo=UTC)),
+        ("America/Los_Angeles", datetime(2026, 11, 2, 17, 0, tzinfo=UTC)),
+        ("Pacific/Honolulu", datetime(2026, 11, 2, 19, 0, tzinfo=UTC)),
+    ],
+)
+def test_whoever_follows_what_is_told_sends_at_each_persons_own_opening(
+    database: Database, zone: str, opening: datetime
+) -> None:
+    campaign_id = running(database, BERLIN)
+    enroll(database, campaign_id, [zone])
+    told = explain(database, campaign_id, NOON)
+    assert (claim(database, campaign_id, NOON).next_due_at, told.next_at) == (opening, opening)
+    assert [(hold.reason, hold.until) for hold in told.holds] == [(HoldReason.OUTSIDE_WINDOW, opening)]
+    assert len(claim(database, campaign_id, opening).actions) == 1
+
+
+def test_one_who_is_due_behind_many_who_are_closed_is_seen(database: Database) -> None:
+    campaign_id = running(database, BERLIN)
+    # They were due while it was Monday morning in Tokyo, and nobody came.
+    enroll(database, campaign_id, ["Asia/Tokyo"] * 201, at=NOON - timedelta(hours=10))
+    with database.transaction("enroll") as session:
+        person = {0: ContactRef(None, ContactFields(email="open@example.com"))}
+        enrollments.enroll(session, campaign_id=campaign_id, people=person, start_at=None, now=NOON)
+    assert explain(database, campaign_id, NOON).is_due
+    assert len(claim(database, campaign_id, NOON, limit=1).actions) == 1
+    held = claim(database, campaign_id, NOON, limit=1)
+    assert (held.actions, held.next_due_at) == ([], NOON + timedelta(seconds=300))
+
+
+def change(settings: Mapping[str, Any]) -> Callable[[Session, UUID], object]:
+    return lambda session, campaign_id: campaigns.update(
+        session, campaign_id=campaign_id, fields={"settings": dict(settings)}, now=NOON
+    )
+
+
+def move_person(session: Session, campaign_id: UUID) -> None:
+    fields = ContactFields(email=f"p0@{campaign_id}.example.com", timezone="Europe/Paris")
+    contacts.find_or_create(session, people={0: fields}, overwrite=True)
+
+
+LATE = {"timezone": "Europe/Berlin", "sending_window": {**OFFICE, "start": "15:00"}}
+EDITS: dict[str, tuple[dict[str, Any], str | None, Callable[[Session, UUID], object]]] = {
+    "a wider window": (LATE, None, change({**LATE, "sending_window": OFFICE})),
+    "no window": (LATE, None, change({})),
+    "another zone": (LATE, None, change({**LATE, "timezone": "Asia/Dubai"})),
+    "a holiday less": ({**BERLIN, "holidays": ["2026-11-02"]}, None, change(BERLIN)),
+    "no zones of people": (BERLIN, "Asia/Tokyo", change({**BERLIN, "use_contact_timezone": False})),
+    "zones of people": ({**BERLIN, "timezone": "Asia/Tokyo", "use_contact_timezone": False}, "Europe/Rome",
+                        change({**BERLIN, "timezone": "Asia/Tokyo"})),
+    "the zone of those without one": ({**BERLIN, "timezone": "Asia/Tokyo"}, None, change(BERLIN)),
+    "the zone of the person": (BERLIN, "Asia/Tokyo", move_person),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_whoever_waits_is_looked_at_anew_when_what_holds_them_changes(database: Database, name: str) -> None:
+    settings, zone, edit = EDITS[name]
+    campaign_id = running(database, settings)
+    (enrollment_id,) = enroll(database, campaign_id, [zone])
+    held = claim(database, campaign_id, NOON)
+    assert held.actions == []
+    assert held.next_due_at is not None
+    database.run("edit", lambda session: edit(session, campaign_id))
+    with database.transaction("explain") as session:
+        assert explaining.enrollment(session, enrollment_id=enrollment_id, now=NOON).is_due
+    assert [due.enrollment.id for due in claim(database, campaign_id, NOON).actions] == [enrollment_id]
+
+
+THREE_STEPS = [
+    EmailStep(1, "One", "The first of all"),
+    EmailStep(2, "Two", "The second of all", delay_hours=1),
+    EmailStep(3, "Three", "The last of all", delay_hours=72),
+]
+
+
+def switch(database: Database, campaign_id: UUID, *, is_active: bool) -> None:
+    """Take step 2 out of use, or back into it."""
+    step = EmailStep(2, "Two", "The second of all", delay_hours=1, is_active=is_active)
+
+    def work(session: Session) -> None:
+        template_id = campaigns.get(session, campaign_id=campaign_id).template_id
+        templates.update(session, template_id=template_id, fields={}, email_steps=[step], linkedin_steps=[])
+
+    database.run("switch", work)
+
+
+def test_a_step_that_is_switched_off_takes_its_delay_with_it(database: Database) -> None:
+    campaign_id = running(database, {}, THREE_STEPS)
+    enroll(database, campaign_id, [None])
+    (first,) = claim(database, campaign_id, NOON).actions
+    report(database, first, NOON)
+    switch(database, campaign_id, is_active=False)
+    assert claim(database, campaign_id, NOON + timedelta(hours=1)).next_due_at == NOON + timedelta(hours=72)
+    switch(database, campaign_id, is_active=True)
+    (second,) = claim(database, campaign_id, NOON + timedelta(hours=1)).actions
+    assert second.step.step_number == 2
+
+
+def test_a_step_that_is_claimed_stays_with_its_holder_while_steps_change(database: Database) -> None:
+    campaign_id = running(database, {}, THREE_STEPS)
+    enroll(database, campaign_id, [None, None])
+    later = NOON + timedelta(hours=1)
+    for due in claim(database, campaign_id, NOON).actions:
+        report(database, due, NOON)
+    (held,) = claim(database, campaign_id, later, limit=1).actions
+    switch(database, campaign_id, is_active=False)
+    expected = {held.enrollment.id: NOON + timedelta(hours=72)}
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT id, next_action_at FROM campaign_enrollments")).all()
+    assert {id_: due for id_, due in rows if id_ in expected} == expected
+    switch(database, campaign_id, is_active=True)
+    told = claim(database, campaign_id, later)
+    assert [due.enrollment.id for due in told.actions] == [id_ for id_, _ in rows if id_ not in expected]
+    assert claim(database, campaign_id, later).next_due_at == later + timedelta(seconds=300)
