@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote
 
+from db import homes
 from db.domain.errors import StoreUnavailable
 from db.embedded.account import environment, running_account
 from db.embedded.binaries import locate
@@ -94,7 +95,8 @@ class EmbeddedPostgres:
                 self._await_end(time.monotonic() + STOP_SECONDS)
 
     def _start(self) -> str:
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        homes.make(self.home)
+        homes.refuse_link(self._cluster)
         with self._deciding():
             self._register()
             return self._ensure_running()
@@ -117,6 +119,7 @@ class EmbeddedPostgres:
         if self._registered is not None:
             return
         users = self.home / "users"
+        homes.refuse_link(users)
         users.mkdir(mode=0o700, exist_ok=True)
         for path in users.iterdir():
             if not is_locked(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, LiteralString
 
+from db import homes
 from db.domain.errors import Busy, StoreUnavailable
 from db.local.lock import WriteLock
 from db.local.schema import APPLICATION_ID, Layout, Statements
@@ -279,7 +280,9 @@ def _run(connection: sqlite3.Connection, statements: Statements) -> None:
 def _prepare(directory: Path, layout: Layout, wait_seconds: float) -> WriteLock:
     """The directory and the lock file in it, or a refusal that says what to do."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        homes.make(directory)
+        for name in (layout.lock_name, layout.file_name):
+            homes.refuse_link(directory / name)
         kind = network_file_system(directory.resolve(), _mounts())
         if kind is not None:
             raise StoreUnavailable(

@@ -31,6 +31,8 @@ else:
         return partial(flock, fd, LOCK_EX | LOCK_NB), partial(flock, fd, LOCK_UN)
 
 
+# Not inherited, and never what a link leads to.
+_OWN_FILE: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _EAGER_SECONDS: Final = 0.02
 _EAGER_PAUSE: Final = (0.000_05, 0.000_15)
 _PATIENT_PAUSE: Final = (0.000_5, 0.001_5)
@@ -42,7 +44,7 @@ class WriteLock:
     def __init__(self, path: Path, wait_seconds: float) -> None:
         self._wait_seconds = wait_seconds
         self._threads = threading.Lock()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | _OWN_FILE, 0o600)
         # `take` raises OSError while another process holds the file.
         self._take, self._leave = _calls(self._fd)
 

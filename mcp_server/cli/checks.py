@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from db import services
+from db import homes, services
 from db.domain.errors import SalesAutomationError
 from db.domain.jobs import JobStatus
 from mcp_server import __version__
@@ -82,8 +82,13 @@ def check_home(home: Path) -> Check:
             return Check("home", Verdict.FAILED, f"{there} is not a directory", advice)
         with tempfile.TemporaryFile(dir=there):
             pass
+        if there == home:
+            homes.check(home)
     except OSError as error:
         return Check("home", Verdict.FAILED, f"{home} can't be written to: {error.strerror}", advice)
+    except SalesAutomationError as error:
+        found, what_to_do = _split(str(error))
+        return Check("home", Verdict.FAILED, found, what_to_do)
     return Check("home", Verdict.OK, f"{home} is writable" if there == home else f"{home} can be made")
 
 

@@ -75,6 +75,14 @@ def test_a_home_that_is_a_file_fails(cli: Cli, tmp_path: Path) -> None:
     assert found["database"]["verdict"] == "ok"
 
 
+def test_a_home_that_others_may_write_to_fails(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    found = checks(cli, 1, SALES_AUTOMATION_HOME=str(tmp_path / "shared"))["home"]
+    assert found["found"].startswith("Other users may write to")
+    assert "chmod go-w" in found["advice"]
+
+
 def test_tokens_that_are_short_lost_or_open_are_named(cli: Cli, tmp_path: Path) -> None:
     assert checks(cli, 0, SALES_AUTOMATION_TOKEN="short")["token"]["verdict"] == "warning"
     missing = checks(cli, 1, SALES_AUTOMATION_TOKEN_FILE=str(tmp_path / "none"))
