@@ -28,6 +28,7 @@ class Facts:
     orphans: int | None
     unreadable: Mapping[str, str]
     jobs: Mapping[JobStatus, int] | None
+    broken_values: int | None
     calls: Mapping[tuple[str, CallOutcome], Latency]
     events: Mapping[tuple[str, str], int]
     webhooks: Mapping[tuple[str, str], int]
@@ -39,6 +40,7 @@ def facts(app: App) -> Facts:
     database = app.open_database
     stored = _stored(app) if database else None
     orphans = stored.orphans if stored else None
+    jobs, broken_values = _local(app)
     return Facts(
         database=_state(app, orphans),
         pool=database and database.pool_state(),
@@ -46,7 +48,8 @@ def facts(app: App) -> Facts:
         retries=database.watch.retries.value if database else 0,
         orphans=orphans,
         unreadable=stored.unreadable if stored else {},
-        jobs=_jobs(app),
+        jobs=jobs,
+        broken_values=broken_values,
         calls=app.telemetry.calls(),
         events=app.telemetry.events.counts(),
         webhooks=app.telemetry.webhooks.counts(),
@@ -69,9 +72,11 @@ def _stored(app: App) -> "Stored | None":
         return None
 
 
-def _jobs(app: App) -> Mapping[JobStatus, int] | None:
+def _local(app: App) -> tuple[Mapping[JobStatus, int] | None, int | None]:
+    """The jobs by status, and how many values of the local store can't be read."""
     try:
-        return app.local().jobs.stats(now=app.clock()).by_status
+        local = app.local()
+        return local.jobs.stats(now=app.clock()).by_status, local.broken_values
     except StoreUnavailable as error:
         logger.info("the local store does not answer: %s", error)
-        return None
+        return None, None

@@ -35,7 +35,7 @@ class JobPriority(StrEnum):
 
 
 class JobCommand(StrEnum):
-    """What moves a job. All but the last two are what a client calls."""
+    """What moves a job. All but the last are what a client calls."""
 
     CLAIM = "claim_job"
     HEARTBEAT = "heartbeat_job"
@@ -43,7 +43,7 @@ class JobCommand(StrEnum):
     FAIL = "fail_job"
     CANCEL = "cancel_job"
     RETRY = "retry_job"
-    UPDATE = "update"
+    UPDATE = "update_job"
     EXPIRE = "expire"
 
 
@@ -88,7 +88,7 @@ MAX_PAGE: Final = 1000
 MAX_HISTORY: Final = 100
 
 # The whitelist: what `update` may change of a pending job. Nothing else reaches a statement.
-UPDATABLE: Final = frozenset({"priority", "run_at", "max_attempts"})
+UPDATABLE: Final = frozenset({"priority", "run_at", "max_attempts", "parameters"})
 
 FIRST_BACKOFF: Final = timedelta(seconds=2)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
@@ -118,8 +118,7 @@ def allow_job(state: JobStatus, command: JobCommand) -> tuple[JobStatus, ...]:
 
 
 def _client_commands(state: JobStatus) -> tuple[str, ...]:
-    inner = (JobCommand.UPDATE, JobCommand.EXPIRE)
-    return tuple(str(command) for at, command in JOB_TRANSITIONS if at == state and command not in inner)
+    return tuple(str(command) for at, command in JOB_TRANSITIONS if at == state and command is not JobCommand.EXPIRE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,9 +50,10 @@ class SqliteCache:
                 self._write_notes()
             return None
         number, stored, expires_at = row
-        if self._notes.hit(number, at):
-            self._write_notes()
         value, warnings = decode_json("value", stored)
+        self._file.note_broken("an entry", warnings)
+        if self._notes.missed(at) if warnings else self._notes.hit(number, at):
+            self._write_notes()
         return CacheEntry(value, now + timedelta(microseconds=expires_at - at), warnings)
 
     def set(self, namespace: str, key: str, value: object, *, ttl_seconds: int, now: datetime) -> datetime:

@@ -4,6 +4,7 @@ One connection writes, under the lock of lock.py; readers take a connection each
 read while it writes. Nothing here survives a fork: open the store in the process that uses it.
 """
 
+import logging
 import os
 import sqlite3
 import stat
@@ -45,6 +46,8 @@ _READ_ONLY: Final = "PRAGMA query_only = ON"
 _WAL: Final = "PRAGMA journal_mode = WAL"
 _TABLES: Final = "SELECT count(*) FROM sqlite_master"
 _APPLICATION: Final = "PRAGMA application_id"
+logger = logging.getLogger(__name__)
+
 _VERSION: Final = "PRAGMA user_version"
 _BEGIN_READ: Final = "BEGIN"
 _BEGIN: Final = "BEGIN IMMEDIATE"
@@ -68,6 +71,8 @@ class LocalFile:
         self._wait_seconds: float = wait_seconds
         self._synchronous: Synchronous = synchronous
         self._closed: bool = False
+        self.broken_values: int = 0
+        """How many stored values were found to be no JSON, since the file was opened."""
         self._lock: WriteLock = _prepare(directory, layout, wait_seconds)
         self._idle: deque[sqlite3.Cursor] = deque()
         try:
@@ -80,6 +85,12 @@ class LocalFile:
             self._lock.retire()
             raise
         self.transaction: Transaction = Transaction(self, self._lock, self._writer)
+
+    def note_broken(self, owner: str, warnings: tuple[str, ...]) -> None:
+        """Log and count what was stored for `owner` and is no JSON, as the warnings of `decode_json` say."""
+        if warnings:
+            self.broken_values += len(warnings)
+            logger.warning("%s in %s: %s", owner, self.path.name, " ".join(warnings))
 
     def close(self) -> None:
         """Wait for the write in progress, then close. A call that comes later gets StoreUnavailable."""

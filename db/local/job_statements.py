@@ -97,7 +97,10 @@ COMPLETE: Final = """
     SET status = 'completed', slot = NULL, lease_token = NULL, finished_at = ?3, updated_at = ?3, error = NULL
     WHERE id = ?1 AND lease_token = ?2 AND slot > ?3
 """
-INSERT_RESULT: Final = "INSERT INTO job_results (job_id, result) VALUES (?1, ?2)"
+# A job that failed with a result may be retried, and report another.
+INSERT_RESULT: Final = """
+    INSERT INTO job_results (job_id, result) VALUES (?1, ?2) ON CONFLICT (job_id) DO UPDATE SET result = excluded.result
+"""
 HELD: Final = """
     SELECT id, type, priority, slot, attempts, max_attempts, cancel_requested, worker_id, started_at FROM jobs
     WHERE id = ?1 AND lease_token = ?2 AND slot > ?3
@@ -130,7 +133,8 @@ RETRY: Final = """
     WHERE id = ?1 AND status = 'failed'
 """
 QUEUED: Final = "SELECT type, priority, run_at, attempts FROM jobs WHERE id = ?1"
-# The columns that an update may touch, each with its whole statement; db.domain.jobs.UPDATABLE names the same.
+# The columns that an update may touch, each with its whole statement; db.domain.jobs.UPDATABLE names the same, and the
+# parameters, which have a table of their own.
 SET: Final[Mapping[str, LiteralString]] = MappingProxyType(
     {
         "priority": "UPDATE jobs SET priority = ?2, slot = ?3, updated_at = ?4 WHERE id = ?1 AND status = 'pending'",
@@ -140,6 +144,12 @@ SET: Final[Mapping[str, LiteralString]] = MappingProxyType(
         """,
     }
 )
+
+SET_PARAMETERS: Final = """
+    INSERT INTO job_parameters (job_id, parameters) VALUES (?1, ?2)
+    ON CONFLICT (job_id) DO UPDATE SET parameters = excluded.parameters
+"""
+TOUCH: Final = "UPDATE jobs SET updated_at = ?2 WHERE id = ?1"
 
 ROWS: Final = """
     SELECT id, type, priority, status, attempts, max_attempts, run_at, dedupe_key, worker_id, slot, cancel_requested,
@@ -176,7 +186,11 @@ WITH_STATUS: Final[Mapping[JobStatus, LiteralString]] = MappingProxyType(
     }
 )
 
-COUNTS: Final = "SELECT type, status, count(*) FROM jobs GROUP BY type, status"
+COUNTS: Final = """
+    SELECT type, status, total FROM job_totals
+    UNION ALL
+    SELECT type, status, count(*) FROM jobs INDEXED BY jobs_queue WHERE slot IS NOT NULL GROUP BY type, status
+"""
 READY: Final = """
     SELECT count(*), min(slot & ((1 << 56) - 1)) FROM jobs WHERE slot BETWEEN (4 << 56) AND (32 << 56) - 1
 """

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -96,7 +96,9 @@ class SqliteJobs:
         number = _number(job_id)
         self._settle_for_reading(to_microseconds(now))
         with self._file.reading() as connection:
-            return job_detail(_read(connection, number), *_payload(connection, number))
+            job = job_detail(_read(connection, number), *_payload(connection, number))
+        self._file.note_broken(job.id, job.warnings)
+        return job
 
     def list(
         self,
@@ -121,6 +123,8 @@ class SqliteJobs:
             jobs = tuple(map(job_of, connection.execute(sql.ROWS, (orjson.dumps(numbers).decode(),))))
             if full:
                 jobs = _with_payloads(connection, jobs)
+        for job in jobs:
+            self._file.note_broken(job.id, job.warnings)
         more = len(found) > len(jobs)
         return JobPage(jobs=jobs, next_cursor=self._cursors.write(_number(jobs[-1].id), scope) if more else None)
 
@@ -136,7 +140,11 @@ class SqliteJobs:
         rows, _ = self._file.change(sql.CLAIM, (*values, 1))
         if not rows:
             rows = self._settle_and_claim(values, at)
-        return claimed_job(rows[0], lease_token, now + timedelta(seconds=lease_seconds)) if rows else None
+        if not rows:
+            return None
+        job = claimed_job(rows[0], lease_token, now + timedelta(seconds=lease_seconds))
+        self._file.note_broken(job.id, job.warnings)
+        return job
 
     def heartbeat(self, job_id: str, lease_token: str, *, progress: object = None, now: datetime) -> Heartbeat:
         number = _number(job_id)
@@ -162,16 +170,21 @@ class SqliteJobs:
         if not changed:
             raise self._lost(number)
 
-    def fail(self, job_id: str, lease_token: str, error: str, *, retry: bool = True, now: datetime) -> Job:
+    def fail(
+        self, job_id: str, lease_token: str, error: str, *, retry: bool = True, result: object = None, now: datetime
+    ) -> Job:
         number = _number(job_id)
         at = to_microseconds(now)
         values = (number, token(lease_token), at)
         prose("error", error, MAX_ERROR_CHARACTERS)
+        encoded = None if result is None else encode_json("result", result, MAX_PAYLOAD_BYTES)
         with self._file.transaction as connection:
             held = connection.execute(sql.HELD, values).fetchone()
             if held is not None:
                 wait = backoff(held[4], self._jitter()) if retry else None
                 end_attempt(connection, held, error=error, wait=wait, ended_at=at, now=at)
+                if encoded is not None:
+                    connection.execute(sql.INSERT_RESULT, (number, encoded))
                 return _read(connection, number)
         raise self._lost(number)
 
@@ -202,7 +215,7 @@ class SqliteJobs:
 
     def update(self, job_id: str, changes: Mapping[str, object], *, now: datetime) -> Job:
         number = _number(job_id)
-        checked = _checked_changes(changes, now)
+        checked, parameters = _checked_changes(changes, now)
         at = to_microseconds(now)
         with self._file.transaction as connection:
             settle_expired(connection, at, self._jitter)
@@ -214,6 +227,9 @@ class SqliteJobs:
             slot = slot_of(job_type, after["priority"], after["run_at"], at)
             for column, value in checked.items():
                 connection.execute(sql.SET[column], (number, value, slot, at))
+            if parameters is not None:
+                connection.execute(sql.SET_PARAMETERS, (number, parameters))
+                connection.execute(sql.TOUCH, (number, at))
             return _read(connection, number)
 
     def stats(self, *, now: datetime) -> JobStats:
@@ -277,10 +293,10 @@ def _unknown(number: int) -> NotFound:
     return NotFound("job", f"job_{number}", hint=hint)
 
 
-def _mapping(name: str, value: Mapping[str, object]) -> dict[str, object]:
-    if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - an untyped caller must be told, not crash
+def _mapping(name: str, value: object) -> dict[str, object]:
+    if not isinstance(value, Mapping):
         raise InvalidInput(f"{name} must be a JSON object.")
-    return dict(value)
+    return dict(cast("Mapping[str, object]", value))
 
 
 def _due(name: str, value: object, now: datetime) -> int:
@@ -292,8 +308,8 @@ def _due(name: str, value: object, now: datetime) -> int:
     return to_microseconds(max(value, now))
 
 
-def _checked_changes(changes: Mapping[str, object], now: datetime) -> dict[str, int]:
-    """The new values as they are stored, by column; anything outside the whitelist raises here."""
+def _checked_changes(changes: Mapping[str, object], now: datetime) -> tuple[dict[str, int], str | None]:
+    """The new values as they are stored, by column, and the new parameters; anything outside the whitelist raises."""
     outside = sorted(map(repr, set(changes) - UPDATABLE))
     if outside or not changes:
         allowed = ", ".join(sorted(UPDATABLE))
@@ -301,14 +317,17 @@ def _checked_changes(changes: Mapping[str, object], now: datetime) -> dict[str, 
             f"changes may name {allowed}, and at least one; not {', '.join(outside) or 'nothing'}."[:500]
         )
     checked: dict[str, int] = {}
+    parameters: str | None = None
     for column, value in changes.items():
         if column == "run_at":
             checked[column] = _due(column, value, now)
         elif column == "priority":
             checked[column] = RANKS[word(JobPriority, column, value if isinstance(value, str) else repr(value))]
+        elif column == "parameters":
+            parameters = encode_json(column, _mapping(column, value), MAX_PAYLOAD_BYTES)
         else:
             checked[column] = whole(column, value if isinstance(value, int) else -1, MIN_ATTEMPTS, MAX_ATTEMPTS)
-    return checked
+    return checked, parameters
 
 
 def _allow(connection: sqlite3.Connection, number: int, command: JobCommand) -> None:

@@ -74,10 +74,12 @@ class JobStore(Protocol):
         """Done; `result` is at most 1 MiB of JSON. LeaseLost changes nothing."""
         ...
 
-    def fail(self, job_id: str, lease_token: str, error: str, *, retry: bool = True, now: datetime) -> Job:
+    def fail(
+        self, job_id: str, lease_token: str, error: str, *, retry: bool = True, result: object = None, now: datetime
+    ) -> Job:
         """Back to the queue after a back-off, or failed when `retry` is false or no attempt is left; LeaseLost.
 
-        A job that was to be cancelled is cancelled.
+        A job that was to be cancelled is cancelled. `result` is what was done all the same, at most 1 MiB of JSON.
         """
         ...
 
@@ -90,7 +92,7 @@ class JobStore(Protocol):
         ...
 
     def update(self, job_id: str, changes: Mapping[str, object], *, now: datetime) -> Job:
-        """Change priority, run_at or max_attempts of a pending job; any other name is refused."""
+        """Change priority, run_at, max_attempts or parameters of a pending job; any other name is refused."""
         ...
 
     def stats(self, *, now: datetime) -> JobStats: ...
@@ -101,11 +103,15 @@ class JobStore(Protocol):
 
 
 class CacheEntry(NamedTuple):
-    """A hit. `value` is None with a warning when what is stored can't be read. A tuple, since every hit makes one."""
+    """What is stored; no hit, and None with a warning, when that can't be read. A tuple, since every hit makes one."""
 
     value: object
     expires_at: datetime
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_hit(self) -> bool:
+        return not self.warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

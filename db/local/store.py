@@ -48,6 +48,11 @@ class LocalStore:
             raise
         return cls(jobs, cache, cache_bytes=cache_bytes)
 
+    @property
+    def broken_values(self) -> int:
+        """How many stored values were found to be no JSON, since the store was opened."""
+        return sum(file.broken_values for file in self._files)
+
     def close(self) -> None:
         """Finish the writes in progress and close the files. A call that comes later gets StoreUnavailable."""
         self.cache.close()

@@ -78,6 +78,8 @@ def families(facts: Facts) -> Iterator["Metric"]:
         yield _gauge("orphaned_events_waiting", "Events that wait for their enrollment.", facts.orphans)
     if facts.jobs is not None:
         yield _by_status(facts.jobs)
+    if facts.broken_values is not None:
+        yield _counter("broken_values", "Values of jobs and cache found to be no JSON.", facts.broken_values)
     yield _counter("slow_queries", "Statements that took as long as the threshold.", facts.slow_queries)
     yield _counter("retries", "Transactions that were repeated.", facts.retries)
     yield _tally("events", "Events by provider and verdict.", ("provider", "verdict"), facts.events)

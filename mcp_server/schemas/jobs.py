@@ -57,6 +57,7 @@ class JobLine(Answer):
     error: Maybe[str] = None
     created_at: datetime
     updated_at: datetime
+    started_at: Annotated[Maybe[datetime], Field(description="When it was last claimed.")] = None
     finished_at: Maybe[datetime] = None
     warnings: list[str] = []
 
@@ -75,6 +76,7 @@ class JobRow(Answer):
     progress: Maybe[JsonValue] = None
     error: Maybe[str] = None
     created_at: Second
+    started_at: Maybe[Second] = None
     finished_at: Maybe[Second] = None
     cancel_requested: Annotated[bool, Field(exclude_if=is_nothing)] = False
     warnings: Annotated[list[str], Field(exclude_if=is_nothing)] = []

@@ -16,11 +16,11 @@ Key = Annotated[Line, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 @cache.read("Get from the cache")
 def cache_get(call: Call, namespace: Namespace, key: Key) -> CacheGetAnswer:
-    """Get a cached value that has not expired; hit=false if there is none."""
+    """Get a cached value that has not expired; hit=false if there is none, or it can't be read."""
     entry = call.cache.get(namespace, key, now=call.now)
     if entry is None:
         return CacheGetAnswer(hit=False, value=None)
-    return CacheGetAnswer.model_validate({"hit": True, **entry._asdict()})
+    return CacheGetAnswer.model_validate({"hit": entry.is_hit, **entry._asdict()})
 
 
 @cache.write("Put into the cache", is_audited=False, idempotent=True)

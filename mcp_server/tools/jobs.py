@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue
 
 from db.domain.jobs import MAX_ERROR_CHARACTERS, JobPriority, JobStatus, JobType
 from mcp_server.call import Call
-from mcp_server.schemas.base import Cursor, Detail, Moment, Prose
+from mcp_server.schemas.base import Cursor, Detail, Moment, Prose, given
 from mcp_server.schemas.jobs import (
     ClaimAnswer,
     ClaimedJobOut,
@@ -114,11 +114,33 @@ def complete_job(call: Call, job_id: JobId, lease_token: LeaseToken, result: Jso
 
 
 @jobs.write("Fail a job", is_audited=False)
-def fail_job(call: Call, job_id: JobId, lease_token: LeaseToken, error: ErrorText, retry: bool = True) -> JobAnswer:
+def fail_job(
+    call: Call,
+    job_id: JobId,
+    lease_token: LeaseToken,
+    error: ErrorText,
+    retry: bool = True,
+    result: JsonValue = None,
+) -> JobAnswer:
     """Report that your job did not work out: it comes back after a pause, up to max_attempts, then it is failed; with
-    retry=false at once.
+    retry=false at once. result: what was done all the same.
     """
-    call.jobs.fail(job_id, lease_token, error, retry=retry, now=call.now)
+    call.jobs.fail(job_id, lease_token, error, retry=retry, result=result, now=call.now)
+    return _detail(call, job_id)
+
+
+@jobs.write("Change a pending job", idempotent=True)
+def update_job(
+    call: Call,
+    job_id: JobId,
+    priority: JobPriority | None = None,
+    run_at: Moment | None = None,
+    max_attempts: MaxAttempts | None = None,
+    parameters: dict[str, JsonValue] | None = None,
+) -> JobAnswer:
+    """Change a job that nobody has claimed yet; the rest stays. parameters replace those it has, whole."""
+    changes = given(priority=priority, run_at=run_at, max_attempts=max_attempts, parameters=parameters)
+    call.jobs.update(job_id, changes, now=call.now)
     return _detail(call, job_id)
 
 

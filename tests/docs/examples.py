@@ -107,6 +107,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "fail_job": {"job_id": _JOB, "lease_token": _LEASE, "error": "The service answered 503."},
     "cancel_job": {"job_id": _JOB},
     "retry_job": {"job_id": _JOB},
+    "update_job": {"job_id": _JOB, "priority": "high", "run_at": "2026-11-02T09:00:00Z"},
     "get_job_stats": {},
     "cache_get": {"namespace": "companies", "key": "example.com"},
     "cache_set": {"namespace": "companies", "key": "example.com", "value": {"employees": 120}, "ttl_seconds": 86400},

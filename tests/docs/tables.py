@@ -117,6 +117,7 @@ def prometheus() -> str:
         orphans=0,
         unreadable={},
         jobs=dict.fromkeys(JobStatus, 0),
+        broken_values=0,
         calls={("tool", CallOutcome.OK): Latency()},
         events=pairs,
         webhooks=pairs,

@@ -26,7 +26,9 @@ class TestSqliteCache(CacheStoreContract):
 
 
 @pytest.mark.parametrize("broken", ["'{\"a\": '", "''", "CAST(x'ff00fe' AS TEXT)"])
-def test_broken_json_in_an_entry_gives_null_and_a_warning(store: LocalStore, directory: Path, broken: str) -> None:
+def test_broken_json_in_an_entry_is_a_miss_with_a_warning(
+    store: LocalStore, directory: Path, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
     store.cache.set("a", "1", {"n": 1}, ttl_seconds=60, now=NOW)
     connection = sqlite3.connect(directory / CACHE.file_name, isolation_level=None)
     connection.execute(f"UPDATE cache SET value = {broken}")
@@ -34,6 +36,11 @@ def test_broken_json_in_an_entry_gives_null_and_a_warning(store: LocalStore, dir
     entry = store.cache.get("a", "1", now=NOW)
     assert entry is not None
     assert (entry.value, entry.warnings) == (None, ("value is null here: what is stored is not valid JSON.",))
+    assert not entry.is_hit
+    stats = store.cache.stats(now=NOW)
+    assert (stats.hits, stats.misses) == (0, 1)
+    assert store.broken_values == 1
+    assert "an entry in cache.db: value is null here" in caplog.text
 
 
 def test_hits_of_several_processes_add_up(store: LocalStore, directory: Path) -> None:

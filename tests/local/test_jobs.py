@@ -1,10 +1,12 @@
 """The job queue in SQLite: the contract, and what only this store can break."""
 
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from db.domain.errors import InvalidInput
 from db.domain.jobs import JOB_TRANSITIONS, LIVE, UPDATABLE, JobCommand, JobStatus, JobType, backoff
 from db.local import job_statements as sql
 from db.local.protocol import JobStore
@@ -44,6 +46,7 @@ def test_broken_json_in_a_row_gives_null_and_a_warning(store: LocalStore, direct
     assert [warning.split()[0] for warning in job.warnings] == ["progress", "parameters", "result"]
     assert store.jobs.list(full=True, now=NOW).jobs[1] == job
     assert len(store.jobs.list(now=NOW).jobs) == 2
+    assert store.broken_values == 7  # three of each look with payloads, and the progress of the other
 
 
 def test_a_job_whose_parameters_are_broken_can_be_claimed_and_failed(store: LocalStore, directory: Path) -> None:
@@ -78,7 +81,7 @@ def test_every_type_has_its_own_lanes_and_the_claim_looks_into_all_of_them() -> 
 
 
 def test_the_whitelist_and_the_statements_name_the_same_columns() -> None:
-    assert set(sql.SET) == UPDATABLE
+    assert {*sql.SET, "parameters"} == UPDATABLE
 
 
 def test_the_file_itself_refuses_a_job_in_an_impossible_state(store: LocalStore, directory: Path) -> None:
@@ -121,3 +124,74 @@ def test_the_transitions_are_immutable_and_a_finished_job_moves_only_by_a_retry(
     with pytest.raises(TypeError):
         JOB_TRANSITIONS[JobStatus.COMPLETED, JobCommand.RETRY] = (JobStatus.PENDING,)  # pyright: ignore[reportIndexIssue] - the point
     assert [key for key in JOB_TRANSITIONS if key[0] not in LIVE] == [(JobStatus.FAILED, JobCommand.RETRY)]
+
+
+def test_finished_jobs_are_counted_as_they_finish_come_back_and_go(store: LocalStore, directory: Path) -> None:
+    def counted() -> dict[str, int]:
+        stats = store.jobs.stats(now=NOW)
+        return {str(status): count for status, count in stats.by_status.items() if count}
+
+    jobs = store.jobs
+    for _ in range(4):
+        make(jobs)
+    done, failed, cancelled = take(jobs), take(jobs), jobs.list(now=NOW).jobs[0]
+    assert counted() == {"pending": 2, "processing": 2}
+    jobs.complete(done.id, done.lease_token, now=NOW)
+    jobs.fail(failed.id, failed.lease_token, "no", retry=False, now=NOW)
+    jobs.cancel(cancelled.id, now=NOW)
+    assert counted() == {"pending": 1, "completed": 1, "failed": 1, "cancelled": 1}
+    jobs.retry(failed.id, now=NOW)
+    assert counted() == {"pending": 2, "completed": 1, "cancelled": 1}
+    assert jobs.prune(timedelta(0), now=NOW) == 1  # the newest is kept for its number
+    assert counted() == {"pending": 2, "cancelled": 1}
+    connection = raw(directory)
+    rows = connection.execute("SELECT status, sum(total) FROM job_totals GROUP BY status HAVING sum(total)").fetchall()
+    connection.close()
+    assert rows == [("cancelled", 1)]
+
+
+def test_a_count_of_jobs_never_reads_the_finished_ones(store: LocalStore, directory: Path) -> None:
+    make(store.jobs)
+    connection = raw(directory)
+    plan = "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql.COUNTS}"))
+    connection.close()
+    assert "jobs USING INDEX jobs_queue" in plan
+    assert "SCAN jobs\n" not in f"{plan}\n"
+
+
+def test_a_file_of_before_is_counted_once_when_it_is_opened(tmp_path: Path) -> None:
+    with LocalStore.open(tmp_path) as store:
+        for _ in range(3):
+            make(store.jobs)
+        held = take(store.jobs)
+        store.jobs.complete(held.id, held.lease_token, now=NOW)
+    connection = raw(tmp_path)
+    for name in ("jobs_finished", "jobs_reopened", "jobs_forgotten"):
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute("DROP TABLE job_totals")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with LocalStore.open(tmp_path) as store:
+        stats = store.jobs.stats(now=NOW)
+    assert (stats.by_status[JobStatus.COMPLETED], stats.by_status[JobStatus.PENDING]) == (1, 2)
+
+
+def test_a_pending_job_changes_its_parameters_and_keeps_the_rest(store: LocalStore) -> None:
+    job = make(store.jobs)
+    later = NOW + timedelta(hours=1)
+    changed = store.jobs.update(job.id, {"parameters": {"a": [1]}, "run_at": later}, now=NOW + timedelta(seconds=1))
+    assert (changed.run_at, changed.priority, changed.updated_at) == (later, job.priority, NOW + timedelta(seconds=1))
+    assert store.jobs.get(job.id, now=NOW).parameters == {"a": [1]}
+    with pytest.raises(InvalidInput, match="parameters must be a JSON object"):
+        store.jobs.update(job.id, {"parameters": [1]}, now=NOW)
+
+
+def test_a_failed_job_may_leave_a_result_that_the_next_attempt_replaces(store: LocalStore) -> None:
+    job = make(store.jobs)
+    held = take(store.jobs)
+    store.jobs.fail(held.id, held.lease_token, "half", retry=False, result={"done": 5}, now=NOW)
+    assert store.jobs.get(job.id, now=NOW).result == {"done": 5}
+    store.jobs.retry(job.id, now=NOW)
+    held = take(store.jobs)
+    store.jobs.complete(held.id, held.lease_token, result={"done": 9}, now=NOW)
+    assert store.jobs.get(job.id, now=NOW).result == {"done": 9}

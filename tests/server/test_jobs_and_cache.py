@@ -48,6 +48,34 @@ async def test_a_failed_job_keeps_its_history_and_can_be_retried(client: Client)
     assert [job["id"] for job in listed["jobs"]] == [claimed["id"]]
 
 
+async def test_a_pending_job_can_be_changed_and_a_claimed_one_not(client: Client) -> None:
+    made = (await call(client, "create_job", type="outreach", parameters={"a": 1}))["job"]
+    changes = {"priority": "high", "run_at": "2026-11-02T09:00:00Z", "max_attempts": 9, "parameters": {"b": 2}}
+    changed = (await call(client, "update_job", job_id=made["id"], **changes))["job"]
+    assert (changed["priority"], changed["max_attempts"], changed["parameters"]) == ("high", 9, {"b": 2})
+    assert "started_at" not in changed
+    claimed = (await call(client, "claim_job", worker_id="w1"))["job"]
+    assert claimed["parameters"] == {"b": 2}
+    for job in [
+        (await call(client, "get_job", job_id=made["id"]))["job"],
+        *(await call(client, "list_jobs"))["jobs"],
+        *(await call(client, "list_jobs", detail="full"))["jobs"],
+    ]:
+        assert job["started_at"]
+    told = await refusal(client, "update_job", job_id=made["id"], priority="low")
+    assert "processing" in told
+    assert "complete_job" in told
+    assert "changes may name" in await refusal(client, "update_job", job_id=made["id"])
+
+
+async def test_a_job_that_fails_may_leave_a_result(client: Client) -> None:
+    await call(client, "create_job", type="outreach", parameters={})
+    claimed = (await call(client, "claim_job", worker_id="w1"))["job"]
+    lease = {"job_id": claimed["id"], "lease_token": claimed["lease_token"]}
+    failed = await call(client, "fail_job", **lease, error="half done", retry=False, result={"sent": 3})
+    assert (failed["job"]["status"], failed["job"]["result"]) == ("failed", {"sent": 3})
+
+
 async def test_a_key_replays_the_answer_of_a_local_write(client: Client) -> None:
     first = await call(client, "create_job", type="import", parameters={}, idempotency_key="j1")
     again = await call(client, "create_job", type="import", parameters={}, idempotency_key="j1")

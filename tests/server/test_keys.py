@@ -94,6 +94,7 @@ async def use_jobs(keyed: Keyed) -> None:
     await keyed("complete_job", {"result": 2}, **first, result=1)
     await keyed("fail_job", {"error": "Other"}, **second, error="Broken", retry=False)
     await keyed("retry_job", other, job_id=second["job_id"])
+    await keyed("update_job", {"priority": "low"}, job_id=second["job_id"], priority="high")
     await keyed("cancel_job", other, job_id=second["job_id"])
 
 

@@ -126,6 +126,6 @@ class RecordContract:
     @pytest.mark.parametrize("column", ["status", "slot", "lease_token", "attempts", "id", "priority = 0; --", ""])
     def test_any_other_field_is_refused(self, jobs: JobStore, column: str) -> None:
         before = jobs.get(make(jobs).id, now=NOW)
-        with pytest.raises(InvalidInput, match="changes may name max_attempts, priority, run_at"):
+        with pytest.raises(InvalidInput, match="changes may name max_attempts, parameters, priority, run_at"):
             jobs.update(before.id, {"priority": "high", column: 1}, now=NOW)
         assert jobs.get(before.id, now=NOW) == before
