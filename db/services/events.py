@@ -8,12 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import CONSENT
+from db.domain.errors import NotFound
 from db.domain.events import EventType, EventVerdict, NewEvent
 from db.domain.funnel import Action, Enrollment
 from db.domain.scheduling import Plan
 from db.domain.states import SuppressionReason
-from db.models import CampaignEvent
-from db.services import campaigns, orphans, suppressions, wishes
+from db.models import CampaignEvent, CampaignInstance
+from db.services import orphans, suppressions, wishes
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record, record_known
 
@@ -74,7 +75,8 @@ def list_(
     cursor: str | None,
 ) -> Page[CampaignEvent]:
     """Events of a campaign, latest first: as they happened where something is asked for, else as they came in."""
-    campaigns.get(session, campaign_id=campaign_id)
+    if session.get(CampaignInstance, campaign_id) is None:
+        raise NotFound("campaign", campaign_id)
     statement = select(CampaignEvent).where(CampaignEvent.instance_id == campaign_id)
     if enrollment_id is not None:
         statement = statement.where(CampaignEvent.enrollment_id == enrollment_id)
