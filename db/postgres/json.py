@@ -2,14 +2,27 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self, cast
 
 import orjson
 
 
+class Rows(str):
+    """The JSON text of a list, which knows how many it holds: db.postgres.planning asks for it."""
+
+    __slots__ = ("rows",)
+    rows: int
+
+    def __new__(cls, text: str, rows: int) -> Self:
+        made = super().__new__(cls, text)
+        made.rows = rows
+        return made
+
+
 def to_text(value: object) -> str:
-    """Value -> JSON text. UUIDs become strings, aware datetimes RFC 3339."""
-    return orjson.dumps(value).decode()
+    """Value -> JSON text, of a list as Rows. UUIDs become strings, aware datetimes RFC 3339."""
+    text = orjson.dumps(value).decode()
+    return Rows(text, len(cast("Sequence[object]", value))) if isinstance(value, list | tuple) else text
 
 
 def canonical(value: object) -> bytes:

@@ -14,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from db.postgres.context import transaction_id
 from db.postgres.discretion import hide_contents
+from db.postgres.planning import Planning
 
 logger = logging.getLogger("db.postgres")
 
@@ -39,6 +40,7 @@ class Watch:
         self.slow_queries = Count()
         self.retries = Count()
         self.waiting = Count()
+        self.planning = Planning()
 
 
 class PoolState(NamedTuple):
@@ -81,11 +83,15 @@ def watched_cursor(threshold: float, watch: Watch | None = None) -> type[Cursor[
             self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
         ) -> Self:
             with _watched(query, threshold, watch):
+                if watch is not None:
+                    watch.planning.prepare(self.connection, params)
                 # The driver declares one overload for templates and one for all else; this is both.
                 return super().execute(query, params, prepare=prepare, binary=binary)  # pyright: ignore[reportArgumentType]
 
         def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
             with _watched(query, threshold, watch):
+                if watch is not None:
+                    watch.planning.prepare(self.connection, [params_seq])
                 super().executemany(query, params_seq, returning=returning)
 
     return WatchedCursor

@@ -1,0 +1,192 @@
+"""PostgreSQL keeps plans for tables as they were: what is done with many rows is planned for what they are."""
+
+import importlib
+import pkgutil
+import re
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from functools import partial
+from typing import Any, cast
+
+import pytest
+from psycopg import Connection as PsycopgConnection
+from sqlalchemy import ClauseElement, Connection, TextClause, TextualSelect, event, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from db import services
+from db.models import Base
+from db.postgres.config import DatabaseConfig
+from db.postgres.database import Database
+from db.postgres.json import rows_parameter, to_text
+from db.postgres.planning import row_count
+from migrations.runner import migrate
+from tests.services.batches import everything
+from tests.services.scene import new_scene, statements_of
+
+FEW, MANY = 3, 1_000
+# psycopg prepares a statement at its sixth run, and PostgreSQL plans it for good at the sixth of those.
+RUNS = 12
+# A table of so few rows may be read from end to end for each row of a batch: a plan by its index is hardly cheaper.
+SMALL = 100
+
+_READ = """
+    SELECT coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0) FROM pg_stat_xact_user_tables
+"""
+
+
+@pytest.fixture
+def alone(fresh_database: str) -> Generator[Database]:
+    """A database with one connection, in which nothing is vacuumed or analyzed but by the test."""
+    database = Database(DatabaseConfig(url=fresh_database, pool_size=1, max_overflow=0, statement_timeout=0))
+    migrate(database.engine)
+    with database.transaction("quiet") as session:
+        for table in Base.metadata.sorted_tables:
+            session.execute(text(f"ALTER TABLE {table.name} SET (autovacuum_enabled = false)"))
+    yield database
+    database.close()
+
+
+def vacuum(database: Database) -> None:
+    """Dead rows go, and the planner knows the tables as they are. On a connection of its own."""
+    other = Database(database.config)
+    with other.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    other.close()
+
+
+@contextmanager
+def rows_read(connection: Connection) -> Generator[Counter[str]]:
+    """How many rows of tables each statement reads meanwhile, with those that foreign keys look at."""
+    read: Counter[str] = Counter()
+
+    driver: PsycopgConnection[Any] | None = connection.connection.driver_connection  # not seen by the listener
+    assert driver is not None
+
+    def so_far() -> int:
+        row = driver.execute(_READ).fetchone()
+        assert row
+        return int(row[0])
+
+    before = so_far()
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal before
+        now = so_far()
+        read[statement] += now - before
+        before = now
+
+    event.listen(connection, "after_cursor_execute", note)
+    yield read
+    event.remove(connection, "after_cursor_execute", note)
+
+
+def one_run(database: Database, tag: str) -> Counter[str]:
+    """What is read for MANY people; nothing of it stays."""
+    with database.transaction("many") as session:
+        with rows_read(session.connection()) as read:
+            everything(session, people=MANY, tag=tag)
+        session.rollback()
+    return read
+
+
+def set_based() -> set[str]:
+    """Every statement of the services that takes its rows as one parameter."""
+    names = [each.name for each in pkgutil.iter_modules(services.__path__, f"{services.__name__}.")]
+    values = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    dialect = postgresql.psycopg.dialect()
+    texts = {str(each.compile(dialect=dialect)) for each in statements_in(values, set())}
+    return {each for each in texts if re.search(r"CAST\(%\(\w+\)s AS jsonb\)", each)}
+
+
+def statements_in(values: Iterable[object], seen: set[int]) -> Iterator[ClauseElement]:
+    """Of what a module's names stand for: statements, those in tables of them, and those that objects hold."""
+    for value in values:
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, TextClause | TextualSelect):
+            yield value
+        elif isinstance(value, dict):
+            yield from statements_in(cast("dict[object, object]", value).values(), seen)
+        elif type(value).__module__.startswith(services.__name__) and not isinstance(value, Enum | type):
+            yield from statements_in(getattr(value, "__dict__", {}).values(), seen)
+
+
+def prepare_for_few(database: Database) -> Counter[str]:
+    """The state of a young server: its only connection keeps plans that it made for small tables. How often each
+    statement was run."""
+    new_scene(database, 60)
+    database.run("first", partial(everything, people=FEW, tag="first"))
+    vacuum(database)
+    runs: Counter[str] = Counter()
+    for number in range(RUNS):
+        seen = statements_of(
+            database, lambda number=number: database.run("few", partial(everything, people=FEW, tag=f"few{number}"))
+        )
+        runs.update(set(seen))
+    return runs
+
+
+def test_what_is_done_with_many_rows_is_planned_for_the_tables_as_they_are(alone: Database) -> None:
+    runs = prepare_for_few(alone)
+    kept = one_run(alone, "kept")
+    # As it was, with a connection that keeps no plan.
+    alone.close()
+    vacuum(alone)
+    fresh = one_run(alone, "fresh")
+    slow = {
+        statement: f"{kept[statement]} rows are read, and {reads} by a fresh plan"
+        for statement, reads in fresh.items()
+        if kept[statement] > 4 * reads + SMALL * MANY
+    }
+    assert not slow, slow
+    assert len(set_based()) > 50
+    missing = [each for each in set_based() if runs[each] < RUNS or each not in kept]
+    assert not missing, ["let tests/services/batches.py do this with many rows:", *missing]
+
+
+def test_every_connection_hears_of_what_a_batch_did_to_the_tables(fresh_database: str) -> None:
+    database = Database(DatabaseConfig(url=fresh_database))
+    look = text("SELECT value FROM item WHERE id = :id")
+    add = text("INSERT INTO item SELECT n, 0 FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS r(n)")
+
+    def read(session: Session) -> int:
+        with rows_read(session.connection()) as read:
+            session.execute(look, {"id": "1"})
+        return read.total()
+
+    with database.transaction("make") as session:
+        session.execute(text("CREATE TABLE item (id text PRIMARY KEY, value int) WITH (autovacuum_enabled = false)"))
+        session.execute(add, rows_parameter(["1", "2"]))
+        session.execute(text("ANALYZE item"))
+    with database.engine.connect() as held, Session(held) as other:
+        for _ in range(RUNS):
+            other.execute(look, {"id": "1"})
+        assert read(other) == 2, "it reads the table, and not its index"
+        other.commit()
+        database.run("batch", lambda session: session.execute(add, rows_parameter([str(n) for n in range(3, 2_000)])))
+        assert read(other) == 1
+        other.rollback()
+    database.close()
+
+
+GIVEN: list[tuple[object, int]] = [
+    (None, 0),
+    ((), 0),
+    ({"rows": to_text([]), "now": "x" * 10_000}, 2),
+    ({"rows": to_text(list(range(70)))}, 70),
+    ({"value": to_text({"a": 1})}, 1),
+    ({"ids": list(range(60))}, 60),
+    (dict.fromkeys(map(str, range(80))), 80),
+    ({"limit": 500}, 500),
+    ({"limit": None, "chunk": 20_000}, 20_000),
+    ([list(range(90))], 90),
+]
+
+
+@pytest.mark.parametrize(("parameters", "count"), GIVEN)
+def test_the_parameters_of_a_statement_tell_with_how_many_rows_it_deals(parameters: object, count: int) -> None:
+    assert row_count(parameters) == count
