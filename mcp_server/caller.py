@@ -57,11 +57,15 @@ def of_context(context: Context[Any, Any] | None, arguments: Mapping[str, Any], 
         request: Any = context.request_context.request if context is not None else None
     except ValueError:  # outside of a request
         request = None
-    if request is None:
-        return Invocation(without_http, arguments, token_hex(8))
-    given = str(request.headers.get("x-request-id", ""))
+    who = of_request(request, without_http)
+    given = "" if request is None else str(request.headers.get("x-request-id", ""))
     request_id = given if _REQUEST_ID.fullmatch(given) else token_hex(8)
-    return Invocation(request.scope.get(SCOPE_KEY, _NOBODY), arguments, request_id)
+    return Invocation(who, arguments, request_id)
+
+
+def of_request(request: Any, without_http: Caller) -> Caller:  # noqa: ANN401  the SDK hands on what the transport has
+    """Who makes an HTTP request. `without_http`: who calls where there is none."""
+    return without_http if request is None else request.scope.get(SCOPE_KEY, _NOBODY)
 
 
 def missing_scope(caller: Caller, scope: Scope, what: str) -> str | None:

@@ -13,18 +13,19 @@ from mcp.server import MCPServer
 from mcp.server.apps import Apps
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import ToolManager
 from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import AnyUrl, ValidationError
 
-from db.domain.access import ACTOR_STDIO, Caller, Scope
+from db.domain.access import ACTOR_STDIO, Caller
 from db.domain.errors import StoreUnavailable
 from db.domain.events import EventVerdict
 from mcp_server import __version__, caller, stdio
 from mcp_server.app import App
 from mcp_server.schemas.faults import explain
+from mcp_server.scopes import ScopeGate
 from mcp_server.telemetry import NO_PROVIDER, CallOutcome
 from mcp_server.toolset import Toolset
 from mcp_server.toolsets import select
@@ -77,6 +78,7 @@ class SalesServer(MCPServer[App]):
             # It tells that there are views. They come with their tools.
             extensions=[Apps()] if any(toolset.views for toolset in self._toolsets) else None,
         )
+        self.middleware.append(ScopeGate(lambda request: caller.of_request(request, self._without_http)))
         self.completion()(self._complete)
 
     async def list_tools(self) -> list[mcp_types.Tool]:
@@ -114,12 +116,8 @@ class SalesServer(MCPServer[App]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[App, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        invocation = caller.of_context(context, {}, self._without_http)
-        missing = caller.missing_scope(invocation.caller, Scope.READ, "reading a resource")
-        if missing is not None:
-            raise ResourceError(missing)
         (await self._guide()).check_address(str(uri))
-        with caller.invoked(invocation):
+        with caller.invoked(caller.of_context(context, {}, self._without_http)):
             return await super().read_resource(uri, context)
 
     async def list_prompts(self) -> list[mcp_types.Prompt]:
