@@ -2,8 +2,8 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from hashlib import sha256
 from threading import Lock
 from typing import Final
@@ -32,6 +32,8 @@ _SECRET: Final = b"[secret]"
 # What takes well under a millisecond is done on the event loop: a thread would cost more.
 _SMALL: Final = 64 * 1024
 _THREADS: Final = 4
+# Bytes of all bodies that are not verified and stored yet: whoever sends them may be a stranger.
+_HELD_MOST: Final = 64 * 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Endpoint:
         self._known = known
         self._recorder = recorder
         self._acknowledged = Acknowledged()
+        self._room = Room(_HELD_MOST)
         # Of its own: those of the tools must not all wait for a certificate.
         self._threads = anyio.CapacityLimiter(_THREADS)
 
@@ -68,8 +71,13 @@ class Endpoint:
             self._app.telemetry.webhooks.add(name if provider else "unknown", "off")
             return _answer(404, "There is no such webhook here, or it has no secret.")
         try:
-            body = await read(headers, receive, self._app.settings.webhook_max_bytes)
-            verdict, identity = await self._take(provider, secret, body, headers)
+            with self._room.place() as place:
+                body = await read(headers, receive, self._app.settings.webhook_max_bytes, place)
+                verdict, identity = await self._take(provider, secret, body, headers)
+        except Full:
+            answer = self._busy(provider)
+            answer.headers["Connection"] = "close"  # else the rest of the body would have to be read
+            return answer
         except Refusal as refusal:
             return self._refuse(provider, refusal)
         except StoreUnavailable:
@@ -135,6 +143,34 @@ class Endpoint:
         return answer
 
 
+class Full(Exception):
+    """As many bytes are held as may be."""
+
+
+class Room:
+    """The bytes of bodies that are held at once. Used on the event loop."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @contextmanager
+    def place(self) -> Generator[Callable[[int], None]]:
+        """What is called with each number of bytes that is held besides, until the end of the block. It raises Full."""
+        held = 0
+
+        def hold(count: int) -> None:
+            nonlocal held
+            if count > self._left:
+                raise Full
+            held += count
+            self._left -= count
+
+        try:
+            yield hold
+        finally:
+            self._left += held
+
+
 class Acknowledged:
     """The latest requests that were answered with success, so that nobody can send one of them again.
 
@@ -156,8 +192,8 @@ class Acknowledged:
         return identity in self._known
 
 
-async def read(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """The body; it is refused as soon as it is too large, not when it has been read."""
+async def read(headers: Headers, receive: Receive, limit: int, hold: Callable[[int], None]) -> bytes:
+    """The body; it is refused as soon as it is too large, not when it has been read. `hold`: see Room."""
     announced = headers.get("content-length", "0")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > limit:
         raise TooLarge(f"At most {limit} bytes are taken.")
@@ -166,9 +202,11 @@ async def read(headers: Headers, receive: Receive, limit: int) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Malformed("The body was cut off.")
-        body += message.get("body", b"")
-        if len(body) > limit:
+        part = message.get("body", b"")
+        if len(body) + len(part) > limit:
             raise TooLarge(f"At most {limit} bytes are taken.")
+        hold(len(part))
+        body += part
         is_whole = not message.get("more_body", False)
     return bytes(body)
 

@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -12,18 +12,22 @@ import anyio
 import httpx2 as httpx
 import pytest
 
+from db.domain.access import Caller, Scope
 from db.domain.events import EventType
 from db.postgres.database import Database
 from db.services import watching
 from db.services.watching import Happened
 from mcp_server.app import App
+from mcp_server.caller import LOCAL
 from mcp_server.http.dashboard import live
 from mcp_server.http.dashboard.live import Live
 from tests.dashboard.scene import event
 from tests.patience import PATIENCE
+from tests.server.test_tokens import bearer, new_token
 from tests.server.test_transports import http_server
 from tests.services.scene import enroll, new_scene, record
 
+OF_ONE = 10
 MakeApp = Callable[..., App]
 Lines = Iterator[str]
 
@@ -153,10 +157,37 @@ async def test_the_database_is_looked_at_only_while_somebody_watches(
                 await anyio.sleep(0.01)
 
 
-@pytest.mark.anyio
-async def test_there_are_so_many_watchers_and_no_more(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_MOST_WATCHERS", 1)
-    async with running(make_app()) as made:
-        with made.watch():
-            assert made.is_full
-        assert not made.is_full
+def test_there_are_so_many_watchers_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_MOST_WATCHERS", 3)
+    monkeypatch.setattr(live, "_MOST_OF_ONE", 2)
+    places = live.Places()
+    ada, ben, eve = (Caller(name, frozenset(), name) for name in ("ada", "ben", "eve"))
+    assert [places.refuse(ada) for _ in range(2)] == [None, None]
+    refusal = places.refuse(ada)
+    assert refusal is not None
+    assert "as often as it may" in refusal
+    assert places.refuse(ben) is None
+    assert "Too many" in (places.refuse(eve) or "")
+    places.give_back(ada)
+    assert places.refuse(eve) is None
+    places.give_back(ben)
+    assert places.refuse(ada) is None
+
+
+def test_those_of_this_machine_are_bounded_together_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_MOST_OF_ONE", 1)
+    places = live.Places()
+    assert [places.refuse(LOCAL) for _ in range(3)] == [None, None, None]
+
+
+def test_one_token_leaves_room_for_others(database: Database, database_url: str, enrollment: UUID) -> None:
+    greedy, other = (new_token(database, name, Scope.READ) for name in ("greedy", "other"))
+    with http_server(database_url, "--no-worker") as base, ExitStack() as streams:
+
+        def status(token: str) -> int:
+            asked = httpx.stream("GET", f"{base}/dashboard/events", headers=bearer(token), timeout=PATIENCE)
+            return streams.enter_context(asked).status_code
+
+        assert {status(greedy) for _ in range(OF_ONE)} == {200}
+        assert status(greedy) == 503
+        assert status(other) == 200

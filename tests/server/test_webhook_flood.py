@@ -1,7 +1,7 @@
 """Webhooks that come all at once: nobody waits for another's certificate, for the recording, or is told too early."""
 
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from db.domain.states import ActionOutcome
 from db.postgres.database import Database
 from db.services import actions
 from mcp_server.app import App
+from mcp_server.http import webhooks
 from mcp_server.server import build_server
 from mcp_server.webhooks.recorder import Recorder
 from mcp_server.webhooks.table import providers
@@ -69,6 +70,37 @@ async def test_a_slow_certificate_holds_nobody_else_up(make_app: MakeApp, databa
         amazon.go.set()
     assert answers == [200] * (THREADS + 10)
     assert len(amazon.asked) == 1
+
+
+async def test_bodies_that_nobody_has_verified_are_bounded_in_all(
+    make_app: MakeApp, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_HELD_MOST", 8_192)
+    server = hooks(make_app, webhook_max_bytes=4_096)
+    go, stopped, answers = anyio.Event(), list[int](), list[int]()
+
+    async def stop_half_way() -> AsyncIterator[bytes]:
+        yield b" " * 4_000
+        stopped.append(1)
+        await go.wait()
+        yield b" "
+
+    async def stall() -> None:
+        answers.append((await server.post("standard", stop_half_way(), {})).status_code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(stall)
+        with anyio.fail_after(PATIENCE):
+            while len(stopped) < 2:
+                await anyio.lowlevel.checkpoint()
+        for provider, status in (("standard", 503), ("brevo", 429)):  # which drops what meets a 503
+            refused = await server.post(provider, b" " * 1_000, {})
+            assert (refused.status_code, refused.headers["connection"]) == (status, "close")
+            assert int(refused.headers["retry-after"]) > 0
+        go.set()
+    assert answers == [401, 401]
+    assert (await post_standard(server, 1)).status_code == 200
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 watches, and none is taken while nobody does."""
 
 import logging
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -18,8 +20,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from db import services
+from db.domain.access import Caller
 from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
+from mcp_server.caller import LOCAL, SCOPE_KEY
 from mcp_server.http.refusals import NO_STORE, busy
 from mcp_server.schemas.watching import HappenedOut
 
@@ -34,6 +38,7 @@ _AFTER_A_FAILURE_SECONDS: Final = 5.0
 _OVERLAP_MILLISECONDS: Final = 10_000
 _MOST_AT_ONCE: Final = 200
 _MOST_WATCHERS: Final = 50
+_MOST_OF_ONE: Final = 10
 # Whoever is further behind is cut off, and comes back with the id of the last event that reached them.
 _MOST_BEHIND: Final = 500
 # Whoever watches comes back then, and is asked again who they are.
@@ -54,11 +59,6 @@ class Live:
         self.is_looking = False
         """The database is asked again and again."""
         self._is_ready = anyio.Event()
-
-    @property
-    def is_full(self) -> bool:
-        """There are as many watchers as are allowed."""
-        return len(self._watchers) >= _MOST_WATCHERS
 
     async def ready(self) -> None:
         """Return when the first look is done."""
@@ -145,6 +145,30 @@ def _back(id_: UUID) -> UUID:
     return UUID(int=max(0, (id_.int >> 80) - _OVERLAP_MILLISECONDS) << 80)
 
 
+class Places:
+    """Who may watch at once: so many in all, and so many with one token or session, so that it keeps no other out.
+
+    Whoever comes from this machine without either has a name that is not theirs alone.
+    """
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def refuse(self, who: Caller) -> str | None:
+        """Why `who` may not watch; None where a place was taken, which is to be given back."""
+        if self._taken.total() >= _MOST_WATCHERS:
+            return "Too many people watch already. Try again later."
+        if who is not LOCAL and self._taken[who.id] >= _MOST_OF_ONE:
+            return f"This token or session watches as often as it may, {_MOST_OF_ONE} times. Close one of its pages."
+        self._taken[who.id] += 1
+        return None
+
+    def give_back(self, who: Caller) -> None:
+        self._taken[who.id] -= 1
+        if not self._taken[who.id]:
+            del self._taken[who.id]
+
+
 class Endpoint:
     """GET /dashboard/events. First comes `ready`; whoever then reads the latest events misses none. With Last-Event-ID,
     what came in since follows, and perhaps some of it once more. `ready` comes again where more happened at once than
@@ -152,20 +176,19 @@ class Endpoint:
 
     def __init__(self, app: App) -> None:
         self._live = Live(app)
+        self._places = Places()
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """What must run while the endpoint is served."""
         return self._live.running()
 
     async def respond(self, request: Request) -> Response:
-        if self._live.is_full:
-            return busy("Too many people watch already. Try again later.")
-        return _Stream(
-            self._events(_uuid(request.headers.get("last-event-id", ""))),
-            headers={**NO_STORE, "X-Accel-Buffering": "no"},
-            ping=_PING_SECONDS,
-            send_timeout=_SEND_SECONDS,
-        )
+        who: Caller = request.scope[SCOPE_KEY]
+        refusal = self._places.refuse(who)
+        if refusal is not None:
+            return busy(refusal)
+        events = self._events(_uuid(request.headers.get("last-event-id", "")))
+        return _Stream(events, done=partial(self._places.give_back, who))
 
     async def _events(self, last: UUID | None) -> AsyncGenerator[ServerSentEvent]:
         with self._live.watch() as stream:
@@ -193,11 +216,23 @@ def _message(event: "Happened | None") -> ServerSentEvent:
 
 
 class _Stream(EventSourceResponse):
-    """One that ends in silence when the client no longer reads, or the database is gone: the client comes back."""
+    """One that ends in silence when the client no longer reads, or the database is gone: the client comes back.
+
+    done: called when it has ended, however it does.
+    """
+
+    def __init__(self, events: AsyncGenerator[ServerSentEvent], *, done: Callable[[], None]) -> None:
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  a dict without types
+            events, headers={**NO_STORE, "X-Accel-Buffering": "no"}, ping=_PING_SECONDS, send_timeout=_SEND_SECONDS
+        )
+        self._done = done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(SendTimeoutError, StoreUnavailable):
-            await super().__call__(scope, receive, send)
+        try:
+            with suppress(SendTimeoutError, StoreUnavailable):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._done()
 
 
 def _uuid(text: str) -> UUID | None:
