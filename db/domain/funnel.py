@@ -277,6 +277,7 @@ class Enrollment:
             return
         if is_undone and self.stop_reason is StopReason.FINISHED:
             self.status, self.stop_reason = EnrollmentStatus.ACTIVE, None
+            self.next_action_at = before.get(current)
         self.current_step = last
         at = actions[last].sent_at if last in actions else None
         if at is not None:

@@ -138,7 +138,7 @@ def of_fault(fault: str, what: str) -> Hold:
     """What the server can't do for one person by a fault of its own or of a row; `fault`: its id in the log."""
     detail = (
         f"{HoldReason.INTERNAL_FAULT}: {what} The server's log has the fault as {fault}. Once it is mended, "
-        "update_enrollment resumes; or it completes the enrollment."
+        "update_enrollment resumes; or advance passes the step."
     )
     return Hold(HoldReason.INTERNAL_FAULT, detail)
 

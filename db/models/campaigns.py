@@ -64,6 +64,8 @@ class CampaignEnrollment(Mutable, Base):
             "(status IN ('completed', 'unsubscribed', 'bounced')) = (stop_reason IS NOT NULL)",
             name="stop_reason_when_ended",
         ),
+        CheckConstraint("status <> 'active' OR next_action_at IS NOT NULL", name="active_has_next_action"),
+        CheckConstraint("isfinite(next_action_at)", name="next_action_at_finite"),
         CheckConstraint(
             "next_action_at IS NULL OR status IN ('enrolled', 'active', 'paused')", name="no_next_action_when_ended"
         ),

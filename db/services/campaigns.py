@@ -1,5 +1,6 @@
 """Campaigns: made of a template, started, paused, completed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from db.domain.access import AuditEntry
 from db.domain.errors import NotFound, Refused
 from db.domain.rules import PAUSE_REASON_MAX
-from db.domain.scheduling import Plan, Stage, Step, Taker, choose, due_at, stage_after, variants
+from db.domain.scheduling import Plan, Stage, Step, Taker, due_at, next_step, stage_after, variants
 from db.domain.sending import Sending, of_settings
 from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
 from db.models import CampaignInstance, CampaignTemplate
@@ -147,10 +148,7 @@ def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignI
     campaign.paused_at = campaign.pause_reason = None
     campaign.completed_at = now
     session.flush()  # the enrollments are moved by a statement of their own
-    for status in (EnrollmentStatus.ENROLLED, EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED):
-        moved = _in_chunks(session, _END, {"campaign": campaign_id, "from": status})
-        changes = {(campaign_id, status): -moved, (campaign_id, EnrollmentStatus.COMPLETED): moved}
-        counters.add_statuses(session, changes)
+    _count_moves(session, campaign_id, _in_chunks(session, _END, {"campaign": campaign_id}), EnrollmentStatus.COMPLETED)
     return campaign
 
 
@@ -162,6 +160,13 @@ def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInsta
     if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
         raise Refused(f"This campaign is {campaign.status} and takes nobody in. Create a new one with create_campaign.")
     return campaign
+
+
+def lock_for_command(session: Session, *, instance_id: UUID) -> CampaignStatus:
+    """The status of a campaign that exists, kept as it is while its people are moved by hand. It is locked before
+    them, as whoever starts or ends it locks it."""
+    statement = select(CampaignInstance.status).where(CampaignInstance.id == instance_id).with_for_update(read=True)
+    return CampaignStatus(session.scalars(statement).one())
 
 
 def _no_step() -> Refused:
@@ -184,15 +189,22 @@ def _not_found(campaign_id: UUID) -> NotFound:
     return NotFound("campaign", campaign_id)
 
 
-# By key from chunk to chunk, so that no chunk reads again what the ones before it have moved.
+# In the order of their ids, as everybody locks enrollments, and by key from chunk to chunk, so that no chunk reads
+# again what the ones before it have moved. The counters come last, so that nobody waits for one who waits for them.
 _PICKED = """
     picked AS MATERIALIZED (
-        SELECT id FROM campaign_enrollments
-        WHERE instance_id = :campaign AND status = :from AND id > :after
+        SELECT id, status FROM campaign_enrollments
+        WHERE instance_id = :campaign AND id > :after AND {which}
         ORDER BY id LIMIT :chunk FOR NO KEY UPDATE
     )
 """
-_LAST = "SELECT (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)"
+_LAST = """
+    SELECT (SELECT jsonb_object_agg(status, total) FROM (SELECT status, count(*) AS total FROM picked GROUP BY 1) t),
+           (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)
+"""
+_OPEN = "status IN ('enrolled', 'active', 'paused')"
+# Who was paused before the first start has no moment yet.
+_TO_START = "(status = 'enrolled' OR (status IN ('active', 'paused') AND next_action_at IS NULL))"
 # A moment for every variant of the first step and for those who have none of these.
 _DUE = """
     (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, due timestamptz)
@@ -200,45 +212,47 @@ _DUE = """
 """
 _FROM = "delay_from = coalesce(e.delay_from, CAST(:now AS timestamptz))"
 _ACTIVATE = text(f"""
-    WITH {_PICKED}, moved AS (
+    WITH {_PICKED.format(which=_TO_START)}, moved AS (
         UPDATE campaign_enrollments e
-        SET status = 'active', next_action_at = coalesce(e.next_action_at, {_DUE}), {_FROM}, updated_at = now()
+        SET status = CASE e.status WHEN 'enrolled' THEN 'active' ELSE e.status END,
+            next_action_at = coalesce(e.next_action_at, {_DUE}), {_FROM}, updated_at = now()
         WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
     ) {_LAST}
 """)
 _END = text(f"""
-    WITH {_PICKED}, moved AS (
+    WITH {_PICKED.format(which=_OPEN)}, moved AS (
         UPDATE campaign_enrollments e
-        SET status = 'completed', stop_reason = 'campaign_completed', next_action_at = NULL, updated_at = now()
+        SET status = 'completed', stop_reason = 'campaign_completed', next_action_at = NULL, pause_reason = NULL,
+            updated_at = now()
         WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
     ) {_LAST}
-""")
-# Who was paused, or paused and resumed, before the first start has no moment yet.
-_SCHEDULE_HELD = text(f"""
-    UPDATE campaign_enrollments e SET next_action_at = {_DUE}, {_FROM}, updated_at = now()
-    WHERE e.instance_id = :campaign AND e.status IN ('active', 'paused') AND e.next_action_at IS NULL
 """)
 
 
 def _activate(session: Session, campaign_id: UUID, plan: Plan, now: datetime) -> None:
     stage = stage_after(plan.steps, 0)
-    if len({step.delay_hours for step in stage.values()}) > 1:
-        _schedule_drawn(session, campaign_id, stage, now)
+    _schedule_one_by_one(session, campaign_id, plan, stage, now)
     names = variants(stage.values())
     # Whoever has no variant of these and no moment yet gets a step that waits as long as the others.
     any_step = next(iter(stage.values()), None)
     dues = [{"variant": variant, "due": _due(stage.get(variant, any_step), now)} for variant in (None, *names)]
     values = {**rows_parameter(dues), "names": list(names), "now": now, "campaign": campaign_id}
-    session.execute(_SCHEDULE_HELD, values)
-    moved = _in_chunks(session, _ACTIVATE, {**values, "from": EnrollmentStatus.ENROLLED})
-    changes = {(campaign_id, EnrollmentStatus.ENROLLED): -moved, (campaign_id, EnrollmentStatus.ACTIVE): moved}
-    counters.add_statuses(session, changes)
+    moved = _in_chunks(session, _ACTIVATE, values)
+    enrolled = {EnrollmentStatus.ENROLLED: moved.get(EnrollmentStatus.ENROLLED, 0)}
+    _count_moves(session, campaign_id, enrolled, EnrollmentStatus.ACTIVE)
 
 
-_DRAWN = text("""
-    SELECT e.id, e.contact_id, e.a_b_variant FROM campaign_enrollments e
-    WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
-      AND e.next_action_at IS NULL AND e.a_b_variant = ANY (:names) IS NOT TRUE
+def _count_moves(
+    session: Session, campaign_id: UUID, moved: Mapping[EnrollmentStatus, int], to: EnrollmentStatus
+) -> None:
+    changes = {(campaign_id, status): -total for status, total in moved.items()}
+    counters.add_statuses(session, {**changes, (campaign_id, to): sum(moved.values())})
+
+
+_ONE_BY_ONE = text(f"""
+    SELECT e.id, e.current_step, e.contact_id, e.a_b_variant FROM campaign_enrollments e
+    WHERE e.instance_id = :campaign AND e.id > :after AND {_OPEN} AND e.next_action_at IS NULL
+      AND (e.current_step > 0 OR (CAST(:drawn AS bool) AND e.a_b_variant = ANY (:names) IS NOT TRUE))
     ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
 """)
 _SCHEDULE = text("""
@@ -249,18 +263,19 @@ _SCHEDULE = text("""
 """)
 
 
-def _schedule_drawn(session: Session, campaign_id: UUID, stage: Stage, now: datetime) -> None:
-    """Give a moment to those whose first step is drawn, one by one, since its variants wait for different times."""
+def _schedule_one_by_one(session: Session, campaign_id: UUID, plan: Plan, stage: Stage, now: datetime) -> None:
+    """Give a moment to those who have passed steps before the start, and to those whose first step is drawn where its
+    variants wait for different times."""
     after = UUID(int=0)
-    names = list(variants(stage.values()))
+    drawn = len({step.delay_hours for step in stage.values()}) > 1
+    values = {"campaign": campaign_id, "names": list(variants(stage.values())), "drawn": drawn, "chunk": _CHUNK}
     while True:
-        page_ = {"campaign": campaign_id, "after": after, "names": names, "chunk": _CHUNK}
-        found = session.execute(_DRAWN, page_).all()
+        found = session.execute(_ONE_BY_ONE, {**values, "after": after}).all()
         if not found:
             return
         dues = [
-            {"id": id_, "due": _due(choose(stage, Taker(campaign_id, contact_id, variant)), now)}
-            for id_, contact_id, variant in found
+            {"id": id_, "due": _due(next_step(plan.steps, passed, Taker(campaign_id, *taker)), now)}
+            for id_, passed, *taker in found
         ]
         session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id, "now": now})
         after = found[-1][0]
@@ -270,12 +285,13 @@ def _due(step: Step | None, now: datetime) -> datetime:
     return due_at(now, step) if step else now
 
 
-def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) -> int:
-    """Run `statement` over chunks of enrollments in key order; how many it moved."""
-    total, after = 0, UUID(int=0)
+def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) -> dict[EnrollmentStatus, int]:
+    """Run `statement` over chunks of enrollments in key order; how many it changed, by the status that they had."""
+    total, after = Counter[EnrollmentStatus](), UUID(int=0)
     while True:
-        moved, last = session.execute(statement, {**values, "after": after, "chunk": _CHUNK}).one()
-        total += moved
+        found: dict[str, int] | None
+        found, moved, last = session.execute(statement, {**values, "after": after, "chunk": _CHUNK}).one()
+        total.update({EnrollmentStatus(status): count for status, count in (found or {}).items()})
         if moved < _CHUNK:
             return total
         after = last

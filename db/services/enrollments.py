@@ -199,6 +199,11 @@ def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, n
     if action is EnrollmentAction.UNSUBSCRIBE:
         _unsubscribe(session, enrollment_id)
         return
+    of_enrollment = select(CampaignEnrollment.instance_id).where(CampaignEnrollment.id == enrollment_id)
+    instance_id = session.scalars(of_enrollment).one_or_none()
+    if instance_id is None:
+        raise _not_found(enrollment_id)
+    is_draft = campaigns.lock_for_command(session, instance_id=instance_id) is CampaignStatus.DRAFT
     enrollment = enrollment_state.lock_one(session, enrollment_id=enrollment_id)
     if enrollment is None:
         raise _not_found(enrollment_id)
@@ -208,10 +213,13 @@ def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, n
     if action is EnrollmentAction.COMPLETE:
         enrollment.stop(Stop(command, StopReason.MANUAL))
     elif action is EnrollmentAction.ADVANCE:
-        _advance(session, enrollment, now)
+        _advance(session, enrollment, now, is_draft=is_draft)
+    elif action is EnrollmentAction.PAUSE:
+        enrollment.pause()
     else:
-        enrollment.status = after
-        enrollment.pause_reason = None
+        # In a draft nobody is active before its start, which gives everybody a moment.
+        enrollment.status = EnrollmentStatus.ENROLLED if is_draft else after
+        enrollment.next_action_at = enrollment.next_action_at or (None if is_draft else now)
     enrollment_state.save(session, before=before, after=[enrollment])
 
 
@@ -233,8 +241,9 @@ def _unsubscribe(session: Session, enrollment_id: UUID) -> None:
     enrollment_state.save(session, before=before, after=enrollments)
 
 
-def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
-    """Skip the step that comes next. It is noted as skipped, so that nobody sends it later."""
+def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draft: bool) -> None:
+    """Skip the step that comes next. It is noted as skipped, so that nobody sends it later. In a draft the delay of the
+    step after it counts from the moment that the enrollment was given, or from the start."""
     plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
     skipped = next_step(plan.steps, enrollment.current_step, enrollment.taker)
     if skipped is None:
@@ -250,9 +259,13 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime) -> None:
             a_b_variant=skipped.a_b_variant,
         )
         session.add(action)
-    # Whoever holds the step loses the lease with it, and is told so when the step is reported.
-    action.status, action.lease_token, action.lease_until = ActionStatus.SKIPPED, None, None
-    enrollment.pass_step(skipped.step_number, now, plan)
+    if action.sent_at is None:
+        # Whoever holds the step loses the lease with it, and is told so when the step is reported.
+        action.status, action.lease_token, action.lease_until = ActionStatus.SKIPPED, None, None
+    begins = enrollment.next_action_at
+    enrollment.pass_step(skipped.step_number, begins or now if is_draft else now, plan)
+    if is_draft and begins is None:
+        enrollment.next_action_at = enrollment.delay_from = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,8 +205,10 @@ RELATIONS = [
     check("campaign_instances", "paused_at", status="active", started_at=NOON, paused_at=NOON),
     check("campaign_instances", "completed_at", status="completed", started_at=NOON),
     check("campaign_instances", "completed_at", status="active", started_at=NOON, completed_at=NOON),
+    check("campaign_enrollments", "active_has_next_action", status="active", next_action_at=None),
+    check("campaign_enrollments", "next_action_at_finite", next_action_at="-infinity"),
     check("campaign_enrollments", "stop_reason_when_ended", status="unsubscribed"),
-    check("campaign_enrollments", "stop_reason_when_ended", status="active", stop_reason="manual"),
+    check("campaign_enrollments", "stop_reason_when_ended", status="enrolled", stop_reason="manual"),
     check(
         "campaign_enrollments",
         "no_next_action_when_ended",
