@@ -23,14 +23,15 @@ def check(home: Path) -> None:
         return
     status = home.stat()
     if status.st_uid != os.geteuid():
-        raise StoreUnavailable(f"{home} belongs to another user. Run this as that user, {_ADVICE}")
+        raise StoreUnavailable(f"{home} belongs to another user. Run this as that user, {_ADVICE}", places=[home])
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise StoreUnavailable(
-            f"Other users may write to {home}. Run chmod go-w on it if its files are yours, {_ADVICE}"
+            f"Other users may write to {home}. Run chmod go-w on it if its files are yours, {_ADVICE}",
+            places=[home],
         )
 
 
 def refuse_link(path: Path) -> None:
     """StoreUnavailable where a link has the place of a file or directory of the home."""
     if path.is_symlink():
-        raise StoreUnavailable(f"{path} is a link, and leads out of the home. Remove it, {_ADVICE}")
+        raise StoreUnavailable(f"{path} is a link, and leads out of the home. Remove it, {_ADVICE}", places=[path])

@@ -71,7 +71,7 @@ class App:
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None
         self._local: LocalStore | None = None
-        self._failure: str | None = None
+        self._failure: StoreUnavailable | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
@@ -112,7 +112,7 @@ class App:
         if not self._done.wait(self._patience):
             raise StoreUnavailable("The database is still starting. Call again in a minute.")
         if self._database is None:
-            raise StoreUnavailable(self._failure or _STOPPING)
+            raise self._failure.anew() if self._failure else StoreUnavailable(_STOPPING)
         return self._database
 
     def run(
@@ -163,8 +163,8 @@ class App:
 
     @property
     def failure(self) -> str | None:
-        """Why there is no database, when the last attempt failed."""
-        return self._failure
+        """Why there is no database, when the last attempt failed; for who runs the server."""
+        return None if self._failure is None else str(self._failure)
 
     def close(self) -> None:
         """Close the pool and leave the embedded database, which stops when nobody uses it any more.
@@ -204,14 +204,14 @@ class App:
             self._failure = None
             self._when_up()
         except StoreUnavailable as error:
-            self._failed(str(error))
+            self._failed(error)
         except Exception as error:
-            self._failed(f"The database could not be opened: {type(error).__name__}.")
+            self._failed(StoreUnavailable(f"The database could not be opened: {type(error).__name__}."))
             logger.info("database start failed", exc_info=True)
         finally:
             self._done.set()
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: StoreUnavailable) -> None:
         self._failure = reason
         sys.stderr.write(f"sales-automation-mcp: {reason}\n")
 

@@ -204,7 +204,7 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
             # What the store can't do now it can't note either, and the caller tries again.
             if not isinstance(refusal, StoreUnavailable):
                 note_refusal(tool, app, invocation, type(refusal).__name__)
-            raise ToolError(str(refusal)) from refusal
+            raise ToolError(refusal.for_clients) from refusal
 
     signature = inspect.signature(tool.function)
     parameters = list(signature.parameters.values())[1:]

@@ -99,9 +99,9 @@ class Worker:
         except _LeaveError as left:
             self._fail(job, str(left), retry=left.retry)
         except StoreUnavailable as error:
-            self._fail(job, str(error), retry=True)
+            self._fail(job, error.for_clients, retry=True)
         except SalesAutomationError as error:
-            self._fail(job, str(error), retry=False)
+            self._fail(job, error.for_clients, retry=False)
         except Exception as error:  # noqa: BLE001  one job must not stop the others
             logger.error("Job %s failed: %s", job.id, type(error).__name__)  # noqa: TRY400  a trace may hold personal data
             self._fail(job, f"Internal error: {type(error).__name__}.", retry=True)

@@ -4,7 +4,8 @@ An error's text is read by a person or a model that must correct itself from it:
 the rule, and what to call next. It never carries SQL, a parameter value of a statement, or a stack trace.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -19,8 +20,14 @@ class SalesAutomationError(Exception):
         """The same for one more caller."""
         # Not through __init__, whose arguments are not kept.
         copy = type(self).__new__(type(self), *self.args)
+        vars(copy).update(vars(self))
         copy.__cause__ = self
         return copy
+
+    @property
+    def for_clients(self) -> str:
+        """The text for those who call from elsewhere, without what only who runs the server may see."""
+        return str(self)
 
 
 class InvalidInput(SalesAutomationError):
@@ -67,7 +74,20 @@ class LeaseLost(SalesAutomationError):
 
 
 class StoreUnavailable(SalesAutomationError):
-    """The database or the local store can't be used now. The text says why and what an operator can do."""
+    """The database or the local store can't be used now. The text says why and what an operator can do.
+
+    `places`: paths that the text names, of which clients get the last part; `log`: the end of a log, which they don't.
+    """
+
+    def __init__(self, text: str, *, places: Iterable[PurePath] = (), log: str = "") -> None:
+        super().__init__(text + log)
+        for place in places:
+            text = text.replace(str(place), place.name)
+        self._for_clients = f"{text} The server's log says more." if log else text
+
+    @property
+    def for_clients(self) -> str:
+        return self._for_clients
 
 
 class Busy(StoreUnavailable):

@@ -127,7 +127,9 @@ def copy_for(account: Account, binaries: Binaries, places: Iterable[Path]) -> Bi
             return runnable
     raise StoreUnavailable(
         f"PostgreSQL does not run as root, and the account that runs it can't reach {binaries.folder}. "
-        f"Install PostgreSQL {MINIMUM_MAJOR} or later for all users, run this as an ordinary user, or set DATABASE_URL."
+        f"Install PostgreSQL {MINIMUM_MAJOR} or later for all users, run this as an ordinary user, or set "
+        "DATABASE_URL.",
+        places=[binaries.folder],
     )
 
 

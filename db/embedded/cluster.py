@@ -34,7 +34,9 @@ def cluster_major(cluster: Path) -> int | None:
         return None
     with suppress(FileNotFoundError, ValueError):
         return int((cluster / "PG_VERSION").read_text(encoding="ascii"))
-    raise StoreUnavailable(f"{cluster} is not the data of a PostgreSQL. Move it away, or choose another directory.")
+    raise StoreUnavailable(
+        f"{cluster} is not the data of a PostgreSQL. Move it away, or choose another directory.", places=[cluster]
+    )
 
 
 def create_cluster(home: Path, binaries: Binaries, account: Account | None, log: IO[bytes]) -> None:
@@ -129,7 +131,7 @@ def _run(
     if done.returncode != 0:
         ending = f"was killed by signal {-done.returncode}" if done.returncode < 0 else "failed"
         raise StoreUnavailable(
-            f"Making the database {ending}. Try again, or set DATABASE_URL.{log_tail(Path(log.name))}"
+            f"Making the database {ending}. Try again, or set DATABASE_URL.", log=log_tail(Path(log.name))
         )
 
 

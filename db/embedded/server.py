@@ -78,10 +78,12 @@ class EmbeddedPostgres:
                 undo.pop_all()
                 return url
         except (OSError, subprocess.SubprocessError) as error:
+            # What a command was, and where, is in the traceback.
+            reason = (error.strerror or error) if isinstance(error, OSError) else type(error).__name__
             raise StoreUnavailable(
-                f"The embedded PostgreSQL in {self.home} can't be used: "
-                f"{getattr(error, 'strerror', None) or error}. Give this user the directory, name another with --home "
-                "or SALES_AUTOMATION_HOME, or set DATABASE_URL."
+                f"The embedded PostgreSQL in {self.home} can't be used: {reason}. Give this user the directory, name "
+                "another with --home or SALES_AUTOMATION_HOME, or set DATABASE_URL.",
+                places=[self.home],
             ) from error
 
     def stop(self) -> None:
@@ -109,7 +111,9 @@ class EmbeddedPostgres:
             if not wait_until(lambda: try_lock(lock), _LOCK_SECONDS):
                 raise StoreUnavailable(
                     f"Another server has held {self.home / 'start.lock'} for {_LOCK_SECONDS:.0f} s while it starts "
-                    f"PostgreSQL. End it, or set DATABASE_URL.{log_tail(self._log)}"
+                    "PostgreSQL. End it, or set DATABASE_URL.",
+                    places=[self.home / "start.lock"],
+                    log=log_tail(self._log),
                 )
             yield
         finally:
@@ -150,13 +154,15 @@ class EmbeddedPostgres:
                     return self._url(pid_file)
             elif launches == 0 or time.monotonic() - launched_at > _GRACE_SECONDS:
                 if launches == _LAUNCHES or (launches and self._gave_up()):
-                    raise StoreUnavailable(f"PostgreSQL in {self.home} does not start.{log_tail(self._log)}")
+                    raise self._unavailable(f"PostgreSQL in {self.home} does not start.")
                 launches, launched_at = launches + 1, self._launch()
                 deadline = launched_at + START_SECONDS
             time.sleep(0.01)
-        raise StoreUnavailable(
-            f"PostgreSQL in {self.home} was not ready after {START_SECONDS:.0f} s.{log_tail(self._log)}"
-        )
+        raise self._unavailable(f"PostgreSQL in {self.home} was not ready after {START_SECONDS:.0f} s.")
+
+    def _unavailable(self, text: str) -> StoreUnavailable:
+        """With the end of PostgreSQL's log, for who runs the server."""
+        return StoreUnavailable(text, places=[self.home], log=log_tail(self._log))
 
     def _gave_up(self) -> bool:
         """Whether the last keeper ended because PostgreSQL does not start, and not by a signal."""
@@ -175,7 +181,9 @@ class EmbeddedPostgres:
                 give_to(account, self._cluster)
             living = living_postmaster(self._cluster, self._name)
             if living < 0:
-                raise StoreUnavailable(f"Process {-living} uses {self._cluster} in single-user mode. End it first.")
+                raise StoreUnavailable(
+                    f"Process {-living} uses {self._cluster} in single-user mode. End it first.", places=[self._cluster]
+                )
             uid, gid = account or (-1, -1)
             sockets, port = self._address(uid)
             order = Order(str(self.home), str(binaries.folder), self._name, sockets, port, uid, gid, living)

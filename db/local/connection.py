@@ -162,7 +162,9 @@ class LocalFile:
         if primary in _BUSY_CODES:
             return Busy("Another program holds the local store. Nothing was done: call again later.")
         reason = _REASONS.get(primary) if primary is not None else None
-        return error if reason is None else StoreUnavailable(f"The local store {self.path} {reason}")
+        return (
+            error if reason is None else StoreUnavailable(f"The local store {self.path} {reason}", places=[self.path])
+        )
 
     def _take(self) -> sqlite3.Cursor:
         """A cursor of a reading connection: making one for each short query would cost a tenth of it."""
@@ -217,11 +219,14 @@ class LocalFile:
         if _number(connection, _TABLES) == 0:
             _run(connection, self._layout.on_create)
         elif _number(connection, _APPLICATION) != APPLICATION_ID:
-            raise StoreUnavailable(f"{self.path} belongs to another program. Move it away, or use another directory.")
+            raise StoreUnavailable(
+                f"{self.path} belongs to another program. Move it away, or use another directory.", places=[self.path]
+            )
         mode = connection.execute(_WAL).fetchone()
         if mode != ("wal",):
             raise StoreUnavailable(
-                f"The file system of {self.path} has no shared memory. Use a directory on a local disk."
+                f"The file system of {self.path} has no shared memory. Use a directory on a local disk.",
+                places=[self.path],
             )
 
 
@@ -266,7 +271,8 @@ def upgrade(connection: sqlite3.Connection, upgrades: tuple[Statements, ...], pa
         version = _number(connection, _VERSION)
         if version > len(upgrades):
             raise StoreUnavailable(
-                f"{path} has schema {version}, and this version knows {len(upgrades)}. Run the newer version again."
+                f"{path} has schema {version}, and this version knows {len(upgrades)}. Run the newer version again.",
+                places=[path],
             )
         for statements in upgrades[version:]:
             _run(connection, statements)
@@ -297,13 +303,15 @@ def _prepare(directory: Path, layout: Layout, wait_seconds: float) -> WriteLock:
         kind = network_file_system(directory.resolve(), _mounts())
         if kind is not None:
             raise StoreUnavailable(
-                f"{directory} is on a network file system ({kind}), where SQLite can lose data. Use a local directory."
+                f"{directory} is on a network file system ({kind}), where SQLite can lose data. Use a local directory.",
+                places=[directory],
             )
         return WriteLock(directory / layout.lock_name, wait_seconds)
     except OSError as error:
         raise StoreUnavailable(
             f"The directory {directory} can't be written ({error.strerror}). Name one that this user can "
-            "write with --home or SALES_AUTOMATION_HOME."
+            "write with --home or SALES_AUTOMATION_HOME.",
+            places=[directory],
         ) from error
 
 
@@ -328,7 +336,8 @@ def _make_private(path: Path) -> None:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise StoreUnavailable(
-            f"{path} can't be created or made private ({error.strerror}). Use a directory of this user's own."
+            f"{path} can't be created or made private ({error.strerror}). Use a directory of this user's own.",
+            places=[path],
         ) from error
 
 

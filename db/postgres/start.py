@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
 from psycopg import Connection
@@ -101,25 +102,29 @@ def wait_until_ready(engine: Engine, *, attempts: int) -> None:
             logger.info("database does not answer", extra={"attempt": attempt, "of": attempts, "reason": reason})
             if refusal is not None:
                 raise StoreUnavailable(
-                    f"PostgreSQL at {_address(engine)} can't be used: {reason}. {refusal.advice}"
+                    f"PostgreSQL at {_address(engine)} can't be used: {reason}. {refusal.advice}",
+                    places=_places(engine),
                 ) from None
             if attempt == attempts:
                 unknown = ", for no such host is known" if "failed to resolve host" in str(error.orig) else ""
                 raise StoreUnavailable(
                     f"PostgreSQL at {_address(engine)} does not answer after {attempts} tries{unknown}. "
-                    "Start it, or correct DATABASE_URL."
+                    "Start it, or correct DATABASE_URL.",
+                    places=_places(engine),
                 ) from None
             time.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)))
     else:
         raise AssertionError("unreachable: the last attempt returns or raises")
     if version < MINIMUM_VERSION:
         raise StoreUnavailable(
-            f"PostgreSQL at {_address(engine)} is version {version}; this server needs {MINIMUM_VERSION} or later."
+            f"PostgreSQL at {_address(engine)} is version {version}; this server needs {MINIMUM_VERSION} or later.",
+            places=_places(engine),
         )
     if encoding != "UTF8":
         raise StoreUnavailable(
             f"The database at {_address(engine)} is encoded as {encoding}, which can't hold every name; this server "
-            "needs UTF8. Make one with `createdb --template=template0 --encoding=UTF8`, and correct DATABASE_URL."
+            "needs UTF8. Make one with `createdb --template=template0 --encoding=UTF8`, and correct DATABASE_URL.",
+            places=_places(engine),
         )
 
 
@@ -133,3 +138,9 @@ def _server_version(engine: Engine) -> tuple[int, str | None]:
 def _address(engine: Engine) -> str:
     """Where the server should be, without user and password."""
     return f"{engine.url.host or engine.url.query.get('host', 'localhost')}:{engine.url.port or 5432}"
+
+
+def _places(engine: Engine) -> list[PurePath]:
+    """The directory of the server's socket, where it has no host."""
+    host = str(engine.url.host or engine.url.query.get("host", ""))
+    return [PurePath(host)] if host.startswith("/") else []

@@ -52,7 +52,7 @@ class Keeper:
         self._monotonic = monotonic
         self._kept: _Kept | None = None
         self._look = Look(self._ask, seconds=_PATIENCE)
-        self._failure: str | None = None
+        self._failure: StoreUnavailable | None = None
         self._failed_at = float("-inf")
         self._used: dict[UUID, datetime] = {}
 
@@ -96,11 +96,11 @@ class Keeper:
         wanted = self._monotonic() - at_most
         while self._kept is None or self._kept.read_at <= wanted:
             if self._failure is not None and self._monotonic() - self._failed_at < _MISS_SECONDS:
-                raise StoreUnavailable(self._failure)  # those who waited for that answer need not ask again
+                raise self._failure.anew()  # those who waited for that answer need not ask again
             try:
                 await self._look.take_async(patience)
             except StoreUnavailable as error:
-                self._failure, self._failed_at = str(error), self._monotonic()
+                self._failure, self._failed_at = error, self._monotonic()
                 raise
             self._failure = None
         return self._kept.tokens

@@ -53,7 +53,7 @@ def too_many(wait: float, message: str) -> JSONResponse:
 
 def unavailable(error: StoreUnavailable) -> JSONResponse:
     """503: the caller is to come again."""
-    return refused(503, "unavailable", str(error), {"Retry-After": str(RETRY_SECONDS)})
+    return refused(503, "unavailable", error.for_clients, {"Retry-After": str(RETRY_SECONDS)})
 
 
 def busy(message: str) -> JSONResponse:

@@ -48,7 +48,7 @@ def reader(resource: Resource, app: App) -> Callable[[str], str]:
         except NotFound as refusal:
             raise ResourceNotFoundError(str(refusal)) from refusal
         except SalesAutomationError as refusal:
-            raise ResourceError(str(refusal)) from refusal
+            raise ResourceError(refusal.for_clients) from refusal
 
     return read
 

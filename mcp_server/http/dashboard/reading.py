@@ -109,7 +109,7 @@ class Reading:
             if name in self._own:
                 return answer(await run_sync(self._own[name], invocation.arguments))
         except SalesAutomationError as error:
-            return _refusal(error, str(error))
+            return _refusal(error, error.for_clients)
         except ValidationError as error:
             return refused(400, "invalid", "; ".join(explain(error)))
         return refused(404, "not_found", "There is no such endpoint.")
