@@ -41,6 +41,8 @@ class Tool:
     is_shared: bool = False
     is_audited: bool = True
     """Its writes leave a row in the audit log."""
+    again: "Callable[[Call, dict[str, Any]], dict[str, Any]] | None" = None
+    """What is said of a kept answer when the call is repeated under its key; the answer itself, if left out."""
 
     @property
     def name(self) -> str:
@@ -197,7 +199,7 @@ def _perform(tool: Tool, call: Call, arguments: dict[str, Any], key: str | None)
         request = _fingerprint(call.session, arguments)
         earlier = services.idempotency.replay(call.session, key=key, tool=tool.name, request_hash=request)
         if earlier is not None:
-            return earlier
+            return earlier if tool.again is None else tool.again(call, earlier)
     answer = tool.function(call, **arguments).model_dump(mode="json")
     call.is_done = True
     if key is not None:

@@ -50,6 +50,7 @@ class Traits(TypedDict, total=False):
     works_apart: bool
     is_shared: bool
     is_audited: bool
+    again: "Callable[[Call, dict[str, Any]], dict[str, Any]]"
 
 
 class Toolset:

@@ -17,6 +17,11 @@ _ESCAPES: Final = re.compile(
 _UNSEEN: Final = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
 
 
+def composed(text: str) -> str:
+    """The text in NFC: what looks the same is the same."""
+    return unicodedata.normalize("NFC", text)
+
+
 def one_line(text: str) -> str:
     """The text with a space for each run of line breaks and other control characters."""
     return _CONTROLS.sub(" ", text)

@@ -12,6 +12,7 @@ from db.domain import merging
 from db.domain.contacts import ContactFields
 from db.domain.ids import new_ids
 from db.domain.merging import Person, merge
+from db.domain.texts import composed
 from db.models import Contact
 from db.postgres.json import rows_parameter
 from db.services import wishes, zones
@@ -210,10 +211,11 @@ def find(
     email: str | None,
     company: str | None,
     contact_id: UUID | None = None,
+    linkedin_url: str | None = None,
     limit: int,
     cursor: str | None,
 ) -> Page[Contact]:
-    """Contacts, newest first: by id, by exact email, by company, or by a part of name, email, company or title.
+    """Contacts, newest first: by id, exact email, profile or company, or by a part of name, email, company or title.
 
     Whoever was erased is found by id alone.
     """
@@ -224,10 +226,12 @@ def find(
         statement = statement.where(Contact.id == contact_id)
     if email is not None:
         statement = statement.where(func.lower(Contact.email) == email)
+    if linkedin_url is not None:
+        statement = statement.where(func.lower(Contact.linkedin_url) == linkedin_url.lower())
     if company is not None:
         statement = statement.where(func.lower(Contact.company) == func.lower(company))
     if search is not None:
-        statement = statement.where(_SEARCHED.icontains(search, autoescape=True))
+        statement = statement.where(_SEARCHED.icontains(composed(search), autoescape=True))
     return page(session, statement, by=[Contact.id], limit=limit, cursor=cursor, listing="contacts")
 
 

@@ -7,14 +7,15 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.domain.addresses import addresses_in
 from db.domain.contacts import CONSENT
 from db.domain.errors import NotFound
-from db.domain.events import EventType, EventVerdict, NewEvent
+from db.domain.events import EventType, EventVerdict, NewEvent, impersonal
 from db.domain.funnel import Action, Enrollment
 from db.domain.scheduling import Plan
 from db.domain.states import SuppressionReason
 from db.models import CampaignEvent, CampaignInstance
-from db.services import orphans, suppressions, wishes
+from db.services import erasure, orphans, suppressions, wishes
 from db.services.paging import Page, page
 from db.services.recording import Outcome, record, record_known
 
@@ -30,6 +31,7 @@ def record_events(session: Session, *, events: Sequence[NewEvent], from_provider
         event.from_provider = from_provider
     result = record(session, events=events)
     lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
+    _forget_erased(session, [events[index] for index in lost])
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
     # One that has waited before has been heard, and the suppression may have been lifted since.
     new = [events[index] for index, outcome in parked.items() if outcome.verdict is EventVerdict.ORPHANED]
@@ -38,6 +40,17 @@ def record_events(session: Session, *, events: Sequence[NewEvent], from_provider
     awaited = {events[index].provider_message_id for index in lost} & result.known | {*result.awaited}
     orphans.match_messages(session, message_ids=sorted(filter(None, awaited)))
     return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
+
+
+def _forget_erased(session: Session, events: Sequence[NewEvent]) -> None:
+    """What is reported of somebody who was erased waits without what it tells of them, if another reference is left."""
+    mentioned = {id(event): addresses_in(str(event.metadata)) | {event.email or ""} - {""} for event in events}
+    everybody = set[str]().union(*mentioned.values())
+    erased = erasure.erased_among(session, addresses=everybody) if everybody else set[str]()
+    for event in events:
+        if mentioned[id(event)] & erased:
+            event.email = None if event.email in erased else event.email
+            event.metadata = impersonal(event.metadata)
 
 
 def _suppress_lost(session: Session, events: Iterable[NewEvent]) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from db import services
 from db.domain.holds import HoldReason
-from db.domain.states import Channel
+from db.domain.states import Channel, SuppressionReason
 from mcp_server.schemas.base import Answer, Maybe
 from mcp_server.schemas.contacts import ContactOut
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
@@ -114,3 +114,6 @@ class PreviewAnswer(Answer):
     subject: Maybe[str] = None
     body: Maybe[str] = None
     headers: Headers = None
+    suppressed: Annotated[
+        Maybe[SuppressionReason], Field(description="Why the person is suppressed: the step is not handed out.")
+    ] = None

@@ -58,7 +58,7 @@ Domain = Annotated[Prose, Field(min_length=3, max_length=255), AfterValidator(_d
 
 
 def _one_line(text: str) -> str:
-    return "" if texts.is_blank(text) else texts.one_line(text).strip()
+    return "" if texts.is_blank(text) else texts.composed(texts.one_line(text).strip())
 
 
 # Cells of spreadsheets have line breaks, and senders write headers of names.

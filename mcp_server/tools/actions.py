@@ -1,6 +1,6 @@
 """The agent's loop: claim what is due, do it, report it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
@@ -24,7 +24,16 @@ from mcp_server.schemas.templates import StepNumber, Variant
 from mcp_server.toolsets import actions
 
 
-@actions.write("Claim due actions")
+def _without_suppressed(call: Call, answer: dict[str, Any]) -> dict[str, Any]:
+    """Of a claim that is repeated, the steps of those who may still be written to."""
+    given: list[dict[str, Any]] = answer["actions"]
+    contact_ids = [UUID(action["contact"]["id"]) for action in given]
+    held = services.suppressions.of_contacts(call.session, contact_ids=contact_ids, now=call.now)
+    left = [action for action, id_ in zip(given, contact_ids, strict=True) if id_ not in held]
+    return {**answer, "actions": left}
+
+
+@actions.write("Claim due actions", again=_without_suppressed)
 def claim_due_actions(
     call: Call,
     campaign_id: UUID | None = None,
@@ -104,6 +113,10 @@ def preview_action(
         a_b_variant=a_b_variant,
         public_url=call.app.settings.public_base,
     )
+    if contact_id is None:
+        assert enrollment_id is not None, "one of the two was asked for"
+        contact_id = services.enrollments.get(call.session, enrollment_id=enrollment_id).contact.id
+    held = services.suppressions.of_contacts(call.session, contact_ids=[contact_id], now=call.now)
     return PreviewAnswer(
         channel=step.channel,
         step_number=step.step_number,
@@ -112,6 +125,7 @@ def preview_action(
         subject=text.subject,
         body=text.body,
         headers=headers_of(text),
+        suppressed=held.get(contact_id),
     )
 
 

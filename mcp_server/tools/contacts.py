@@ -164,12 +164,13 @@ def find_contacts(
     email: Email | None = None,
     company: CompanyName | None = None,
     contact_id: UUID | None = None,
+    linkedin_url: LinkedInUrl | None = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> ContactList:
-    """Find people by exact email, by company, or by part of name, email, company or title; newest first. Of who was
-    erased, contact_id shows when, and nothing else.
+    """Find people by exact email or linkedin_url, by company, or by part of name, email, company or title; newest
+    first. Of who was erased, contact_id shows when, and nothing else.
     """
     page = services.contacts.find(
         call.session,
@@ -177,10 +178,11 @@ def find_contacts(
         email=email,
         company=company,
         contact_id=contact_id,
+        linkedin_url=linkedin_url,
         limit=limit,
         cursor=cursor,
     )
-    among_many = email is None and contact_id is None
+    among_many = email is None and contact_id is None and linkedin_url is None
     people = [ContactOut.of(row, detail, among_many=among_many) for row in page.rows]
     return ContactList(contacts=people, next_cursor=page.next_cursor)
 

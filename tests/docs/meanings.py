@@ -39,6 +39,7 @@ ARGUMENTS: Mapping[str, str] = {
     "find_contacts.company": "The whole name of it, in any case.",
     "contact_id": "Id of a contact; find_contacts shows it.",
     "find_contacts.contact_id": "This person alone.",
+    "find_contacts.linkedin_url": "Whose profile it is, in any spelling.",
     "contacts": "The people, one row each.",
     "description": "What it is for, for people.",
     "domain": "A domain such as example.com.",

@@ -257,3 +257,48 @@ async def test_what_a_crash_between_the_stores_left_is_cleaned_by_the_next_call(
     assert "quux" not in bytes_of(tmp_path)
     with pytest.raises(StoreUnavailable):
         local.jobs.stats(now=NOW)
+
+
+async def test_people_are_found_by_profile_and_in_whatever_way_accents_are_composed(client: Client) -> None:
+    link = "https://www.linkedin.com/in/jos\u00e9"
+    people = [{"linkedin_url": link, "first_name": "Jose\u0301"}, {"email": "al@example.com", "first_name": "Al"}]
+    await call(client, "upsert_contacts", contacts=people)
+    for asked in (
+        {"linkedin_url": "linkedin.com/in/jose\u0301/"},
+        {"search": "jose\u0301"},
+        {"search": "JOS\u00c9"},
+    ):
+        found = await call(client, "find_contacts", **asked)
+        assert [each["linkedin_url"] for each in found["contacts"]] == [link], asked
+
+
+async def test_rows_about_one_person_are_answered_as_merged(client: Client) -> None:
+    rows = [{"email": "a@example.com"}, {"email": "A@example.com", "first_name": "Al"}, {"email": "b@example.com"}]
+    answer = await call(client, "upsert_contacts", contacts=rows)
+    assert [row["status"] for row in answer["results"]] == ["created", "merged", "created"]
+    assert (answer["created"], answer["updated"], answer["merged"], answer["invalid"]) == (2, 1, 1, 0)
+
+
+async def test_a_preview_and_a_repeated_claim_tell_who_is_suppressed(client: Client) -> None:
+    campaign = await new_campaign(client, people=2, start=True)
+    first = await call(client, "claim_due_actions", campaign_id=campaign["campaign_id"], idempotency_key="k")
+    gone, left = first["actions"]
+    shown = await call(client, "preview_action", enrollment_id=gone["enrollment_id"])
+    assert "suppressed" not in shown
+    await call(client, "suppress", email=gone["contact"]["email"], reason="unsubscribed")
+    again = await call(client, "claim_due_actions", campaign_id=campaign["campaign_id"], idempotency_key="k")
+    assert again["actions"] == [left]
+    whom = {"campaign_id": campaign["campaign_id"], "contact_id": gone["contact"]["id"]}
+    for asked in (whom, {"enrollment_id": gone["enrollment_id"], "step_number": 1}):
+        assert (await call(client, "preview_action", **asked))["suppressed"] == "unsubscribed"
+
+
+async def test_what_a_tool_reports_of_somebody_erased_keeps_nothing_of_them(client: Client, database: Database) -> None:
+    await call(client, "upsert_contacts", contacts=[PERSON])
+    await call(client, "erase_contact", email=EMAIL)
+    late: dict[str, Any] = {"event_type": "opened", "channel": "email", "occurred_at": "2026-11-02T08:00:00Z"}
+    late |= {"metadata": {"to": EMAIL, "nick": "plover"}}
+    for more in ({"campaign_id": str(uuid4()), "email": EMAIL}, {"provider_message_id": "m1", "email": EMAIL}):
+        answer = await call(client, "record_event", event={**late, **more})
+        assert answer["orphaned"] == 1
+    assert [trace for trace in TRACES if trace in everything(database)] == []
