@@ -8,7 +8,7 @@ from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
 from db.models.pacing import CampaignUsage, SenderUsage
 from db.models.secrets import Secret
-from db.models.security import AccessToken, AuditRecord
+from db.models.security import AccessToken, AuditRecord, UsedTicket
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
 from db.models.webhooks import WebhookDelivery
 
@@ -35,6 +35,7 @@ __all__ = [
     "SenderUsage",
     "Suppression",
     "TemplateStep",
+    "UsedTicket",
     "WebhookDelivery",
     "email_domain",
 ]

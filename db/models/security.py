@@ -39,6 +39,16 @@ class AccessToken(Mutable, Base):
     last_used_at: Mapped[datetime | None]
 
 
+class UsedTicket(Created, Base):
+    """A link or a session of the dashboard that no server takes any more, kept until it would have ended by itself."""
+
+    __tablename__ = "used_tickets"
+    __table_args__ = (CheckConstraint(f"octet_length(id) = {rules.TICKET_BYTES}", name="id_length"),)
+
+    id: Mapped[bytes] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+
+
 class AuditRecord(Created, Base):
     """One write of one caller. It names things by their ids, and people not at all."""
 

@@ -1,7 +1,7 @@
 """Tickets that let somebody look: signed with a key of this database, so that nobody can make one up or change one.
 
-A link is a ticket that is good for minutes and for one use; a session is what a browser gets for it. Neither is a
-bearer token. Without the key none holds any more: `replace_key` ends them all.
+A link is a ticket that is good for minutes and for one use; a session is what a browser gets for it, until it is used
+up by signing out. Neither is a bearer token. Without the key none holds any more: `replace_key` ends them all.
 """
 
 import hmac
@@ -13,14 +13,18 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from hashlib import sha256
 
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.domain.rules import TICKET_BYTES
+from db.models import UsedTicket
 from db.services import keys
 
 SECRET_NAME = "dashboard"  # noqa: S105  the name of a row, not what stands in it
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_TIME_BYTES, _ID_BYTES, _SIGNATURE_BYTES = 6, 16, 32
+_TIME_BYTES, _ID_BYTES, _SIGNATURE_BYTES = 6, TICKET_BYTES, 32
 _LENGTH = 1 + _TIME_BYTES + _ID_BYTES + _SIGNATURE_BYTES
 
 
@@ -43,6 +47,11 @@ class Ticket:
     kind: Kind
     issued_at: datetime
     id: bytes
+
+    @property
+    def expires_at(self) -> datetime:
+        """The first moment at which it holds no more."""
+        return self.issued_at + LIFETIMES[self.kind]
 
 
 def issue(key: bytes, kind: Kind, now: datetime) -> str:
@@ -68,6 +77,18 @@ def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
 
 def _sign(key: bytes, said: bytes) -> str:
     return urlsafe_b64encode(said + hmac.digest(key, said, sha256)).decode().rstrip("=")
+
+
+def use_up(session: Session, *, ticket: Ticket, now: datetime) -> bool:
+    """Let no server take the ticket from now on; False where it was used up before. What has ended is forgotten."""
+    session.execute(delete(UsedTicket).where(UsedTicket.expires_at <= now))
+    added = insert(UsedTicket).values(id=ticket.id, expires_at=ticket.expires_at).on_conflict_do_nothing()
+    return session.scalar(added.returning(UsedTicket.id)) is not None
+
+
+def used_up(session: Session, *, now: datetime) -> frozenset[bytes]:
+    """The ids of the tickets that would hold if they were not used up."""
+    return frozenset(session.scalars(select(UsedTicket.id).where(UsedTicket.expires_at > now)))
 
 
 def make_key(session: Session) -> bytes:

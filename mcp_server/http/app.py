@@ -19,7 +19,7 @@ from mcp_server.app import App
 from mcp_server.http import metrics, unsubscribe
 from mcp_server.http.auth import Gate
 from mcp_server.http.dashboard.routes import routes as dashboard
-from mcp_server.http.dashboard.sessions import Sessions, stored_key
+from mcp_server.http.dashboard.sessions import OwnTickets, Sessions, StoredTickets
 from mcp_server.http.hosts import Hosts, names_of
 from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit
@@ -41,7 +41,7 @@ def build_http_app(
 ) -> Starlette:
     """The HTTP face of `server`. `token` is that of the settings, beside those that the database holds; `fetch` gets
     the certificates that webhooks are verified with."""
-    sessions, failures = Sessions(stored_key(app), app.clock), _failures(app)
+    sessions, failures = Sessions(StoredTickets(app), app.clock), _failures(app)
     gate = _gate(app, Keeper(app, default=token, is_loopback=host in LOOPBACK), sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
     streamable = server.streamable_http_app(
@@ -85,7 +85,7 @@ def build_http_app(
 
 def build_dashboard_app(app: App, *, host: str, key: bytes) -> Starlette:
     """The dashboard alone, for holders of a link that `key` signed or of a token; never for this whole machine."""
-    sessions, failures = Sessions(lambda: key, app.clock), _failures(app)
+    sessions, failures = Sessions(OwnTickets(key), app.clock), _failures(app)
     gate = _gate(app, Keeper(app, default=None, is_loopback=False), sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
 

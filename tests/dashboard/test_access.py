@@ -7,16 +7,18 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from db.domain.access import Scope
+from db.models import UsedTicket
 from db.postgres.database import Database
 from db.services import keys, tickets
 from db.services.tickets import LIFETIMES, Kind
 from mcp_server.app import App
 from mcp_server.http.app import build_dashboard_app, build_http_app
 from mcp_server.http.dashboard.reading import TOOLS
-from mcp_server.http.dashboard.sessions import cookie_name, link
+from mcp_server.http.dashboard.sessions import Sessions, StoredTickets, cookie_name, link
 from mcp_server.server import build_server
 from mcp_server.toolsets import TOOLSETS
 from tests.server.conftest import NOW
@@ -221,6 +223,79 @@ def test_signing_out_ends_the_session_for_good(make_app: MakeApp, database: Data
         assert client.post("/dashboard/logout", headers={"Origin": BASE}).status_code == 204
         assert cookie_name(key) not in client.cookies
         assert client.get("/dashboard/api/campaigns", headers=held).status_code == 401
+
+
+def status_of(app: App, cookies: str) -> int:
+    """What a server that starts now says to whoever has these cookies."""
+    with server(app) as client:
+        return client.get("/dashboard/api/campaigns", headers={"Cookie": cookies}).status_code
+
+
+def test_who_has_signed_out_stays_so_in_every_server_and_after_a_restart(make_app: MakeApp, database: Database) -> None:
+    key = new_key(database)
+    with server(make_app()) as client:
+        sign_in(client, key)
+        held = f"{cookie_name(key)}={client.cookies[cookie_name(key)]}"
+        other = f"{cookie_name(key)}={tickets.issue(key, Kind.SESSION, NOW)}"
+        assert status_of(make_app(), held) == 200
+        assert client.post("/dashboard/logout", headers={"Origin": BASE}).status_code == 204
+    for settings in ({}, {"read_only": True}):
+        assert status_of(make_app(**settings), held) == 401
+        assert status_of(make_app(**settings), other) == 200
+
+
+@pytest.mark.anyio
+async def test_a_server_that_runs_hears_of_a_sign_out_within_seconds(make_app: MakeApp, database: Database) -> None:
+    seconds = 0.0
+    key = new_key(database)
+    here, there = (Sessions(StoredTickets(make_app()), lambda: NOW, lambda: seconds) for _ in range(2))
+    cookies = f"{cookie_name(key)}={tickets.issue(key, Kind.SESSION, NOW)}"
+    assert await there.find(cookies) is not None
+    await here.end(cookies)
+    assert await here.find(cookies) is None
+    seconds += 10
+    assert await there.find(cookies) is None
+
+
+def test_a_link_signs_in_at_one_of_two_servers(make_app: MakeApp, database: Database) -> None:
+    key = new_key(database)
+    address = link("", key, NOW)
+    with server(make_app()) as one, server(make_app()) as other:
+        entered = [each.get(address, follow_redirects=False).status_code for each in (one, other, one)]
+    assert entered == [303, 403, 403]
+
+
+def test_what_is_used_up_is_kept_for_as_long_as_it_would_hold(database: Database) -> None:
+    key = new_key(database)
+    session = tickets.read(key, Kind.SESSION, tickets.issue(key, Kind.SESSION, NOW), NOW)
+    late = tickets.read(key, Kind.LINK, tickets.issue(key, Kind.LINK, NOW), NOW)
+    assert session is not None
+    assert late is not None
+
+    def use_up(ticket: tickets.Ticket, now: datetime) -> bool:
+        return database.run("use up", lambda open_: tickets.use_up(open_, ticket=ticket, now=now))
+
+    def kept(now: datetime) -> frozenset[bytes]:
+        return database.run("used up", lambda open_: tickets.used_up(open_, now=now))
+
+    assert use_up(session, NOW) is True
+    assert use_up(session, NOW) is False
+    last = NOW + LIFETIMES[Kind.SESSION]
+    assert kept(last - timedelta(seconds=1)) == {session.id}
+    assert kept(last) == frozenset()
+    assert use_up(late, last) is True
+    with database.transaction("count") as open_:
+        assert open_.scalars(select(UsedTicket.id)).all() == [late.id]
+
+
+def test_a_sign_out_that_can_not_be_written_down_is_not_said_to_be_done(make_app: MakeApp, database: Database) -> None:
+    key = new_key(database)
+    app = make_app()
+    with server(app) as client:
+        sign_in(client, key)
+        app.close()
+        refused = client.post("/dashboard/logout", headers={"Origin": BASE})
+        assert (refused.status_code, "set-cookie" in refused.headers) == (503, False)
 
 
 def test_a_new_key_ends_all_sessions(make_app: MakeApp, database: Database) -> None:

@@ -140,6 +140,7 @@ FORMS = [
         for case in too_short_or_long("audit_log", "error", 1, rules.ERROR_NAME_MAX)
     ),
     *wrong_size("access_tokens", "token_hash"),
+    *(check("used_tickets", "id_length", id=b"x" * size) for size in (15, 17)),
     *wrong_size("audit_log", "arguments_digest"),
     *wrong_size("secrets", "value"),
     *wrong_size("webhook_deliveries", "body_hash"),

@@ -1,20 +1,30 @@
-"""Who is signed in: a link is exchanged for a session, which a cookie carries. Nothing of it is written down.
+"""Who is signed in: a link is exchanged for a session, which a cookie carries. What was used up is written down: a link
+holds once, and who has signed out has done so in every server.
 
-A link holds once in each server, and only in one that ran when it was made; so what was used up is kept in memory.
+A server that is read-only, or that signs with a key of its own, keeps it in memory alone. So that this is enough, a
+link holds only in a server that ran when it was made.
 """
 
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+import anyio
+from anyio.to_thread import run_sync
 from starlette.requests import cookie_parser
 
 from db import services
 from db.domain.access import Caller, Scope
+from db.domain.errors import StoreUnavailable
 from mcp_server.app import App
-from mcp_server.look import Look
+from mcp_server.look import SECONDS, Look
+
+if TYPE_CHECKING:
+    from db.services import Session
+    from db.services.tickets import Ticket
 
 ROOT: Final = "/dashboard"
 SESSION_PREFIX: Final = "dashboard "
@@ -25,21 +35,68 @@ _SCOPES: Final = frozenset({Scope.READ, Scope.OPS})
 _KEPT_SECONDS: Final = 10.0
 _MOST_USED_UP: Final = 10_000
 
-Key = Callable[[], bytes | None]
-"""Reads the key of the tickets, on a thread. StoreUnavailable where that can't be had, or not soon."""
+
+class Known(NamedTuple):
+    """The key of the tickets, None where none was made; and the ids of those that are used up."""
+
+    key: bytes | None
+    used_up: frozenset[bytes] = frozenset()
+
+
+class Tickets(Protocol):
+    """Used on threads. StoreUnavailable where the database can't be had."""
+
+    def read(self) -> Known: ...
+
+    def use_up(self, ticket: "Ticket") -> bool:
+        """False where it was used up before, as far as it is written down."""
+        ...
+
+
+class OwnTickets:
+    """Of a process that signs with a key of its own. They end with it, so nothing is written down."""
+
+    def __init__(self, key: bytes) -> None:
+        self._known = Known(key)
+
+    def read(self) -> Known:
+        return self._known
+
+    def use_up(self, ticket: "Ticket") -> bool:  # noqa: ARG002  the shape of Tickets
+        return True
+
+
+class StoredTickets:
+    """With the key of the database, which `sales-automation-mcp dashboard` makes."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def read(self) -> Known:
+        def work(session: "Session") -> Known:
+            key = services.tickets.get_key(session)
+            return Known(key, services.tickets.used_up(session, now=self._app.clock()) if key else frozenset())
+
+        return self._app.run("dashboard key", work, read_only=True)
+
+    def use_up(self, ticket: "Ticket") -> bool:
+        if self._app.settings.read_only:
+            return True
+        work = partial(services.tickets.use_up, ticket=ticket, now=self._app.clock())
+        return self._app.run("use up a ticket", work)
 
 
 class Sessions:
-    """Used on the event loop; the key is read on a thread, and kept for some seconds."""
+    """Used on the event loop; what is stored is read on a thread, and kept for some seconds."""
 
     def __init__(
-        self, key: Key, clock: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic
+        self, tickets: Tickets, clock: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._read_key = key
+        self._tickets = tickets
         self._clock = clock
         self._monotonic = monotonic
-        self._kept: tuple[float, bytes | None] = (float("-inf"), None)
-        """(when it was read, the key)"""
+        self._kept: tuple[float, Known] = (float("-inf"), Known(None))
+        """(when it was read, what was known then)"""
         self._look = Look(self._read)
         self._started_at = clock() - timedelta(milliseconds=1)
         self._used_up: dict[bytes, datetime] = {}
@@ -48,10 +105,12 @@ class Sessions:
         """(name, value) of the cookie for the code of a link, which is used up with it; None for one that does not
         hold."""
         # A key that was made just now is not known yet, and links are made where a person waits.
-        key = await self._current_key(at_most=0)
+        key = (await self._known(at_most=0)).key
         kinds, now = services.tickets.Kind, self._clock()
         link = services.tickets.read(key, kinds.LINK, code, now) if key else None
-        if key is None or link is None or link.issued_at < self._started_at or not self._use_up(link.id, now):
+        if key is None or link is None or link.issued_at < self._started_at or link.id in self._used_up:
+            return None
+        if not (await self._write_down(link) and self._use_up(link.id, now)):
             return None
         return cookie_name(key), services.tickets.issue(key, kinds.SESSION, now)
 
@@ -59,25 +118,34 @@ class Sessions:
         """Whose session the header Cookie carries; None for no session that holds."""
         if not cookies:
             return None
-        key = await self._current_key(at_most=_KEPT_SECONDS)
+        key, used_up = await self._known(at_most=_KEPT_SECONDS)
         text = _value(cookies, cookie_name(key)) if key else None
         if key is None or text is None:
             return None
         ticket = services.tickets.read(key, services.tickets.Kind.SESSION, text, self._clock())
-        if ticket is None or ticket.id in self._used_up:
+        if ticket is None or ticket.id in self._used_up or ticket.id in used_up:
             return None
         return Caller("dashboard", _SCOPES, f"{SESSION_PREFIX}{ticket.id.hex()}")
 
     async def end(self, cookies: str | None) -> str | None:
-        """End the session that the header carries. The name of its cookie, to be deleted."""
-        key = await self._current_key(at_most=_KEPT_SECONDS)
+        """End the session that the header carries, everywhere. The name of its cookie, to be deleted.
+
+        StoreUnavailable where that can't be written down: then it has ended here, and must be ended again.
+        """
+        key, _ = await self._known(at_most=_KEPT_SECONDS)
         if key is None:
             return None
         text, now = _value(cookies or "", cookie_name(key)), self._clock()
         ticket = services.tickets.read(key, services.tickets.Kind.SESSION, text, now) if text else None
         if ticket is not None:
             self._use_up(ticket.id, now)
+            await self._write_down(ticket)
         return cookie_name(key)
+
+    async def _write_down(self, ticket: "Ticket") -> bool:
+        with anyio.move_on_after(SECONDS):
+            return await run_sync(self._tickets.use_up, ticket, abandon_on_cancel=True)
+        raise StoreUnavailable("The database is silent. Try again when it answers.")
 
     def _use_up(self, id_: bytes, now: datetime) -> bool:
         """False if it was used up before."""
@@ -89,8 +157,8 @@ class Sessions:
         self._used_up[id_] = now
         return True
 
-    async def _current_key(self, *, at_most: float) -> bytes | None:
-        """The key as it was `at_most` seconds ago, or later."""
+    async def _known(self, *, at_most: float) -> Known:
+        """What was known `at_most` seconds ago, or later."""
         wanted = self._monotonic() - at_most
         while self._kept[0] <= wanted:
             # Those who wait share a reading, or strangers with wrong links could keep the database busy.
@@ -99,12 +167,7 @@ class Sessions:
 
     def _read(self) -> None:
         started = self._monotonic()
-        self._kept = (started, self._read_key())
-
-
-def stored_key(app: App) -> Key:
-    """The key of the database, which `sales-automation-mcp dashboard` makes."""
-    return lambda: app.run("dashboard key", services.tickets.get_key, read_only=True)
+        self._kept = (started, self._tickets.read())
 
 
 def lifetime() -> int:
