@@ -1,6 +1,7 @@
 """`jobs`: the local queue, looked after without any database."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from tests.cli.running import Cli
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore.open(tmp_path / "home")
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    with LocalStore.open(tmp_path / "home") as opened:
+        yield opened
 
 
 def create(store: LocalStore, **parameters: object) -> str:
