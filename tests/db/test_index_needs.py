@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.events import EventType, NewEvent
+from db.domain.sending import WEEKDAYS
 from db.domain.states import Channel, SuppressionReason, SuppressionState
 from db.postgres.database import Database
 from db.services import (
@@ -64,6 +65,13 @@ def unsubscribe_an_address(session: Session, _campaign: UUID, _enrollment: UUID)
     return suppressions.suppress(session, email="ada@example.com", reason=SuppressionReason.UNSUBSCRIBED, source=None)
 
 
+def claim_by_zone(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    always = {"days": list(WEEKDAYS), "start": "00:00", "end": "24:00"}
+    settings = {"use_contact_timezone": True, "sending_window": always}
+    campaigns.update(session, campaign_id=campaign_id, fields={"settings": settings}, now=NOW)
+    return claims.claim(session, campaign_id=campaign_id, channel=None, limit=1, lease_seconds=60, now=NOW)
+
+
 def ended_suppressions(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
     return suppressions.list_(
         session, reason=None, search=None, state=SuppressionState.EXPIRED, limit=50, cursor=None, now=NOW
@@ -90,6 +98,7 @@ NEEDED: dict[str, Work] = {
         session, events=[NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="m-1")]
     ),
     "ix_campaign_enrollments_due": claim_and_complete,
+    "ix_campaign_enrollments_due_by_zone": claim_by_zone,
     "ix_campaign_enrollments_id": show,
     "ix_campaign_events_enrollment_occurred": list_events(of_enrollment=True),
     "ix_campaign_events_occurred": list_events(since=NOW),

@@ -113,6 +113,11 @@ class LeaseContract:
     def test_a_lease_that_ran_out_is_lost_even_when_nobody_has_claimed_the_job(self, jobs: JobStore) -> None:
         make(jobs)
         held = take(jobs)
-        with pytest.raises(LeaseLost):
-            jobs.complete(held.id, held.lease_token, now=held.lease_until)
+        for late in (
+            lambda: jobs.heartbeat(held.id, held.lease_token, progress=1, now=held.lease_until),
+            lambda: jobs.fail(held.id, held.lease_token, "too late", now=held.lease_until),
+            lambda: jobs.complete(held.id, held.lease_token, now=held.lease_until),
+        ):
+            with pytest.raises(LeaseLost):
+                late()
         assert jobs.get(held.id, now=held.lease_until).status is JobStatus.PENDING
