@@ -1,22 +1,29 @@
 """Which step an event is about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from db.domain.errors import InvalidInput
-from db.domain.events import EFFECTS, SENDS, NewEvent
+from db.domain.events import ANSWERS, EFFECTS, SENDS, STEP_TYPES, NewEvent
 from db.domain.funnel import Action
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Step
-from db.domain.states import ActionStatus, Channel
+from db.domain.states import ActionStatus, LinkedInStepType
 
 # These stand on their own; all others are about something that was sent.
 _STEPLESS = frozenset({None, Milestone.UNSUBSCRIBED})
 
 
-def check_step(channel: Channel, number: int, actions: Mapping[int, Action], steps: Sequence[Step]) -> None:
-    """InvalidInput when the campaign has no step of this number and channel, and never had."""
-    action = actions.get(number)
+def check_step(event: NewEvent, number: int, actions: Mapping[int, Action], steps: Sequence[Step]) -> None:
+    """InvalidInput when the event can't be about the step of this number: the campaign has none and never had, it is
+    of another channel, or it is nothing that can be accepted."""
+    channel, action = event.channel, actions.get(number)
+    kind = next((step.linkedin_type for step in steps if step.step_number == number), None)
+    if event.event_type in ANSWERS and kind not in (None, LinkedInStepType.CONNECTION_REQUEST):
+        raise InvalidInput(
+            f"step_number {number} is a {kind}, and {event.event_type} answers a connection_request. Leave step_number "
+            "out, or give that of the request."
+        )
     if action is not None and action.channel == channel:
         return
     channels = {step.step_number: step.channel for step in steps}
@@ -31,9 +38,12 @@ def infer_step(event: NewEvent, actions: Mapping[int, Action], steps: Sequence[S
     """The step of an event that names none; None for one that needs none.
 
     It is decided by what was sent up to the moment of the event. What tells of sending is about the next step of its
-    channel, all else about the last one that was sent, or else about the one that must have been. InvalidInput when
-    there is no such step.
+    channel (and kind, where the campaign has one of it), all else about the last one that was sent, or else about the
+    one that must have been. An answer to a connection request is about the last of these. InvalidInput when there is
+    no such step.
     """
+    if event.event_type in ANSWERS:
+        return _request(event, actions, steps)
     at = event.occurred_at
     own = [action for action in actions.values() if action.channel == event.channel]
     if event.event_type not in SENDS:
@@ -47,17 +57,35 @@ def infer_step(event: NewEvent, actions: Mapping[int, Action], steps: Sequence[S
     if not numbers:
         raise InvalidInput(f"The campaign has no active {event.channel} step, so channel can't be {event.channel}.")
     if event.event_type in SENDS:
-        return _next(event.channel, sorted(numbers), actions, at)
+        return _next(event, numbers, actions, steps)
+    return _behind(numbers, actions, at)
+
+
+def _request(event: NewEvent, actions: Mapping[int, Action], steps: Sequence[Step]) -> int | None:
+    requests = [step.step_number for step in steps if step.linkedin_type is LinkedInStepType.CONNECTION_REQUEST]
+    if not requests:
+        if EFFECTS[event.event_type].milestone is None:
+            return None
+        raise InvalidInput("The campaign has no active connection_request step, so nothing of it can be accepted.")
+    sent = [number for number in requests if number in actions and _is_sent(actions[number], event.occurred_at)]
+    return max(sent) if sent else _behind(requests, actions, event.occurred_at)
+
+
+def _behind(numbers: Collection[int], actions: Mapping[int, Action], at: datetime) -> int:
+    """The step that must have been sent, though nobody has said so."""
     behind = max((number for number, action in actions.items() if _is_passed(action, at)), default=0)
     return max((number for number in numbers if number <= behind), default=min(numbers))
 
 
-def _next(channel: Channel, numbers: Sequence[int], actions: Mapping[int, Action], at: datetime) -> int:
+def _next(event: NewEvent, numbers: Collection[int], actions: Mapping[int, Action], steps: Sequence[Step]) -> int:
+    at, kind = event.occurred_at, STEP_TYPES.get(event.event_type)
     last = max((number for number, action in actions.items() if _is_sent(action, at)), default=0)
     skipped = {number for number, action in actions.items() if action.known_status is ActionStatus.SKIPPED}
-    later = [number for number in numbers if number > last and number not in skipped]
+    of_kind = {step.step_number for step in steps if kind is not None and step.linkedin_type is kind}
+    later = [number for number in sorted(of_kind or numbers) if number > last and number not in skipped]
     if not later:
-        raise InvalidInput(f"Every {channel} step of this enrollment is done. Give step_number to name one.")
+        what = kind if of_kind else event.channel
+        raise InvalidInput(f"Every {what} step of this enrollment is done. Give step_number to name one.")
     return later[0]
 
 

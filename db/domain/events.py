@@ -6,14 +6,14 @@ break `delivered <= sent` nor be lost.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from db.domain.metrics import Milestone, Total
-from db.domain.states import Channel, EnrollmentCommand, StopReason
+from db.domain.states import Channel, EnrollmentCommand, LinkedInStepType, StopReason
 
 
 class EventType(StrEnum):
@@ -126,6 +126,25 @@ SENDS = frozenset(
     }
 )
 """These say that a step was sent, and when."""
+
+STEP_TYPES: Mapping[EventType, LinkedInStepType] = MappingProxyType(
+    {
+        EventType.PROFILE_VISITED: LinkedInStepType.PROFILE_VISIT,
+        EventType.CONNECTION_SENT: LinkedInStepType.CONNECTION_REQUEST,
+        EventType.MESSAGE_SENT: LinkedInStepType.MESSAGE,
+        EventType.VOICE_MESSAGE_SENT: LinkedInStepType.VOICE_MESSAGE,
+        EventType.CONNECTION_ACCEPTED: LinkedInStepType.CONNECTION_REQUEST,
+        EventType.CONNECTION_REJECTED: LinkedInStepType.CONNECTION_REQUEST,
+    }
+)
+"""What kind of LinkedIn step an event is about."""
+
+ANSWERS = frozenset({EventType.CONNECTION_ACCEPTED, EventType.CONNECTION_REJECTED})
+"""These can be about nothing but a connection request."""
+
+MOST_AHEAD = timedelta(days=1)
+"""How far ahead of our clock a moment may lie at which something is said to have happened: clocks differ, by an hour
+where a time zone was mistaken."""
 
 
 @dataclass(slots=True)

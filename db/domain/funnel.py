@@ -71,6 +71,8 @@ class Action:
     """How whoever holds it has reported it, whatever events tell of it."""
     sent_to: str | None = None
     """The address that it went to, or is to go to; None where nobody has said."""
+    claimed_at: datetime | None = None
+    """When it was first handed out: before that nobody has sent it, whatever events tell."""
 
     @property
     def sent_at(self) -> datetime | None:
@@ -138,7 +140,7 @@ class Action:
     def note_sent(self, at: datetime, source: SentSource) -> None:
         """It was sent then, as far as `source` knows. A better source wins, and of the same the earlier moment."""
         if self.may_be_corrected(at, source):
-            self.times[_SENT], self.sent_source = at, source
+            self.times[_SENT], self.sent_source = self._bounded(at), source
 
     def forget_unsubscribe(self) -> None:
         """The person has unsubscribed before, with another step or with none."""
@@ -146,14 +148,23 @@ class Action:
 
     def may_be_corrected(self, at: datetime, source: SentSource) -> bool:
         """Whether it would be sent at another moment if `source` said `at`."""
-        rank, known_rank = _SOURCE_RANKS[source], _SOURCE_RANKS[self.sent_source]
+        at, rank, known_rank = self._bounded(at), _SOURCE_RANKS[source], _SOURCE_RANKS[self.sent_source]
         return self.sent_at is None or rank > known_rank or (rank == known_rank and at < self.sent_at)
+
+    def _bounded(self, at: datetime) -> datetime:
+        return at if self.claimed_at is None else max(at, self.claimed_at)
 
     def become(self, other: "Action") -> None:
         """Take over all that events change."""
         self.provider, self.provider_message_id = other.provider, other.provider_message_id
         self.times, self.sent_source, self.delivery_told_at = other.times, other.sent_source, other.delivery_told_at
         self.open_count, self.click_count = other.open_count, other.click_count
+
+    def before_events(self) -> "Action":
+        """The same step, of which no event is known."""
+        blank = Action(self.instance_id, self.enrollment_id, self.step_number, self.channel, self.a_b_variant)
+        blank.claimed_at = self.claimed_at
+        return blank
 
     def subtract(self, explained: "Action") -> None:
         """Keep only what `explained` does not know."""

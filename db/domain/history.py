@@ -13,7 +13,7 @@ from uuid import UUID
 
 from db.domain.attribution import infer_step
 from db.domain.errors import InvalidInput
-from db.domain.events import EFFECTS, SENDS, Effect, EventType, NewEvent
+from db.domain.events import ANSWERS, EFFECTS, SENDS, Effect, EventType, NewEvent
 from db.domain.funnel import Action, Enrollment
 from db.domain.machines import with_haste
 from db.domain.metrics import Milestone
@@ -79,7 +79,8 @@ def replay(
     refused: dict[UUID, str] = {}
     for entry in entries:
         if entry.is_inferred:
-            message = entry.event.provider_message_id
+            # What answers a connection request may come in a message of another step.
+            message = None if entry.event.event_type in ANSWERS else entry.event.provider_message_id
             try:
                 known = messages.get(message) if message is not None else None
                 entry.step_number = known or infer_step(entry.event, state.actions, plan.steps)
@@ -175,7 +176,7 @@ def _named(entries: Sequence[Entry], actions: Mapping[int, Action]) -> dict[str,
 
 def _beyond(enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry]) -> dict[int, Action]:
     """The actions with nothing but what the stored events do not say."""
-    said = _said(enrollment, stored)
+    said = _said(enrollment, actions, stored)
     beyond: dict[int, Action] = {}
     for number, action in actions.items():
         explained = said.get(number)
@@ -186,9 +187,11 @@ def _beyond(enrollment: Enrollment, actions: Mapping[int, Action], stored: Seque
     return beyond
 
 
-def _said(enrollment: Enrollment, stored: Sequence[Entry]) -> MutableMapping[int, Action]:
+def _said(
+    enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry]
+) -> MutableMapping[int, Action]:
     """The actions as the stored events alone make them, where they are placed now."""
-    state = _State(enrollment, {}, Plan(()))
+    state = _State(enrollment, {number: action.before_events() for number, action in actions.items()}, Plan(()))
     for entry in sorted(stored, key=position):
         shown = replace(entry)
         state.apply(shown)

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.domain.sending import ANYTIME, Sending
-from db.domain.states import Channel
+from db.domain.states import Channel, LinkedInStepType
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Step:
     channel: Channel
     delay_hours: int
     a_b_variant: str | None = None
+    linkedin_type: LinkedInStepType | None = None
 
 
 Stage: TypeAlias = Mapping[str | None, Step]

@@ -162,6 +162,8 @@ class CampaignAction(Mutable, Base):
     status: Mapped[str]
     lease_token: Mapped[UUID | None]
     lease_until: Mapped[datetime | None]
+    # When it was first handed out.
+    claimed_at: Mapped[datetime | None]
     provider: Mapped[str | None]
     provider_message_id: Mapped[str | None]
     error: Mapped[str | None]

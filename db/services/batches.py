@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain.events import EventVerdict, NewEvent
+from db.domain.events import ANSWERS, EventVerdict, NewEvent
 from db.domain.funnel import Action, Contribution, Deltas, Enrollment, contribution
 from db.domain.history import Entry, position, source_of
 from db.domain.ids import new_ids
@@ -141,8 +141,8 @@ def read_plans(session: Session, batch: Batch, instance_ids: Collection[UUID]) -
 
 
 def may_reveal_a_send(row: BatchRow) -> bool:
-    """Whether the row may be the first to say that its step was sent, or when."""
+    """Whether the row may be the first to say that its step was sent, or when; or depends on what the step is."""
     action = row.actions.get(row.step_number or 0)
-    if action is None or action.channel != row.event.channel:
+    if action is None or action.channel != row.event.channel or row.event.event_type in ANSWERS:
         return True
     return action.may_be_corrected(row.event.occurred_at, source_of(row.event))

@@ -216,7 +216,9 @@ def _settle(
             sender = budget.account(enrollment.instance_id, step.channel)
             day = budget.day(enrollment.instance_id, step.channel)
             handed.append(DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, sender, day))
-    ids = _write(session, [*map(_claimed_row, handed), *blocked], enrollment_state.changes(before, found))
+    ids = _write(
+        session, [*(_claimed_row(due, now) for due in handed), *blocked], enrollment_state.changes(before, found)
+    )
     return [replace(due, action_id=ids[due.enrollment.id]) for due in handed]
 
 
@@ -279,14 +281,15 @@ def _next_due(
 _WRITE = text(f"""
     WITH actions AS (
         INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
-                                      lease_token, lease_until, error, sender, sent_to, reserved_on)
+                                      lease_token, lease_until, error, sender, sent_to, reserved_on, claimed_at)
         SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until,
-               error, sender, sent_to, reserved_on
+               error, sender, sent_to, reserved_on, claimed_at
         FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
         ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
         SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
             error = excluded.error, reported = NULL, sender = excluded.sender, sent_to = excluded.sent_to,
             reserved_on = excluded.reserved_on, updated_at = now(),
+            claimed_at = coalesce(campaign_actions.claimed_at, excluded.claimed_at),
             a_b_variant = CASE WHEN campaign_actions.failed_at IS NULL THEN excluded.a_b_variant
                           ELSE campaign_actions.a_b_variant END
         RETURNING enrollment_id, id, a_b_variant, failed_at
@@ -327,11 +330,12 @@ def _count_as(deltas: Deltas, row: Mapping[str, Any], variant: str | None, faile
     deltas.change(before, contribution(action))
 
 
-def _claimed_row(due: DueAction) -> dict[str, Any]:
+def _claimed_row(due: DueAction, now: datetime) -> dict[str, Any]:
     return {
         **_action_row(due.enrollment, due.step, due.action_id, ActionStatus.CLAIMED),
         "lease_token": due.lease_token,
         "lease_until": due.lease_until,
+        "claimed_at": now,
         "sender": due.sender,
         "sent_to": due.contact.email if due.step.channel is Channel.EMAIL else due.contact.linkedin_url,
         "reserved_on": due.reserved_on,

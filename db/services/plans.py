@@ -11,18 +11,18 @@ from sqlalchemy.orm import Session
 from db.domain import campaign_settings
 from db.domain.scheduling import Plan, Step
 from db.domain.sending import of_settings
-from db.domain.states import CampaignStatus, Channel
+from db.domain.states import CampaignStatus, Channel, LinkedInStepType
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
 
 _STEPS = """
-    SELECT jsonb_agg(jsonb_build_array(s.step_number, s.channel, s.delay_hours, s.a_b_variant)
+    SELECT jsonb_agg(jsonb_build_array(s.step_number, s.channel, s.delay_hours, s.a_b_variant, s.type)
                      ORDER BY s.step_number, s.a_b_variant)
     FROM (
-        SELECT step_number, channel, delay_hours, a_b_variant FROM email_sequences
+        SELECT step_number, channel, delay_hours, a_b_variant, NULL AS type FROM email_sequences
         WHERE template_id = {template} AND is_active
         UNION ALL
-        SELECT step_number, channel, delay_hours, NULL FROM linkedin_sequences
+        SELECT step_number, channel, delay_hours, NULL, type FROM linkedin_sequences
         WHERE template_id = {template} AND is_active
     ) s
 """
@@ -38,7 +38,10 @@ def from_row(settings: Mapping[str, Any], started_at: datetime | None, steps: Se
 
 
 def _steps(steps: Sequence[Sequence[Any]] | None) -> list[Step]:
-    return [Step(number, Channel(channel), delay, variant) for number, channel, delay, variant in steps or ()]
+    return [
+        Step(number, Channel(channel), delay, variant, LinkedInStepType(kind) if kind else None)
+        for number, channel, delay, variant, kind in steps or ()
+    ]
 
 
 _OF_TEMPLATE = text(_STEPS.format(template=":template"))

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from db.domain.attribution import check_step
 from db.domain.contacts import strength
 from db.domain.errors import InvalidInput
-from db.domain.events import EFFECTS, EventType, EventVerdict, NewEvent, Stop, impersonal
+from db.domain.events import ANSWERS, EFFECTS, EventType, EventVerdict, NewEvent, Stop, impersonal
 from db.domain.funnel import Action, Enrollment, contribution
 from db.domain.history import first_unsubscribe, note
 from db.domain.machines import labelled, with_haste
@@ -86,6 +86,9 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
     for row in plain:
         _apply(batch, row)
     stories.settle(batch)
+    for row in stories.rows:
+        if row.step_number is not None and row.step_number in row.actions:
+            _note_address(row, row.actions[row.step_number])
     for row in batch.rows:
         outcomes[row.index] = Outcome(EventVerdict.RECORDED, row.id)
     _stop_all(session, batch)
@@ -103,9 +106,10 @@ def _check(batch: Batch, outcomes: list[Outcome | None]) -> None:
         if row.step_number is not None:
             plan = batch.plans.get(row.enrollment.instance_id, _NO_PLAN)
             try:
-                check_step(row.event.channel, row.step_number, row.actions, plan.steps)
+                check_step(row.event, row.step_number, row.actions, plan.steps)
             except InvalidInput as refusal:
-                if not (row.event.from_provider and row.event.suppresses):
+                is_by_message = row.event.step_number is None and row.event.event_type in ANSWERS
+                if not is_by_message and not (row.event.from_provider and row.event.suppresses):
                     outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=str(refusal))
                     continue
                 row.step_number, row.is_inferred = None, True
@@ -184,10 +188,14 @@ def _apply(batch: Batch, row: BatchRow) -> None:
     known = action.sent_at
     note(action, row.event, effect)
     _bind_message(batch, action, row.event)
-    if action.sent_to is None and row.event.channel is Channel.EMAIL and not enrollment.is_erased:
-        action.sent_to = row.event.email
+    _note_address(row, action)
     if action.sent_at != known:
         enrollment.advance(action, batch.plans[enrollment.instance_id])
+
+
+def _note_address(row: BatchRow, action: Action) -> None:
+    if action.sent_to is None and row.event.channel is Channel.EMAIL and not row.enrollment.is_erased:
+        action.sent_to = row.event.email
 
 
 def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:

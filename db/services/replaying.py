@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.domain.events import EventType, EventVerdict
+from db.domain.events import ANSWERS, EventType, EventVerdict
 from db.domain.funnel import Action, Enrollment, contribution, stepless_unsubscribe
 from db.domain.history import Entry, Replayed, replay
 from db.domain.machines import HASTE
@@ -152,7 +152,8 @@ def _trust_messages(story: Story) -> None:
     """A message whose step was not inferred tells the step."""
     doubtful = {entry.event.provider_message_id for entry in story.stored if entry.is_inferred}
     for row in story.rows:
-        if row.is_inferred and row.hint is not None and row.event.provider_message_id not in doubtful:
+        is_told = row.hint is not None and row.event.event_type not in ANSWERS
+        if row.is_inferred and is_told and row.event.provider_message_id not in doubtful:
             row.step_number, row.is_inferred = row.hint, False
 
 

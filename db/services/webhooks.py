@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.orm import Session, defer
 
 from db.domain.addresses import addresses_in
-from db.domain.events import EventVerdict, NewEvent, impersonal
+from db.domain.events import MOST_AHEAD, EventVerdict, NewEvent, impersonal
 from db.domain.ids import new_ids
 from db.domain.rules import DELIVERY_ERROR_MAX
 from db.domain.states import DeliveryStatus
@@ -137,6 +137,9 @@ def record(
     erased = _erased(session, deliveries)
     for delivery, part in zip(deliveries, parts, strict=True):
         _make_impersonal(part, erased[delivery.id])
+        for event in part.events:
+            if event.occurred_at > delivery.received_at + MOST_AHEAD:
+                event.occurred_at = delivery.received_at  # a clock that is wrong
     every_event = [event for part in parts for event in part.events]
     outcomes = iter(events.record_events(session, events=every_event, from_provider=True))
     settled = [

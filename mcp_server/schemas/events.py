@@ -7,7 +7,8 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from db.domain import rules
-from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
+from db.domain.errors import InvalidInput
+from db.domain.events import EFFECTS, MOST_AHEAD, BounceType, EventType, EventVerdict, NewEvent
 from db.domain.states import Channel, OrphanStatus
 from mcp_server.schemas.base import (
     Answer,
@@ -55,6 +56,14 @@ class EventIn(Given):
         if self.event_type is EventType.BOUNCED and self.metadata.get("bounce_type", "hard") not in tuple(BounceType):
             raise ValueError("metadata.bounce_type must be hard or soft")
         return self
+
+    def check_moment(self, now: datetime) -> None:
+        """InvalidInput where it is said to happen more than a day after `now`."""
+        if self.occurred_at is not None and self.occurred_at > now + MOST_AHEAD:
+            raise InvalidInput(
+                f"occurred_at: {self.occurred_at:%Y-%m-%dT%H:%M:%SZ} is more than a day ahead of the server's clock, "
+                f"{now:%Y-%m-%dT%H:%M:%SZ}. Give the moment at which it happened, or leave it out for now."
+            )
 
     def to_event(self, now: datetime) -> NewEvent:
         return NewEvent(

@@ -35,6 +35,7 @@ def record_event(call: Call, event: EventIn) -> RecordAnswer:
     A reply completes the enrollment; an unsubscribe, complaint or hard bounce also suppresses the person. One of an
     unknown enrollment is kept as orphaned and counted once it fits. For many: record_events. Next: get_metrics.
     """
+    event.check_moment(call.now)
     given = event.to_event(call.now)
 
     def entry(outcome: "Outcome") -> "AuditEntry | None":
@@ -59,8 +60,16 @@ def record_events(
     """Record 1 to 10,000 events in one transaction, in any order, as record_event does. Each row is answered: recorded,
     duplicate, orphaned or invalid (with the reason, and alone).
     """
-    fitting, rejected = sort_out(events)
-    given = [event.to_event(call.now) for event in fitting.values()]
+    shapes, rejected = sort_out(events)
+    fitting: dict[int, NewEvent] = {}
+    for index, event in shapes.items():
+        try:
+            event.check_moment(call.now)
+        except InvalidInput as refusal:
+            rejected[index] = str(refusal)
+        else:
+            fitting[index] = event.to_event(call.now)
+    given = list(fitting.values())
     outcomes = services.events.record_events(call.session, events=given)
     _count(call, given, outcomes)
     call.events.update([(NO_PROVIDER, EventVerdict.INVALID)] * len(rejected))

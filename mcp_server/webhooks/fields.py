@@ -198,7 +198,7 @@ def event(
     if not (found.campaign_id or found.suppresses):
         found.email = None
     try:
-        return EventIn(**{name: getattr(found, name) for name in NewEvent.__slots__}).to_event(received_at)
+        return EventIn(**{name: getattr(found, name) for name in EventIn.model_fields}).to_event(received_at)
     except ValidationError as error:
         raise Unusable("; ".join(explain(error))) from None
 

@@ -1,5 +1,6 @@
 """Moments and days as they come in: a moment has its zone, and a day is no moment."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -88,3 +89,13 @@ async def test_days_and_moments_with_a_zone_choose_days(
     await call(client, "record_event", event=event)
     metrics = await call(client, "get_metrics", campaign_id=scene["campaign_id"], since=since, until=until)
     assert metrics["totals"]["sent"] == sent
+
+
+async def test_what_is_said_to_happen_later_than_tomorrow_is_refused_alone(client: Client) -> None:
+    scene = await new_campaign(client, people=1, start=True)
+    event = {**EVENT, "enrollment_id": scene["enrollment_ids"][0]}
+    ahead = {**event, "occurred_at": (NOW + timedelta(days=1, seconds=1)).isoformat()}
+    assert "more than a day ahead of the server's clock" in await refusal(client, "record_event", event=ahead)
+    fine = {**event, "occurred_at": (NOW + timedelta(days=1)).isoformat()}
+    answer = await call(client, "record_events", events=[ahead, fine])
+    assert [row["status"] for row in answer["results"]] == ["invalid", "recorded"]

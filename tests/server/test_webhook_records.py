@@ -14,6 +14,7 @@ import anyio
 import httpx2 as httpx
 import pytest
 from mcp.client import Client
+from sqlalchemy import text
 
 from db.domain.contacts import SuppressionTarget
 from db.domain.webhooks import Normalised, StoredDelivery
@@ -106,6 +107,20 @@ async def test_several_recorders_take_each_request_once(make_app: MakeApp, clien
         pass
     assert sum(row["events_recorded"] for row in rows(database)) == 60
     assert (await totals(client, scene))["total_opens"] == 60
+
+
+async def test_a_moment_far_ahead_is_taken_as_the_arrival_of_its_webhook(
+    make_app: MakeApp, client: Client, database: Database
+) -> None:
+    sender = SENDERS["resend"]
+    await sent(client, sender)
+    server = hooks(make_app)
+    told = sender.opened(NOW + timedelta(days=3_650), {}, "person0@example.com")
+    assert await server.send(sender, sender.sign(told, NOW, id="1")) == 200
+    assert server.record() == 1
+    with database.transaction("look") as session:
+        at = session.scalar(text("SELECT occurred_at FROM campaign_events WHERE event_type = 'opened'"))
+    assert at == rows(database)[0]["received_at"]
 
 
 async def test_a_request_that_breaks_its_normaliser_holds_up_no_other(

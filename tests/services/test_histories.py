@@ -244,3 +244,97 @@ def test_any_order_and_any_split_of_a_history_ends_alike(
         # Who must not be written to is never enrolled.
         assert known_of(database, tell(database, campaign_id, history, order, cuts, "late")) == expected
     assert_counters_are_exact(database)
+
+
+def linkedin(database: Database) -> tuple[UUID, UUID]:
+    """A campaign of a visit, a connection request and a message, and the one person in it: their ids."""
+    kinds = (LinkedInStepType.PROFILE_VISIT, LinkedInStepType.CONNECTION_REQUEST, LinkedInStepType.MESSAGE)
+    moves = [
+        LinkedInStep(n, kind, None if kind is LinkedInStepType.PROFILE_VISIT else "Hello", delay_hours=24)
+        for n, kind in enumerate(kinds, 1)
+    ]
+    campaign_id = database.run("scene", partial(make_campaign, email_steps=[], linkedin_steps=moves))
+    return campaign_id, enroll(database, campaign_id, ["p@example.com"])[0]
+
+
+def test_an_acceptance_is_of_the_connection_request_and_not_of_what_was_sent_last(database: Database) -> None:
+    campaign_id, who = linkedin(database)
+    record(
+        database,
+        event(E.MESSAGE_SENT, who, hours=3, provider_message_id="m3", provider="p"),
+        event(E.CONNECTION_SENT, who, hours=2),
+        event(E.PROFILE_VISITED, who, hours=1),
+        event(E.CONNECTION_ACCEPTED, who, hours=4),
+    )
+    sent = (steps_of(database, E.PROFILE_VISITED), steps_of(database, E.CONNECTION_SENT))
+    assert (*sent, steps_of(database, E.MESSAGE_SENT)) == ([1], [2], [3])
+    assert steps_of(database, E.CONNECTION_ACCEPTED) == [2]
+    # By the message of another step, too.
+    answers = [event(kind, None, hours=5, provider_message_id="m3") for kind in (E.CONNECTION_ACCEPTED,)]
+    assert verdicts(database, *answers) == ["recorded"]
+    assert steps_of(database, E.CONNECTION_ACCEPTED) == [2, 2]
+    assert totals(database, campaign_id)["accepted"] == 1
+    assert_counters_are_exact(database)
+
+
+def test_nothing_but_a_connection_request_can_be_accepted(database: Database) -> None:
+    _, who = linkedin(database)
+    record(database, event(E.MESSAGE_SENT, who, hours=3, step_number=3))
+    for number in (1, 3):
+        (outcome,) = record(database, event(E.CONNECTION_ACCEPTED, who, hours=4, step_number=number))
+        assert str(outcome.verdict) == "invalid"
+        assert "answers a connection_request" in str(outcome.reason)
+
+
+def machine_labels(database: Database) -> list[tuple[str, int | None]]:
+    with database.transaction("look") as session:
+        rows = session.execute(
+            text("SELECT event_type, metadata ->> 'machine_rule' FROM campaign_events ORDER BY occurred_at, event_type")
+        )
+        return [tuple(row) for row in rows]
+
+
+def test_a_click_is_hasty_whenever_its_delivery_is_told(database: Database) -> None:
+    campaign_id, who = emails(database)
+    click = event(E.CLICKED, who, hours=0.001, step_number=1)
+    later = event(E.CLICKED, who, hours=1, step_number=1)
+    delivered = event(E.DELIVERED, who, step_number=1)
+    for given_ in (click, later, delivered):
+        database.run("record", partial(events.record_events, events=[given_], from_provider=True))
+    assert machine_labels(database) == [("delivered", None), ("machine_clicked", "haste"), ("clicked", None)]
+    assert totals(database, campaign_id)["total_clicks"] == 1
+    # An earlier delivery shows that it took its time.
+    early = event(E.DELIVERED, who, hours=-1, step_number=1)
+    database.run("record", partial(events.record_events, events=[early], from_provider=True))
+    assert ("machine_clicked", "haste") not in machine_labels(database)
+    assert totals(database, campaign_id)["total_clicks"] == 2
+    assert_counters_are_exact(database)
+
+
+def test_what_waited_is_labelled_as_what_came_in_time(database: Database) -> None:
+    campaign_id, _ = emails(database)
+    reference: dict[str, Any] = {"campaign_id": campaign_id, "email": "late@example.com", "step_number": 1}
+    waiting = [
+        event(E.DELIVERED, None, **reference),
+        event(E.CLICKED, None, hours=0.001, **reference),
+        event(E.OPENED, None, hours=1, metadata={"sg_machine_open": True}, **reference),
+    ]
+    database.run("record", partial(events.record_events, events=waiting, from_provider=True))
+    enroll(database, campaign_id, ["late@example.com"])
+    assert machine_labels(database) == [
+        ("delivered", None), ("machine_clicked", "haste"), ("machine_opened", "provider"),
+    ]  # fmt: skip
+
+
+def test_agents_report_machines_as_providers_do(database: Database) -> None:
+    campaign_id, who = emails(database)
+    record(
+        database,
+        event(E.OPENED, who, step_number=1, metadata={"sg_machine_open": True}),
+        event(E.CLICKED, who, step_number=1, metadata={"user_agent": "Barracuda"}),
+        # Without a clock of the provider's, no click is hasty.
+        event(E.DELIVERED, who, hours=1, step_number=1),
+        event(E.CLICKED, who, hours=1, step_number=1),
+    )
+    counted = totals(database, campaign_id)
+    assert (counted["total_opens"], counted["total_clicks"]) == (0, 1)
