@@ -2,12 +2,14 @@
 wrong in a call becomes a refusal that says what to do next."""
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from secrets import token_hex
 from types import NoneType
 from typing import Annotated, Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack, get_args
 
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool as OfferedTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
@@ -22,6 +24,8 @@ from mcp_server.app import App
 from mcp_server.call import Call, Tool, note_refusal, run
 from mcp_server.schemas.base import Answer, Line, without_nulls
 from mcp_server.schemas.lean import lean_input, lean_output
+
+logger = logging.getLogger(__name__)
 
 # The SDK drops unknown arguments in silence and repeats values in its errors. A model that misspells an argument must
 # hear of it, and what it sent may be somebody's address.
@@ -206,6 +210,8 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
             if not isinstance(refusal, StoreUnavailable):
                 note_refusal(tool, app, invocation, type(refusal).__name__)
             raise ToolError(refusal.for_clients) from refusal
+        except Exception as error:
+            raise _fault(tool, error) from error
 
     signature = inspect.signature(tool.function)
     parameters = list(signature.parameters.values())[1:]
@@ -219,6 +225,17 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
     handle.__signature__ = inspect.Signature(keyword_only, return_annotation=returns)  # type: ignore[attr-defined]
     handle.__name__ = tool.name
     return handle
+
+
+def _fault(tool: Tool, error: Exception) -> UnexpectedToolError:
+    """What is told of an error that nobody expected; the log has the rest under the id of the fault."""
+    fault = token_hex(4)
+    # The SDK logs the trace, with the words of the error that is returned here.
+    logger.error("%s failed", tool.name, extra={"fault": fault, "error": type(error).__name__})
+    return UnexpectedToolError(
+        "This is a fault of the server, not of your call. Nothing was changed. Call again in a moment; if it stays, "
+        f"tell an operator the fault {fault}, which the server's log holds."
+    )
 
 
 def _result(answer: dict[str, Any]) -> CallToolResult:

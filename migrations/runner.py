@@ -30,6 +30,7 @@ def ensure_current(engine: Engine, *, upgrade: bool) -> None:
         revision = current_revision(connection)
     if revision == HEAD:
         return
+    _refuse_newer(revision)
     if not upgrade:
         found = f"at revision {revision}" if revision else "empty"
         raise StoreUnavailable(
@@ -38,14 +39,24 @@ def ensure_current(engine: Engine, *, upgrade: bool) -> None:
     migrate(engine)
 
 
+def _refuse_newer(revision: str | None) -> None:
+    """StoreUnavailable where a newer version of the program has migrated the database: revisions count up."""
+    if revision is not None and revision.isdecimal() and int(revision) > int(HEAD):
+        raise StoreUnavailable(
+            f"The database's schema is newer than this program: it stands at revision {revision}, and this version "
+            f"knows those up to {HEAD}. Run a version of sales-automation-mcp that works with {revision}: "
+            "`pip install --upgrade sales-automation-mcp`."
+        )
+
+
 def current_revision(connection: Connection) -> str | None:
     """The revision that the database stands at; None when it has never been migrated."""
     try:
         with connection.begin_nested() if connection.in_transaction() else connection.begin():
+            if connection.scalar(text("SELECT to_regclass('alembic_version') IS NULL")):
+                return None
             return connection.scalar(text("SELECT version_num FROM alembic_version"))
     except ProgrammingError as error:
-        if isinstance(error.orig, pg.UndefinedTable):
-            return None
         if isinstance(error.orig, pg.InsufficientPrivilege):
             raise StoreUnavailable(
                 "The user of DATABASE_URL may not read the version of the schema. Name the owner of the tables, or "
@@ -66,6 +77,7 @@ def migrate(engine: Engine, revision: str = "head", *, patience: float = PATIENC
     with engine.connect() as connection:
         try:
             _take_turn(connection, patience)
+            _refuse_newer(current_revision(connection))
             config = Config()
             config.set_main_option("script_location", str(resources.files("migrations")))
             config.attributes["connection"] = connection

@@ -97,8 +97,10 @@ class Busy(StoreUnavailable):
 class OutcomeUnknown(StoreUnavailable):
     """The connection was lost while the commit was under way, so the work may or may not be done."""
 
-    def __init__(self) -> None:
-        super().__init__(
+    def __init__(self, reference: str = "") -> None:
+        """`reference`: what an operator finds it by in the log."""
+        text = (
             "The database went away during the commit, so this call may or may not have been done. "
             "Look before you repeat it, or repeat it with the idempotency_key it had."
         )
+        super().__init__(f"{text} {reference}".strip())

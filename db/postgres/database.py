@@ -3,13 +3,14 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from secrets import token_hex
 from typing import Self, TypeVar
 
+from psycopg import Error
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -78,7 +79,8 @@ class Database:
                 _commit(transaction)
             except BaseException as error:
                 facts = {"transaction": transaction.id, "description": description, "error": type(error).__name__}
-                logger.info("rolled back", extra=facts)
+                error.add_note(f"In transaction {transaction.id}: {description}.")
+                _roll_back(session, facts)
                 raise
             finally:
                 current.reset(token)
@@ -116,12 +118,24 @@ class Database:
                     self.watch.retries.add()
                     _pause(attempt, {**facts, "error": _kind(error)})
                     continue
-                shown = failures.meaning(error)
+                fault = token_hex(4)
+                shown = failures.meaning(error, f"(fault {fault}, transaction {facts.get('transaction', 'none')})")
                 if shown is None:
                     raise
-                logger.warning("gave up", extra={**facts, "error": _kind(error)})
+                logger.warning("gave up", extra={**facts, "error": _kind(error), "fault": fault})
                 raise shown from error
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _roll_back(session: Session, facts: Mapping[str, str]) -> None:
+    """Roll back after an error, which stays the one that is raised: a connection that is gone can't roll back."""
+    try:
+        session.rollback()
+    except (SQLAlchemyError, Error) as failure:
+        logger.warning("rollback failed", extra={**facts, "rollback": type(failure).__name__})
+        session.invalidate()
+    else:
+        logger.info("rolled back", extra=facts)
 
 
 def _commit(transaction: Transaction) -> None:
@@ -129,8 +143,9 @@ def _commit(transaction: Transaction) -> None:
         transaction.session.commit()
     except DBAPIError as error:
         if failures.is_lost_connection(error):
-            logger.exception("commit lost", extra={"transaction": transaction.id})
-            raise OutcomeUnknown from error
+            fault = token_hex(4)
+            logger.exception("commit lost", extra={"transaction": transaction.id, "fault": fault})
+            raise OutcomeUnknown(f"(fault {fault}, transaction {transaction.id})") from error
         raise
 
 

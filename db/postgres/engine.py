@@ -36,7 +36,7 @@ def open_engine(config: DatabaseConfig, watch: monitor.Watch) -> Engine:
     )
     liveness.watch_connections(engine, config.ping_after)
     discretion.watch_errors(engine)
-    monitor.watch_pool(engine, config.pool_size + config.max_overflow)
+    monitor.watch_pool(engine, config.pool_size + config.max_overflow, watch)
     return engine
 
 

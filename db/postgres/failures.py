@@ -55,13 +55,16 @@ def is_of_counters(error: DBAPIError) -> bool:
     return isinstance(error.orig, pg.NumericValueOutOfRange)
 
 
-def meaning(error: DBAPIError | PoolTimeout) -> SalesAutomationError | None:
-    """The error to show instead of `error`; None where it is a fault of this program, and not of its surroundings."""
+def meaning(error: DBAPIError | PoolTimeout, reference: str) -> SalesAutomationError | None:
+    """The error to show instead of `error`, with the `reference` that an operator finds it by in the log; None where it
+    is a fault of this program, and not of its surroundings."""
     if isinstance(error, PoolTimeout):
-        return Busy("All database connections are in use. Nothing was done: call again in a moment.")
+        return Busy(f"All database connections are in use. Nothing was done: call again in a moment. {reference}")
     for kind, (shown, text) in _MEANINGS.items():
         if isinstance(error.orig, kind):
-            return shown(text)
+            return shown(f"{text} {reference}")
     if is_lost_connection(error) or isinstance(error.orig, pg.OperationalError):
-        return StoreUnavailable("The database can't be reached now. Nothing was done: call again in a moment.")
+        return StoreUnavailable(
+            f"The database can't be reached now. Nothing was done: call again in a moment. {reference}"
+        )
     return None

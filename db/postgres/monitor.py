@@ -19,6 +19,7 @@ from db.postgres.planning import Planning
 logger = logging.getLogger("db.postgres")
 
 POOL_WARNING_INTERVAL = 60.0
+_NEARLY_FULL = 0.8
 
 
 class Count:
@@ -73,7 +74,8 @@ def watched_pool(watch: Watch) -> type[QueuePool]:
 
 
 def watched_cursor(threshold: float, watch: Watch | None = None) -> type[Cursor[Any]]:
-    """A class of cursors that log and count what takes `threshold` seconds or longer, however it ends.
+    """A class of cursors that log and count what takes `threshold` seconds or longer, however it ends; and log what
+    fails, and at DEBUG every statement.
 
     The driver's cursor and not SQLAlchemy's events, which cost every statement a tenth of its time.
     """
@@ -82,14 +84,14 @@ def watched_cursor(threshold: float, watch: Watch | None = None) -> type[Cursor[
         def execute(
             self, query: Query, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
         ) -> Self:
-            with _watched(query, threshold, watch):
+            with _watched(self, query, threshold, watch):
                 if watch is not None:
                     watch.planning.prepare(self.connection, params)
                 # The driver declares one overload for templates and one for all else; this is both.
                 return super().execute(query, params, prepare=prepare, binary=binary)  # pyright: ignore[reportArgumentType]
 
         def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
-            with _watched(query, threshold, watch):
+            with _watched(self, query, threshold, watch):
                 if watch is not None:
                     watch.planning.prepare(self.connection, [params_seq])
                 super().executemany(query, params_seq, returning=returning)
@@ -98,45 +100,57 @@ def watched_cursor(threshold: float, watch: Watch | None = None) -> type[Cursor[
 
 
 @contextmanager
-def _watched(statement: Query, threshold: float, watch: Watch | None) -> Generator[None]:
+def _watched(cursor: Cursor[Any], statement: Query, threshold: float, watch: Watch | None) -> Generator[None]:
     started = time.perf_counter()
     try:
         yield
     except Error as error:
         hide_contents(error)
+        facts = {"transaction": transaction_id(), "statement": statement, "error": type(error).__name__}
+        logger.warning("statement failed", extra={**facts, "sqlstate": error.sqlstate})
         raise
     finally:
         seconds = time.perf_counter() - started
-        if seconds >= threshold:
-            if watch is not None:
-                watch.slow_queries.add()
-            facts = {"seconds": round(seconds, 3), "transaction": transaction_id(), "statement": statement}
-            logger.warning("slow query", extra=facts)
+        is_slow = seconds >= threshold
+        if is_slow and watch is not None:
+            watch.slow_queries.add()
+        if is_slow or logger.isEnabledFor(logging.DEBUG):
+            facts: dict[str, object] = {"seconds": round(seconds, 3), "rows": cursor.rowcount, "threshold": threshold}
+            level, name = (logging.WARNING, "slow query") if is_slow else (logging.DEBUG, "statement")
+            logger.log(level, name, extra={**facts, "transaction": transaction_id(), "statement": statement})
 
 
 class PoolWatch:
-    """Warns when the last connection of the pool is taken. At most once a minute, since many callers find it so."""
+    """Warns when four fifths of the pool's connections are taken, and when the last is. Each at most once a minute,
+    since many callers find it so."""
 
-    def __init__(self, pool: QueuePool, limit: int, interval: float = POOL_WARNING_INTERVAL) -> None:
+    def __init__(
+        self, pool: QueuePool, limit: int, watch: Watch | None = None, interval: float = POOL_WARNING_INTERVAL
+    ) -> None:
         self._pool = pool
         self._limit = limit
+        self._watch = watch
         self._interval = interval
         self._lock = Lock()
-        self._warned_at = float("-inf")
+        self._warned_at: dict[str, float] = {}
 
     def checked_out(self, *_: object) -> None:
-        if self._pool.checkedout() < self._limit:
+        in_use = self._pool.checkedout()
+        if in_use < _NEARLY_FULL * self._limit:
             return
+        told = "connection pool is full" if in_use >= self._limit else "connection pool is nearly full"
         with self._lock:
             now = time.monotonic()
-            if now - self._warned_at < self._interval:
+            if now - self._warned_at.get(told, float("-inf")) < self._interval:
                 return
-            self._warned_at = now
-        logger.warning("connection pool is full", extra={"connections": self._limit, "transaction": transaction_id()})
+            self._warned_at[told] = now
+        facts = {"connections": self._limit, "in_use": in_use, "idle": self._pool.checkedin()}
+        waiting = self._watch.waiting.value if self._watch else 0
+        logger.warning(told, extra={**facts, "waiting": waiting, "transaction": transaction_id()})
 
 
-def watch_pool(engine: Engine, limit: int, interval: float = POOL_WARNING_INTERVAL) -> None:
-    """Log a warning when all `limit` connections of the engine's pool are in use."""
+def watch_pool(engine: Engine, limit: int, watch: Watch, interval: float = POOL_WARNING_INTERVAL) -> None:
+    """Log a warning when most, and when all, of the `limit` connections of the engine's pool are in use."""
     pool = engine.pool
     assert isinstance(pool, QueuePool)
-    event.listen(pool, "checkout", PoolWatch(pool, limit, interval).checked_out)
+    event.listen(pool, "checkout", PoolWatch(pool, limit, watch, interval).checked_out)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 import migrations
 from db.domain.errors import Busy, StoreUnavailable
@@ -251,6 +251,22 @@ def test_a_database_of_another_version_says_what_to_run(fresh: Database) -> None
         connection.execute(text("INSERT INTO alembic_version VALUES ('0000')"))
     with pytest.raises(StoreUnavailable, match=r"revision 0000.*Run `sales-automation-mcp migrate`"):
         ensure_current(fresh.engine, upgrade=False)
+
+
+def start(engine: Engine) -> None:
+    ensure_current(engine, upgrade=False)
+
+
+@pytest.mark.parametrize("work", [start, migrate])
+def test_a_schema_that_is_newer_says_so_and_which_version_it_needs(
+    fresh: Database, work: Callable[[Engine], None]
+) -> None:
+    migrate(fresh.engine)
+    newer = f"{int(migrations.HEAD) + 3:04}"
+    with fresh.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :newer"), {"newer": newer})
+    with pytest.raises(StoreUnavailable, match=rf"newer than this program.*revision {newer}.*up to {migrations.HEAD}"):
+        work(fresh.engine)
 
 
 OLD_ROWS = """

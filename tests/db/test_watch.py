@@ -2,16 +2,21 @@
 
 import dataclasses
 import logging
+import os
+import socket
 import traceback
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
-from db.domain.errors import Busy, StoreUnavailable
+from db.domain.errors import Busy, Refused, StoreUnavailable
 from db.postgres import monitor, start
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import transaction_id
@@ -61,6 +66,7 @@ def test_a_slow_statement_is_logged_without_its_parameters(
     # Where the machine is slow, others are slow as well.
     (line,) = [each for each in records("slow query") if "pg_sleep(0.06)" in each["statement"]]
     assert line["seconds"] >= 0.06
+    assert (line["rows"], line["threshold"]) == (1, 0.05)
     assert line["transaction"] == ids[0]
     assert line["levelno"] == logging.WARNING
     assert "ada@example.com" not in everything(caplog)
@@ -94,6 +100,77 @@ def test_a_failing_statement_says_nothing_of_its_parameters(opened: Open, caplog
             "fail", lambda session: session.execute(text("SELECT CAST(:email AS no_such_type)"), {"email": PASSWORD})
         )
     assert PASSWORD not in str(caught.value) + everything(caplog)
+
+
+def test_every_statement_is_logged_at_debug_without_its_values(
+    opened: Open, records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = opened()
+    statement = text("SELECT n, CAST(:email AS text) FROM generate_series(1, 3) n")
+    database.run("look", lambda session: session.execute(statement, {"email": "ada@example.com"}).all())
+    (line,) = [each for each in records("statement") if "generate_series" in each["statement"]]
+    assert (line["rows"], line["levelno"]) == (3, logging.DEBUG)
+    assert line["transaction"]
+    assert "ada@example.com" not in everything(caplog)
+    caplog.clear()
+    caplog.set_level(logging.INFO)
+    database.run("look", lambda session: session.execute(statement, {"email": "ada@example.com"}).all())
+    assert records("statement") == []
+
+
+def test_a_statement_that_fails_is_logged_with_its_text(opened: Open, records: Records) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        opened().run("fail", lambda session: session.execute(text("SELECT 1 / 0")))
+    (line,) = records("statement failed")
+    assert line["statement"] == "SELECT 1 / 0"
+    assert (line["sqlstate"], line["error"]) == ("22012", "DivisionByZero")
+    assert caught.value.__notes__ == [f"In transaction {line['transaction']}: fail."]
+
+
+def test_an_error_of_the_database_names_its_transaction_and_a_fault_that_the_log_holds(
+    opened: Open, records: Records
+) -> None:
+    database = opened(statement_timeout=0.05)
+    with pytest.raises(Busy) as caught:
+        database.run("slow", lambda session: session.execute(text("SELECT pg_sleep(20)")))
+    (line,) = records("gave up")
+    assert f"(fault {line['fault']}, transaction {line['transaction']})" in str(caught.value)
+
+
+def test_a_rollback_that_fails_does_not_hide_what_led_to_it(
+    opened: Open, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = opened()
+
+    def cut(session: Session) -> None:
+        """The connection is gone when the work fails by itself: the roll-back finds nobody."""
+        session.execute(text("SELECT 1"))
+        driver: Any = session.connection().connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+        raise Refused("the reason")
+
+    with pytest.raises(Refused, match="the reason"):
+        database.run("cut", cut)
+    (line,) = records("rollback failed")
+    assert (line["error"], line["description"]) == ("Refused", "cut")
+    assert database.run("again", lambda session: session.scalar(text("SELECT 1"))) == 1
+
+
+def test_a_pool_that_is_nearly_full_is_told_before_it_is_full(opened: Open, records: Records) -> None:
+    database = opened(pool_size=5, max_overflow=0)
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(database.engine.connect())
+        assert records("connection pool is nearly full") == []
+        held.enter_context(database.engine.connect())
+        (line,) = records("connection pool is nearly full")
+        assert (line["in_use"], line["idle"], line["connections"]) == (4, 0, 5)
+        assert line["waiting"] in (0, 1)  # this very caller may still count as one who waits
+        assert records("connection pool is full") == []
+        held.enter_context(database.engine.connect())
+        (line,) = records("connection pool is full")
+        assert line["in_use"] == 5
 
 
 def test_a_second_is_slow_where_nothing_is_set() -> None:

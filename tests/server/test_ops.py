@@ -1,10 +1,12 @@
 """How the server is: /metrics for Prometheus, and get_health with the same facts."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from uuid import uuid4
 
 import httpx2 as httpx
 import pytest
@@ -16,6 +18,7 @@ from sqlalchemy.orm import Session
 from db.domain.access import Scope
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
+from db.services import campaigns
 from mcp_server import health
 from mcp_server.app import App
 from mcp_server.http.metrics import families
@@ -204,3 +207,20 @@ async def test_health_is_answered_without_a_database(tmp_path: Path) -> None:
         assert {row["outcome"] for row in later["calls"] if row["tool"] == "list_campaigns"} == {CallOutcome.REFUSED}
     finally:
         await asyncio.to_thread(app.close)
+
+
+async def test_an_error_that_nobody_expected_is_told_as_a_fault_of_the_server(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("SELECT secret FROM /var/lib")
+
+    monkeypatch.setattr(campaigns, "get", broken)
+    async with Client(build_server(make_app())) as client:
+        told = await refusal(client, "get_campaign", campaign_id=str(uuid4()))
+        assert "This is a fault of the server, not of your call. Nothing was changed." in told
+        assert "secret" not in told
+        (fault,) = re.findall(r"the fault ([0-9a-f]{8})", told)
+        assert fault in {getattr(record, "fault", None) for record in caplog.records}
+        health = await call(client, "get_health")
+    assert {(row["tool"], row["outcome"]) for row in health["calls"]} >= {("get_campaign", "failed")}
