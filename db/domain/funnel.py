@@ -269,6 +269,12 @@ class Enrollment:
         elif self.is_open:
             self.next_action_at = due_at(at, upcoming)
 
+    def hand_out(self, step_number: int, until: datetime) -> None:
+        """The step is its holder's until then. Steps with lower numbers are behind the enrollment from now on, so that
+        one that is added or switched on meanwhile is never sent after it."""
+        self.current_step = max(self.current_step, step_number - 1)
+        self.next_action_at = until
+
     def pause(self, reason: str | None = None) -> None:
         """Hold it back until somebody resumes it."""
         self.status = move_enrollment(self.status, EnrollmentCommand.PAUSE)

@@ -16,6 +16,7 @@ from db.domain.states import (
     CampaignStatus,
     Channel,
     EnrollmentStatus,
+    LinkedInStepType,
     SentSource,
     StopReason,
 )
@@ -128,6 +129,8 @@ class CampaignAction(Mutable, Base):
     __table_args__ = (
         one_of("status", ActionStatus),
         one_of("channel", Channel),
+        one_of("linkedin_type", LinkedInStepType),
+        CheckConstraint("linkedin_type IS NULL OR channel = 'linkedin'", name="linkedin_type_of_channel"),
         within("step_number", 1, rules.STEP_NUMBER_MAX),
         length("a_b_variant", 1, rules.VARIANT_MAX),
         length("provider", 1, rules.PROVIDER_MAX),
@@ -172,6 +175,7 @@ class CampaignAction(Mutable, Base):
     sender: Mapped[str | None]
     sent_to: Mapped[str | None]
     reserved_on: Mapped[date | None]
+    linkedin_type: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     sent_source: Mapped[str | None]
     delivery_told_at: Mapped[datetime | None]

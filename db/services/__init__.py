@@ -65,6 +65,9 @@ if TYPE_CHECKING:
         recounting as recounting,
     )
     from db.services import (
+        standing as standing,
+    )
+    from db.services import (
         suppressions as suppressions,
     )
     from db.services import (

@@ -106,9 +106,9 @@ _OWN_NAMES = named(
 )  # fmt: skip
 _HOLD = text(f"""
     SELECT a.id, a.status, a.lease_token, a.error, a.sender, a.reserved_on,
-           CASE WHEN a.channel = 'linkedin' THEN (
+           CASE WHEN a.channel = 'linkedin' THEN coalesce(a.linkedin_type, (
                SELECT type FROM linkedin_sequences WHERE template_id = i.template_id AND step_number = a.step_number
-           ) END,
+           )) END,
            e.created_at, e.updated_at, now(),
            {plans.COLUMNS}, {enrollment_state.COLUMNS}, {action_state.COLUMNS}
     FROM campaign_actions a

@@ -212,7 +212,7 @@ def _settle(
         elif position > reach:
             continue  # the next round finds it again, behind those who stand before it
         elif step is not None and text_ is not None and each.take(budget) is None:
-            enrollment.next_action_at = until
+            enrollment.hand_out(step.step_number, until)
             sender = budget.account(enrollment.instance_id, step.channel)
             day = budget.day(enrollment.instance_id, step.channel)
             handed.append(DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, sender, day))
@@ -281,14 +281,15 @@ def _next_due(
 _WRITE = text(f"""
     WITH actions AS (
         INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
-                                      lease_token, lease_until, error, sender, sent_to, reserved_on, claimed_at)
+                                      lease_token, lease_until, error, sender, sent_to, reserved_on, claimed_at,
+                                      linkedin_type)
         SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until,
-               error, sender, sent_to, reserved_on, claimed_at
+               error, sender, sent_to, reserved_on, claimed_at, linkedin_type
         FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
         ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
         SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
             error = excluded.error, reported = NULL, sender = excluded.sender, sent_to = excluded.sent_to,
-            reserved_on = excluded.reserved_on, updated_at = now(),
+            reserved_on = excluded.reserved_on, linkedin_type = excluded.linkedin_type, updated_at = now(),
             claimed_at = coalesce(campaign_actions.claimed_at, excluded.claimed_at),
             a_b_variant = CASE WHEN campaign_actions.failed_at IS NULL THEN excluded.a_b_variant
                           ELSE campaign_actions.a_b_variant END
@@ -333,6 +334,7 @@ def _count_as(deltas: Deltas, row: Mapping[str, Any], variant: str | None, faile
 def _claimed_row(due: DueAction, now: datetime) -> dict[str, Any]:
     return {
         **_action_row(due.enrollment, due.step, due.action_id, ActionStatus.CLAIMED),
+        "linkedin_type": due.text.step_type if due.step.channel is Channel.LINKEDIN else None,
         "lease_token": due.lease_token,
         "lease_until": due.lease_until,
         "claimed_at": now,

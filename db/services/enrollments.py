@@ -260,8 +260,8 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draf
         )
         session.add(action)
     if action.sent_at is None:
-        # Whoever holds the step loses the lease with it, and is told so when the step is reported.
-        action.status, action.lease_token, action.lease_until = ActionStatus.SKIPPED, None, None
+        # Whoever holds the step may have sent it, and then reports it under the lease as before.
+        action.status = ActionStatus.SKIPPED
     begins = enrollment.next_action_at
     enrollment.pass_step(skipped.step_number, begins or now if is_draft else now, plan)
     if is_draft and begins is None:

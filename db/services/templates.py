@@ -207,7 +207,8 @@ def _refuse_steps_before_done_ones(session: Session, template_id: UUID, number: 
     done = session.scalar(statement) or 0
     if number <= done:
         raise Refused(
-            f"step_number {number} can't be added: somebody has done step {done} already and would miss it. "
+            f"step_number {number} can't be added: somebody has done step {done} already, or was handed the one after "
+            f"it, and would miss it. "
             f"Add steps from {done + 1} on, or make a new template."
         )
 

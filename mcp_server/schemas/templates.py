@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from db.domain import rules
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings, no_flag, said
+from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings, is_nothing, no_flag, said
 
 if TYPE_CHECKING:
     from db.models import CampaignTemplate
@@ -126,9 +126,22 @@ class TemplateLine(Answer):
         )
 
 
+class AffectedOut(Answer):
+    """A step that has come into use, or gone out of it, and what that means for the people in running campaigns."""
+
+    step_number: int
+    is_in_use: Annotated[bool, Field(description="Whether it is in use now.")]
+    will_get: Annotated[int, Field(description="People it is still to come for.")]
+    will_not_get: Annotated[int, Field(description="People past it, or for whom it is out of use.")]
+
+
 class TemplateAnswer(Answer):
     template: TemplateOut
     warnings: Warnings = []
+    affects: Annotated[
+        list[AffectedOut],
+        Field(exclude_if=is_nothing, description="What the change means for people in running campaigns, if anything."),
+    ] = []
     undo: Annotated[Maybe[str], Field(description="The call that takes this back.")] = None
 
 

@@ -12,6 +12,7 @@ from mcp_server.call import Call
 from mcp_server.schemas.base import Cursor, Detail, Limit, Name, OpenObject, Prose, given
 from mcp_server.schemas.campaigns import CampaignAnswer, CampaignLine, CampaignList, CampaignOut, CampaignSettings
 from mcp_server.schemas.templates import (
+    AffectedOut,
     EmailStepIn,
     LinkedInStepIn,
     TemplateAnswer,
@@ -111,8 +112,10 @@ def update_template(
     """Change fields of a template, and add or replace steps by step_number (and a_b_variant); the rest stays.
 
     is_active=false takes a step out of use. Running campaigns follow; a new delay counts for whoever reaches the step
-    from now on. Refused where a new step would come before one that somebody has done.
+    from now on. Refused where a new step would come before one that somebody has done. A step that is switched on is
+    not sent to whoever is past it; affects tells how many.
     """
+    before = services.plans.steps_of_template(call.session, template_id=template_id)
     template = services.templates.update(
         call.session,
         template_id=template_id,
@@ -120,8 +123,11 @@ def update_template(
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
+    affected = services.standing.affected(call.session, template_id=template_id, before=before)
     return TemplateAnswer(
-        template=TemplateOut.model_validate(template), warnings=services.linting.of_template(template)
+        template=TemplateOut.model_validate(template),
+        warnings=services.linting.of_template(template),
+        affects=[AffectedOut.model_validate(step) for step in affected],
     )
 
 

@@ -217,6 +217,8 @@ RELATIONS = [
         stop_reason="finished",
         next_action_at=NOON,
     ),
+    unknown_word("campaign_actions", "linkedin_type", channel="linkedin"),
+    check("campaign_actions", "linkedin_type_of_channel", linkedin_type="message"),
     check("campaign_actions", "sent_at", status="sent"),
     check("campaign_actions", "sent_at", status="claimed", sent_at=NOON),
     check("campaign_actions", "lease", lease_token=uuid(1)),
