@@ -8,9 +8,11 @@ spreadsheet or an earlier version may have lost it.
 import re
 import sys
 import unicodedata
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from html import unescape
 from itertools import dropwhile
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -122,17 +124,58 @@ def addresses_in(text: str) -> set[str]:
     """The emails and LinkedIn profiles that a text mentions, in their normal form and, as they are compared, in lower
     case. Never a part of a longer one. It takes a time that grows with the length of the text, whatever it holds.
 
-    Where it is not sure what belongs to an address, both readings are given.
+    They are found behind percent signs, the escapes of JSON (in JSON) and HTML, base64 and punycode. Where it is not
+    sure what belongs to an address, both readings are given.
     """
-    text = _nfc(text)
     found: set[str] = set()
-    readings = {text, _nfc(unquote(text))} if "%" in text else {text}
-    for reading in readings:
+    for reading in _decoded_texts(text):
         if "@" in reading:
             found.update(_emails(_lower(reading)))
         if "inkedin" in reading.lower():
-            found.update(_profiles(reading))
+            found.update(_profiles(_nfc(reading)))
     return found
+
+
+# JSON in JSON in a query has three; each costs a reading.
+_LAYERS: Final = 4
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+# The least that an address takes.
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{11,}", re.ASCII)
+
+
+def _decoded_texts(text: str) -> Iterator[str]:
+    """The text as it stands, and what it stands for where it is encoded."""
+    yield text
+    layer = text
+    for _ in range(_LAYERS):
+        plain = _unescaped(unquote(unescape(layer)))
+        if plain == layer:
+            break
+        yield plain
+        layer = plain
+    for token in _BASE64.findall(layer):
+        raw = _from_base64(token)
+        if b"@" in raw or b"inkedin" in raw:
+            yield raw.decode(errors="replace")
+
+
+def _from_base64(token: str) -> bytes:
+    plain = token.replace("-", "+").replace("_", "/")
+    with suppress(ValueError):
+        return b64decode(plain[: len(plain) - (len(plain) % 4 == 1)] + "===")
+    return b""
+
+
+def _unescaped(text: str) -> str:
+    """Escapes of JSON resolved; line breaks and tabs become spaces."""
+    if "\\" not in text:
+        return text
+    plain = _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _UNESCAPED.get(match[2], match[2]), text)
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_UNESCAPED: Final = dict.fromkeys("nrtbf", " ")
+_JOINERS: Final = "._+-"
 
 
 def _emails(text: str) -> Iterator[str]:
@@ -151,11 +194,14 @@ def _readings(mailbox: str, domain: str) -> Iterator[str]:
     """The address as it stands, and without what may only precede it; each with its domain in Unicode as well."""
     if len(domain) > EMAIL_MAX:
         return
-    domains = {domain, domain_in_unicode(domain)}
+    *labels, last = domain.split(".")
+    ends = {last, re.split("[-_]", last)[0]} if not last.startswith(_PUNYCODE) else {last}
+    domains = {domain_in_unicode(".".join([*labels, end])) for end in ends if end} | {domain}
     starts = [match.end() for match in _BEFORE.finditer(mailbox)][-_STARTS_MAX:]
     for start in starts if len(mailbox) > EMAIL_MAX else [0, *starts]:
-        if mailbox[start:]:
-            yield from (_lower(f"{mailbox[start:]}@{each}") for each in domains)
+        # A line, a list or a word in italics may begin with what could also begin a name.
+        for name in {mailbox[start:], mailbox[start:].lstrip(_JOINERS)} - {""}:
+            yield from (_lower(f"{name}@{each}") for each in domains)
 
 
 def _profiles(text: str) -> Iterator[str]:

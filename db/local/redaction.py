@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Collection, Iterator
 from typing import Final, cast
-from urllib.parse import unquote
 
 from db.domain.addresses import addresses_in
 
@@ -25,18 +24,11 @@ class Redactor:
     def __init__(self, addresses: Collection[str], ids: Collection[str] = ()) -> None:
         self._addresses = set(addresses)
         self._ids = {each.lower() for each in ids}
-        # A part of each address that every spelling of it has: most texts lack it, and need no closer look.
-        self._parts = {each.partition("@")[0] if "@" in each else each.rpartition("/")[2] for each in self._addresses}
 
     def mentions(self, text: str) -> bool:
         """Whether a text names one of them."""
         lower = text.lower()
-        if any(each in lower for each in self._ids):
-            return True
-        plain = unquote(lower) if "%" in lower else lower
-        return any(each in plain or each in lower for each in self._parts) and not self._addresses.isdisjoint(
-            addresses_in(text)
-        )
+        return any(each in lower for each in self._ids) or not self._addresses.isdisjoint(addresses_in(text))
 
     def redact(self, value: object) -> tuple[object, bool]:
         """The value without them, and whether anything was taken out.

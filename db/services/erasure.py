@@ -13,7 +13,6 @@ All of it is one transaction. What the local store holds of the person is remove
 `erased_among` makes that repeatable: it tells of any address whether it belonged to somebody who was erased.
 """
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,7 +96,7 @@ def erase(
     for each in is_open:
         each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
     values = _values(person, enrollments)
-    orphaned = _clean_orphans(session, values)
+    orphaned = _clean_orphans(session, frozenset(person.addresses), values)
     _run(session, _CLEAN_ACTIONS, values)
     cleaned = _run(session, _CLEAN_EVENTS, values)
     replaced = _replace_suppressions(session, person)
@@ -172,19 +171,8 @@ def _lock_enrollments(session: Session, person: _Person) -> list[Enrollment]:
 
 def _values(person: _Person, enrollments: Sequence[Enrollment]) -> dict[str, Any]:
     keys = [{"instance_id": each.instance_id, "id": each.id} for each in enrollments]
-    needles = [address.removeprefix("https://www.") for address in person.addresses]
-    known = [
-        {"address": address, "needle": needle, "pattern": _pattern(needle)}
-        for address, needle in zip(person.addresses, needles, strict=True)
-    ]
+    known = [{"address": address} for address in person.addresses]
     return {**rows_parameter(keys), "known": rows_parameter(known)["rows"]}
-
-
-def _pattern(needle: str) -> str:
-    """What finds the address in a text in lower case, and not as a part of a longer one."""
-    if "@" in needle:
-        return rf"(?<![\w.%+-]){re.escape(needle)}(?![\w-]|\.\w)"
-    return rf"{re.escape(needle)}(?![\w%-])"
 
 
 def _run(session: Session, statement: Any, values: dict[str, Any]) -> int:  # noqa: ANN401  text() with a RETURNING
@@ -198,7 +186,7 @@ _OF_PERSON = f"""
         SELECT instance_id, id FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(instance_id uuid, id uuid)
     ),
     known AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(CAST(:known AS jsonb)) AS a(address text, needle text, pattern text)
+        SELECT * FROM jsonb_to_recordset(CAST(:known AS jsonb)) AS a(address text)
     )
 """
 _BOUNCE_TYPES = ", ".join(f"'{kind}'" for kind in BounceType)
@@ -209,8 +197,6 @@ _KEPT = f"""
     CASE WHEN {{row}}.metadata ->> 'bounce_type' IN ({_BOUNCE_TYPES})
     THEN jsonb_build_object('bounce_type', {{row}}.metadata -> 'bounce_type') ELSE jsonb_build_object() END
 """
-# The pattern alone would do, and take several times as long.
-_HOLDS = "EXISTS (SELECT FROM known WHERE position(needle in lower({value})) > 0 AND lower({value}) ~ pattern)"
 # Of an id, whatever the address is joined to.
 _MADE_OF = "EXISTS (SELECT FROM known WHERE position(address in lower({value})) > 0)"
 # A provider's id, or its hash where it holds an address: still one id, and still the same for the same.
@@ -262,7 +248,8 @@ _CLEAN_ORPHANS = text(f"""
                SELECT a.provider_message_id FROM campaign_actions a JOIN mine
                ON a.instance_id = mine.instance_id AND a.enrollment_id = mine.id)
            OR o.email IN (SELECT address FROM known)
-           OR {_HOLDS.format(value="o.metadata::text")} OR {_MADE_OF.format(value="o.provider_event_id")}
+           OR o.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:mentioning AS jsonb)) AS uuid))
+           OR {_MADE_OF.format(value="o.provider_event_id")}
     )
     UPDATE orphaned_events o
     SET email = CASE WHEN o.email IN (SELECT address FROM known) THEN NULL ELSE o.email END,
@@ -272,8 +259,14 @@ _CLEAN_ORPHANS = text(f"""
 """)
 
 
-def _clean_orphans(session: Session, values: dict[str, Any]) -> int:
-    return _run(session, _DROP_ORPHANS, values) + _run(session, _CLEAN_ORPHANS, values)
+_TELLING = text("SELECT id, metadata::text FROM orphaned_events WHERE metadata <> '{}'")
+
+
+def _clean_orphans(session: Session, known: frozenset[str], values: dict[str, Any]) -> int:
+    dropped = _run(session, _DROP_ORPHANS, values)
+    waiting = session.execute(_TELLING).yield_per(1_000)
+    mentioning = [id_ for id_, details in waiting if not known.isdisjoint(addresses_in(details))]
+    return dropped + _run(session, _CLEAN_ORPHANS, {**values, "mentioning": rows_parameter(mentioning)["rows"]})
 
 
 _ANSWERS = text("""
@@ -296,7 +289,8 @@ def _drop_answers(session: Session, person: _Person) -> int:
     """The kept answers of calls that told of the person; how many."""
     addresses, id_ = set(person.addresses), str(person.contact_id)
     found = session.execute(_ANSWERS, rows_parameter([*addresses, id_])).all()
-    keys = [key for key, _ in found if addresses & addresses_in(key)]
+    # Of a key, whatever the address is joined to.
+    keys = [key for key, _ in found if any(address in key.lower() for address in addresses)]
     told = [
         key
         for key, response in found

@@ -1,5 +1,8 @@
 """Which addresses a text mentions, and which it only seems to."""
 
+import base64
+import json
+
 import pytest
 from email_validator import validate_email
 from hypothesis import given
@@ -133,3 +136,39 @@ def test_an_address_between_spaces_is_always_found(before: str, email: str, afte
 def test_a_wish_outweighs_a_bounce_and_a_bounce_a_note_by_hand() -> None:
     assert sorted(SuppressionReason, key=strength)[:2] == [SuppressionReason.MANUAL, SuppressionReason.BOUNCED]
     assert {strength(reason) for reason in CONSENT} == {2}
+
+
+ENCODED = {
+    "line break": "Hi\\nmia@k.example",
+    "tab": "a\\tmia@k.example",
+    "JSON in JSON": json.dumps(json.dumps({"t": "Hi\nmia@k.example"})),
+    "escapes": "mia\\u0040k.example",
+    "percent": "mia%40k.example",
+    "percent twice": "mia%2540k.example",
+    "HTML": "&lt;mia&#64;k.example&gt;",
+    "base64": base64.b64encode(b"to: mia@k.example\n").decode(),
+    "base64 for URLs": base64.urlsafe_b64encode("\u00ff\u00fe mia@k.example>".encode()).decode().rstrip("="),
+    "italics": "_mia@k.example_",
+    "list": "-mia@k.example",
+    "name behind": "mia@k.example-Mia",
+    "query": "x?to=mia@k.example&y",
+}
+
+
+@pytest.mark.parametrize("text", ENCODED.values(), ids=ENCODED.keys())
+def test_an_address_is_found_in_every_encoding(text: str) -> None:
+    assert "mia@k.example" in addresses_in(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Met linkedin.com/in/mia.",
+        "https:\\/\\/www.linkedin.com\\/in\\/mia",
+        "linkedin.com%2Fin%2Fmia",
+        "_linkedin.com/in/mia_",
+        base64.b64encode(b"see https://linkedin.com/in/mia").decode(),
+    ],
+)
+def test_a_profile_is_found_in_every_encoding(text: str) -> None:
+    assert "https://www.linkedin.com/in/mia" in addresses_in(text)

@@ -1,6 +1,8 @@
 """A person is taken out of jobs and cache, to the last byte of the files; everybody else stays."""
 
+import json
 import sqlite3
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -61,6 +63,10 @@ REDACTED: list[tuple[object, object]] = [
     ),
     ([{"note": f"Name: Zoë Quux\nMail: {EMAIL}"}], []),
     ([{"note": f'"broken\n{EMAIL}', "name": "Zoë"}], []),
+    ([{"note": f"Met {LINK}.", "name": "Zoë"}, ADA], [ADA]),
+    ([{"note": f"_{EMAIL}_", "name": "Zoë"}, ADA], [ADA]),
+    ([{"raw": json.dumps({"a": json.dumps(f"Hi\n{EMAIL}")})}, ADA], [ADA]),
+    ([{"raw": b64encode(f"to: {EMAIL}".encode()).decode()}, ADA], [ADA]),
 ]
 
 

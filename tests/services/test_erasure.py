@@ -1,9 +1,12 @@
 """Erasure: nothing of the person is left in any table, the counts stay, and the person stays suppressed."""
 
+import json
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
@@ -274,3 +277,18 @@ def test_the_key_is_made_once_and_the_hash_depends_on_it(database: Database) -> 
         session.execute(text("UPDATE secrets SET value = sha256(value)"))
         assert erasure.erased_among(session, addresses=["p0@example.com"]) == set()
         session.rollback()
+
+
+def test_what_others_waiting_events_say_of_the_person_goes_in_every_encoding(database: Database) -> None:
+    shapes = [f"Hi\n{EMAIL}", f"a\t{EMAIL}", quote(EMAIL), f"_{EMAIL}_", json.dumps(EMAIL), f"Met {LINK}."]
+    shapes.append(b64encode(f"to {EMAIL}".encode()).decode())
+    for index, shape in enumerate(shapes):
+        record(database, event(EventType.OPENED, uuid4(), provider_event_id=f"o{index}", metadata={"text": shape}))
+    record(database, event(EventType.OPENED, uuid4(), provider_event_id="other", metadata={"text": f"x{EMAIL}"}))
+    database.run("u", lambda session: contacts.find_or_create(session, people={0: PERSON}, overwrite=True))
+    say(database, f"imp-{EMAIL}", {"rows": []})
+    assert erase(database, **by_email()).orphaned_events == len(shapes)
+    with database.transaction("look") as session:
+        kept = session.scalars(text("SELECT metadata ->> 'text' FROM orphaned_events WHERE metadata <> '{}'")).all()
+        assert session.scalar(text("SELECT count(*) FROM idempotency_keys")) == 0
+    assert kept == [f"x{EMAIL}"]
