@@ -34,6 +34,7 @@ from db.services import (
     tokens,
     webhooks,
     wishes,
+    zones,
 )
 from tests.services.scene import NOW, make_campaign
 
@@ -153,7 +154,7 @@ def _handed_out(session: Session, emails: Sequence[str], tag: str) -> None:
             now=_LATER,
         )
     explaining.enrollment(session, enrollment_id=claimed[-1].enrollment.id, now=_LATER)
-    free = _campaign(session)
+    free = _campaign(session, use_contact_timezone=False)
     _enroll(session, free, _by_email(emails))
     explaining.campaign(session, campaign_id=free, now=NOW)
     claims.claim(session, campaign_id=free, channel=Channel.EMAIL, limit=len(emails), lease_seconds=60, now=NOW)
@@ -201,7 +202,9 @@ def _stopped(session: Session, emails: Sequence[str], tag: str, campaign_id: UUI
         number: ContactFields(email, _person(f"new-{email}").linkedin_url) for number, email in enumerate(emails)
     }
     found = contacts.find_or_create(session, people=moved, overwrite=True).values()
-    wishes.consents_of(session, contact_ids=[each.contact_id for each in found if each.contact_id])
+    people = [each.contact_id for each in found if each.contact_id]
+    wishes.consents_of(session, contact_ids=people)
+    zones.of_people(session, contact_ids=people)
     suppressions.suppress(session, domain=f"{tag}.example.com", reason=SuppressionReason.MANUAL, source="manual")
     erasure.erase(session, target=SuppressionTarget(email=emails[-1]), now=NOW)
     erasure.erased_among(session, addresses=emails)
