@@ -158,6 +158,7 @@ def _completed(held: _Held) -> Completed:
             "a_b_variant": enrollment.a_b_variant,
             "stop_reason": enrollment.stop_reason,
             "pause_reason": enrollment.pause_reason,
+            "unsubscribed_at": enrollment.unsubscribed_at,
             "created_at": held.created_at,
             "updated_at": held.updated_at,
         },

@@ -70,6 +70,8 @@ class Batch:
     suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
     bounced_at: dict[UUID, str] = field(default_factory=dict[UUID, str])
     """contact -> the address that bounced, which need not be today's"""
+    source: str = "event"
+    """What suppressions are said to come from."""
     new_message_ids: set[str] = field(default_factory=set[str])
 
     def touch(self, row: BatchRow, step_number: int) -> Action:

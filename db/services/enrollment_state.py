@@ -115,23 +115,12 @@ _OPEN_OF_CONTACTS = text(f"""
       AND e.status IN ('enrolled', 'active', 'paused')
     ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
 """)
-_WITH_OPEN_OF_CONTACT = text(f"""
-    SELECT {COLUMNS} FROM campaign_enrollments e
-    WHERE e.contact_id = :contact AND (e.id = :id OR e.status IN ('enrolled', 'active', 'paused'))
-    ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
-""")
 _ONE = text(f"SELECT {COLUMNS} FROM campaign_enrollments e WHERE e.id = :id FOR NO KEY UPDATE OF e")
 
 
 def lock_open_of_contacts(session: Session, *, contact_ids: Iterable[UUID]) -> list[Enrollment]:
     """The enrollments of these people that have not ended, in every campaign, locked."""
     return [from_row(row) for row in session.execute(_OPEN_OF_CONTACTS, rows_parameter(list(contact_ids)))]
-
-
-def lock_with_open_of_contact(session: Session, *, enrollment_id: UUID, contact_id: UUID) -> list[Enrollment]:
-    """The enrollment, whatever its state, and the person's others that have not ended, locked."""
-    values = {"id": enrollment_id, "contact": contact_id}
-    return [from_row(row) for row in session.execute(_WITH_OPEN_OF_CONTACT, values)]
 
 
 def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:

@@ -6,30 +6,30 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import NotFound, Refused
-from db.domain.events import Stop
+from db.domain.events import EventType, NewEvent, Stop
 from db.domain.funnel import Enrollment
 from db.domain.ids import new_ids
 from db.domain.scheduling import Plan, Taker, choose, draw_variant, due_at, next_step, stage_after, variants
 from db.domain.states import (
     ActionStatus,
     CampaignStatus,
+    Channel,
     EnrollmentAction,
     EnrollmentCommand,
     EnrollmentStatus,
     EnrollVerdict,
     StopReason,
-    SuppressionReason,
     move_enrollment,
 )
 from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact, email_domain
 from db.postgres.json import rows_parameter
-from db.services import campaigns, contacts, counters, enrollment_state, orphans, plans, suppressions
+from db.services import campaigns, contacts, counters, enrollment_state, events, orphans, plans, suppressions
 from db.services.paging import Page, page
 
 
@@ -197,7 +197,7 @@ def _answers(
 def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, now: datetime) -> None:
     """Pause, resume, advance past the next step, unsubscribe or complete. InvalidTransition where it is not allowed."""
     if action is EnrollmentAction.UNSUBSCRIBE:
-        _unsubscribe(session, enrollment_id)
+        _unsubscribe(session, enrollment_id, now)
         return
     of_enrollment = select(CampaignEnrollment.instance_id).where(CampaignEnrollment.id == enrollment_id)
     instance_id = session.scalars(of_enrollment).one_or_none()
@@ -223,22 +223,12 @@ def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, n
     enrollment_state.save(session, before=before, after=[enrollment])
 
 
-def _unsubscribe(session: Session, enrollment_id: UUID) -> None:
-    """The person's wish, taken by hand: no further step in any campaign, and none in those to come."""
-    statement = select(CampaignEnrollment.contact_id).where(CampaignEnrollment.id == enrollment_id)
-    contact_id = session.scalars(statement).one_or_none()
-    if contact_id is None:
+def _unsubscribe(session: Session, enrollment_id: UUID, now: datetime) -> None:
+    """The person's wish, taken by hand: an event as any other, which ends all writing to the person."""
+    wish = NewEvent(EventType.UNSUBSCRIBED, Channel.EMAIL, now, enrollment_id=enrollment_id)
+    if not session.scalar(select(exists().where(CampaignEnrollment.id == enrollment_id))):
         raise _not_found(enrollment_id)
-    session.execute(select(Contact.id).where(Contact.id == contact_id).with_for_update())
-    enrollments = enrollment_state.lock_with_open_of_contact(
-        session, enrollment_id=enrollment_id, contact_id=contact_id
-    )
-    before = enrollment_state.snapshot(enrollments)
-    for each in enrollments:
-        reason = StopReason.UNSUBSCRIBED if each.id == enrollment_id else StopReason.SUPPRESSED
-        each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, reason))
-    suppressions.add_for_contacts(session, reasons={contact_id: SuppressionReason.UNSUBSCRIBED}, source="manual")
-    enrollment_state.save(session, before=before, after=enrollments)
+    events.record_events(session, events=[wish], source="manual")
 
 
 def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draft: bool) -> None:

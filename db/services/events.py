@@ -20,16 +20,19 @@ from db.services.paging import Page, page
 from db.services.recording import Outcome, record, record_known
 
 
-def record_events(session: Session, *, events: Sequence[NewEvent], from_provider: bool = False) -> list[Outcome]:
+def record_events(
+    session: Session, *, events: Sequence[NewEvent], from_provider: bool = False, source: str = "event"
+) -> list[Outcome]:
     """Record events and all that they imply; one outcome each, in order.
 
     Exact whatever the order, the repetitions and the number of processes: an event of a provider counts once, and
     an event that nobody is enrolled for yet waits in orphaned_events and is matched later; if it ends all writing to
     its person, its address is suppressed at once. `from_provider` for what a provider reports: see NewEvent.
+    `source`: what a suppression that follows is said to come from.
     """
     for event in events:
         event.from_provider = from_provider
-    result = record(session, events=events)
+    result = record(session, events=events, source=source)
     lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
     _forget_erased(session, [events[index] for index in lost])
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))

@@ -48,9 +48,10 @@ class Recorded:
     """Those of them for which events wait."""
 
 
-def record(session: Session, *, events: Sequence[NewEvent]) -> Recorded:
+def record(session: Session, *, events: Sequence[NewEvent], source: str = "event") -> Recorded:
     """Record `events` and all that they imply. Events of unknown enrollments are left to the caller."""
     batch = batches.make(events, lock_enrollments(session, events=events))
+    batch.source = source
     batches.read_actions(session, batch.rows)
     revealing = {row.key.instance_id for row in batch.rows if batches.may_reveal_a_send(row)}
     batches.read_plans(session, batch, revealing)
@@ -241,7 +242,7 @@ def _write(
     changed = [each for each in batch.touched.values() if each.state != each.action.state()]
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
-    wishes.add_for_contacts(session, reasons=batch.suppressed, source="event", bounced_at=batch.bounced_at)
+    wishes.add_for_contacts(session, reasons=batch.suppressed, source=batch.source, bounced_at=batch.bounced_at)
     enrollments = enrollment_state.changes(before, batch.locked.enrollments.values())
     metrics, statuses = counters.metrics_rows(batch.deltas), counters.status_rows(enrollments.moves)
     if not (events or changed or metrics or enrollments.rows):

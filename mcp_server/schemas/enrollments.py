@@ -70,6 +70,9 @@ class EnrollmentOut(Answer):
     a_b_variant: Maybe[str] = None
     stop_reason: Maybe[StopReason] = None
     pause_reason: Annotated[Maybe[str], Field(description="Why the server paused it, if a person did not.")] = None
+    unsubscribed_at: Annotated[
+        Maybe[datetime], Field(description="When the person first asked for no more of this campaign.")
+    ] = None
     created_at: datetime
     updated_at: datetime
 

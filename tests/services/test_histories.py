@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db.domain.events import EventType, NewEvent
-from db.domain.states import Channel, LinkedInStepType
+from db.domain.states import Channel, EnrollmentAction, LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import claims, events
+from db.services import claims, enrollments, events
 from tests.services.scene import (
     NOW,
     assert_counters_are_exact,
@@ -338,3 +338,26 @@ def test_agents_report_machines_as_providers_do(database: Database) -> None:
     )
     counted = totals(database, campaign_id)
     assert (counted["total_opens"], counted["total_clicks"]) == (0, 1)
+
+
+def test_a_wish_taken_by_hand_is_an_event_as_any_other(database: Database) -> None:
+    campaign_id, who = emails(database)
+    record(database, event(E.SENT, who, step_number=1))
+    for hours in (5, 6):
+        by_hand = partial(
+            enrollments.update,
+            enrollment_id=who,
+            action=EnrollmentAction.UNSUBSCRIBE,
+            now=NOW + timedelta(hours=hours),
+        )
+        database.run("unsubscribe", by_hand)
+    assert steps_of(database, E.UNSUBSCRIBED) == [1, 1]
+    known = known_of(database, who)["enrollment"]
+    assert known == ("unsubscribed", 1, None, "unsubscribed", NOW + timedelta(hours=5))
+    # Told of by the provider before, with another step: still one person.
+    record(database, event(E.UNSUBSCRIBED, who, hours=4, step_number=2))
+    assert totals(database, campaign_id)["unsubscribed"] == 1
+    assert known_of(database, who)["enrollment"][-1] == NOW + timedelta(hours=4)
+    assert_counters_are_exact(database)
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT source FROM suppressions")) == "manual"
