@@ -31,6 +31,7 @@ from db.services import (
     keys,
     orphans,
     suppressions,
+    templates,
     tokens,
     webhooks,
     wishes,
@@ -122,6 +123,7 @@ def _placed_anew(session: Session, emails: Sequence[str]) -> None:
     """Opens that are taken for those of the first step, until a later one is said to have been sent before them."""
     campaign_id = _campaign(session)
     answers = _enroll(session, campaign_id, _by_email(emails))
+    explaining.campaign(session, campaign_id=campaign_id, now=NOW)
     ids = [each.enrollment_id for each in answers if each.enrollment_id]
     opened = partial(NewEvent, EventType.OPENED, Channel.EMAIL, NOW + timedelta(hours=2))
     events.record_events(session, events=[opened(id_) for id_ in ids])
@@ -158,6 +160,14 @@ def _handed_out(session: Session, emails: Sequence[str], tag: str) -> None:
     _enroll(session, free, _by_email(emails))
     explaining.campaign(session, campaign_id=free, now=NOW)
     claims.claim(session, campaign_id=free, channel=Channel.EMAIL, limit=len(emails), lease_seconds=60, now=NOW)
+    _take_the_first_step_away(session, free)
+
+
+def _take_the_first_step_away(session: Session, campaign_id: UUID) -> None:
+    """From those who wait for it: they wait for the next one then."""
+    template_id = campaigns.get(session, campaign_id=campaign_id).template_id
+    gone = [EmailStep(1, "One", "The first of all", a_b_variant=name, is_active=False) for name in ("A", "B")]
+    templates.update(session, template_id=template_id, fields={}, email_steps=gone, linkedin_steps=[])
 
 
 def _started(session: Session, emails: Sequence[str]) -> None:
