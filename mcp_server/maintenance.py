@@ -55,6 +55,7 @@ def maintain(app: App) -> Maintained:
     audit = _until_done(
         app, "prune the audit log", services.audit.prune_some, now - timedelta(days=settings.audit_days)
     )
+    _until_done(app, "forget counts", services.pacing.forget_some, now - services.pacing.KEPT)
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     cached = app.local().cache.sweep(now=now)
     recounted = _recount(app)

@@ -145,7 +145,7 @@ _LIMITS: Mapping[str, Shape] = {
     "min_gap_seconds": _Whole(0, rules.MIN_GAP_SECONDS_MAX),
 }
 _GROWTH = _Whole(1, rules.DAILY_LIMIT_MAX)
-_SENDER = _Object({"account": _Text("."), **_LIMITS}, required=("account",))
+_SENDER = _Object({"account": _Text("."), "timezone": _Text("."), **_LIMITS}, required=("account",))
 FIELDS: Mapping[str, Shape] = {
     "timezone": _Text("."),
     "use_contact_timezone": _Flag(),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from db.domain.funnel import Enrollment
-from db.domain.sending import Limits, Sending, Usage, zone
+from db.domain.sending import Day, Limits, Sending, Usage, zone
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
 
 
@@ -94,15 +94,15 @@ class Places:
     is_of_day: bool = False
 
 
-def places(sending: Sending, limits: Limits, usage: Usage, now: datetime, sender: str | None = None) -> list[Places]:
+def places(limits: Limits, usage: Usage, day: Day, now: datetime, sender: str | None = None) -> list[Places]:
     """What `limits` (the campaign's, or those of the account `sender`) leave after `usage`: of the day, of the gap."""
     who = f"The account {sender}" if sender else "The campaign"
     found: list[Places] = []
     if limits.daily is not None:
-        left = max(0, limits.daily - usage.used_on(sending.today(now)))
+        left = max(0, limits.daily - usage.used)
         reason = HoldReason.SENDER_DAILY_LIMIT if sender else HoldReason.DAILY_LIMIT
         detail = f"{who} has reached its daily limit of {limits.daily}."
-        found.append(Places(left, Hold(reason, detail, sending.tomorrow(now)), is_of_day=True))
+        found.append(Places(left, Hold(reason, detail, day.end), is_of_day=True))
     if limits.gap > timedelta(0):
         found.append(_waiting_for_the_gap(limits, usage, now, who, is_sender=sender is not None))
     return found

@@ -1,11 +1,12 @@
 """When and how much a campaign sends: its calendar, its limits, and those of the accounts it sends from.
 
-Pure functions of a campaign's settings. A day is a day on the wall calendar of the campaign's time zone.
+Pure functions of a campaign's settings. A day is a day on the wall calendar of a time zone: the campaign's for its own
+limits, and for those of an account the account's.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,6 +15,11 @@ from db.domain.states import Channel
 from db.domain.windows import Calendar, Window, local_day, next_open
 
 ALWAYS_OPEN = Calendar()
+WORKSPACE_ZONE = "UTC"
+"""The time zone of an account that names none."""
+QUARTER = timedelta(minutes=15)
+"""What is handed out is counted by quarters of an hour: the days of every zone are made of whole ones, so the counts
+hold in whatever zone they are asked for."""
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -47,23 +53,33 @@ class RampUp:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """An account that a campaign sends from on one channel. Campaigns may share it, and its limits with it."""
+    """An account that a campaign sends from on one channel. Campaigns may share it, and its limits and its zone with
+    it."""
 
     account: str
     limits: Limits = Limits()
+    zone: str | None = None
+    """The time zone of its days, where the campaign names one."""
+
+    def shared(self, other: "Sender") -> "Sender":
+        """The account as two campaigns name it, this one first: the tightest limits hold, and the first zone."""
+        return Sender(self.account, self.limits.tightened(other.limits), self.zone or other.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day of a time zone: from its midnight to the next, which is no more of it."""
+
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was handed out under some limits: how many on `day`, and when the last."""
+    """What was handed out under some limits: how many since their day began, and when the last."""
 
-    day: date | None = None
     used: int = 0
     last_at: datetime | None = None
-
-    def used_on(self, day: date) -> int:
-        """Zones differ, so the day may be one that is behind: what counts then is the later day."""
-        return self.used if self.day is not None and day <= self.day else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +109,9 @@ class Sending:
     def today(self, now: datetime) -> date:
         return local_day(now, zone(self.zone))
 
-    def tomorrow(self, now: datetime) -> datetime:
-        """The midnight that ends the day of `now`."""
-        return datetime.combine(self.today(now) + timedelta(days=1), time(), zone(self.zone))
+    def day(self, now: datetime) -> Day:
+        """The day of `now` in the campaign's zone."""
+        return day_of(now, self.zone)
 
     def limits_on(self, day: date) -> Limits:
         """The campaign's own limits on that day: the ramp-up holds while it is the smaller number."""
@@ -105,13 +121,9 @@ class Sending:
         return self.limits.tightened(Limits(self.ramp_up.limit(days)))
 
     @property
-    def is_limited(self) -> bool:
-        return self.limits.are_set or self.ramp_up is not None
-
-    @property
     def may_be_limited(self) -> bool:
         """By limits of its own, or by those of an account that it sends from."""
-        return self.is_limited or bool(self.senders)
+        return self.limits.are_set or self.ramp_up is not None or bool(self.senders)
 
 
 ANYTIME = Sending()
@@ -124,6 +136,19 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         return ZoneInfo("UTC")
+
+
+def day_of(now: datetime, name: str) -> Day:
+    """The day of `now` in the zone of that name."""
+    place = zone(name)
+    today = local_day(now, place)
+    start, end = (datetime.combine(day, time(), place) for day in (today, today + timedelta(days=1)))
+    return Day(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def quarter_of(moment: datetime) -> datetime:
+    """The start of the quarter of an hour in which `moment` lies, in UTC."""
+    return datetime.fromtimestamp(moment.timestamp() // QUARTER.total_seconds() * QUARTER.total_seconds(), UTC)
 
 
 def of_settings(settings: Mapping[str, Any], started_at: datetime | None = None) -> Sending:
@@ -140,7 +165,7 @@ def of_settings(settings: Mapping[str, Any], started_at: datetime | None = None)
         ramp_up=RampUp(ramp_up["start"], ramp_up["increase"]) if ramp_up else None,
         started_at=started_at,
         senders={
-            Channel(channel): Sender(sender["account"], _limits(sender))
+            Channel(channel): Sender(sender["account"], _limits(sender), sender.get("timezone"))
             for channel, sender in settings.get("senders", {}).items()
         },
     )

@@ -1,6 +1,6 @@
 """Campaigns, their enrollments and actions. Keys start with instance_id, so that the tables can be sharded by it."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -174,7 +174,7 @@ class CampaignAction(Mutable, Base):
     reported: Mapped[str | None]
     sender: Mapped[str | None]
     sent_to: Mapped[str | None]
-    reserved_on: Mapped[date | None]
+    reserved_at: Mapped[datetime | None]
     linkedin_type: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     sent_source: Mapped[str | None]
@@ -198,8 +198,8 @@ Index("ix_campaign_actions_id", CampaignAction.id)
 Index(
     "ix_campaign_actions_places",
     CampaignAction.instance_id,
-    CampaignAction.reserved_on,
-    postgresql_where=(CampaignAction.status == "claimed") & CampaignAction.reserved_on.is_not(None),
+    CampaignAction.reserved_at,
+    postgresql_where=(CampaignAction.status == "claimed") & CampaignAction.reserved_at.is_not(None),
 )
 # A provider's message id finds its action without knowing the campaign.
 Index(

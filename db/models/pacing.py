@@ -1,9 +1,7 @@
-"""What was handed out under a limit. Whoever hands out more locks the row first, so no limit is passed by two at once.
+"""What was handed out, by the quarter of an hour, whether or not a limit is set. Zones differ by whole quarters, so the
+day of any zone is a sum of these."""
 
-Campaigns and accounts without limits have no row, and wait for nobody.
-"""
-
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey
@@ -11,22 +9,26 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import rules
 from db.domain.states import Channel
-from db.models.base import Base, Mutable, length, one_of
+from db.models.base import Base, length, one_of
+
+_IS_QUARTER = "extract(epoch FROM quarter) % 900 = 0"
 
 
-class _Usage(Mutable):
-    """`used` counts those of `day`; the day of a row only moves forward."""
+class _Usage:
+    """`used` in the quarter of an hour that starts at `quarter`, the last of it at `last_at`, given back or not."""
 
-    day: Mapped[date]
-    used: Mapped[int] = mapped_column(server_default="0", default=0)
-    last_at: Mapped[datetime | None]
+    quarter: Mapped[datetime] = mapped_column(primary_key=True)
+    used: Mapped[int]
+    last_at: Mapped[datetime]
 
 
 class CampaignUsage(_Usage, Base):
     __tablename__ = "campaign_usage"
-    __table_args__ = (CheckConstraint("used >= 0", name="used"),)
+    __table_args__ = (CheckConstraint("used >= 0", name="used"), CheckConstraint(_IS_QUARTER, name="quarter"))
 
-    instance_id: Mapped[UUID] = mapped_column(ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True)
+    instance_id: Mapped[UUID] = mapped_column(
+        ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True, sort_order=-1
+    )
 
 
 class SenderUsage(_Usage, Base):
@@ -35,9 +37,10 @@ class SenderUsage(_Usage, Base):
     __tablename__ = "sender_usage"
     __table_args__ = (
         CheckConstraint("used >= 0", name="used"),
+        CheckConstraint(_IS_QUARTER, name="quarter"),
         one_of("channel", Channel),
         length("account", 1, rules.SENDER_MAX),
     )
 
-    channel: Mapped[str] = mapped_column(primary_key=True)
-    account: Mapped[str] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True, sort_order=-2)
+    account: Mapped[str] = mapped_column(primary_key=True, sort_order=-1)

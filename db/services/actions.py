@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from db.domain.budget import Place
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
 from db.domain.funnel import Action, Enrollment
@@ -86,7 +87,7 @@ class _Held:
     lease_token: UUID | None
     error: str | None
     sender: str | None
-    reserved_on: date | None
+    reserved_at: datetime | None
     linkedin_type: str | None
     created_at: datetime
     updated_at: datetime
@@ -101,11 +102,11 @@ class _Held:
 # All that a report needs, in one statement. The enrollment is locked first, as whoever records events locks it; and
 # both are, so that both are read as the last holder left them.
 _OWN_NAMES = named(
-    "action_id", "status", "lease_token", "error", "sender", "reserved_on", "linkedin_type", "created_at", "updated_at",
+    "action_id", "status", "lease_token", "error", "sender", "reserved_at", "linkedin_type", "created_at", "updated_at",
     "began_at",
 )  # fmt: skip
 _HOLD = text(f"""
-    SELECT a.id, a.status, a.lease_token, a.error, a.sender, a.reserved_on,
+    SELECT a.id, a.status, a.lease_token, a.error, a.sender, a.reserved_at,
            CASE WHEN a.channel = 'linkedin' THEN coalesce(a.linkedin_type, (
                SELECT type FROM linkedin_sequences WHERE template_id = i.template_id AND step_number = a.step_number
            )) END,
@@ -252,8 +253,7 @@ def _give_back(session: Session, held: _Held) -> None:
         session,
         instance_id=held.action.instance_id,
         channel=held.action.channel,
-        account=held.sender,
-        reserved_on=held.reserved_on,
+        place=None if held.reserved_at is None else Place(held.reserved_at, held.sender),
     )
 
 

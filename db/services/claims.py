@@ -7,7 +7,7 @@ lock on the enrollment make a step sent at most once.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from db.domain import holds
+from db.domain.budget import Budget, Place
 from db.domain.errors import NotFound, Refused
 from db.domain.events import EFFECTS, EventType, Stop
 from db.domain.funnel import Action, Deltas, Enrollment, contribution
@@ -36,8 +37,8 @@ from db.postgres import faults
 from db.postgres.json import to_text
 from db.postgres.results import named
 from db.services import campaigns, counters, enrollment_state, pacing, plans, queue, unsubscribing
-from db.services.pacing import Budget
-from db.services.queue import Candidate, Lane
+from db.services.lanes import Lane, finder, of_campaigns
+from db.services.queue import Candidate
 from db.services.step_texts import Text
 
 
@@ -53,7 +54,7 @@ class DueAction:
     step: Step
     text: Text
     sender: str | None = None
-    reserved_on: date | None = None
+    reserved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def claim(
     unreadable = {id_: plan.problem for id_, plan in running.items() if plan.problem is not None}
     running = {id_: plan for id_, plan in running.items() if id_ not in unreadable}
     held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}
-    every_lane = queue.lanes(session, plans=running, channel=channel)
+    every_lane = of_campaigns(session, plans=running, channel=channel)
     open_now = [
         lane for lane in every_lane if not held[lane.instance_id] and not lane.window(running[lane.instance_id], now)
     ]
@@ -115,7 +116,7 @@ def claim(
         claimed += _settle_sound(session, found, budget, settle, stuck)
         if len(claimed) == limit:
             break
-    pacing.save(session, budget, now=now)
+    pacing.save(session, budget)
     campaigns.pause_unreadable(session, reasons=unreadable, now=now)
     if claimed:
         return Claim(claimed, None)
@@ -211,11 +212,10 @@ def _settle(
             blocked += _hold(each)
         elif position > reach:
             continue  # the next round finds it again, behind those who stand before it
-        elif step is not None and text_ is not None and each.take(budget) is None:
+        elif step is not None and text_ is not None and isinstance(place := each.take(budget), Place):
             enrollment.hand_out(step.step_number, until)
-            sender = budget.account(enrollment.instance_id, step.channel)
-            day = budget.day(enrollment.instance_id, step.channel)
-            handed.append(DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, sender, day))
+            due = DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, place.account, place.at)
+            handed.append(due)
     ids = _write(
         session, [*(_claimed_row(due, now) for due in handed), *blocked], enrollment_state.changes(before, found)
     )
@@ -225,17 +225,14 @@ def _settle(
 def _reach(candidates: Sequence[Candidate], lanes: Sequence[Lane], budget: Budget) -> int:
     """The last position at which a place may be given. No more of a lane was read than there are places for: where one
     of these is held back, or has a place, another of the lane may stand before those of other lanes who share them."""
-    spare = {each.enrollment.id for each in candidates if each.holds or each.has_place(budget)}
+    spare = {each.enrollment.id for each in candidates if each.holds or each.spares(budget)}
     if not spare:
         return len(candidates)
-    lane_of = {(each.instance_id, each.zone, stage): each for each in lanes for stage in each.stages or ()}
-    rest = {(each.instance_id, each.zone): each for each in lanes if each.is_for_the_rest}
+    lane_of = finder(lanes, budget.plans)
     last: dict[Lane, int] = {}
     held = set[Lane]()
     for position, each in enumerate(candidates):
-        campaign_id, stage = each.enrollment.instance_id, each.enrollment.current_step
-        zone = each.enrollment.zone if budget.plans[campaign_id].sending.follows_contact else None
-        lane = lane_of.get((campaign_id, zone, stage)) or rest[campaign_id, zone]
+        lane = lane_of(each.enrollment)
         last[lane] = position
         if each.enrollment.id in spare and lane.free(budget):
             held.add(lane)
@@ -281,15 +278,15 @@ def _next_due(
 _WRITE = text(f"""
     WITH actions AS (
         INSERT INTO campaign_actions (instance_id, id, enrollment_id, step_number, channel, a_b_variant, status,
-                                      lease_token, lease_until, error, sender, sent_to, reserved_on, claimed_at,
+                                      lease_token, lease_until, error, sender, sent_to, reserved_at, claimed_at,
                                       linkedin_type)
         SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, status, lease_token, lease_until,
-               error, sender, sent_to, reserved_on, claimed_at, linkedin_type
+               error, sender, sent_to, reserved_at, claimed_at, linkedin_type
         FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
         ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
         SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
             error = excluded.error, reported = NULL, sender = excluded.sender, sent_to = excluded.sent_to,
-            reserved_on = excluded.reserved_on, linkedin_type = excluded.linkedin_type, updated_at = now(),
+            reserved_at = excluded.reserved_at, linkedin_type = excluded.linkedin_type, updated_at = now(),
             claimed_at = coalesce(campaign_actions.claimed_at, excluded.claimed_at),
             a_b_variant = CASE WHEN campaign_actions.failed_at IS NULL THEN excluded.a_b_variant
                           ELSE campaign_actions.a_b_variant END
@@ -340,7 +337,7 @@ def _claimed_row(due: DueAction, now: datetime) -> dict[str, Any]:
         "claimed_at": now,
         "sender": due.sender,
         "sent_to": due.contact.email if due.step.channel is Channel.EMAIL else due.contact.linkedin_url,
-        "reserved_on": due.reserved_on,
+        "reserved_at": due.reserved_at,
     }
 
 

@@ -9,18 +9,22 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain import holds
+from db.domain.budget import Budget, Place
 from db.domain.errors import NotFound
 from db.domain.funnel import Enrollment
 from db.domain.holds import Hold, HoldReason
+from db.domain.rules import DAILY_LIMIT_MAX
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.states import CampaignStatus
 from db.postgres import faults
-from db.services import campaigns, enrollment_state, pacing, plans, queue
-from db.services.pacing import Budget
-from db.services.queue import Candidate, Lane
+from db.services import campaigns, enrollment_state, lanes, pacing, plans, queue
+from db.services.lanes import Lane
+from db.services.queue import Candidate
 
 # How many of the queue are looked at in one go.
 _CHUNK = 200
+# More than any limit lets out.
+_ANY = DAILY_LIMIT_MAX + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,13 @@ def _limits(
     """What leaves no place for the candidate: a limit that is reached, or that those who stand before it reach."""
     one = candidate.enrollment
     budget = pacing.budget(session, plans=running, now=now, lock=False)
-    again = candidate.has_place(budget)
-    reached = budget.holds(one.instance_id, step.channel, again=again)
-    if reached or candidate.holds or budget.free(one.instance_id, step.channel, again=again) is None:
+    reached = budget.limits_for(one.instance_id, step.channel, candidate.place)
+    if reached or candidate.holds or budget.free(one.instance_id, step.channel) is None:
         return reached
     for able in _those_before(session, one, budget, now):
         for each in queue.examine(session, enrollments=able, plans=running, now=now, public_url=public_url):
-            if not each.holds and each.take(budget) is None:
-                reached = budget.holds(one.instance_id, step.channel, again=again)
+            if not each.holds and isinstance(each.take(budget), Place):
+                reached = budget.limits_for(one.instance_id, step.channel, candidate.place)
                 if reached:
                     return reached
     return []
@@ -92,9 +95,9 @@ def _limits(
 def _those_before(session: Session, one: Enrollment, budget: Budget, now: datetime) -> Iterator[list[Enrollment]]:
     """Those who stand before `one` and may take something of the limits before it, as a claim would give it to them.
     Who finds no place on a channel of their own takes none on another."""
-    lanes = queue.lanes(session, plans=budget.plans, channel=None)
-    again = queue.again(session, lanes=lanes, budget=budget, limit=None, now=now, take=False)
-    if all(lane.free(budget) == 0 for lane in lanes):
+    every_lane = lanes.of_campaigns(session, plans=budget.plans, channel=None)
+    again = queue.again(session, lanes=every_lane, budget=budget, limit=None, now=now, take=False, wanted=_ANY)
+    if all(lane.free(budget) == 0 for lane in every_lane):
         yield [each for each in again if queue.standing(each) < queue.standing(one)]
         return
     have_places = {each.id for each in again}
@@ -110,7 +113,7 @@ def _those_before(session: Session, one: Enrollment, budget: Budget, now: dateti
 def _may_take(each: Enrollment, budget: Budget) -> bool:
     """Whether a place is left that the next step of `each` could take; where none is, nobody need look at its text."""
     step = next_step(budget.plans[each.instance_id].steps, each.current_step, each.taker)
-    return step is not None and budget.hold(each.instance_id, step.channel) is None
+    return step is not None and not budget.limits(each.instance_id, step.channel)
 
 
 def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
@@ -120,8 +123,8 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: 
     plan = running[campaign_id]
     found = [*holds.of_campaign(status, plan.sending, now), *problems]
     budget = pacing.budget(session, plans=running, now=now, lock=False)
-    lanes = queue.lanes(session, plans=running, channel=None)
-    waits = queue.waits(session, lanes=lanes, budget=budget, now=now)
+    every_lane = lanes.of_campaigns(session, plans=running, channel=None)
+    waits = queue.waits(session, lanes=every_lane, budget=budget, now=now)
     if not waits:
         who = "Nobody in the campaign waits for a step. list_enrollments with status paused shows who is held back."
         nobody = Hold(HoldReason.NOBODY_WAITS, who)

@@ -11,9 +11,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
+from db.domain.budget import Account
 from db.domain.errors import InvalidInput
+from db.domain.sending import of_settings
 from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact
-from db.services import rendering, templates
+from db.services import pacing, rendering, templates
 from db.services.step_texts import PERSONAL, UNSUBSCRIBE_URL, campaign_variables
 
 KNOWN = (*PERSONAL, "attributes", "campaign", UNSUBSCRIBE_URL)
@@ -50,6 +52,21 @@ def of_campaign(session: Session, *, campaign: CampaignInstance) -> list[str]:
         if use.path[0] == "campaign" and len(use.path) > 1 and use.path[1] not in known
     ]
     return [*of_template(template), *unfilled, *_lacking(session, campaign.id, template)]
+
+
+def of_accounts(session: Session, *, campaign: CampaignInstance) -> list[str]:
+    """The accounts for which the campaign names another time zone than the one in which their days are counted."""
+    named = {
+        Account(channel, sender.account): sender for channel, sender in of_settings(campaign.settings).senders.items()
+    }
+    zones = {account: sender.zone for account, sender in named.items() if sender.zone is not None}
+    known = pacing.accounts(session) if zones else {}
+    return [
+        f"settings.senders.{account.channel}.timezone: the days of {account.account} are counted in {counted.zone}, "
+        f"since an older campaign says so, and not in {zone}. Name one time zone in all campaigns that share it."
+        for account, zone in zones.items()
+        if (counted := known.get(account)) is not None and counted.zone not in (None, zone)
+    ]
 
 
 def _uses(template: CampaignTemplate) -> list[_Use]:

@@ -4,123 +4,29 @@ claim_due_actions takes from it and explain_due looks at it; what may be handed 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db.domain import holds
+from db.domain.budget import Budget, Place
 from db.domain.errors import InvalidInput
 from db.domain.funnel import Enrollment
 from db.domain.holds import Hold, HoldReason
 from db.domain.scheduling import Plan, Step
-from db.domain.states import ActionStatus, Channel
+from db.domain.states import ActionStatus
 from db.models import Contact
 from db.postgres import faults
 from db.postgres.json import rows_parameter
 from db.services import enrollment_state, suppressions
-from db.services.pacing import Budget, Place
+from db.services.lanes import Lane, finder
 from db.services.rendering import BrokenText, MissingVariable
 from db.services.step_texts import Text, Texts
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The queue of one campaign, or of the part of it that goes out on one channel next, or in one time zone.
-
-    zone: that in which the window of those in it is read; None where it is the campaign's.
-    stages: the values of current_step after which a step of the channel comes; None where all channels are meant.
-    beyond: the value of current_step from which no step is left, in the lane of the last step.
-    """
-
-    instance_id: UUID
-    channels: tuple[Channel, ...]
-    zone: str | None = None
-    stages: tuple[int, ...] | None = None
-    beyond: int | None = None
-
-    @property
-    def is_for_the_rest(self) -> bool:
-        """Whether those are in it who stand at no stage of any lane of the campaign."""
-        return self.stages is None or self.beyond is not None
-
-    def free(self, budget: Budget, *, again: bool = False) -> int | None:
-        """How many of it may go out now; None: any number. `again`: of those that have their place of the day."""
-        left = [budget.free(self.instance_id, channel, again=again) for channel in self.channels]
-        return None if None in left else max((each for each in left if each is not None), default=None)
-
-    def limits(self, budget: Budget, *, again: bool = False) -> list[Hold]:
-        """The limits that stand in the way of all of it; `again` as in `free`. Where it has several channels, no
-        accounts are named, and what holds for one of them holds for all."""
-        return budget.holds(self.instance_id, self.channels[0], again=again) if self.channels else []
-
-    def window(self, plan: Plan, now: datetime) -> list[Hold]:
-        """The closed window of those who have a time zone of their own."""
-        return [] if self.zone is None else holds.of_window(plan.sending, self.zone, now)
-
-
-# From one zone to the next by the index, however many people there are in each.
-_ZONES = text("""
-    WITH RECURSIVE waiting AS (
-        SELECT CAST(c.campaign AS uuid) AS campaign, (
-            SELECT zone FROM campaign_enrollments
-            WHERE instance_id = CAST(c.campaign AS uuid)
-              AND status = 'active' AND next_action_at IS NOT NULL AND zone IS NOT NULL
-            ORDER BY zone LIMIT 1
-        ) AS zone
-        FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS c(campaign)
-        UNION ALL
-        SELECT w.campaign, (
-            SELECT zone FROM campaign_enrollments
-            WHERE instance_id = w.campaign
-              AND status = 'active' AND next_action_at IS NOT NULL AND zone IS NOT NULL AND zone > w.zone
-            ORDER BY zone LIMIT 1
-        )
-        FROM waiting w WHERE w.zone IS NOT NULL
-    )
-    SELECT campaign, zone FROM waiting WHERE zone IS NOT NULL
-""")
-
-
-def lanes(session: Session, *, plans: Mapping[UUID, Plan], channel: Channel | None) -> list[Lane]:
-    """The lanes of some campaigns. Those whose window opens in each person's own zone have one for each zone in which
-    somebody waits."""
-    following = [instance_id for instance_id, plan in plans.items() if plan.sending.follows_contact]
-    zones: dict[UUID, list[str]] = {instance_id: [] for instance_id in following}
-    if following:
-        for instance_id, zone in session.execute(_ZONES, rows_parameter(following)):
-            zones[instance_id].append(zone)
-    return [
-        replace(lane, zone=zone)
-        for instance_id, plan in plans.items()
-        for lane in _lanes(instance_id, plan, channel)
-        for zone in zones.get(instance_id, [None])
-    ]
-
-
-def _lanes(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[Lane]:
-    """The lanes of a campaign in one zone: one, unless a channel is asked for or the channels have accounts of their
-    own. One as well where every step was taken out of use, and nothing is left but to finish those who waited."""
-    channels = tuple(sorted({step.channel for step in plan.steps}))
-    numbers = sorted({step.step_number for step in plan.steps})
-    if not numbers or (channel is None and not plan.sending.senders):
-        return [Lane(instance_id, channels)]
-    channel_of = {step.step_number: step.channel for step in plan.steps}
-    found: list[Lane] = []
-    for each in channels if channel is None else (channel,):
-        stages: list[int] = []
-        for before, number in zip([0, *numbers], numbers, strict=False):
-            if channel_of[number] is each:
-                # Steps taken out of use leave gaps: whoever stands in one takes the next step as well.
-                stages.extend(range(before, number))
-        # Whoever has no step left, those to come having been taken out of use, is finished with those of the last.
-        beyond = numbers[-1] if channel_of[numbers[-1]] is each else None
-        found.append(Lane(instance_id, (each,), stages=tuple(stages), beyond=beyond))
-    return found
-
 
 _QUEUE = f"""
     SELECT {enrollment_state.COLUMNS}
@@ -162,9 +68,35 @@ def front(
 
     `take` locks them, and no more of a lane than there are places for, so that others can have the rest.
     """
+    read = _read(session, lanes, budget, limit, now, take=take)
     full = [lane for lane in lanes if lane.free(budget) == 0 and lane.free(budget, again=True) != 0]
-    found = again(session, lanes=full, budget=budget, limit=limit, now=now, take=take)
-    sources = 1 if full else 0
+    read += again(session, lanes=full, budget=budget, limit=limit, now=now, take=take)
+    first = sorted(read, key=standing)[:limit]
+    if take:
+        last = _last_before_the_lost(session, lanes, first, budget, limit, now)
+        first = [each for each in first if last is None or standing(each) <= last]
+    return first
+
+
+def _last_before_the_lost(
+    session: Session, lanes: Sequence[Lane], found: Sequence[Enrollment], budget: Budget, limit: int, now: datetime
+) -> "Standing | None":
+    """Where the last stands behind whom a lost step that has its place was left out: of its lane no more was read than
+    there are places for. Those of other lanes who stand behind it wait for the next round."""
+    short = [lane for lane in lanes if 0 < (lane.free(budget) or 0) < limit]
+    lost = again(session, lanes=short, budget=budget, limit=limit, now=now, take=False, wanted=limit)
+    known = {each.id for each in found}
+    lane_of = finder(lanes, budget.plans)
+    concerned = {lane_of(each) for each in lost if each.id not in known}
+    last = {lane_of(each): standing(each) for each in found}
+    return min((last[lane] for lane in concerned if lane in last), default=None)
+
+
+def _read(
+    session: Session, lanes: Sequence[Lane], budget: Budget, limit: int, now: datetime, *, take: bool
+) -> list[Enrollment]:
+    """The first of the lanes that have places."""
+    found: list[Enrollment] = []
     for has_zone in (False, True):
         rows = [
             {
@@ -181,19 +113,18 @@ def front(
             values = {**rows_parameter(rows), "now": now, "limit": limit}
             statement = (_TAKE if take else _LOOK)[has_zone]
             found += [enrollment_state.from_row(row) for row in session.execute(statement, values)]
-            sources += 1
-    return sorted(found, key=standing)[:limit] if sources > 1 else found
+    return found
 
 
 # Places are few, and those who are due many: the moment is written so that the index of these can't be read for it.
 _DUE_AGAIN = "greatest(a.lease_until, coalesce(e.next_action_at, 'infinity'))"
 _OF_PLACES = f"""
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS l(lane int, campaign uuid, zone text, stages int[], steps int[], day date, account text)
+        AS l(lane int, campaign uuid, zone text, stages int[], steps int[], since timestamptz, account text)
     JOIN campaign_instances i ON i.id = l.campaign
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
-        WHERE instance_id = l.campaign AND status = 'claimed' AND reserved_on = l.day OFFSET 0
+        WHERE instance_id = l.campaign AND status = 'claimed' AND reserved_at >= l.since OFFSET 0
     ) a
     JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
     WHERE a.sender IS NOT DISTINCT FROM l.account AND e.status = 'active' AND {_DUE_AGAIN} < 'infinity'
@@ -215,18 +146,25 @@ _NEXT_AGAIN = text(f"SELECT l.lane, min({_DUE_AGAIN}) {_OF_PLACES} GROUP BY l.la
 
 
 def again(
-    session: Session, *, lanes: Sequence[Lane], budget: Budget, limit: int | None, now: datetime, take: bool
+    session: Session,
+    *,
+    lanes: Sequence[Lane],
+    budget: Budget,
+    limit: int | None,
+    now: datetime,
+    take: bool,
+    wanted: int = 1,
 ) -> list[Enrollment]:
-    """The first `limit` of the lanes whose lease ran out and who keep their place of today, the one due longest first.
-    `take` locks them."""
-    rows = _rows_of_places(lanes, budget)
+    """The first `limit` of the lanes whose lease ran out and who keep their place in each day that has fewer than
+    `wanted` left, the one due longest first. `take` locks them."""
+    rows = _rows_of_places(lanes, budget, wanted)
     if not rows:
         return []
     values = {**rows_parameter(rows), "now": now, "limit": limit}
     return [enrollment_state.from_row(row) for row in session.execute(_TAKE_AGAIN if take else _LOOK_AGAIN, values)]
 
 
-def _rows_of_places(lanes: Sequence[Lane], budget: Budget) -> list[dict[str, object]]:
+def _rows_of_places(lanes: Sequence[Lane], budget: Budget, wanted: int = 1) -> list[dict[str, object]]:
     """The lanes, by their number, in which an earlier place can count."""
     return [
         {
@@ -235,14 +173,16 @@ def _rows_of_places(lanes: Sequence[Lane], budget: Budget) -> list[dict[str, obj
             "zone": lane.zone,
             "stages": lane.stages,
             "steps": sorted({step.step_number for step in budget.plans[lane.instance_id].steps}),
-            **place._asdict(),
+            "since": since,
+            "account": budget.account(lane.instance_id, lane.channels[0]),
         }
         for number, lane in enumerate(lanes)
-        if lane.channels and (place := budget.kept(lane.instance_id, lane.channels[0])) is not None
+        if lane.channels and (since := budget.kept_since(lane.instance_id, lane.channels[0], wanted)) is not None
     ]
 
 
-standing: Callable[[Enrollment], tuple[datetime, UUID]] = attrgetter("next_action_at", "id")
+Standing: TypeAlias = tuple[datetime, UUID]
+standing: Callable[[Enrollment], Standing] = attrgetter("next_action_at", "id")
 """Where a due enrollment stands in the queue."""
 
 
@@ -339,15 +279,15 @@ class Candidate:
     place: Place | None = None
     is_broken: bool = False
 
-    def has_place(self, budget: Budget) -> bool:
-        """Whether it takes no place of today, since it has one."""
-        return self.step is not None and budget.has_place(self.enrollment.instance_id, self.step.channel, self.place)
+    def spares(self, budget: Budget) -> bool:
+        """Whether it leaves a place of today to another, since it has one."""
+        return self.step is not None and budget.spares(self.enrollment.instance_id, self.step.channel, self.place)
 
-    def take(self, budget: Budget) -> Hold | None:
+    def take(self, budget: Budget) -> Place | Hold | None:
         """Take what its step needs of the limits, or say what stands in the way."""
         if self.step is None:
             return None
-        return budget.take(self.enrollment.instance_id, self.step.channel, again=self.has_place(budget))
+        return budget.take(self.enrollment.instance_id, self.step.channel, self.place)
 
 
 def examine(
@@ -410,7 +350,7 @@ def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) 
 
 
 _ACTIONS = text("""
-    SELECT a.enrollment_id, a.status, a.lease_until, a.reserved_on, a.sender
+    SELECT a.enrollment_id, a.status, a.lease_until, a.reserved_at, a.sender
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, enrollment_id uuid, step_number int)
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
@@ -433,9 +373,9 @@ def _actions(
     ]
     leases: dict[UUID, tuple[datetime, Place | None]] = {}
     done = set[UUID]()
-    for enrollment_id, status, until, day, account in session.execute(_ACTIONS, rows_parameter(rows)) if rows else ():
+    for enrollment_id, status, until, at, account in session.execute(_ACTIONS, rows_parameter(rows)) if rows else ():
         if status == ActionStatus.SENT:
             done.add(enrollment_id)
         else:
-            leases[enrollment_id] = until, None if day is None else Place(day, account)
+            leases[enrollment_id] = until, None if at is None else Place(at, account)
     return leases, done

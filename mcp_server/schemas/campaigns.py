@@ -76,6 +76,7 @@ class RampUp(Given):
 
 class Sender(Given):
     account: Annotated[Line, Field(min_length=1, max_length=rules.SENDER_MAX)]
+    timezone: Annotated[TimeZone | None, Field(description="Of its days; default UTC")] = None
     daily_limit: DailyLimit | None = None
     min_gap_seconds: MinGap | None = None
 

@@ -1,5 +1,6 @@
 """Templates and campaigns."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -160,7 +161,7 @@ def create_campaign(
         settings=_settings(settings) or {},
         provider_config=provider_config or {},
     )
-    return _answer(campaign)
+    return _answer(campaign, services.linting.of_accounts(call.session, campaign=campaign))
 
 
 @campaigns.read("Get a campaign")
@@ -200,7 +201,8 @@ def update_campaign(
     changed by start_campaign, pause_campaign and complete_campaign.
     """
     fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
-    return _answer(services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now))
+    campaign = services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now)
+    return _answer(campaign, services.linting.of_accounts(call.session, campaign=campaign))
 
 
 @campaigns.write("Start or resume a campaign")
@@ -211,6 +213,7 @@ def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """
     campaign = services.campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
     warnings = services.linting.of_campaign(call.session, campaign=campaign)
+    warnings += services.linting.of_accounts(call.session, campaign=campaign)
     return CampaignAnswer(campaign=CampaignOut.model_validate(campaign), warnings=warnings)
 
 
@@ -226,8 +229,8 @@ def complete_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     return _answer(services.campaigns.complete(call.session, campaign_id=campaign_id, now=call.now))
 
 
-def _answer(campaign: object) -> CampaignAnswer:
-    return CampaignAnswer(campaign=CampaignOut.model_validate(campaign))
+def _answer(campaign: object, warnings: Sequence[str] = ()) -> CampaignAnswer:
+    return CampaignAnswer(campaign=CampaignOut.model_validate(campaign), warnings=list(warnings))
 
 
 def _settings(settings: CampaignSettings | None) -> dict[str, Any] | None:

@@ -11,11 +11,13 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
+from db.domain.budget import Allowance, Budget
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType, NewEvent
 from db.domain.holds import Hold, HoldReason, Places
 from db.domain.metrics import GroupBy
 from db.domain.scheduling import Plan, Step
+from db.domain.sending import day_of
 from db.domain.states import (
     ActionOutcome,
     CampaignStatus,
@@ -42,8 +44,7 @@ from db.services import (
     watching,
     webhooks,
 )
-from db.services.pacing import Budget
-from db.services.queue import Lane
+from db.services.lanes import Lane
 from tests.services.scene import make_campaign
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -376,7 +377,7 @@ def test_whose_lease_ran_out_is_found_by_the_place_they_keep(database: Database)
     def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
         full = Places(0, Hold(HoldReason.DAILY_LIMIT, "The limit is reached."), is_of_day=True)
         plan = Plan((Step(1, Channel.EMAIL, 0),))
-        budget = Budget({campaign_id: plan}, NOW, {campaign_id: [full]}, {campaign_id: NOW.date()})
+        budget = Budget({campaign_id: plan}, NOW, {campaign_id: Allowance(day_of(NOW, "UTC"), [full])})
         lane = Lane(campaign_id, (Channel.EMAIL,))
         return queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.domain.holds import places
-from db.domain.sending import Limits, Usage, of_settings
+from db.domain.sending import Limits, Usage, day_of, of_settings
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 daily = st.none() | st.integers(1, 30)
@@ -29,16 +29,15 @@ def test_of_two_limits_the_tighter_holds_each_way(one: Limits, other: Limits) ->
 
 @given(limits, st.lists(st.integers(0, 10_000), min_size=1, max_size=60))
 def test_whoever_sends_only_where_a_place_is_free_keeps_to_the_limits(given_limits: Limits, waits: list[int]) -> None:
-    sending = of_settings({})
-    now, sent, usage = MONDAY, list[datetime](), Usage()
+    now, sent = MONDAY, list[datetime]()
     for seconds in waits:
         now += timedelta(seconds=seconds)
-        found = places(sending, given_limits, usage, now)
+        today = day_of(now, "UTC")
+        usage = Usage(sum(each >= today.start for each in sent), sent[-1] if sent else None)
+        found = places(given_limits, usage, today, now)
         waiting = [each.hold.until for each in found if each.free == 0]
         if not waiting:
-            used = usage.used_on(now.date()) + 1
             sent.append(now)
-            usage = Usage(now.date(), used, now)
         else:
             assert all(until is not None and until > now for until in waiting)
     if given_limits.daily is not None:

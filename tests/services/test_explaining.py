@@ -119,8 +119,8 @@ class Story:
 
     def keeps_to_the_daily_limit(self) -> bool:
         """Whether no more was sent of any day's places than there are."""
-        days = Counter(due.reserved_on for due in self.sent if due.reserved_on is not None)
         sending = plans.of_campaigns(self.session, instance_ids=[self.campaign_id])[self.campaign_id].sending
+        days = Counter(sending.today(due.reserved_at) for due in self.sent if due.reserved_at is not None)
         most = {day: sending.limits_on(day).daily for day in days}
         return all(limit is None or days[day] <= limit for day, limit in most.items())
 

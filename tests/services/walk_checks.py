@@ -69,7 +69,8 @@ _WRONG = text(f"""
     WHERE counted.sums IS DISTINCT FROM kept.sums
     UNION ALL
     SELECT 'places', count(*)::text, u.used::text FROM campaign_usage u JOIN campaign_actions a
-        ON a.instance_id = u.instance_id AND a.reserved_on = u.day AND a.status IN ('claimed', 'sent')
+        ON a.instance_id = u.instance_id AND date_bin('15 minutes', a.reserved_at, 'epoch') = u.quarter
+        AND a.status IN ('claimed', 'sent')
     GROUP BY u.instance_id, u.used HAVING count(*) > u.used
 """)
 
