@@ -78,7 +78,7 @@ def of_window(sending: Sending, own_zone: str | None, now: datetime) -> list[Hol
         return []
     name = zone(own_zone or sending.zone).key
     if opening is None:
-        return [Hold(HoldReason.OUTSIDE_WINDOW, "The sending window never opens. Change it with update_campaign.")]
+        return [Hold(HoldReason.OUTSIDE_WINDOW, f"{sending.never_opens} Change it with update_campaign.")]
     return [Hold(HoldReason.OUTSIDE_WINDOW, f"Outside the sending window in {name}.", opening)]
 
 

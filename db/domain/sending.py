@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from db.domain.states import Channel
-from db.domain.windows import Calendar, Window, local_day, next_open
+from db.domain.windows import HORIZON_DAYS, Calendar, Window, local_day, next_open
 
 ALWAYS_OPEN = Calendar()
 WORKSPACE_ZONE = "UTC"
@@ -105,6 +105,13 @@ class Sending:
         if self.calendar == ALWAYS_OPEN:
             return moment
         return next_open(moment, self.calendar, zone(own_zone or self.zone))
+
+    @property
+    def never_opens(self) -> str:
+        """How it is told where `opening` finds nothing."""
+        if self.calendar.window is not None and self.calendar.window.never_opens:
+            return "The sending window never opens."
+        return f"The sending window does not open within {HORIZON_DAYS} days."
 
     def today(self, now: datetime) -> date:
         return local_day(now, zone(self.zone))

@@ -25,7 +25,8 @@ class Window:
     """Hours that are open on some days of the week.
 
     days: Monday is 0.
-    opens, closes: wall time without a zone; `closes` is exclusive, and None is midnight at the end of the day.
+    opens, closes: wall time without a zone; `closes` is exclusive, and None is midnight at the end of the day. Hours
+    that end before they start run over midnight, and belong to the day on which they start.
     """
 
     days: frozenset[int]
@@ -35,7 +36,18 @@ class Window:
     @property
     def never_opens(self) -> bool:
         """True where no moment of any week can lie inside."""
-        return not self.days or (self.closes is not None and self.opens >= self.closes)
+        return not self.days or self.opens == self.closes
+
+    @property
+    def is_overnight(self) -> bool:
+        """Whether it closes on the day after it opened."""
+        return self.closes is not None and self.closes < self.opens
+
+    def closing(self, day: date) -> datetime:
+        """The wall time at which it closes that opened on `day`."""
+        if self.closes is None:
+            return _midnight(day + _DAY)
+        return datetime.combine(day + _DAY if self.is_overnight else day, self.closes)
 
 
 ALWAYS = Window(frozenset(range(7)), time.min, None)
@@ -85,11 +97,11 @@ def local_day(moment: datetime, zone: tzinfo) -> date:
 def _next_on_wall(wall: datetime, calendar: Calendar, last: date) -> datetime | None:
     """The first open wall time at or after `wall`, on a clock that never jumps; None if there is none up to `last`."""
     window = calendar.window or ALWAYS
-    for day in takewhile(lambda day: day <= last, _days_from(wall.date())):
+    first = wall.date() - _DAY if window.is_overnight else wall.date()
+    for day in takewhile(lambda day: day <= last, _days_from(first)):
         if day.weekday() not in window.days or day in calendar.holidays:
             continue
-        closes = datetime.combine(day, window.closes) if window.closes is not None else _midnight(day + _DAY)
-        if wall < closes:
+        if wall < window.closing(day):
             return max(wall, datetime.combine(day, window.opens))
     return None
 

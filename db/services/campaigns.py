@@ -175,7 +175,7 @@ def _no_step() -> Refused:
 
 def _check_window(sending: Sending, now: datetime) -> None:
     if sending.opening(now) is None:
-        raise Refused("The sending window of this campaign never opens. Change settings with update_campaign first.")
+        raise Refused(f"{sending.never_opens} Change settings with update_campaign first.")
 
 
 def _lock(session: Session, campaign_id: UUID) -> CampaignInstance:

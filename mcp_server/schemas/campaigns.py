@@ -54,7 +54,9 @@ def _end_time(text: str) -> str:
 
 
 WallTime = Annotated[str, AfterValidator(_wall_time), Field(description="HH:MM")]
-EndTime = Annotated[str, AfterValidator(_end_time), Field(description="HH:MM, exclusive; up to 24:00")]
+EndTime = Annotated[
+    str, AfterValidator(_end_time), Field(description="HH:MM, exclusive; up to 24:00, or on the next day")
+]
 DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX), no_flag]
 MinGap = Annotated[int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX), no_flag]
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from db.domain.sending import of_settings
 from db.domain.windows import HORIZON_DAYS, PROBE, Calendar, Window, is_open, local_day, next_open
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -74,14 +75,18 @@ def changes(name: str) -> list[datetime]:
 def reads_open(moment: datetime, calendar: Calendar, zone: tzinfo) -> bool:
     """The definition, read off the wall clock."""
     wall, window = moment.astimezone(zone), calendar.window
-    if wall.date() in calendar.holidays:
-        return False
     if window is None:
-        return True
+        return wall.date() not in calendar.holidays
     since_midnight = timedelta(hours=wall.hour, minutes=wall.minute, seconds=wall.second)
     opens = timedelta(hours=window.opens.hour, minutes=window.opens.minute)
     closes = DAY if window.closes is None else timedelta(hours=window.closes.hour, minutes=window.closes.minute)
-    return wall.isoweekday() - 1 in window.days and opens <= since_midnight < closes
+    yesterday = wall.date() - DAY
+    today_counts, yesterday_counts = (
+        day.isoweekday() - 1 in window.days and day not in calendar.holidays for day in (wall.date(), yesterday)
+    )
+    if closes < opens:  # it runs over midnight, and belongs to the day on which it starts
+        return (today_counts and opens <= since_midnight) or (yesterday_counts and since_midnight < closes)
+    return today_counts and opens <= since_midnight < closes
 
 
 @st.composite
@@ -215,7 +220,6 @@ def test_a_holiday_closes_the_day_of_the_zone_with_and_without_a_window() -> Non
     "window",
     [
         Window(frozenset(), time(9), time(17)),
-        Window(ALL_DAYS, time(17), time(9)),
         Window(ALL_DAYS, time(9), time(9)),
         Window(ALL_DAYS, time(0), time(0)),
     ],
@@ -284,3 +288,28 @@ def test_thousands_of_openings_take_no_time_to_speak_of() -> None:
     # Time of the processor, which does not count who else is at work. Some 7 microseconds each; a scan of minutes would
     # take a hundred times this bound.
     assert process_time() - start < 3_000 * 200e-6
+
+
+@pytest.mark.parametrize(
+    ("moment", "opening"),
+    [
+        (utc(2026, 11, 6, 23), utc(2026, 11, 6, 23)),  # Friday, in the night that starts on it
+        (utc(2026, 11, 7, 5, 59), utc(2026, 11, 7, 5, 59)),  # Saturday morning belongs to Friday
+        (utc(2026, 11, 7, 6), utc(2026, 11, 9, 22)),  # the nights of the weekend are closed
+        (utc(2026, 11, 9, 1), utc(2026, 11, 9, 22)),  # Monday morning belongs to Sunday
+        (utc(2026, 11, 11, 1), utc(2026, 11, 11, 1)),  # a holiday's morning belongs to the day before
+        (utc(2026, 11, 11, 23), utc(2026, 11, 12, 22)),  # and its night to the holiday
+    ],
+)
+def test_a_window_that_ends_before_it_starts_runs_over_midnight(moment: datetime, opening: datetime) -> None:
+    night = Calendar(Window(frozenset(range(5)), time(22), time(6)), frozenset({date(2026, 11, 11)}))
+    assert next_open(moment, night, ZoneInfo("UTC")) == opening
+
+
+def test_a_window_whose_days_are_all_holidays_is_told_as_that() -> None:
+    mondays = [(date(2026, 11, 2) + timedelta(weeks=n)).isoformat() for n in range(60)]
+    window = {"days": ["mon"], "start": "09:00", "end": "17:00"}
+    sending = of_settings({"sending_window": window, "holidays": mondays})
+    assert sending.opening(utc(2026, 11, 1)) is None
+    assert sending.never_opens == "The sending window does not open within 400 days."
+    assert of_settings({"sending_window": {**window, "days": []}}).never_opens == "The sending window never opens."
