@@ -36,18 +36,18 @@ class _CounterTable:
     ) -> None:
         keys = ", ".join(key)
         given = f"jsonb_populate_recordset(NULL::{table}, CAST(:{table} AS jsonb)) d"
-        adding = f"""
+        updating = f"""
             WITH locked AS MATERIALIZED (
                 SELECT d.* FROM {table} m JOIN {given} USING ({keys}) ORDER BY {keys} FOR NO KEY UPDATE OF m
             )
             UPDATE {table} m SET {", ".join(f"{name} = m.{name} + d.{name}" for name in counters)}
             FROM locked d WHERE {" AND ".join(f"m.{name} = d.{name}" for name in key)}
-            RETURNING jsonb_build_array({", ".join(f"m.{name}" for name in key)}) AS key
         """
-        self.adding = adding
+        returning = f"RETURNING jsonb_build_array({', '.join(f'm.{name}' for name in key)}) AS key"
+        self.adding = f"{updating} {returning}"
         """The statement that adds; it takes its rows from a parameter of the table's name, and returns their keys."""
         # Separate, since it would make the statement that adds to all at once too long for the driver to keep.
-        self._add = text(adding.replace("RETURNING", f"AND {fits} RETURNING"))
+        self._add = text(f"{updating} AND {fits} {returning}")
         self._create = text(
             f"INSERT INTO {table} ({keys}) SELECT {keys} FROM {given} ORDER BY {keys} ON CONFLICT DO NOTHING"
         )
@@ -77,17 +77,13 @@ class _CounterTable:
         return [row for row in rows if tuple(str(row[name]) for name in self._key) not in known]
 
 
-def _sum(counter: str) -> str:
-    return f"(m.{counter}::bigint + d.{counter})"
-
-
 # The rules of the two tables, of what a row would be: each counter with those that it must not exceed. All are bounded
 # by 0 from below, and by what a column holds from above.
 _BOUNDS = {"delivered": "sent", "opened": "delivered", "clicked": "opened", "replied": "delivered", "bounced": "sent"}
 _METRICS_FIT = " AND ".join(
-    [f"{_sum(counter)} BETWEEN 0 AND 2147483647" for counter in COUNTERS]
-    + [f"{_sum(counter)} <= {_sum(bound)}" for counter, bound in _BOUNDS.items()]
-    + [f"{_sum('clicked')} <= {_sum('total_clicks')}"]
+    [f"(m.{counter}::bigint + d.{counter}) BETWEEN 0 AND 2147483647" for counter in COUNTERS]
+    + [f"m.{counter}::bigint + d.{counter} <= m.{bound}::bigint + d.{bound}" for counter, bound in _BOUNDS.items()]
+    + ["m.clicked::bigint + d.clicked <= m.total_clicks::bigint + d.total_clicks"]
 )
 
 METRICS = _CounterTable(
@@ -101,7 +97,7 @@ STATUSES = _CounterTable(
     "campaign_enrollment_totals",
     ("instance_id", "status"),
     ("total",),
-    f"{_sum('total')} BETWEEN 0 AND 2147483647",
+    "(m.total::bigint + d.total) BETWEEN 0 AND 2147483647",
     recounting.STATUSES,
 )
 # For statements that do more than to add.
