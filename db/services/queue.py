@@ -350,26 +350,34 @@ def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) 
 
 
 _ACTIONS = text("""
-    SELECT a.enrollment_id, a.status, a.lease_until, a.reserved_at, a.sender
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, enrollment_id uuid, step_number int)
+    SELECT a.enrollment_id, a.status, a.lease_until, CASE WHEN a.step_number = w.step_number THEN a.reserved_at END,
+           a.sender
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+        AS w(instance_id uuid, enrollment_id uuid, step_number int, passed int)
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
-        WHERE enrollment_id = w.enrollment_id AND step_number = w.step_number AND instance_id = w.instance_id
+        WHERE enrollment_id = w.enrollment_id AND step_number > w.passed AND instance_id = w.instance_id
         OFFSET 0
     ) a
-    WHERE a.status = 'sent' OR (a.status = 'claimed' AND a.lease_until IS NOT NULL)
+    WHERE (a.status = 'sent' AND a.step_number = w.step_number) OR (a.status = 'claimed' AND a.lease_until IS NOT NULL)
+    ORDER BY a.step_number IS NOT DISTINCT FROM w.step_number
 """)
 
 
 def _actions(
     session: Session, enrollments: Iterable[Enrollment], steps: Mapping[UUID, Step | None]
 ) -> tuple[dict[UUID, tuple[datetime, Place | None]], set[UUID]]:
-    """(enrollment -> until when its next step is claimed, and on which place; enrollments whose next step was sent). An
-    event that corrects the moment of the step before moves next_action_at, so that alone does not tell."""
+    """(enrollment -> until when a step of it is claimed, and on which place; enrollments whose next step was sent). An
+    event that corrects the moment of the step before moves next_action_at, so that alone does not tell; and the step
+    that is claimed may be out of use since."""
     rows = [
-        {"instance_id": each.instance_id, "enrollment_id": each.id, "step_number": step.step_number}
+        {
+            "instance_id": each.instance_id,
+            "enrollment_id": each.id,
+            "step_number": step.step_number if (step := steps[each.id]) is not None else None,
+            "passed": each.current_step,
+        }
         for each in enrollments
-        if (step := steps[each.id]) is not None
     ]
     leases: dict[UUID, tuple[datetime, Place | None]] = {}
     done = set[UUID]()

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from db.domain.states import ActionStatus, Channel, EnrollmentStatus, StopReason
-from mcp_server.schemas.base import Answer, Maybe, Second
+from mcp_server.schemas.base import Answer, Maybe, Second, Warnings
 from mcp_server.schemas.contacts import ContactOut
 from mcp_server.schemas.events import EventOut
 
@@ -32,6 +32,7 @@ class EnrollAnswer(Answer):
     suppressed: int
     invalid: int
     results: list[EnrollRow]
+    warnings: Warnings = []
 
 
 class ActionOut(Answer):

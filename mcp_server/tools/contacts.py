@@ -91,7 +91,14 @@ def enroll_contacts(
         suppressed=count[EnrollVerdict.SUPPRESSED],
         invalid=count[EnrollVerdict.INVALID],
         results=rows,
+        warnings=_without_steps(call, campaign_id) if count[EnrollVerdict.ENROLLED] else [],
     )
+
+
+def _without_steps(call: Call, campaign_id: UUID) -> list[str]:
+    if services.plans.of_campaign(call.session, instance_id=campaign_id).steps:
+        return []
+    return ["Every step of the campaign's template is out of use, so nothing is sent. update_template adds steps."]
 
 
 def _refuse_any_invalid(rows: list[EnrollRow]) -> None:

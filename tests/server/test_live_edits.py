@@ -139,3 +139,23 @@ async def test_a_campaign_whose_steps_are_all_out_of_use_holds_up_no_other(
     assert (await call(client, "claim_due_actions", channel="email"))["actions"] == []
     metrics = await call(client, "get_metrics", campaign_id=emptied["campaign_id"])
     assert metrics["enrollment_status"]["completed"] == 2
+
+
+async def test_enrolling_where_every_step_is_out_of_use_warns(client: Client) -> None:
+    where = await running(client, email(1), people=1)
+    off = email(1, is_active=False)
+    await call(client, "update_template", template_id=where["template_id"], email_steps=[off])
+    newcomer = {"campaign_id": where["campaign_id"], "contacts": [{"email": "new@example.com"}]}
+    told = await call(client, "enroll_contacts", **newcomer)
+    assert len(told["warnings"]) == 1
+    assert "warnings" not in await call(client, "enroll_contacts", **newcomer)
+
+
+async def test_a_change_of_steps_tells_whom_it_concerns(client: Client) -> None:
+    where = await running(client, email(1), email(2), email(3), people=3)
+    await send(client)
+    off = email(2, is_active=False)
+    changed = await call(client, "update_template", template_id=where["template_id"], email_steps=[off])
+    assert changed["affects"] == [{"step_number": 2, "is_in_use": False, "will_get": 0, "will_not_get": 3}]
+    same = await call(client, "update_template", template_id=where["template_id"], name="Renamed")
+    assert "affects" not in same

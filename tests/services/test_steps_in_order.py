@@ -7,10 +7,11 @@ import pytest
 
 from db.domain.errors import Refused
 from db.domain.events import EventType
+from db.domain.holds import HoldReason
 from db.domain.states import ActionOutcome, EnrollmentAction, LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import enrollments, plans, standing, templates
+from db.services import enrollments, explaining, plans, standing, templates
 from db.services.standing import Affected
 from tests.services.scene import NOW, assert_counters_are_exact, enroll, make_campaign, state
 from tests.services.steps import claim, report, run_sql
@@ -90,3 +91,14 @@ def test_a_step_advanced_past_under_its_lease_is_recorded_as_sent_if_it_was(data
     assert state(database, one)["current_step"] == 1
     assert [due.step.step_number for due in claim(database, campaign_id)] == [2]
     assert_counters_are_exact(database)
+
+
+def test_a_lease_is_told_as_one_though_its_step_is_out_of_use(database: Database) -> None:
+    campaign_id, template_id = running(database, email(1), email(2))
+    (one,) = enroll(database, campaign_id, ["a@example.com"])
+    (held,) = claim(database, campaign_id)
+    change(database, template_id, email(1, is_active=False))
+    with database.transaction("explain", read_only=True) as session:
+        told = explaining.enrollment(session, enrollment_id=one, now=NOW)
+    assert [(hold.reason, hold.until) for hold in told.holds] == [(HoldReason.LEASE_HELD, held.lease_until)]
+    assert claim(database, campaign_id) == []
