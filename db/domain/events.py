@@ -76,6 +76,7 @@ IMPLIES: Mapping[Milestone, tuple[Milestone, ...]] = MappingProxyType(
         Milestone.CLICKED: (Milestone.OPENED, Milestone.DELIVERED, Milestone.SENT),
         Milestone.REPLIED: (Milestone.DELIVERED, Milestone.SENT),
         Milestone.BOUNCED: (Milestone.SENT,),
+        Milestone.HARD_BOUNCED: (Milestone.BOUNCED, Milestone.SENT),
         # Somebody can unsubscribe on a page or by telephone, so it proves the send, and not its delivery.
         Milestone.UNSUBSCRIBED: (Milestone.SENT,),
         Milestone.COMPLAINED: (Milestone.DELIVERED, Milestone.SENT),
@@ -98,7 +99,7 @@ EFFECTS: Mapping[EventType, Effect] = MappingProxyType(
         EventType.CLICKED: Effect(Channel.EMAIL, Milestone.CLICKED, Total.TOTAL_CLICKS),
         EventType.REPLIED: Effect(Channel.EMAIL, Milestone.REPLIED, stop=_REPLY),
         EventType.AUTO_REPLIED: Effect(Channel.EMAIL, Milestone.DELIVERED),
-        EventType.BOUNCED: Effect(Channel.EMAIL, Milestone.BOUNCED, stop=_HARD_BOUNCE),
+        EventType.BOUNCED: Effect(Channel.EMAIL, Milestone.HARD_BOUNCED, stop=_HARD_BOUNCE),
         EventType.REJECTED: Effect(Channel.EMAIL, Milestone.FAILED),
         EventType.COMPLAINED: Effect(Channel.EMAIL, Milestone.COMPLAINED, stop=_COMPLAINT),
         EventType.UNSUBSCRIBED: Effect(Channel.EMAIL, Milestone.UNSUBSCRIBED, stop=_UNSUBSCRIBE),
@@ -147,6 +148,18 @@ MOST_AHEAD = timedelta(days=1)
 where a time zone was mistaken."""
 
 
+REACHED: Mapping[EventType, frozenset[Milestone]] = MappingProxyType(
+    {
+        kind: frozenset(() if effect.milestone is None else (effect.milestone, *IMPLIES[effect.milestone]))
+        for kind, effect in EFFECTS.items()
+    }
+)
+"""The milestones that a step has reached when an event of this type has happened to it."""
+
+SOFT_BOUNCE = Effect(Channel.EMAIL, Milestone.SENT)
+"""What a soft bounce does by itself: it says that the step was sent."""
+
+
 @dataclass(slots=True)
 class NewEvent:
     """An event as it arrives, before it is known whose it is. At least one way to find the enrollment is set:
@@ -178,9 +191,17 @@ class NewEvent:
     def stop(self) -> Stop | None:
         """How this event ends its enrollment. A soft bounce ends nothing; a bounce that does not say is hard,
         since writing again to a dead address costs the sender's reputation."""
-        if self.event_type is EventType.BOUNCED and self.metadata.get("bounce_type") == BounceType.SOFT:
-            return None
-        return EFFECTS[self.event_type].stop
+        return None if self.is_soft_bounce else EFFECTS[self.event_type].stop
+
+    @property
+    def is_soft_bounce(self) -> bool:
+        """Whether it came back for now: it may be delivered after all."""
+        return self.event_type is EventType.BOUNCED and self.metadata.get("bounce_type") == BounceType.SOFT
+
+    @property
+    def effect(self) -> Effect:
+        """What it does. Whether a soft bounce counts depends on what came after it."""
+        return SOFT_BOUNCE if self.is_soft_bounce else EFFECTS[self.event_type]
 
     @property
     def suppresses(self) -> bool:

@@ -30,6 +30,8 @@ _INDEX = {milestone: index for index, milestone in enumerate(MILESTONES)}
 _SENT = _INDEX[Milestone.SENT]
 _FAILED = _INDEX[Milestone.FAILED]
 _REACHED = {milestone: tuple(_INDEX[each] for each in (milestone, *IMPLIES[milestone])) for milestone in MILESTONES}
+_BOUNCED = _INDEX[Milestone.BOUNCED]
+_HARD_BOUNCED = _INDEX[Milestone.HARD_BOUNCED]
 _CLICKED = _INDEX[Milestone.CLICKED]
 _UNSUBSCRIBED = _INDEX[Milestone.UNSUBSCRIBED]
 _SOURCE_RANKS = {None: -1, **{source: rank for rank, source in enumerate(SentSource)}}
@@ -141,6 +143,17 @@ class Action:
         """It was sent then, as far as `source` knows. A better source wins, and of the same the earlier moment."""
         if self.may_be_corrected(at, source):
             self.times[_SENT], self.sent_source = self._bounded(at), source
+
+    @property
+    def has_soft_bounce(self) -> bool:
+        """Whether it counts as bounced since a soft bounce, at first."""
+        bounced, hard = self.times[_BOUNCED], self.times[_HARD_BOUNCED]
+        return bounced is not None and (hard is None or bounced < hard)
+
+    def note_soft_bounce(self, at: datetime) -> None:
+        """It came back softly then, and was not delivered since."""
+        known = self.times[_BOUNCED]
+        self.times[_BOUNCED] = at if known is None else min(known, at)
 
     def forget_unsubscribe(self) -> None:
         """The person has unsubscribed before, with another step or with none."""

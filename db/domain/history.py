@@ -13,7 +13,7 @@ from uuid import UUID
 
 from db.domain.attribution import infer_step
 from db.domain.errors import InvalidInput
-from db.domain.events import ANSWERS, EFFECTS, SENDS, Effect, EventType, NewEvent
+from db.domain.events import ANSWERS, EFFECTS, REACHED, SENDS, Effect, EventType, NewEvent
 from db.domain.funnel import Action, Enrollment
 from db.domain.machines import with_haste
 from db.domain.metrics import Milestone
@@ -92,6 +92,7 @@ def replay(
             if message is not None and entry.step_number is not None:
                 messages.setdefault(message, entry.step_number)
         state.apply(entry)
+    state.count_soft_bounces()
     state.bind(entries, messages)
     return Replayed(state.actions, state.unsubscribed_at, refused)
 
@@ -102,6 +103,7 @@ class _State:
     def __init__(self, enrollment: Enrollment, actions: dict[int, Action], plan: Plan) -> None:
         self.actions = actions
         self.unsubscribed_at: datetime | None = None
+        self._soft_bounces: dict[int, list[datetime]] = {}
         self._enrollment = enrollment
         self._plan = plan
 
@@ -109,7 +111,7 @@ class _State:
         number, event = entry.step_number, entry.event
         action = self.actions.get(number) if number is not None else None
         entry.event = event = with_haste(event, action.delivery_told_at if action else None)
-        effect = EFFECTS[event.event_type]
+        effect = event.effect
         if effect.milestone is None:
             return
         if effect.milestone is Milestone.UNSUBSCRIBED:
@@ -118,6 +120,20 @@ class _State:
                 self._withdraw_unsubscribe(event.occurred_at)
         if number is not None:
             note(action or self._make(number, event), event, effect)
+            self._watch_bounces(number, event)
+
+    def _watch_bounces(self, number: int, event: NewEvent) -> None:
+        """A soft bounce counts unless something shows that the step was delivered after all."""
+        if event.is_soft_bounce:
+            self._soft_bounces.setdefault(number, []).append(event.occurred_at)
+        elif Milestone.DELIVERED in REACHED[event.event_type]:
+            # Entries are read in the order in which things happened, so this came after all bounces so far.
+            self._soft_bounces.pop(number, None)
+
+    def count_soft_bounces(self) -> None:
+        """Once all events are read."""
+        for number, moments in self._soft_bounces.items():
+            self.actions[number].note_soft_bounce(moments[0])
 
     def _withdraw_unsubscribe(self, at: datetime) -> None:
         self.unsubscribed_at = at
@@ -195,6 +211,7 @@ def _said(
     for entry in sorted(stored, key=position):
         shown = replace(entry)
         state.apply(shown)
+    state.count_soft_bounces()
     return state.actions
 
 

@@ -20,6 +20,7 @@ class Milestone(StrEnum):
     CLICKED = "clicked"
     REPLIED = "replied"
     BOUNCED = "bounced"
+    HARD_BOUNCED = "hard_bounced"
     UNSUBSCRIBED = "unsubscribed"
     COMPLAINED = "complained"
     ACCEPTED = "accepted"
@@ -42,7 +43,8 @@ MEANINGS: Mapping[str, str] = {
     "opened": "delivered steps opened by a person at least once",
     "clicked": "opened steps with at least one click by a person",
     "replied": "delivered steps that were answered",
-    "bounced": "sent steps that came back, hard or soft",
+    "bounced": "sent steps that came back, hard or soft, and were not delivered after all",
+    "hard_bounced": "those of them that came back hard; the others did softly",
     "unsubscribed": "steps after which the person unsubscribed",
     "complained": "delivered steps reported as spam",
     "accepted": "LinkedIn invitations that were accepted",

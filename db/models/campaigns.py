@@ -184,6 +184,7 @@ class CampaignAction(Mutable, Base):
     clicked_at: Mapped[datetime | None]
     replied_at: Mapped[datetime | None]
     bounced_at: Mapped[datetime | None]
+    hard_bounced_at: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]
     complained_at: Mapped[datetime | None]
     accepted_at: Mapped[datetime | None]

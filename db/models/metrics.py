@@ -21,6 +21,7 @@ class CampaignMetrics(Mutable, Base):
         CheckConstraint("clicked <= opened", name="clicked_opened"),
         CheckConstraint("replied <= delivered", name="replied_delivered"),
         CheckConstraint("bounced <= sent", name="bounced_sent"),
+        CheckConstraint("hard_bounced <= bounced", name="hard_bounced_bounced"),
         CheckConstraint("clicked <= total_clicks", name="clicked_total_clicks"),
         CheckConstraint(" AND ".join(f"{counter} >= 0" for counter in COUNTERS), name="not_negative"),
     )
@@ -36,6 +37,7 @@ class CampaignMetrics(Mutable, Base):
     clicked: Mapped[int] = mapped_column(server_default="0")
     replied: Mapped[int] = mapped_column(server_default="0")
     bounced: Mapped[int] = mapped_column(server_default="0")
+    hard_bounced: Mapped[int] = mapped_column(server_default="0")
     unsubscribed: Mapped[int] = mapped_column(server_default="0")
     complained: Mapped[int] = mapped_column(server_default="0")
     accepted: Mapped[int] = mapped_column(server_default="0")

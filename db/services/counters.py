@@ -79,7 +79,14 @@ class _CounterTable:
 
 # The rules of the two tables, of what a row would be: each counter with those that it must not exceed. All are bounded
 # by 0 from below, and by what a column holds from above.
-_BOUNDS = {"delivered": "sent", "opened": "delivered", "clicked": "opened", "replied": "delivered", "bounced": "sent"}
+_BOUNDS = {
+    "delivered": "sent",
+    "opened": "delivered",
+    "clicked": "opened",
+    "replied": "delivered",
+    "bounced": "sent",
+    "hard_bounced": "bounced",
+}
 _METRICS_FIT = " AND ".join(
     [f"(m.{counter}::bigint + d.{counter}) BETWEEN 0 AND 2147483647" for counter in COUNTERS]
     + [f"m.{counter}::bigint + d.{counter} <= m.{bound}::bigint + d.{bound}" for counter, bound in _BOUNDS.items()]

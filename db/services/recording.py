@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from db.domain.attribution import check_step
 from db.domain.contacts import strength
 from db.domain.errors import InvalidInput
-from db.domain.events import ANSWERS, EFFECTS, EventType, EventVerdict, NewEvent, Stop, impersonal
+from db.domain.events import ANSWERS, EventType, EventVerdict, NewEvent, Stop, impersonal
 from db.domain.funnel import Action, Enrollment, contribution
 from db.domain.history import first_unsubscribe, note
 from db.domain.machines import labelled, with_haste
@@ -177,7 +177,7 @@ def _event_values(row: BatchRow) -> dict[str, Any]:
 
 def _apply(batch: Batch, row: BatchRow) -> None:
     """What one new event means for the action of its step."""
-    effect = EFFECTS[row.event.event_type]
+    effect = row.event.effect
     if effect.milestone is None:
         return
     assert row.step_number is not None, "an event whose step nobody named is placed anew"
@@ -257,7 +257,7 @@ def _write(
         **counters.METRICS.parameter(metrics if at_once else ()),
         **counters.STATUSES.parameter(statuses if at_once else ()),
     }
-    *_, known_metrics, known_statuses, awaited = session.execute(_WRITE, values).one()
+    known_metrics, known_statuses, awaited = session.execute(_WRITE, values).one()
     counters.METRICS.add_missing(session, metrics, known_metrics or ())
     counters.STATUSES.add_missing(session, statuses, known_statuses or ())
     return awaited or []
@@ -266,16 +266,13 @@ def _write(
 # One statement, since one event needs most of these and each costs a round trip. The counters come last, after what
 # they refer to: those rows are shared by everybody. Hardly ever does an event wait for a message.
 _WRITING = f"""
-    WITH events AS ({_INSERTING} RETURNING 1), actions AS ({action_state.WRITING} RETURNING 1),
-    enrollments AS ({enrollment_state.WRITING} RETURNING 1),
+    WITH events AS ({_INSERTING}), actions AS ({action_state.WRITING}),
+    enrollments AS ({enrollment_state.WRITING}),
     metrics AS ({counters.ADDING_METRICS}), totals AS ({counters.ADDING_STATUSES})
-    SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM actions), (SELECT count(*) FROM enrollments),
-           (SELECT jsonb_agg(key) FROM metrics), (SELECT jsonb_agg(key) FROM totals),
+    SELECT (SELECT jsonb_agg(key) FROM metrics), (SELECT jsonb_agg(key) FROM totals),
            (SELECT jsonb_agg(DISTINCT provider_message_id) FROM orphaned_events
             WHERE status = 'waiting'
               AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb))))
 """
-# In one line, since psycopg keeps no statement of more than 4,096 characters and would take this one apart each time.
-_WRITE = text(" ".join(_WRITING.split())).columns(
-    *named("events", "actions", "enrollments", "metrics", "totals", "awaited")
-)
+# In one line, since psycopg looks for the parameters anew each time, in what is longer than 4,096 characters.
+_WRITE = text(" ".join(_WRITING.split())).columns(*named("metrics", "totals", "awaited"))

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.domain.events import ANSWERS, EventType, EventVerdict
+from db.domain.events import ANSWERS, REACHED, EventType, EventVerdict
 from db.domain.funnel import Action, Enrollment, contribution, stepless_unsubscribe
 from db.domain.history import Entry, Replayed, replay
 from db.domain.machines import HASTE
+from db.domain.metrics import Milestone
 from db.services import batches, histories
 from db.services.batches import Batch, BatchRow, Outcome, Touched
 
@@ -27,6 +28,10 @@ def must_replay(row: BatchRow) -> bool:
             return True
         if event.provider_message_id is not None and row.hint != row.step_number:
             return True
+    if event.is_soft_bounce or (
+        action is not None and action.has_soft_bounce and Milestone.DELIVERED in REACHED[event.event_type]
+    ):
+        return True
     if event.event_type is EventType.UNSUBSCRIBED:
         return enrollment.unsubscribed_at is not None and at <= enrollment.unsubscribed_at
     return event.event_type is EventType.DELIVERED and action is not None and _may_relabel(row, action)

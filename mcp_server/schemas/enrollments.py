@@ -53,6 +53,7 @@ class ActionOut(Answer):
     clicked_at: Maybe[datetime] = None
     replied_at: Maybe[datetime] = None
     bounced_at: Maybe[datetime] = None
+    hard_bounced_at: Maybe[datetime] = None
     unsubscribed_at: Maybe[datetime] = None
     complained_at: Maybe[datetime] = None
     accepted_at: Maybe[datetime] = None

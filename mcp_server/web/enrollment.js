@@ -4,7 +4,7 @@ import { explanation } from "/dashboard/static/charts.js";
 import { get } from "/dashboard/static/api.js";
 import { badge, card, empty, given, h, heading, table, when, words } from "/dashboard/static/parts.js";
 
-const MOMENTS = ["sent", "delivered", "opened", "clicked", "replied", "accepted", "bounced", "unsubscribed", "complained", "failed"];
+const MOMENTS = ["sent", "delivered", "opened", "clicked", "replied", "accepted", "bounced", "hard_bounced", "unsubscribed", "complained", "failed"];
 
 export async function show(root, { id, signal, title }) {
   const [{ enrollment }, explain] = await Promise.all([

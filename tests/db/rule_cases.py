@@ -237,6 +237,7 @@ RELATIONS = [
     check("campaign_metrics", "clicked_opened", sent=1, delivered=1, clicked=1, total_clicks=1),
     check("campaign_metrics", "replied_delivered", sent=1, replied=1),
     check("campaign_metrics", "bounced_sent", bounced=1),
+    check("campaign_metrics", "hard_bounced_bounced", hard_bounced=1),
     check("campaign_metrics", "clicked_total_clicks", sent=1, delivered=1, opened=1, clicked=1),
     check("campaign_metrics", "not_negative", total_opens=-1),
     check("campaign_enrollment_totals", "total", total=-1),

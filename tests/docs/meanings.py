@@ -301,6 +301,7 @@ RESULTS: Mapping[str, str] = {
     "clicked_at": "When a person clicked it first.",
     "replied_at": "When it was answered first.",
     "bounced_at": "When it came back.",
+    "hard_bounced_at": "When it came back for good.",
     "unsubscribed_at": "When the person unsubscribed after it.",
     "complained_at": "When it was reported as spam.",
     "accepted_at": "When the invitation was accepted.",

@@ -143,10 +143,12 @@ _REPORTED_BY = {
     "opened": ("opened", "clicked"),
     "clicked": ("clicked",),
     "replied": ("replied", "message_replied"),
-    "bounced": ("bounced",),
     "complained": ("complained",),
     "accepted": ("connection_accepted",),
 }
+
+
+_IS_HARD = "metadata ->> 'bounce_type' IS DISTINCT FROM 'soft'"
 
 
 def assert_counters_agree_with_events(database: Database) -> None:
@@ -157,9 +159,13 @@ def assert_counters_agree_with_events(database: Database) -> None:
         counted = session.execute(
             text(f"""
                 SELECT instance_id, {", ".join(kinds)},
-                       sum(opens)::int, sum(clicks)::int
+                       count(*) FILTER (WHERE is_hard OR soft_at >= coalesce(delivered_at, '-infinity')),
+                       count(*) FILTER (WHERE is_hard), sum(opens)::int, sum(clicks)::int
                 FROM (
                     SELECT instance_id, array_agg(event_type::text) AS kinds,
+                           bool_or(event_type = 'bounced' AND {_IS_HARD}) AS is_hard,
+                           max(occurred_at) FILTER (WHERE event_type = 'bounced' AND NOT {_IS_HARD}) AS soft_at,
+                           max(occurred_at) FILTER (WHERE event_type = ANY(:delivered)) AS delivered_at,
                            count(*) FILTER (WHERE event_type = 'opened') AS opens,
                            count(*) FILTER (WHERE event_type = 'clicked') AS clicks
                     FROM campaign_events WHERE step_number IS NOT NULL
@@ -184,7 +190,9 @@ def assert_counters_agree_with_events(database: Database) -> None:
                 WHERE step_number > 0 GROUP BY instance_id HAVING sum(unsubscribed) > 0
             """)
         ).all()
-        sums = ", ".join(f"sum({name})::int" for name in (*_REPORTED_BY, "total_opens", "total_clicks"))
+        sums = ", ".join(
+            f"sum({name})::int" for name in (*_REPORTED_BY, "bounced", "hard_bounced", "total_opens", "total_clicks")
+        )
         kept = session.execute(
             text(f"SELECT instance_id, {sums} FROM campaign_metrics WHERE step_number > 0 GROUP BY instance_id")
         ).all()

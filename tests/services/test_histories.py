@@ -207,8 +207,8 @@ def known_of(database: Database, who: UUID) -> dict[str, Any]:
         actions = session.execute(
             text("""
                 SELECT step_number, channel, status, right(provider_message_id, 2), sent_at, delivered_at, opened_at,
-                       clicked_at, replied_at, bounced_at, unsubscribed_at, complained_at, accepted_at, failed_at,
-                       open_count, click_count, sent_source
+                       clicked_at, replied_at, bounced_at, hard_bounced_at, unsubscribed_at, complained_at, accepted_at,
+                       failed_at, open_count, click_count, sent_source
                 FROM campaign_actions WHERE enrollment_id = :id ORDER BY step_number
             """),
             {"id": who},
@@ -361,3 +361,28 @@ def test_a_wish_taken_by_hand_is_an_event_as_any_other(database: Database) -> No
     assert_counters_are_exact(database)
     with database.transaction("look") as session:
         assert session.scalar(text("SELECT source FROM suppressions")) == "manual"
+
+
+SOFT, HARD = {"bounce_type": "soft"}, {"bounce_type": "hard"}
+
+
+def test_a_soft_bounce_that_was_delivered_afterwards_counts_as_none(database: Database) -> None:
+    campaign_id, who = emails(database)
+
+    def bounces() -> tuple[int, int]:
+        counted = totals(database, campaign_id)
+        return counted["bounced"], counted["hard_bounced"]
+
+    record(
+        database, event(E.DELIVERED, who, step_number=1), event(E.BOUNCED, who, hours=1, step_number=1, metadata=SOFT)
+    )
+    assert bounces() == (1, 0)
+    record(database, event(E.OPENED, who, hours=2, step_number=1))
+    assert bounces() == (0, 0)
+    assert steps_of(database, E.BOUNCED) == [1]
+    record(database, event(E.BOUNCED, who, hours=3, step_number=1, metadata=SOFT))
+    assert bounces() == (1, 0)
+    record(database, event(E.BOUNCED, who, hours=50, step_number=2, metadata=HARD))
+    record(database, event(E.BOUNCED, who, hours=90, step_number=3))
+    assert bounces() == (3, 2)
+    assert_counters_are_exact(database)
