@@ -66,6 +66,8 @@ def complete(
     held.action.reported = outcome
     if outcome is ActionOutcome.SENT:
         _record(session, held, _sent_event_type(held), provider, provider_message_id, now)
+    elif held.status == ActionStatus.SKIPPED:
+        _give_back(session, held)  # somebody advanced past the step meanwhile, so nothing waits for it
     elif outcome is ActionOutcome.SKIPPED:
         _skip(session, held, now)
     else:
@@ -248,7 +250,9 @@ def _note_report(session: Session, held: _Held, error: str | None) -> None:
 
 
 def _give_back(session: Session, held: _Held) -> None:
-    """The place that the claim took under the limits is free again."""
+    """The place that the claim took under the limits is free again, unless events tell that the step was sent."""
+    if held.action.sent_at is not None:
+        return
     pacing.give_back(
         session,
         instance_id=held.action.instance_id,

@@ -242,14 +242,19 @@ async def test_a_text_that_loops_or_grows_without_end_for_somebody_pauses_them(c
     assert (await call(client, "get_enrollment", enrollment_id=who))["enrollment"]["status"] == "paused"
 
 
-async def test_advancing_past_a_claimed_step_takes_it_from_its_holder(client: Client) -> None:
+@pytest.mark.parametrize("outcome", ["sent", "skipped", "failed"])
+async def test_who_holds_a_step_that_is_advanced_past_reports_it_and_moves_nothing(
+    client: Client, outcome: str
+) -> None:
     where = await scene(client, "Ann")
     (due,) = (await call(client, "claim_due_actions"))["actions"]
     advanced = await call(client, "update_enrollment", enrollment_id=where["enrollments"][0], action="advance")
     assert advanced["enrollment"]["current_step"] == 1
     assert advanced["enrollment"]["actions"][0]["status"] == "skipped"
-    late = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": "sent"}
-    assert "lease_token" in await refusal(client, "complete_action", **late)
+    late = {"action_id": due["action_id"], "lease_token": due["lease_token"], "outcome": outcome}
+    told = await call(client, "complete_action", **late)
+    assert told["action"]["status"] == outcome
+    assert (told["enrollment"]["status"], told["enrollment"]["current_step"]) == (advanced["enrollment"]["status"], 1)
 
 
 async def test_variables_that_nobody_has_are_named_when_a_template_is_made(client: Client) -> None:

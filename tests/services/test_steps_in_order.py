@@ -13,7 +13,7 @@ from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
 from db.services import enrollments, explaining, plans, standing, templates
 from db.services.standing import Affected
-from tests.services.scene import NOW, assert_counters_are_exact, enroll, make_campaign, state
+from tests.services.scene import NOW, assert_counters_are_exact, enroll, event, make_campaign, record, state
 from tests.services.steps import claim, report, run_sql
 
 
@@ -101,4 +101,15 @@ def test_a_lease_is_told_as_one_though_its_step_is_out_of_use(database: Database
     with database.transaction("explain", read_only=True) as session:
         told = explaining.enrollment(session, enrollment_id=one, now=NOW)
     assert [(hold.reason, hold.until) for hold in told.holds] == [(HoldReason.LEASE_HELD, held.lease_until)]
+    assert claim(database, campaign_id) == []
+
+
+@pytest.mark.parametrize("outcome", [ActionOutcome.SKIPPED, ActionOutcome.FAILED])
+def test_a_step_that_was_sent_keeps_its_place_whatever_is_reported(database: Database, outcome: ActionOutcome) -> None:
+    campaign_id, _ = running(database, email(1), email(2))
+    run_sql(database, """UPDATE campaign_instances SET settings = '{"daily_limit": 1}'""")
+    enroll(database, campaign_id, ["a@example.com", "b@example.com"])
+    (held,) = claim(database, campaign_id)
+    record(database, event(EventType.SENT, held.enrollment.id, step_number=1))
+    report(database, held, outcome)
     assert claim(database, campaign_id) == []
