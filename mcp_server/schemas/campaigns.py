@@ -54,15 +54,13 @@ def _end_time(text: str) -> str:
 
 
 WallTime = Annotated[str, AfterValidator(_wall_time), Field(description="HH:MM")]
-EndTime = Annotated[
-    str, AfterValidator(_end_time), Field(description="HH:MM, exclusive; up to 24:00, or on the next day")
-]
+EndTime = Annotated[str, AfterValidator(_end_time), Field(description="HH:MM, exclusive; up to 24:00")]
 DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX), no_flag]
 MinGap = Annotated[int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX), no_flag]
 
 
 class SendingWindow(Given):
-    """Steps due outside wait for the next opening; any time if left out"""
+    """Steps due outside wait for the next opening"""
 
     days: Annotated[list[Weekday], Field(max_length=7, description="Default mon to fri")] = [*WEEKDAYS[:5]]
     start: WallTime
@@ -70,7 +68,7 @@ class SendingWindow(Given):
 
 
 class RampUp(Given):
-    """daily_limit on the first day, and by how much it grows each day"""
+    """daily_limit of the first day, and its daily growth"""
 
     start: DailyLimit
     increase: DailyLimit
@@ -78,13 +76,13 @@ class RampUp(Given):
 
 class Sender(Given):
     account: Annotated[Line, Field(min_length=1, max_length=rules.SENDER_MAX)]
-    timezone: Annotated[TimeZone | None, Field(description="Of its days; default UTC")] = None
+    timezone: TimeZone | None = None
     daily_limit: DailyLimit | None = None
     min_gap_seconds: MinGap | None = None
 
 
 class Senders(Given):
-    """Accounts to send from. Campaigns that name the same one share its limits; the tightest holds"""
+    """Accounts to send from; campaigns that name the same one share its limits"""
 
     email: Sender | None = None
     linkedin: Sender | None = None
@@ -129,7 +127,7 @@ class CampaignSettings(Given):
 
     timezone: Annotated[TimeZone | None, Field(description="IANA name; default UTC")] = None
     use_contact_timezone: Annotated[
-        bool | None, Field(description="The window opens in each person's own zone, if known")
+        bool | None, Field(description="The window opens in each person's zone, if known")
     ] = None
     sending_window: SendingWindow | None = None
     holidays: Annotated[list[Day] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days without sending")] = (

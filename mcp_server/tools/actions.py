@@ -44,8 +44,8 @@ def claim_due_actions(
     """Take due steps of active campaigns, rendered for their person, longest due first.
 
     Each is yours until lease_until: send it (an email with its headers), then call complete_action with its
-    lease_token; a lease that runs out makes it due again. Suppressed people are stopped; a step that lacks a variable,
-    or an email its address, pauses its enrollment. With nothing due, next_due_at says when to come back, and
+    lease_token; a lease that runs out makes it due again. Suppressed people are stopped; whose step lacks a variable
+    or an address is paused. With nothing due, next_due_at says when to come back, and
     explain_due why.
     """
     claim = services.claims.claim(
@@ -100,7 +100,7 @@ def preview_action(
     a_b_variant: Variant | None = None,
 ) -> PreviewAnswer:
     """Show a step as it would be sent in an enrollment, or to any contact (campaign_id and contact_id, enrolled or
-    not). The next step, or step_number; a_b_variant is for contacts. Changes nothing.
+    not). The next step, or step_number; a_b_variant is for contacts.
     """
     if (enrollment_id is None) != (campaign_id is not None and contact_id is not None):
         raise InvalidInput("Give enrollment_id, or campaign_id and contact_id.")
@@ -132,7 +132,7 @@ def preview_action(
 @actions.read("Explain what is due")
 def explain_due(call: Call, enrollment_id: UUID | None = None, campaign_id: UUID | None = None) -> ExplainAnswer:
     """Say whether the next step of an enrollment, or any of a campaign, can be handed out now; if not, what holds it
-    back and until when. Give one of the two. Changes nothing.
+    back and until when. Give one of the two.
     """
     if (enrollment_id is None) == (campaign_id is None):
         raise InvalidInput("Give enrollment_id or campaign_id, and not both.")

@@ -197,8 +197,8 @@ def update_campaign(
     settings: ChangedSettings | None = None,
     provider_config: OpenObject | None = None,
 ) -> CampaignAnswer:
-    """Replace name, settings or provider_config, each as a whole, of a campaign that has not ended. Its state is
-    changed by start_campaign, pause_campaign and complete_campaign.
+    """Replace name, settings or provider_config, each as a whole, of a campaign that has not ended. start_campaign and
+    others change its state.
     """
     fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
     campaign = services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now)
@@ -225,7 +225,7 @@ def pause_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
 
 @campaigns.write("Complete a campaign", destructive=True)
 def complete_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
-    """End a campaign for good, with every enrollment in it. Can't be undone; pause_campaign can."""
+    """End a campaign, with every enrollment in it. Can't be undone; pause_campaign can."""
     return _answer(services.campaigns.complete(call.session, campaign_id=campaign_id, now=call.now))
 
 
