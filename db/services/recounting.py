@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from db.domain.metrics import COUNTERS, MILESTONES
+from db.domain.metrics import COUNTERS, MILESTONES, Milestone
 from db.domain.states import EnrollmentStatus
 from db.postgres import faults
 
@@ -19,16 +19,24 @@ _STATUSES = ", ".join(f"'{status}'" for status in EnrollmentStatus)
 _COUNTED_STATUSES = """
     SELECT status, count(*)::int AS total FROM campaign_enrollments WHERE instance_id = :campaign GROUP BY status
 """
-# The number of steps that reached each milestone, and of opens and clicks. Step 0, of which there are no actions, only
-# ever grows.
+# The number of steps that reached each milestone, and of opens and clicks; and under step 0 the people who unsubscribed
+# with no step.
 _COUNTS = ", ".join(
     [f"count({milestone}_at)::int AS {milestone}" for milestone in MILESTONES]
     + ["sum(open_count)::int AS total_opens", "sum(click_count)::int AS total_clicks"]
 )
+_STEPLESS = ", ".join(f"{'count(*)::int' if name == Milestone.UNSUBSCRIBED else 0} AS {name}" for name in COUNTERS)
 _COUNTED_METRICS = f"""
     SELECT step_number, channel, coalesce(a_b_variant, '') AS a_b_variant,
            (coalesce(sent_at, failed_at) AT TIME ZONE 'UTC')::date AS cohort_day, {_COUNTS}
     FROM campaign_actions WHERE instance_id = :campaign AND coalesce(sent_at, failed_at) IS NOT NULL
+    GROUP BY 1, 2, 3, 4
+    UNION ALL
+    SELECT 0, 'email', coalesce(a_b_variant, ''), (unsubscribed_at AT TIME ZONE 'UTC')::date, {_STEPLESS}
+    FROM campaign_enrollments n
+    WHERE instance_id = :campaign AND unsubscribed_at IS NOT NULL AND NOT EXISTS (
+        SELECT FROM campaign_actions
+        WHERE enrollment_id = n.id AND instance_id = n.instance_id AND unsubscribed_at IS NOT NULL)
     GROUP BY 1, 2, 3, 4
 """
 _METRIC_KEY = "step_number, channel, a_b_variant, cohort_day"
@@ -79,14 +87,14 @@ METRICS = Recount(
     """),
     text(f"""
         SELECT count(*) FROM (
-            SELECT FROM campaign_metrics WHERE instance_id = :campaign AND step_number > 0
+            SELECT FROM campaign_metrics WHERE instance_id = :campaign
             ORDER BY {_METRIC_KEY} FOR NO KEY UPDATE
         ) locked
     """),
     text(f"""
         UPDATE campaign_metrics m SET ({", ".join(COUNTERS)}) = ROW({_RIGHT})
         FROM campaign_metrics k LEFT JOIN ({_COUNTED_METRICS}) c USING ({_METRIC_KEY})
-        WHERE k.instance_id = :campaign AND k.step_number > 0
+        WHERE k.instance_id = :campaign
           AND (m.instance_id, m.step_number, m.channel, m.a_b_variant, m.cohort_day)
             = (k.instance_id, k.step_number, k.channel, k.a_b_variant, k.cohort_day)
           AND ({_KEPT}) IS DISTINCT FROM ({_RIGHT})
@@ -94,7 +102,7 @@ METRICS = Recount(
     text(f"""
         SELECT EXISTS (
             SELECT FROM ({_COUNTED_METRICS}) c
-            FULL JOIN (SELECT * FROM campaign_metrics WHERE instance_id = :campaign AND step_number > 0) m
+            FULL JOIN (SELECT * FROM campaign_metrics WHERE instance_id = :campaign) m
             USING ({_METRIC_KEY})
             WHERE ({", ".join(f"coalesce(m.{name}, 0)" for name in COUNTERS)}) IS DISTINCT FROM ({_RIGHT}))
     """),

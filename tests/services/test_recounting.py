@@ -126,3 +126,17 @@ def test_each_campaign_has_its_turn(database: Database) -> None:
     every = {new_scene(database, 0).campaign_id for _ in range(5)}
     with database.transaction("look") as session:
         assert {id_ for turn in range(3) for id_ in recounting.turn(session, turn=turn, limit=2)} == every
+
+
+def test_those_who_unsubscribed_with_no_step_are_recounted_too(database: Database) -> None:
+    scene = new_scene(database, 2)
+    record(database, event(EventType.UNSUBSCRIBED, scene.enrollments[0]))
+    assert not database.run("mend", partial(recounting.mend, instance_id=scene.campaign_id))
+    run_sql(database, "UPDATE campaign_metrics SET unsubscribed = 5 WHERE step_number = 0")
+    assert database.run("mend", partial(recounting.mend, instance_id=scene.campaign_id))
+    assert totals(database, scene.campaign_id)["unsubscribed"] == 1
+    # That it was with a step after all takes it away from there.
+    run_sql(database, "DELETE FROM campaign_metrics WHERE step_number = 0")
+    record(database, event(EventType.SENT, scene.enrollments[0], hours=-1, step_number=1))
+    assert totals(database, scene.campaign_id)["unsubscribed"] == 1
+    assert_counters_are_exact(database)
