@@ -114,16 +114,16 @@ async def test_a_character_that_cannot_be_stored_stops_its_text_alone(client: Cl
     assert held["actions"][0]["error"].startswith("invalid_text: ")
 
 
-async def test_a_stored_text_that_can_no_longer_be_read_stops_its_step_alone(
-    client: Client, database: Database
-) -> None:
+async def test_a_stored_text_that_can_no_longer_be_read_pauses_its_campaign(client: Client, database: Database) -> None:
     made = await enrolled(client, {}, **email())
     with database.transaction("break a text") as session:
         session.execute(text("UPDATE email_sequences SET body = 'Good morning, {{ first_name'"))
     assert (await call(client, "claim_due_actions"))["actions"] == []
-    held = (await call(client, "get_enrollment", enrollment_id=made.enrollment_id))["enrollment"]
-    assert held["actions"][0]["error"].startswith("invalid_text: body of step 1 is not a valid Liquid template")
     campaign = (await call(client, "get_campaign", campaign_id=made.campaign_id))["campaign"]
+    assert campaign["pause_reason"].startswith("invalid_text: body of step 1 is not a valid Liquid template")
+    (line,) = (await call(client, "list_campaigns"))["campaigns"]
+    assert line["pause_reason"] == campaign["pause_reason"]
+    assert (await call(client, "get_health"))["paused_campaigns"] == {made.campaign_id: campaign["pause_reason"]}
     (warning,) = (await call(client, "update_template", template_id=campaign["template_id"], name="T2"))["warnings"]
     assert "body of step 1 is not a valid Liquid template" in warning
     assert "update_template" in warning
