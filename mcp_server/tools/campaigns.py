@@ -108,13 +108,13 @@ def update_template(
     settings: OpenObject | None = None,
     email_steps: ChangedEmailSteps | None = None,
     linkedin_steps: ChangedLinkedInSteps | None = None,
-    is_active: Annotated[bool | None, Field(description="true brings an archived template back")] = None,
+    is_active: Annotated[bool | None, Field(description="true: out of the archive")] = None,
 ) -> TemplateAnswer:
     """Change fields of a template, and add or replace steps by step_number (and a_b_variant); the rest stays.
 
-    is_active=false takes a step out of use. Running campaigns follow; a new delay counts for whoever reaches the step
-    from now on. Refused where a new step would come before one that somebody has done. A step that is switched on is
-    not sent to whoever is past it; affects tells how many.
+    is_active=false takes a step out of use. Running campaigns follow, and those who wait for a changed step as well.
+    Refused where a new step would come before one that somebody has done. A step that is switched on is not sent to
+    whoever is past it; affects tells how many.
     """
     before = services.plans.steps_of_template(call.session, template_id=template_id)
     template = services.templates.update(

@@ -138,7 +138,7 @@ def update_job(
     max_attempts: MaxAttempts | None = None,
     parameters: dict[str, JsonValue] | None = None,
 ) -> JobAnswer:
-    """Change a job that nobody has claimed yet; the rest stays. parameters replace those it has, whole."""
+    """Change a job that nobody has claimed; parameters replace those it has, whole."""
     changes = given(priority=priority, run_at=run_at, max_attempts=max_attempts, parameters=parameters)
     call.jobs.update(job_id, changes, now=call.now)
     return _detail(call, job_id)

@@ -36,8 +36,7 @@ def get_metrics(
     """Count what came of a campaign's steps, and the rates (shares from 0 to 1, null without a denominator).
 
     Counts are unique per person and step, and belong to the day (UTC) on which the step was sent: since and until, both
-    included, choose those days. variant adds each rate's 95 % interval, and compares two variants: a leader is named
-    where the difference is more than chance.
+    included, choose those days. variant adds each rate's 95 % interval, and compares two variants by person.
     """
     first, last = _day(since), _day(until)
     check_range(first, last)

@@ -99,6 +99,8 @@ async def test_a_campaign_chooses_the_rate_that_decides(client: Client) -> None:
         await happen(client, "opened", people[name][:opened])
     comparison = (await by_variant(client, campaign_id))["comparison"]
     assert comparison["differences"]["open_rate"]["leader"] is None
+    told = await refusal(client, "update_campaign", campaign_id=campaign_id, settings={"primary_rate": "opens"})
+    assert "settings.primary_rate: must be one of delivery_rate, open_rate" in told
     await call(client, "update_campaign", campaign_id=campaign_id, settings={"primary_rate": "open_rate"})
     comparison = (await by_variant(client, campaign_id))["comparison"]
     assert comparison["differences"]["open_rate"]["leader"] == "B"
