@@ -15,16 +15,21 @@ _IS_QUARTER = "extract(epoch FROM quarter) % 900 = 0"
 
 
 class _Usage:
-    """`used` in the quarter of an hour that starts at `quarter`, the last of it at `last_at`, given back or not."""
+    """`used` in the quarter of an hour that starts at `quarter`, the last of it at `last_at`, given back or not.
+
+    backend: the process of the database that counted it, each in a row of its own. Only the sum of these has a meaning,
+    since what one has counted another may give back.
+    """
 
     quarter: Mapped[datetime] = mapped_column(primary_key=True)
+    backend: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     used: Mapped[int]
     last_at: Mapped[datetime]
 
 
 class CampaignUsage(_Usage, Base):
     __tablename__ = "campaign_usage"
-    __table_args__ = (CheckConstraint("used >= 0", name="used"), CheckConstraint(_IS_QUARTER, name="quarter"))
+    __table_args__ = (CheckConstraint(_IS_QUARTER, name="quarter"),)
 
     instance_id: Mapped[UUID] = mapped_column(
         ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True, sort_order=-1
@@ -36,7 +41,6 @@ class SenderUsage(_Usage, Base):
 
     __tablename__ = "sender_usage"
     __table_args__ = (
-        CheckConstraint("used >= 0", name="used"),
         CheckConstraint(_IS_QUARTER, name="quarter"),
         one_of("channel", Channel),
         length("account", 1, rules.SENDER_MAX),

@@ -84,7 +84,7 @@ _LOCK = text("""
     ) numbers
 """)
 _READ = text("""
-    SELECT u.n, sum(CASE WHEN m.quarter >= u.since THEN m.used ELSE 0 END)::int, max(m.last_at)
+    SELECT u.n, greatest(0, sum(CASE WHEN m.quarter >= u.since THEN m.used ELSE 0 END))::int, max(m.last_at)
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
         AS u(n int, instance_id uuid, channel text, account text, since timestamptz)
     CROSS JOIN LATERAL (
@@ -109,21 +109,23 @@ def _usages(session: Session, days: Mapping[Owner, Day], now: datetime, *, lock:
     return {owners[number]: Usage(used, last_at) for number, used, last_at in found}
 
 
-# Campaigns first, then accounts, each in key order: what is asked for first is done first.
+# Each connection adds to a row of its own, so that nobody who counts waits for another; those who must know what is
+# left hold the lock above. What is given back is taken off there too, wherever it was added: only the sum has a
+# meaning.
 _COUNT = text("""
     WITH campaigns AS (
-        INSERT INTO campaign_usage (instance_id, quarter, used, last_at)
-        SELECT instance_id, CAST(:quarter AS timestamptz), taken, CAST(:now AS timestamptz)
+        INSERT INTO campaign_usage (instance_id, quarter, backend, used, last_at)
+        SELECT instance_id, CAST(:quarter AS timestamptz), pg_backend_pid(), taken, CAST(:now AS timestamptz)
         FROM jsonb_to_recordset(CAST(:campaigns AS jsonb)) AS u(instance_id uuid, taken int) ORDER BY instance_id
-        ON CONFLICT (instance_id, quarter) DO UPDATE
+        ON CONFLICT (instance_id, quarter, backend) DO UPDATE
         SET used = campaign_usage.used + excluded.used, last_at = greatest(campaign_usage.last_at, excluded.last_at)
         RETURNING 1
     ), accounts AS (
-        INSERT INTO sender_usage (channel, account, quarter, used, last_at)
-        SELECT channel, account, CAST(:quarter AS timestamptz), taken, CAST(:now AS timestamptz)
+        INSERT INTO sender_usage (channel, account, quarter, backend, used, last_at)
+        SELECT channel, account, CAST(:quarter AS timestamptz), pg_backend_pid(), taken, CAST(:now AS timestamptz)
         FROM jsonb_to_recordset(CAST(:accounts AS jsonb)) AS u(channel text, account text, taken int)
         ORDER BY channel, account
-        ON CONFLICT (channel, account, quarter) DO UPDATE
+        ON CONFLICT (channel, account, quarter, backend) DO UPDATE
         SET used = sender_usage.used + excluded.used, last_at = greatest(sender_usage.last_at, excluded.last_at)
         RETURNING 1
     )
@@ -152,14 +154,19 @@ def _rows(taken: Budget, owners: Iterable[Owner]) -> str:
     return to_text([{**_key(owner), "taken": taken.taken[owner]} for owner in owners])
 
 
+# A quarter of which nothing is known any more has nothing to give back to. The gap goes on from the last hand-out.
 _GIVE_BACK = {
     UUID: text("""
-        UPDATE campaign_usage SET used = used - :count
-        WHERE instance_id = :instance_id AND quarter = :quarter AND used >= :count
+        INSERT INTO campaign_usage (instance_id, quarter, backend, used, last_at)
+        SELECT instance_id, quarter, pg_backend_pid(), -CAST(:count AS int), max(last_at) FROM campaign_usage
+        WHERE instance_id = :instance_id AND quarter = :quarter GROUP BY instance_id, quarter
+        ON CONFLICT (instance_id, quarter, backend) DO UPDATE SET used = campaign_usage.used + excluded.used
     """),
     Account: text("""
-        UPDATE sender_usage SET used = used - :count
-        WHERE channel = :channel AND account = :account AND quarter = :quarter AND used >= :count
+        INSERT INTO sender_usage (channel, account, quarter, backend, used, last_at)
+        SELECT channel, account, quarter, pg_backend_pid(), -CAST(:count AS int), max(last_at) FROM sender_usage
+        WHERE channel = :channel AND account = :account AND quarter = :quarter GROUP BY channel, account, quarter
+        ON CONFLICT (channel, account, quarter, backend) DO UPDATE SET used = sender_usage.used + excluded.used
     """),
 }
 

@@ -241,8 +241,6 @@ RELATIONS = [
     check("campaign_metrics", "clicked_total_clicks", sent=1, delivered=1, opened=1, clicked=1),
     check("campaign_metrics", "not_negative", total_opens=-1),
     check("campaign_enrollment_totals", "total", total=-1),
-    check("campaign_usage", "used", used=-1),
-    check("sender_usage", "used", used=-1),
     check("campaign_usage", "quarter", quarter="2026-03-02T12:01:00Z"),
     check("sender_usage", "quarter", quarter="2026-03-02T12:01:00Z"),
     check("webhook_deliveries", "waiting_has_body", body=None),

@@ -49,10 +49,10 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("audit_log", {"id": uuid(20), "at": NOON, "actor": "agent", "tool": "suppress", "outcome": "ok"}),
     ("campaign_instances", {"id": CAMPAIGN, "template_id": TEMPLATE, "name": "Spring"}),
     ("campaign_instances", {"id": OTHER_CAMPAIGN, "template_id": TEMPLATE, "name": "Summer"}),
-    ("campaign_usage", {"instance_id": CAMPAIGN, "quarter": NOON, "used": 1, "last_at": NOON}),
+    ("campaign_usage", {"instance_id": CAMPAIGN, "quarter": NOON, "backend": 1, "used": 1, "last_at": NOON}),
     (
         "sender_usage",
-        {"channel": "email", "account": "sales@example.com", "quarter": NOON, "used": 1, "last_at": NOON},
+        {"channel": "email", "account": "sales@example.com", "quarter": NOON, "backend": 1, "used": 1, "last_at": NOON},
     ),
     (
         "campaign_enrollments",

@@ -68,7 +68,8 @@ _WRONG = text(f"""
     SELECT what, counted.sums, kept.sums FROM counted FULL JOIN kept USING (instance_id, what)
     WHERE counted.sums IS DISTINCT FROM kept.sums
     UNION ALL
-    SELECT 'places', count(*)::text, u.used::text FROM campaign_usage u JOIN campaign_actions a
+    SELECT 'places', count(*)::text, u.used::text
+    FROM (SELECT instance_id, quarter, sum(used) AS used FROM campaign_usage GROUP BY 1, 2) u JOIN campaign_actions a
         ON a.instance_id = u.instance_id AND date_bin('15 minutes', a.reserved_at, 'epoch') = u.quarter
         AND a.status IN ('claimed', 'sent')
     GROUP BY u.instance_id, u.used HAVING count(*) > u.used
