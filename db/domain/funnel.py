@@ -297,20 +297,15 @@ class Enrollment:
         """Take note of all that is known to be sent by now, where it may be less than before.
 
         before: step -> when it was sent, as far as was known.
+
+        What was behind it stays behind it, and what has ended stays ended: a step that turns out not to be sent may
+        have been handed out or passed by hand meanwhile, and only a person opens an enrollment again.
         """
-        moved = {number for number, action in actions.items() if action.sent_at != before.get(number)}
-        behind = [number for number, action in actions.items() if action.is_passed]
-        current = self.current_step
-        is_undone = current in moved and not actions[current].is_passed
-        last = max(behind, default=0) if is_undone else max(current, *behind, 0)
-        if last == current and current not in moved:
-            return
-        if is_undone and self.stop_reason is StopReason.FINISHED:
-            self.status, self.stop_reason = EnrollmentStatus.ACTIVE, None
-            self.next_action_at = before.get(current)
-        self.current_step = last
+        last = max([self.current_step, *(number for number, action in actions.items() if action.is_passed)])
         at = actions[last].sent_at if last in actions else None
-        if at is not None:
+        is_news = last > self.current_step or at != before.get(last)
+        self.current_step = last
+        if at is not None and is_news:
             self.pass_step(last, at, plan)
 
     def stop(self, stop: Stop) -> None:

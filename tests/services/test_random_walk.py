@@ -104,6 +104,27 @@ FOUND: dict[str, list[tuple[Any, ...]]] = {
         ("update", (0, EnrollmentAction.COMPLETE)),
         ("X", ("move", (0, 2))),
     ],
+    "a send that turns out to be of an earlier step": [
+        ("switch", 0),
+        ("record", [About(who, EventType.SENT, None, 24) for who in range(4)]),
+        ("switch", 0),
+        ("record", [About(who, EventType.OPENED, None, 12) for who in range(4)]),
+        ("claim", (0, 10, 1)),
+    ],
+    "a send that turns out to be of an earlier step of a completed campaign": [
+        ("move", (0, 2)),
+        ("switch", 0),
+        ("record", [About(who, EventType.SENT, None, 24) for who in range(4)]),
+        ("switch", 0),
+        ("record", [About(who, EventType.OPENED, None, 12) for who in range(4)]),
+    ],
+    "a skip of what was sent": [
+        ("move", (1, 0)),
+        ("claim", (1, 10, 30)),
+        ("record", [About(who, EventType.SENT, 1, of_held=True) for who in range(2)]),
+        ("complete", (0, ActionOutcome.SKIPPED, False)),
+        ("complete", (1, ActionOutcome.FAILED, False)),
+    ],
 }
 
 
@@ -112,7 +133,7 @@ def test_what_a_walk_has_found_stays_mended(database: Database, name: str) -> No
     trace = FOUND[name]
     for at in range(1, 9) if any(name == "X" for name, _ in trace) else (0,):
         machine = bound(database)()
-        machine.begin(settings={})
+        machine.begin(settings={"daily_limit": 2})
         for position, (command, given) in enumerate(trace):
             if command == "X":
                 continue

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.domain.metrics import COUNTERS, MILESTONES
-from db.domain.states import EnrollmentStatus
+from db.domain.states import EnrollmentStatus, StopReason
 from db.postgres.database import Database
 
 ENDED = frozenset({EnrollmentStatus.COMPLETED, EnrollmentStatus.BOUNCED, EnrollmentStatus.UNSUBSCRIBED})
@@ -21,6 +21,7 @@ class Person(NamedTuple):
     instance_id: UUID
     contact_id: UUID
     status: str
+    stop_reason: str | None
     current_step: int
     next_action_at: datetime | None
     campaign_status: str
@@ -37,7 +38,7 @@ class Look:
 
 
 _LOOK = text("""
-    SELECT e.id, e.instance_id, e.contact_id, e.status, e.current_step, e.next_action_at, i.status,
+    SELECT e.id, e.instance_id, e.contact_id, e.status, e.stop_reason, e.current_step, e.next_action_at, i.status,
            coalesce((SELECT max(step_number) FROM campaign_actions a
                      WHERE a.enrollment_id = e.id AND a.status IN ('sent', 'skipped')), 0),
            c.erased_at IS NOT NULL OR EXISTS (
@@ -100,6 +101,6 @@ def _check_person(person: Person) -> None:
 
 def _check_move(old: Person, new: Person) -> None:
     assert new.current_step >= old.current_step, f"current_step fell from {old.current_step} to {new.current_step}"
-    if old.status in ENDED and new.status != old.status:
-        assert new.status == EnrollmentStatus.UNSUBSCRIBED, f"an enrollment went from {old.status} to {new.status}"
-        assert old.status != EnrollmentStatus.UNSUBSCRIBED, "somebody who had unsubscribed came back"
+    assert old.status not in ENDED or new.status in ENDED, f"an enrollment went from {old.status} to {new.status}"
+    if old.stop_reason == StopReason.UNSUBSCRIBED:
+        assert new.stop_reason == StopReason.UNSUBSCRIBED, f"somebody's unsubscribe became {new.stop_reason}"
