@@ -4,8 +4,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from db.domain.events import EventType
 from db.domain.states import ActionOutcome, EnrollmentAction
@@ -145,3 +146,9 @@ def test_what_a_walk_has_found_stays_mended(database: Database, name: str) -> No
 
 def bound(database: Database) -> type[RandomWalk]:
     return type("Bound", (RandomWalk,), {"database": database})
+
+
+def test_a_random_walk_of_several_clients_finds_nothing_wrong(database: Database) -> None:
+    is_long = settings.get_current_profile_name() == "long"
+    short = settings(max_examples=12, stateful_step_count=20)
+    run_state_machine_as_test(bound(database), settings=settings() if is_long else short)
