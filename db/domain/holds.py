@@ -4,7 +4,7 @@ A hold with `until` ends by itself then. One without waits for a person: to resu
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -38,11 +38,21 @@ class HoldReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One reason why something is not handed out now. `detail` is a sentence for whoever asks."""
+    """One reason why something is not handed out now. `detail` is a sentence for whoever asks.
+
+    position: of somebody who waits for a limit, the place in the queue of the campaign, from 1. `until` is then when
+    the limit lets out the next, and not yet those behind.
+    """
 
     reason: HoldReason
     detail: str
     until: datetime | None = None
+    position: int | None = None
+
+    def behind(self, before: int) -> "Hold":
+        """The limit, as it is told to somebody before whom so many stand."""
+        turn = f" {before:,} stand before this person: until is when the limit lets out the next." if before else ""
+        return replace(self, detail=f"{self.detail}{turn}", position=before + 1)
 
 
 ANEW = "create_campaign makes a new one of its template."

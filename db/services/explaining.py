@@ -65,7 +65,10 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     found = [*holds.of_campaign(status, sending, now), *problems, *candidate.holds]
     if not one.is_open or candidate.step is None:
         return Explanation(found, None, candidate.step)
-    found += _limits(session, candidate, candidate.step, running, now, public_url)
+    limits = _limits(session, candidate, candidate.step, running, now, public_url)
+    if limits:
+        before = queue.how_many_before(session, one)
+        found += [limit.behind(before) for limit in limits]
     return Explanation(found, holds.can_move_at(found, sending, one.zone, now), candidate.step)
 
 

@@ -83,6 +83,9 @@ class HoldOut(Answer):
     reason: HoldReason
     detail: str
     until: Maybe[datetime] = None
+    position: Annotated[
+        Maybe[int], Field(description="Place in the queue, where a limit lets out one after the other; at most 10,001.")
+    ] = None
 
 
 class ExplainAnswer(Answer):

@@ -4,6 +4,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -252,3 +253,51 @@ def test_what_is_explained_as_due_is_what_a_claim_hands_out(
         assert {id_ for id_, each in explained.items() if each.is_due} == claimed
         assert whole.is_due == bool(claimed)
         raise _Undo
+
+
+def test_whoever_waits_behind_others_for_a_limit_is_told_the_place_in_the_queue(database: Database) -> None:
+    steps = [EmailStep(1, "Hello", "Good morning, all")]
+    campaign_id = database.run("scene", partial(make_campaign, email_steps=steps, settings={"daily_limit": 1}))
+    people = {number: ContactRef(None, ContactFields(email=f"p{number}@example.com")) for number in range(4)}
+    for number, person in people.items():
+        at = NOW + timedelta(minutes=number)
+        database.run(
+            "enroll",
+            lambda session, number=number, person=person, at=at: enrollments.enroll(
+                session, campaign_id=campaign_id, people={number: person}, start_at=at, now=NOW
+            ),
+        )
+    later = NOW + timedelta(hours=1)
+
+    def waits(session: Session) -> list[tuple[bool, int | None, bool]]:
+        listed = enrollments.list_(session, campaign_id=campaign_id, status=None, contact_id=None, limit=9, cursor=None)
+        in_order = sorted(listed.rows, key=lambda row: row.enrollment.next_action_at or NOW)
+        told = [explaining.enrollment(session, enrollment_id=row.enrollment.id, now=later) for row in in_order]
+        return [
+            (each.is_due, each.holds[0].position if each.holds else None, "stand before" in str(each.holds))
+            for each in told
+        ]
+
+    assert database.run("look", waits) == [(True, None, False), (False, 2, True), (False, 3, True), (False, 4, True)]
+    claim = database.run(
+        "claim",
+        lambda session: claims.claim(
+            session, campaign_id=campaign_id, channel=None, limit=1, lease_seconds=600, now=later
+        ),
+    )
+    actions_report = claim.actions[0]
+    database.run(
+        "report",
+        lambda session: actions.complete(
+            session,
+            action_id=actions_report.action_id,
+            lease_token=actions_report.lease_token,
+            outcome=ActionOutcome.SENT,
+            provider=None,
+            provider_message_id=None,
+            error=None,
+            now=later,
+        ),
+    )
+    positions = [position for _, position, _ in database.run("look", waits)]
+    assert sorted(position for position in positions if position is not None) == [1, 2, 3]
