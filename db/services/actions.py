@@ -237,7 +237,8 @@ def _bind(session: Session, held: _Held, provider: str | None, provider_message_
 
 
 _NOTE_REPORT = text("""
-    UPDATE campaign_actions SET status = :status, reported = :reported, error = :error, updated_at = now()
+    UPDATE campaign_actions
+    SET status = :status, reported = :reported, error = :error, reserved_at = :reserved_at, updated_at = now()
     WHERE instance_id = :campaign AND id = :id
 """)
 
@@ -246,7 +247,7 @@ def _note_report(session: Session, held: _Held, error: str | None) -> None:
     """Keep that the holder did not send it, and why. It is sent all the same where an event tells so."""
     held.error = error
     values = {"campaign": held.action.instance_id, "id": held.id, "status": held.status, "error": error}
-    session.execute(_NOTE_REPORT, {**values, "reported": held.action.reported})
+    session.execute(_NOTE_REPORT, {**values, "reported": held.action.reported, "reserved_at": held.reserved_at})
 
 
 def _give_back(session: Session, held: _Held) -> None:
@@ -259,6 +260,7 @@ def _give_back(session: Session, held: _Held) -> None:
         channel=held.action.channel,
         place=None if held.reserved_at is None else Place(held.reserved_at, held.sender),
     )
+    held.reserved_at = None  # an event that tells of a send later must not name a place that is another's by then
 
 
 _SENT_EVENTS = {

@@ -119,6 +119,12 @@ FOUND: dict[str, list[tuple[Any, ...]]] = {
         ("switch", 0),
         ("record", [About(who, EventType.OPENED, None, 12) for who in range(4)]),
     ],
+    "a send that is told after the skip": [
+        ("move", (1, 0)),
+        ("claim", (1, 10, 30)),
+        ("complete", (0, ActionOutcome.SKIPPED, False)),
+        ("record", [About(who, EventType.SENT, 1, of_held=True) for who in range(2)]),
+    ],
     "a skip of what was sent": [
         ("move", (1, 0)),
         ("claim", (1, 10, 30)),
