@@ -73,7 +73,7 @@ _WRONG = text(f"""
     FROM (SELECT instance_id, quarter, sum(used) AS used FROM campaign_usage GROUP BY 1, 2) u JOIN campaign_actions a
         ON a.instance_id = u.instance_id AND date_bin('15 minutes', a.reserved_at, 'epoch') = u.quarter
         AND a.status IN ('claimed', 'sent')
-    GROUP BY u.instance_id, u.used HAVING count(*) > u.used
+    GROUP BY u.instance_id, u.quarter, u.used HAVING count(*) > u.used
 """)
 
 
