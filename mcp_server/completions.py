@@ -85,7 +85,7 @@ def _ids(app: App, noun: str, typed: str) -> list[str]:
     try:
         return app.run(f"complete {noun}", work, read_only=True)
     except SalesAutomationError as refusal:
-        raise MCPError(code=INTERNAL_ERROR, message=str(refusal)) from refusal
+        raise MCPError(code=INTERNAL_ERROR, message=refusal.for_clients) from refusal
 
 
 def _answer(values: list[str]) -> Completion:

@@ -55,7 +55,7 @@ def erase(
     except StoreUnavailable as error:
         raise StoreUnavailable(
             "The database holds nothing of the person any more, but the local store could not be cleaned: call "
-            f"erase_contact again with the same arguments. {error}"
+            f"erase_contact again with the same arguments. {error.for_clients}"
         ) from error
     return EraseAnswer(
         contact_id=erased.contact_id,

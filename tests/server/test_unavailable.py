@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import ResourceTemplateReference
 from pydantic import SecretStr
 
 from db.domain.errors import StoreUnavailable
@@ -44,10 +46,13 @@ async def test_a_database_that_does_not_start_tells_clients_no_path_and_no_log(
     try:
         async with Client(build_server(app)) as client:
             said = await refusal(client, "list_campaigns")
+            campaign = ResourceTemplateReference(type="ref/resource", uri="campaign://{id}")
+            with pytest.raises(MCPError) as completing:
+                await client.complete(campaign, {"name": "id", "value": ""})
     finally:
         app.close()
     assert told in said
-    assert "/" not in said
+    assert "/" not in said + str(completing.value)
     assert "\n" not in said
     assert f"{home}{kept}" in capsys.readouterr().err
 
