@@ -35,7 +35,12 @@ def before_now(some: Callable[..., object]) -> Work:
     return lambda session, _campaign, _enrollment: some(session, before=NOW, limit=10)
 
 
+# Where there is one campaign, one index is as good as another.
+SOME_CAMPAIGNS = text("UPDATE pg_class SET relpages = 1, reltuples = 3000 WHERE oid = 'campaign_instances'::regclass")
+
+
 def of_template(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    session.execute(SOME_CAMPAIGNS)
     template_id = campaigns.get(session, campaign_id=campaign_id).template_id
     return campaigns.list_(session, status=None, template_id=template_id, limit=50, cursor=None)
 

@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 from mcp.client import Client
-from sqlalchemy import text
 
-from db.postgres.database import Database
 from tests.server.conftest import call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
@@ -34,14 +32,6 @@ async def test_a_subject_is_one_line_whatever_fills_it(client: Client, breaks: s
     preview = await call(client, "preview_action", enrollment_id=enrollment_id)
     (due,) = (await call(client, "claim_due_actions"))["actions"]
     assert due["subject"] == preview["subject"] == "Hello A Bcc: victim@example.com, one two"
-
-
-async def test_a_subject_that_was_written_past_the_tools_is_one_line_too(client: Client, database: Database) -> None:
-    scene = await new_campaign(client, people=1, start=True)
-    with database.transaction("by hand") as session:
-        session.execute(text("UPDATE email_sequences SET subject = E'Hello\\r\\nBcc: victim@example.com'"))
-    (due,) = (await call(client, "claim_due_actions", campaign_id=scene["campaign_id"]))["actions"]
-    assert due["subject"] == "Hello Bcc: victim@example.com"
 
 
 @pytest.mark.parametrize("field", ["first_name", "last_name", "company", "title"])

@@ -121,7 +121,7 @@ async def test_a_huge_body_is_refused_while_it_is_read(make_app: MakeApp, databa
 
 
 async def test_without_its_secret_a_webhook_is_not_there(make_app: MakeApp, database: Database) -> None:
-    server = hooks(make_app, webhook_resend=None, webhook_postmark="")
+    server = hooks(make_app, webhook_resend=None, webhook_postmark=None)
     for name in ("resend", "postmark", "nobody", "max_bytes", ""):
         assert (await server.post(name, b"{}", {})).status_code == 404
     assert await server.send(SENDERS["brevo"], SENDERS["brevo"].request(NOW)) == 200

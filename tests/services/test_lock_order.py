@@ -44,8 +44,8 @@ def enrolled_in_falling_order(database: Database, contact_ids: Sequence[UUID]) -
     campaign_id = new_scene(database, 0).campaign_id
     ids = sorted(new_ids(COUNT))
     made = text("""
-        INSERT INTO campaign_enrollments (instance_id, id, contact_id, status)
-        VALUES (:campaign, :id, :contact, 'active')
+        INSERT INTO campaign_enrollments (instance_id, id, contact_id, status, next_action_at)
+        VALUES (:campaign, :id, :contact, 'active', now())
     """)
     with database.transaction("enrolled") as session:
         for id_, contact_id in zip(reversed(ids), contact_ids, strict=True):
