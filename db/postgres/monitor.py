@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, NamedTuple, Self
 
-from psycopg import Cursor, Error
+from psycopg import Cursor, Error, OperationalError
 from psycopg.abc import Params, Query
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -107,7 +108,9 @@ def _watched(cursor: Cursor[Any], statement: Query, threshold: float, watch: Wat
     except Error as error:
         hide_contents(error)
         facts = {"transaction": transaction_id(), "statement": statement, "error": type(error).__name__}
-        logger.warning("statement failed", extra={**facts, "sqlstate": error.sqlstate})
+        # What is tried again, or told as a busy database, has a line of its own where it is given up.
+        level = logging.INFO if isinstance(error, OperationalError | UniqueViolation) else logging.WARNING
+        logger.log(level, "statement failed", extra={**facts, "sqlstate": error.sqlstate})
         raise
     finally:
         seconds = time.perf_counter() - started

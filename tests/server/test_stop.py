@@ -119,7 +119,7 @@ def request(base: str, stream: str) -> bytes:
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_a_stream_ends_whole_when_the_server_stops(database_url: str, stream: str) -> None:
-    with server_process(database_url, "--no-worker") as (base, process):
+    with server_process(database_url, "--no-worker", is_read=True) as (base, process):
         where = urlsplit(base)
         with socket.create_connection((where.hostname, where.port), timeout=PATIENCE) as client:
             client.sendall(request(base, stream))

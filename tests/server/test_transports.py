@@ -4,10 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,15 +44,22 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
 
 @contextmanager
 def server_process(
-    database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str
+    database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, is_read: bool = False, **more: str
 ) -> Generator[tuple[str, subprocess.Popen[str]]]:
-    """The base URL of a server on a free port and its process, which is stopped at the end if it runs still."""
+    """The base URL of a server on a free port and its process, which is stopped at the end if it runs still. Where the
+    test does not read what it says (`is_read`), that is thrown away: else the server stops at a full pipe."""
     command = [*command, "--port", "0", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url, **more), text=True)
     try:
         assert process.stderr is not None
         line = next(line for line in process.stderr if "listening on" in line)
+        rest = Thread(target=deque, args=(process.stderr, 0), daemon=True)
+        if not is_read:
+            rest.start()
         yield line.split("listening on ")[1].split(" ")[0], process
+        process.terminate()
+        if not is_read:
+            rest.join(PATIENCE)
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
@@ -59,7 +68,7 @@ def server_process(
 @contextmanager
 def http_server(database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str) -> Generator[str]:
     """The base URL of a server of which the process does not matter."""
-    with server_process(database_url, *arguments, command=command, **more) as (base, _):
+    with server_process(database_url, *arguments, command=command, is_read=False, **more) as (base, _):
         yield base
 
 
