@@ -42,7 +42,10 @@ SECRET = {"SALES_AUTOMATION_WEBHOOK_STANDARD": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZX
 
 @pytest.mark.anyio
 async def test_those_who_stop_half_way_hold_up_nobody_and_not_the_end(database_url: str) -> None:
-    with server_process(database_url, "--no-worker", **SECRET) as (base, process), ExitStack() as stalled:
+    with (
+        server_process(database_url, "--no-worker", is_read=False, **SECRET) as (base, process),
+        ExitStack() as stalled,
+    ):
         where = urlsplit(base)
 
         def stop_half_way(half: str, messages: str = "") -> socket.socket:

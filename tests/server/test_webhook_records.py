@@ -292,7 +292,7 @@ async def test_no_acknowledged_request_is_lost_with_a_killed_server(client: Clie
     secret = {"SALES_AUTOMATION_WEBHOOK_POSTMARK": SHARED}
     acknowledged = 0
     for lap in range(3):
-        with server_process(database_url, **secret) as (base, process):
+        with server_process(database_url, is_read=False, **secret) as (base, process):
             for number in range(10):
                 at = NOW + timedelta(minutes=lap, seconds=number)
                 body, headers = sender.request(at)
