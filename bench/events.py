@@ -32,7 +32,7 @@ _INSERT = f"""
     INSERT INTO campaign_events ({COLUMNS})
     SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::timestamptz[],
                          %s::text[], %s::text[], %s::jsonb[])
-    ON CONFLICT (instance_id, provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
+    ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
 """
 
 
