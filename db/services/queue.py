@@ -208,25 +208,6 @@ def line(session: Session, *, before: Enrollment, after: Enrollment | None, limi
     return [enrollment_state.from_row(row) for row in session.execute(_LINE, values)]
 
 
-# Nobody tells more of them apart, and to count them takes time.
-POSITION_MAX = 10_000
-
-_BEFORE = text("""
-    SELECT count(*) FROM (
-        SELECT FROM campaign_enrollments
-        WHERE instance_id = :campaign AND status = 'active' AND next_action_at IS NOT NULL
-          AND (next_action_at, id) < (:due, :id)
-        LIMIT :most
-    ) before
-""")
-
-
-def how_many_before(session: Session, enrollment: Enrollment) -> int:
-    """How many of its campaign stand before an enrollment in the queue; POSITION_MAX for that many or more."""
-    values = {"campaign": enrollment.instance_id, "due": enrollment.next_action_at, "id": enrollment.id}
-    return session.scalar(_BEFORE, {**values, "most": POSITION_MAX}) or 0
-
-
 _EARLIEST = """
     SELECT l.lane, min(e.next_action_at)
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(lane int, campaign uuid, zone text, stages int[], beyond int)
