@@ -12,13 +12,13 @@ from mcp_types import (
     Completion,
     CompletionArgument,
     GetPromptResult,
+    Prompt as ListedPrompt,
     PromptArgument,
     PromptMessage,
     PromptReference,
     ResourceTemplateReference,
     TextContent,
 )
-from mcp_types import Prompt as ListedPrompt
 
 from db.domain.errors import InvalidInput
 from mcp_server import completions, views

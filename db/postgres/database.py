@@ -10,8 +10,7 @@ from typing import Self, TypeVar
 
 from psycopg import Error
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from db.domain.errors import OutcomeUnknown, StoreUnavailable

@@ -1,8 +1,7 @@
 """What a failure of the database means for the caller: try again, give up with a reason, or a fault of ours."""
 
 from psycopg import errors as pg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
 
 from db.domain.errors import Busy, InvalidInput, Refused, SalesAutomationError, StoreUnavailable
 

@@ -7,8 +7,7 @@ import logging
 from pathlib import Path
 from secrets import token_hex
 
-from psycopg import Error
-from psycopg import errors as pg
+from psycopg import Error, errors as pg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db.domain.errors import SalesAutomationError

@@ -17,8 +17,7 @@ from db.domain.texts import is_blank, is_storable, one_line
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
-from db.services import plans as plans_of
-from db.services import rendering, unsubscribing
+from db.services import plans as plans_of, rendering, unsubscribing
 from db.services.rendering import BrokenText, MissingVariable
 from db.services.unsubscribing import Links
 

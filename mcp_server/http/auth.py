@@ -14,8 +14,7 @@ from db.domain.access import Caller
 from db.domain.errors import StoreUnavailable
 from mcp_server.caller import LOCAL, SCOPE_KEY
 from mcp_server.http import refusals
-from mcp_server.http.dashboard.sessions import ROOT as DASHBOARD
-from mcp_server.http.dashboard.sessions import Sessions
+from mcp_server.http.dashboard.sessions import ROOT as DASHBOARD, Sessions
 from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit
 from mcp_server.telemetry import Telemetry

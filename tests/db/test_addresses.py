@@ -5,8 +5,7 @@ import json
 
 import pytest
 from email_validator import validate_email
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from db.domain.addresses import (
     addresses_in,

@@ -9,8 +9,7 @@ from itertools import product
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from db.domain.errors import InvalidTransition
 from db.domain.events import EFFECTS, IMPLIES, EventType, NewEvent

@@ -27,8 +27,7 @@ from db.services import (
 )
 from tests.db.test_indexes import NOW, Work, claim_and_complete, find, list_events, person, plans
 from tests.services.meeting import Work as InSession
-from tests.services.scene import NOW as START
-from tests.services.scene import new_scene
+from tests.services.scene import NOW as START, new_scene
 
 
 def before_now(some: Callable[..., object]) -> Work:

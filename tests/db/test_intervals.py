@@ -3,8 +3,7 @@
 from math import erfc, exp, sqrt
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from db.domain.comparison import MIN_PEOPLE, Comparison, compare
 from db.domain.intervals import MISMATCH_BELOW, chi_square_tail, even_split_p, newcombe, wilson

@@ -3,8 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from db.domain.comparison import PRIMARY_RATE, compare
 from db.domain.metrics import COUNTERS, RATES

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from db.domain.scheduling import Step, Taker, choose, draw_variant, next_step, stage_after, stage_of, step_for, variants
 from db.domain.states import Channel

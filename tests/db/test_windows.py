@@ -9,8 +9,7 @@ from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, example, given, settings, strategies as st
 
 from db.domain.sending import of_settings
 from db.domain.windows import HORIZON_DAYS, PROBE, Calendar, Window, is_open, local_day, next_open

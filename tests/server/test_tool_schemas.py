@@ -7,8 +7,7 @@ from importlib import resources
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from jsonschema import Draft202012Validator
 from mcp.client import Client
 from mcp.server.mcpserver.tools import Tool as OfferedTool

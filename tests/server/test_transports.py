@@ -24,8 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic_core import to_json
 from starlette.applications import Starlette
 
-from mcp_server.http.serve import listen
-from mcp_server.http.serve import run as run_app
+from mcp_server.http.serve import listen, run as run_app
 from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign, refusal
 

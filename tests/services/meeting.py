@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import text
+from sqlalchemy import event as sqlalchemy_event, text
 from sqlalchemy.orm import Session
 
 from db.domain.errors import Busy

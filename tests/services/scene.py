@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import text
+from sqlalchemy import event as sqlalchemy_event, text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef

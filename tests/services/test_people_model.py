@@ -9,8 +9,7 @@ from functools import partial
 from itertools import count
 from uuid import UUID
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.errors import NotFound, Refused

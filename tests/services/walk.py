@@ -20,8 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import text
+from sqlalchemy import event as sqlalchemy_event, text
 from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidInput, InvalidTransition, LeaseLost, NotFound, Refused, SalesAutomationError
