@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, cast, delete, exists, func, select, text
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from db.domain.events import EFFECTS, BounceType, EventType, EventVerdict, NewEvent
 from db.domain.ids import new_ids
 from db.domain.states import Channel, OrphanStatus
-from db.models import CampaignEnrollment, Contact, OrphanedEvent
+from db.models import OrphanedEvent
 from db.postgres.json import rows_parameter, to_text
 from db.services import wishes
 from db.services.paging import Page, page
@@ -95,23 +95,36 @@ def list_(
     return page(session, statement, by=[OrphanedEvent.id], limit=limit, cursor=cursor, listing="orphans")
 
 
+# As db.services.locking finds whom an event is about: by the address that a person has, or by one that they had.
+_IS_ENROLLED = """
+    EXISTS (
+        SELECT 1 FROM contacts c JOIN campaign_enrollments e ON e.contact_id = c.id
+        WHERE lower(c.email) = {event}.email AND e.instance_id = {event}.campaign_id
+        UNION ALL
+        SELECT 1 FROM contact_addresses a JOIN campaign_enrollments e ON e.contact_id = a.contact_id
+        WHERE a.address = {event}.email AND e.instance_id = {event}.campaign_id
+    )
+"""
+
+
 def match_campaign(session: Session, *, instance_id: UUID) -> int:
     """Record what waits for people of this campaign who are enrolled by now. Returns how many were recorded."""
-    enrolled = (
-        select(CampaignEnrollment.id)
-        .join(Contact, Contact.id == CampaignEnrollment.contact_id)
-        .where(
-            CampaignEnrollment.instance_id == OrphanedEvent.campaign_id,
-            func.lower(Contact.email) == OrphanedEvent.email,
-        )
-    )
-    return _match(session, (OrphanedEvent.campaign_id == instance_id) & exists(enrolled))
+    condition = and_(OrphanedEvent.campaign_id == instance_id, text(_IS_ENROLLED.format(event="orphaned_events")))
+    return _match(session, condition)
 
 
+# An earlier address tells of this person where nobody else has it or had it.
 _STOPPING = text(f"""
     SELECT c.id, max(o.occurred_at) FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
     JOIN contacts c ON c.id = CAST(n.id AS uuid)
-    JOIN orphaned_events o ON o.campaign_id = :campaign AND o.email = lower(c.email) AND o.status = 'waiting'
+    CROSS JOIN LATERAL (
+        SELECT lower(c.email) AS email
+        UNION
+        SELECT address FROM contact_addresses a WHERE contact_id = c.id
+            AND NOT EXISTS (SELECT FROM contacts WHERE lower(email) = a.address)
+            AND NOT EXISTS (SELECT FROM contact_addresses WHERE address = a.address AND contact_id <> c.id)
+    ) theirs
+    JOIN orphaned_events o ON o.campaign_id = :campaign AND o.email = theirs.email AND o.status = 'waiting'
     WHERE o.event_type IN ({", ".join(f"'{type_}'" for type_, effect in EFFECTS.items() if effect.suppresses)})
       AND o.metadata ->> 'bounce_type' IS DISTINCT FROM '{BounceType.SOFT}'
     GROUP BY c.id
@@ -134,12 +147,11 @@ def match_messages(session: Session, *, message_ids: Sequence[str]) -> int:
 
 
 # Whether something is known by now that an event that waits refers to.
-_FITS_BY_NOW = text("""
+_FITS_BY_NOW = text(f"""
     SELECT o.id,
         EXISTS (SELECT FROM campaign_enrollments e WHERE e.id = o.enrollment_id)
         OR EXISTS (SELECT FROM campaign_actions a WHERE a.provider_message_id = o.provider_message_id)
-        OR EXISTS (SELECT FROM contacts c JOIN campaign_enrollments e ON e.contact_id = c.id
-                   WHERE lower(c.email) = o.email AND e.instance_id = o.campaign_id)
+        OR {_IS_ENROLLED.format(event="o")}
     FROM (
         SELECT * FROM orphaned_events WHERE status = 'waiting' AND id > :after ORDER BY id LIMIT :limit
     ) o

@@ -12,7 +12,7 @@ from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType
 from db.domain.states import EnrollmentAction, SuppressionReason
 from db.postgres.database import Database
-from db.services import claims, contacts, enrollments, erasure, suppressions
+from db.services import claims, contacts, enrollments, erasure, orphans, suppressions
 from db.services.contacts import Found
 from tests.services.scene import NOW, event, new_scene, record, state
 
@@ -220,6 +220,47 @@ def test_an_event_that_names_an_earlier_address_finds_the_person(
     record(database, event(EventType.COMPLAINED, None, email="old@l.example", step_number=1, **named))
     assert held(database) == dict.fromkeys(EVERYWHERE, "complained")
     assert state(database, answer.enrollment_id or UUID(int=0))["status"] == "unsubscribed"
+
+
+@pytest.mark.parametrize("kind", [EventType.OPENED, EventType.COMPLAINED])
+def test_what_waits_under_an_earlier_address_is_recorded_as_the_person_is_enrolled(
+    database: Database, campaign: UUID, kind: EventType
+) -> None:
+    upsert(database, {"email": "old@l.example", "linkedin_url": PER})
+    upsert(database, {"email": "new@l.example", "linkedin_url": PER})
+    record(database, event(kind, None, email="old@l.example", campaign_id=campaign, step_number=1))
+    (answer,) = enroll(database, campaign, {"email": "new@l.example"})
+    assert answer.enrollment_id is not None
+    assert waiting(database) == 0
+    ended = kind is EventType.COMPLAINED
+    assert state(database, answer.enrollment_id)["status"] == ("unsubscribed" if ended else "active")
+
+
+def test_what_waits_under_an_address_that_became_an_earlier_one_is_recorded_later(
+    database: Database, campaign: UUID
+) -> None:
+    (answer,) = enroll(database, campaign, {"email": "new@l.example", "linkedin_url": PER})
+    record(database, event(EventType.OPENED, None, email="old@l.example", campaign_id=campaign, step_number=1))
+    enroll(database, campaign, {"email": "old@l.example", "linkedin_url": PER})
+    database.run("match", partial(orphans.match_some, after=UUID(int=0), limit=10))
+    assert waiting(database) == 0
+    assert state(database, answer.enrollment_id or UUID(int=0))["current_step"] == 1
+
+
+def test_a_wish_that_waits_lets_nobody_in_who_only_had_its_address(database: Database, campaign: UUID) -> None:
+    upsert(database, {"email": "old@l.example", "linkedin_url": PER})
+    upsert(database, {"email": "new@l.example", "linkedin_url": PER})
+    upsert(database, {"email": "old@l.example"})
+    wish = event(EventType.UNSUBSCRIBED, None, email="old@l.example", campaign_id=campaign, step_number=1)
+    record(database, wish)
+    had, has = enroll(database, campaign, {"email": "new@l.example"}, {"email": "old@l.example"})
+    assert (str(had.verdict), str(has.verdict)) == ("suppressed", "enrolled")
+    assert state(database, has.enrollment_id or UUID(int=0))["status"] == "unsubscribed"
+
+
+def waiting(database: Database) -> int:
+    with database.transaction("look") as session:
+        return session.scalar(text("SELECT count(*) FROM orphaned_events")) or 0
 
 
 def test_an_erasure_removes_where_mail_went_to(database: Database, campaign: UUID) -> None:
