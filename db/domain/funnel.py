@@ -75,6 +75,10 @@ class Action:
     """The address that it went to, or is to go to; None where nobody has said."""
     claimed_at: datetime | None = None
     """When it was first handed out: before that nobody has sent it, whatever events tell."""
+    reserved_at: datetime | None = None
+    """When its last claim took a place under the limits."""
+    sender: str | None = None
+    """The account that the place is of as well."""
 
     @property
     def sent_at(self) -> datetime | None:
@@ -92,6 +96,12 @@ class Action:
     def is_passed(self) -> bool:
         """Whether it is behind its enrollment: sent, or passed over."""
         return self.sent_at is not None or self.status is ActionStatus.SKIPPED
+
+    @property
+    def has_given_back(self) -> bool:
+        """Whether the place that its claim took is free again: its holder has not sent it, nor has anybody else."""
+        is_unsent = self.reported in (ActionOutcome.FAILED, ActionOutcome.SKIPPED) and self.sent_at is None
+        return is_unsent and self.reserved_at is not None
 
     @property
     def first_sign(self) -> datetime | None:
@@ -119,6 +129,8 @@ class Action:
         known = self.known_status
         if known is ActionStatus.CLAIMED or known is ActionStatus.SKIPPED:
             return known  # what its holder does with it counts, though an event tells of a failure
+        if known is ActionStatus.SENT and self.reported in (ActionOutcome.FAILED, ActionOutcome.SKIPPED):
+            return ActionStatus(self.reported)  # it was another step that was sent
         if self.times[_FAILED] is not None:
             return ActionStatus.FAILED
         return ActionStatus.CLAIMED if known is None or known is ActionStatus.SENT else known

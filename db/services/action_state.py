@@ -15,7 +15,7 @@ from db.services.enrollment_state import Key
 COLUMNS = f"""
     a.step_number, a.channel, a.a_b_variant, a.provider, a.provider_message_id, a.open_count, a.click_count,
     ARRAY[{", ".join(f"a.{time}" for time in MILESTONE_COLUMNS)}], a.status, a.sent_source, a.delivery_told_at,
-    a.reported, a.sent_to, a.claimed_at
+    a.reported, a.sent_to, a.claimed_at, a.reserved_at, a.sender
 """
 NAMES = named(
     "step_number",
@@ -32,6 +32,8 @@ NAMES = named(
     "reported",
     "sent_to",
     "claimed_at",
+    "reserved_at",
+    "sender",
 )
 
 # Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
@@ -44,7 +46,7 @@ _SOURCES = {None: None, **{str(source): source for source in SentSource}}
 def from_row(owner: Key, columns: Sequence[Any]) -> Action:
     """The action of a row of COLUMNS."""
     step_number, channel, variant, provider, message_id, opens, clicks, times, *known = columns
-    status, source, delivery, reported, sent_to, claimed_at = known
+    status, source, delivery, reported, sent_to, *claim = known
     return Action(
         *owner,
         step_number,
@@ -60,7 +62,7 @@ def from_row(owner: Key, columns: Sequence[Any]) -> Action:
         delivery,
         _OUTCOMES[reported],
         sent_to,
-        claimed_at,
+        *claim,
     )
 
 

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db.domain.budget import Place
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
 from db.domain.funnel import Action, Enrollment
@@ -64,14 +63,12 @@ def complete(
         raise Refused(f"This action was reported as {reported} before. Nothing was changed.")
     before = enrollment_state.snapshot([held.enrollment])
     held.action.reported = outcome
+    if held.action.has_given_back:
+        pacing.give_back(session, places=dict.fromkeys(pacing.spots(held.action), 1))
     if outcome is ActionOutcome.SENT:
         _record(session, held, _sent_event_type(held), provider, provider_message_id, now)
-    elif held.status == ActionStatus.SKIPPED:
-        _give_back(session, held)  # somebody advanced past the step meanwhile, so nothing waits for it
-    elif outcome is ActionOutcome.SKIPPED:
-        _skip(session, held, now)
-    else:
-        _fail(session, held, provider, now)
+    elif held.status != ActionStatus.SKIPPED:  # nothing waits for a step that somebody advanced past meanwhile
+        _skip(session, held, now) if outcome is ActionOutcome.SKIPPED else _fail(session, held, provider, now)
     held.status = ActionStatus.SENT if held.action.sent_at is not None else ActionStatus(outcome)
     if outcome is not ActionOutcome.SENT:
         _note_report(session, held, error)
@@ -88,8 +85,6 @@ class _Held:
     status: str
     lease_token: UUID | None
     error: str | None
-    sender: str | None
-    reserved_at: datetime | None
     linkedin_type: str | None
     created_at: datetime
     updated_at: datetime
@@ -104,11 +99,10 @@ class _Held:
 # All that a report needs, in one statement. The enrollment is locked first, as whoever records events locks it; and
 # both are, so that both are read as the last holder left them.
 _OWN_NAMES = named(
-    "action_id", "status", "lease_token", "error", "sender", "reserved_at", "linkedin_type", "created_at", "updated_at",
-    "began_at",
+    "action_id", "status", "lease_token", "error", "linkedin_type", "created_at", "updated_at", "began_at",
 )  # fmt: skip
 _HOLD = text(f"""
-    SELECT a.id, a.status, a.lease_token, a.error, a.sender, a.reserved_at,
+    SELECT a.id, a.status, a.lease_token, a.error,
            CASE WHEN a.channel = 'linkedin' THEN coalesce(a.linkedin_type, (
                SELECT type FROM linkedin_sequences WHERE template_id = i.template_id AND step_number = a.step_number
            )) END,
@@ -198,7 +192,6 @@ def _record(
 def _skip(session: Session, held: _Held, now: datetime) -> None:
     """Passed over: the next step is scheduled as if this one had been sent now, unless events tell when it was."""
     before = enrollment_state.snapshot([held.enrollment])
-    _give_back(session, held)
     if held.enrollment.is_open and held.action.sent_at is None:
         held.enrollment.pass_step(held.action.step_number, now, held.plan)
     enrollment_state.save(session, before=before, after=[held.enrollment])
@@ -209,7 +202,6 @@ def _fail(session: Session, held: _Held, provider: str | None, now: datetime) ->
     where an event tells that the step was sent, unless it has gone on since."""
     if held.action.channel is Channel.EMAIL:
         _record(session, held, EventType.FAILED, provider, None, now)
-    _give_back(session, held)
     before = enrollment_state.snapshot([held.enrollment])
     behind = held.enrollment.current_step
     if held.enrollment.status is EnrollmentStatus.ACTIVE and held.action.step_number >= behind:
@@ -238,7 +230,7 @@ def _bind(session: Session, held: _Held, provider: str | None, provider_message_
 
 _NOTE_REPORT = text("""
     UPDATE campaign_actions
-    SET status = :status, reported = :reported, error = :error, reserved_at = :reserved_at, updated_at = now()
+    SET status = :status, reported = :reported, error = :error, updated_at = now()
     WHERE instance_id = :campaign AND id = :id
 """)
 
@@ -247,20 +239,7 @@ def _note_report(session: Session, held: _Held, error: str | None) -> None:
     """Keep that the holder did not send it, and why. It is sent all the same where an event tells so."""
     held.error = error
     values = {"campaign": held.action.instance_id, "id": held.id, "status": held.status, "error": error}
-    session.execute(_NOTE_REPORT, {**values, "reported": held.action.reported, "reserved_at": held.reserved_at})
-
-
-def _give_back(session: Session, held: _Held) -> None:
-    """The place that the claim took under the limits is free again, unless events tell that the step was sent."""
-    if held.action.sent_at is not None:
-        return
-    pacing.give_back(
-        session,
-        instance_id=held.action.instance_id,
-        channel=held.action.channel,
-        place=None if held.reserved_at is None else Place(held.reserved_at, held.sender),
-    )
-    held.reserved_at = None  # an event that tells of a send later must not name a place that is another's by then
+    session.execute(_NOTE_REPORT, {**values, "reported": held.action.reported})
 
 
 _SENT_EVENTS = {

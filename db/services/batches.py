@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy import text
@@ -54,6 +54,12 @@ class Touched(NamedTuple):
     state: tuple[object, ...] | None
     """None for an action that is new"""
     contribution: Contribution | None
+    had_given_back: bool = False
+
+    @classmethod
+    def of(cls, action: Action) -> Self:
+        """An action that is known, before anything changes of it."""
+        return cls(action, action.state(), contribution(action), action.has_given_back)
 
 
 @dataclass(slots=True)
@@ -86,7 +92,7 @@ class Batch:
             action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
             self.touched[key] = Touched(action, None, None)
         else:
-            self.touched[key] = Touched(action, action.state(), contribution(action))
+            self.touched[key] = Touched.of(action)
         return action
 
 

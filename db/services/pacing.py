@@ -6,19 +6,24 @@ before it. Whoever is under a limit locks its owner first, so that no two pass i
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db.domain import campaign_settings
-from db.domain.budget import Account, Allowance, Budget, Owner, Place
+from db.domain.budget import Account, Allowance, Budget, Owner
+from db.domain.funnel import Action
 from db.domain.holds import places
 from db.domain.scheduling import Plan
 from db.domain.sending import WORKSPACE_ZONE, Day, Limits, Sender, Usage, day_of, of_settings, quarter_of
-from db.domain.states import CampaignStatus, Channel
+from db.domain.states import CampaignStatus
 from db.models import CampaignInstance
 from db.postgres.json import rows_parameter, to_text
+
+Spot: TypeAlias = tuple[Owner, datetime]
+"""Whose count, and of which quarter of an hour."""
 
 KEPT = timedelta(days=3)
 """How long counts are kept: past any day of any zone, and any gap."""
@@ -137,8 +142,7 @@ def save(session: Session, taken: Budget) -> None:
     """Count what was taken of a budget."""
     if not taken.taken:
         return
-    for (owner, quarter), count in taken.given_back.items():
-        _give_back(session, owner, quarter, count)
+    give_back(session, places=taken.given_back)
     values = {"quarter": quarter_of(taken.now), "now": taken.now}
     session.execute(
         _COUNT,
@@ -155,33 +159,43 @@ def _rows(taken: Budget, owners: Iterable[Owner]) -> str:
 
 
 # A quarter of which nothing is known any more has nothing to give back to. The gap goes on from the last hand-out.
-_GIVE_BACK = {
-    UUID: text("""
+_GIVE_BACK = text("""
+    WITH given AS MATERIALIZED (
+        SELECT instance_id, channel, account, quarter, places FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+            AS g(instance_id uuid, channel text, account text, quarter timestamptz, places int)
+    ), campaigns AS (
         INSERT INTO campaign_usage (instance_id, quarter, backend, used, last_at)
-        SELECT instance_id, quarter, pg_backend_pid(), -CAST(:count AS int), max(last_at) FROM campaign_usage
-        WHERE instance_id = :instance_id AND quarter = :quarter GROUP BY instance_id, quarter
+        SELECT u.instance_id, u.quarter, pg_backend_pid(), -g.places, max(u.last_at)
+        FROM given g JOIN campaign_usage u ON u.instance_id = g.instance_id AND u.quarter = g.quarter
+        GROUP BY u.instance_id, u.quarter, g.places
         ON CONFLICT (instance_id, quarter, backend) DO UPDATE SET used = campaign_usage.used + excluded.used
-    """),
-    Account: text("""
+        RETURNING 1
+    ), accounts AS (
         INSERT INTO sender_usage (channel, account, quarter, backend, used, last_at)
-        SELECT channel, account, quarter, pg_backend_pid(), -CAST(:count AS int), max(last_at) FROM sender_usage
-        WHERE channel = :channel AND account = :account AND quarter = :quarter GROUP BY channel, account, quarter
+        SELECT u.channel, u.account, u.quarter, pg_backend_pid(), -g.places, max(u.last_at)
+        FROM given g JOIN sender_usage u ON u.channel = g.channel AND u.account = g.account AND u.quarter = g.quarter
+        GROUP BY u.channel, u.account, u.quarter, g.places
         ON CONFLICT (channel, account, quarter, backend) DO UPDATE SET used = sender_usage.used + excluded.used
-    """),
-}
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM campaigns), (SELECT count(*) FROM accounts)
+""")
 
 
-def give_back(session: Session, *, instance_id: UUID, channel: Channel, place: Place | None) -> None:
-    """Nothing was sent: the place that the claim took is free again, of the campaign and of the account."""
-    if place is not None:
-        quarter = quarter_of(place.at)
-        _give_back(session, instance_id, quarter, 1)
-        if place.account is not None:
-            _give_back(session, Account(channel, place.account), quarter, 1)
+def spots(action: Action) -> list[Spot]:
+    """Where the place that the last claim of a step took is counted: of the campaign, and of the account."""
+    if action.reserved_at is None:
+        return []
+    quarter = quarter_of(action.reserved_at)
+    account = [] if action.sender is None else [(Account(action.channel, action.sender), quarter)]
+    return [(action.instance_id, quarter), *account]
 
 
-def _give_back(session: Session, owner: Owner, quarter: datetime, count: int) -> None:
-    session.execute(_GIVE_BACK[type(owner)], {**_key(owner), "quarter": quarter, "count": count})
+def give_back(session: Session, *, places: Mapping[Spot, int]) -> None:
+    """So many places are free again; a number below zero takes those back of what was sent after all."""
+    rows = [{**_key(owner), "quarter": quarter, "places": count} for (owner, quarter), count in places.items() if count]
+    if rows:
+        session.execute(_GIVE_BACK, rows_parameter(rows))
 
 
 _FORGET = text("""

@@ -8,7 +8,8 @@
 5. write events that step 3 left, actions, enrollments, suppressions and counters.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,8 +31,8 @@ from db.domain.states import Channel, StopReason, SuppressionReason
 from db.postgres.context import is_careful
 from db.postgres.json import to_text
 from db.postgres.results import named
-from db.services import action_state, batches, counters, enrollment_state, replaying, wishes
-from db.services.batches import Batch, BatchRow, Outcome
+from db.services import action_state, batches, counters, enrollment_state, pacing, replaying, wishes
+from db.services.batches import Batch, BatchRow, Outcome, Touched
 from db.services.locking import Locked, lock_enrollments
 
 _NO_PLAN = Plan(())
@@ -242,6 +243,7 @@ def _write(
     changed = [each for each in batch.touched.values() if each.state != each.action.state()]
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
+    _settle_places(session, changed)
     wishes.add_for_contacts(session, reasons=batch.suppressed, source=batch.source, bounced_at=batch.bounced_at)
     enrollments = enrollment_state.changes(before, batch.locked.enrollments.values())
     metrics, statuses = counters.metrics_rows(batch.deltas), counters.status_rows(enrollments.moves)
@@ -261,6 +263,16 @@ def _write(
     counters.METRICS.add_missing(session, metrics, known_metrics or ())
     counters.STATUSES.add_missing(session, statuses, known_statuses or ())
     return awaited or []
+
+
+def _settle_places(session: Session, changed: Iterable[Touched]) -> None:
+    """Who gave a place back takes it again if it turns out to be sent, and the other way round."""
+    back = Counter[pacing.Spot]()
+    for each in changed:
+        if each.action.has_given_back != each.had_given_back:
+            for spot in pacing.spots(each.action):
+                back[spot] += 1 if each.action.has_given_back else -1
+    pacing.give_back(session, places=back)
 
 
 # One statement, since one event needs most of these and each costs a round trip. The counters come last, after what

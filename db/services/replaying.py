@@ -173,7 +173,7 @@ def _settle(batch: Batch, story: Story) -> None:
             actions[number] = placed
             batch.touched[enrollment.id, number] = Touched(placed, None, None)
         else:
-            batch.touched[enrollment.id, number] = Touched(action, action.state(), contribution(action))
+            batch.touched[enrollment.id, number] = Touched.of(action)
         if placed.provider_message_id is not None and (
             action is None or action.provider_message_id != placed.provider_message_id
         ):

@@ -5,14 +5,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
+from db.domain.events import EventType
 from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services import actions, campaigns, claims, explaining, linting
 from db.services.claims import Claim, DueAction
-from tests.services.scene import enroll, make_campaign
+from tests.services.scene import enroll, event, make_campaign, record
 
 ACCOUNT = "ann@example.com"
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -147,6 +149,40 @@ def test_a_place_that_is_given_back_on_its_day_is_free_for_both(database: Databa
     for due in claimed[:8]:
         report(database, due, ActionOutcome.SKIPPED, NOON)
     assert len(claim(database, campaign_id, NOON).actions) == 8
+
+
+@pytest.mark.parametrize("outcome", [ActionOutcome.SKIPPED, ActionOutcome.FAILED])
+@pytest.mark.parametrize("is_told_first", [True, False])
+def test_a_step_that_was_sent_after_all_counts_whenever_that_is_told(
+    database: Database, outcome: ActionOutcome, is_told_first: bool
+) -> None:
+    """It counts on the day of its claim, which is another one for the account."""
+    given = {**settings("Pacific/Auckland", daily_limit=3), "daily_limit": 4}
+    campaign_id = running(database, given, 20)
+    late = NOON + timedelta(hours=11, minutes=58)
+    held, *others = claim(database, campaign_id, late, limit=2).actions
+    later = late + timedelta(minutes=4)  # the next day of the account, but not of the campaign
+    told = event(EventType.SENT, held.enrollment.id, step_number=1)
+    steps = [lambda: record(database, told), lambda: report(database, held, outcome, later)]
+    for step in steps if is_told_first else reversed(steps):
+        step()
+    record(database, told)  # once more, which changes nothing
+    assert used(database) == {campaign_id: 2, ACCOUNT: 2}
+    assert work_off(database, campaign_id, later) == 2  # of the campaign's four
+    report(database, others[0], outcome, later)
+    assert used(database) == {campaign_id: 3, ACCOUNT: 3}
+    assert work_off(database, campaign_id, later) == 1  # of the account's three of this day
+
+
+def used(database: Database) -> dict[UUID | str, int]:
+    """campaign or account -> what is counted of it"""
+    statement = """
+        SELECT instance_id::text, sum(used)::int FROM campaign_usage GROUP BY 1
+        UNION ALL SELECT account, sum(used)::int FROM sender_usage GROUP BY 1
+    """
+    with database.transaction("look") as session:
+        found = session.execute(text(statement)).all()
+    return {owner if "@" in owner else UUID(owner): count for owner, count in found}
 
 
 def test_a_lost_step_with_a_place_stands_before_whoever_is_due_later(database: Database) -> None:
