@@ -27,9 +27,9 @@ from db.domain.history import first_unsubscribe, note
 from db.domain.machines import labelled, with_haste
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Plan
-from db.domain.states import Channel, StopReason, SuppressionReason
+from db.domain.states import ActionStatus, Channel, StopReason, SuppressionReason
 from db.postgres.context import is_careful
-from db.postgres.json import to_text
+from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
 from db.services import action_state, batches, counters, enrollment_state, pacing, replaying, wishes
 from db.services.batches import Batch, BatchRow, Outcome, Touched
@@ -200,6 +200,29 @@ def _note_address(row: BatchRow, action: Action) -> None:
         action.sent_to = row.event.email
 
 
+_ADDRESSES_NOW = text("""
+    SELECT c.id, c.email, c.linkedin_url FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
+    JOIN contacts c ON c.id = CAST(n.id AS uuid)
+""")
+
+
+def _note_recipients(session: Session, batch: Batch, actions: Iterable[Action]) -> None:
+    """Keep where a step went to that is known as sent for the first time, and of which nobody said it: to the address
+    that the person has now."""
+    enrollments = batch.locked.enrollments
+    untold = [
+        (action, enrollments[action.enrollment_id].contact_id)
+        for action in actions
+        if action.sent_at is not None and action.known_status is not ActionStatus.SENT and action.sent_to is None
+    ]
+    if not untold:
+        return
+    found = session.execute(_ADDRESSES_NOW, rows_parameter(list({contact_id for _, contact_id in untold})))
+    addresses = {id_: {Channel.EMAIL: email, Channel.LINKEDIN: profile} for id_, email, profile in found}
+    for action, contact_id in untold:
+        action.sent_to = addresses[contact_id][action.channel]
+
+
 def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:
     if action.provider_message_id is None and event.provider_message_id is not None:
         action.provider_message_id = event.provider_message_id
@@ -244,6 +267,7 @@ def _write(
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
     _settle_places(session, changed)
+    _note_recipients(session, batch, [each.action for each in changed])
     wishes.add_for_contacts(session, reasons=batch.suppressed, source=batch.source, bounced_at=batch.bounced_at)
     enrollments = enrollment_state.changes(before, batch.locked.enrollments.values())
     metrics, statuses = counters.metrics_rows(batch.deltas), counters.status_rows(enrollments.moves)

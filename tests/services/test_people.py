@@ -263,6 +263,54 @@ def waiting(database: Database) -> int:
         return session.scalar(text("SELECT count(*) FROM orphaned_events")) or 0
 
 
+SENDS: dict[str, list[tuple[EventType, dict[str, Any]]]] = {
+    "sent": [(EventType.SENT, {"step_number": 1})],
+    "opened": [(EventType.OPENED, {"step_number": 1})],
+    "no step": [(EventType.SENT, {})],
+    "placed anew": [(EventType.OPENED, {"hours": 3}), (EventType.SENT, {"hours": 1})],
+}
+
+
+@pytest.mark.parametrize("told", SENDS.values(), ids=SENDS.keys())
+def test_a_send_that_is_reported_without_an_address_keeps_that_of_the_moment(
+    database: Database, campaign: UUID, told: list[tuple[EventType, dict[str, Any]]]
+) -> None:
+    (answer,) = enroll(database, campaign, {"email": "old@l.example", "linkedin_url": PER})
+    assert answer.enrollment_id is not None
+    for kind, details in told:
+        record(database, event(kind, answer.enrollment_id, **details))
+    assert sent_to(database) == ["old@l.example"]
+    with database.transaction("by another program") as session:
+        session.execute(text("UPDATE contacts SET email = 'new@l.example'"))
+    record(database, event(EventType.CLICKED, answer.enrollment_id, step_number=1, hours=4))
+    assert sent_to(database) == ["old@l.example"]
+    record(database, event(EventType.UNSUBSCRIBED, answer.enrollment_id, step_number=1, hours=5))
+    assert held(database) == dict.fromkeys(EVERYWHERE, "unsubscribed")
+
+
+def test_a_step_of_linkedin_keeps_the_profile_that_it_went_to(database: Database) -> None:
+    (answer,) = enroll(database, new_scene(database, 0).campaign_id, {"email": PRIVATE, "linkedin_url": PER})
+    record(database, event(EventType.CONNECTION_SENT, answer.enrollment_id, step_number=2))
+    assert sent_to(database) == [PER]
+
+
+def test_what_was_sent_before_the_address_was_kept_is_not_taken_for_sent_to_todays(
+    database: Database, campaign: UUID
+) -> None:
+    (answer,) = enroll(database, campaign, {"email": "old@l.example"})
+    assert answer.enrollment_id is not None
+    record(database, event(EventType.SENT, answer.enrollment_id, step_number=1))
+    with database.transaction("as it was") as session:
+        session.execute(text("UPDATE campaign_actions SET sent_to = NULL"))
+    record(database, event(EventType.OPENED, answer.enrollment_id, step_number=1, hours=1))
+    assert sent_to(database) == [None]
+
+
+def sent_to(database: Database) -> list[str | None]:
+    with database.transaction("look") as session:
+        return list(session.scalars(text("SELECT sent_to FROM campaign_actions")))
+
+
 def test_an_erasure_removes_where_mail_went_to(database: Database, campaign: UUID) -> None:
     moved(database, campaign)
     erase(database, email="new@l.example")
