@@ -94,6 +94,13 @@ class Busy(StoreUnavailable):
     """No connection or lock came free in time, after the bounded retries. Nothing was done: call again later."""
 
 
+class Outdated(Busy):
+    """Somebody changed a campaign after this work had read it. The same work, done anew, goes by what it is now."""
+
+    def __init__(self) -> None:
+        super().__init__("Others kept changing the campaign. Nothing was done: call again.")
+
+
 class OutcomeUnknown(StoreUnavailable):
     """The connection was lost while the commit was under way, so the work may or may not be done."""
 

@@ -46,6 +46,8 @@ class Plan:
     sending: Sending = ANYTIME
     problem: str | None = None
     """Why the settings can't be read, if they can't; nothing of the campaign is then handed out."""
+    changed_at: datetime | None = None
+    """When the campaign or its steps were changed last, which tells this plan from an earlier one."""
 
 
 def due_at(delay_from: datetime, step: Step) -> datetime:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from db.domain.errors import OutcomeUnknown, StoreUnavailable
+from db.domain.errors import OutcomeUnknown, Outdated, StoreUnavailable
 from db.postgres import failures
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import Transaction, current, transaction_id
@@ -92,9 +92,9 @@ class Database:
         read_only: bool = False,
         attempts: int | None = None,
     ) -> Answer:
-        """`work` in a transaction, repeated with jitter on deadlock, serialisation failure and a connection lost before
-        the commit; and carefully where counters did not fit. Raises Busy or StoreUnavailable when the tries are used
-        up, OutcomeUnknown when the commit was cut.
+        """`work` in a transaction, repeated with jitter on deadlock, serialisation failure, a campaign that others
+        changed meanwhile and a connection lost before the commit; and carefully where counters did not fit. Raises Busy
+        or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
         A nested run fails as the database says, and is repeated with the one around it.
 
         attempts: how often it is tried; as often as the configuration says if left out.
@@ -107,13 +107,13 @@ class Database:
                 with self.transaction(description, read_only=read_only, is_careful=is_careful) as session:
                     facts["transaction"] = transaction_id()
                     return work(session)
-            except (DBAPIError, PoolTimeout) as error:
+            except (DBAPIError, PoolTimeout, Outdated) as error:
                 if current.get() is not None:
                     raise  # whoever is around it does all of its work again
                 if _is_to_be_careful(error) and not is_careful and attempt < most:
                     is_careful = True
                     continue
-                if isinstance(error, DBAPIError) and failures.is_retryable(error) and attempt < most:
+                if not isinstance(error, PoolTimeout) and failures.is_retryable(error) and attempt < most:
                     self.watch.retries.add()
                     _pause(attempt, {**facts, "error": _kind(error)})
                     continue
@@ -154,9 +154,9 @@ def _pause(attempt: int, facts: dict[str, object]) -> None:
     time.sleep(seconds)
 
 
-def _is_to_be_careful(error: DBAPIError | PoolTimeout) -> bool:
+def _is_to_be_careful(error: DBAPIError | PoolTimeout | Outdated) -> bool:
     return isinstance(error, DBAPIError) and failures.is_of_counters(error)
 
 
-def _kind(error: DBAPIError | PoolTimeout) -> str:
+def _kind(error: DBAPIError | PoolTimeout | Outdated) -> str:
     return type(error.orig).__name__ if isinstance(error, DBAPIError) else type(error).__name__

@@ -3,7 +3,7 @@
 from psycopg import errors as pg
 from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
 
-from db.domain.errors import Busy, InvalidInput, Refused, SalesAutomationError, StoreUnavailable
+from db.domain.errors import Busy, InvalidInput, Outdated, Refused, SalesAutomationError, StoreUnavailable
 
 # Two calls that make the same row at once: the one that repeats its work finds the other's row.
 _RETRYABLE = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
@@ -39,8 +39,10 @@ def is_lost_connection(error: DBAPIError) -> bool:
     return error.connection_invalidated or (isinstance(error.orig, pg.OperationalError) and error.orig.sqlstate is None)
 
 
-def is_retryable(error: DBAPIError) -> bool:
+def is_retryable(error: DBAPIError | Outdated) -> bool:
     """The transaction left nothing behind, and the same work may well succeed now."""
+    if isinstance(error, Outdated):
+        return True
     return isinstance(error.orig, _RETRYABLE) or is_lost_connection(error)
 
 
@@ -54,9 +56,11 @@ def is_of_counters(error: DBAPIError) -> bool:
     return isinstance(error.orig, pg.NumericValueOutOfRange)
 
 
-def meaning(error: DBAPIError | PoolTimeout, reference: str) -> SalesAutomationError | None:
+def meaning(error: DBAPIError | PoolTimeout | Outdated, reference: str) -> SalesAutomationError | None:
     """The error to show instead of `error`, with the `reference` that an operator finds it by in the log; None where it
-    is a fault of this program, and not of its surroundings."""
+    is a fault of this program, and not of its surroundings; or says by itself what it means."""
+    if isinstance(error, Outdated):
+        return None
     if isinstance(error, PoolTimeout):
         return Busy(f"All database connections are in use. Nothing was done: call again in a moment. {reference}")
     for kind, (shown, text) in _MEANINGS.items():

@@ -229,9 +229,11 @@ def _bind(session: Session, held: _Held, provider: str | None, provider_message_
 
 
 _NOTE_REPORT = text("""
-    UPDATE campaign_actions
-    SET status = :status, reported = :reported, error = :error, updated_at = now()
-    WHERE instance_id = :campaign AND id = :id
+    WITH noted AS (
+        UPDATE campaign_actions SET status = :status, reported = :reported, error = :error, updated_at = now()
+        WHERE instance_id = :campaign AND id = :id RETURNING 1
+    )
+    SELECT updated_at FROM campaign_instances WHERE id = :campaign AND EXISTS (SELECT FROM noted)
 """)
 
 
@@ -239,7 +241,7 @@ def _note_report(session: Session, held: _Held, error: str | None) -> None:
     """Keep that the holder did not send it, and why. It is sent all the same where an event tells so."""
     held.error = error
     values = {"campaign": held.action.instance_id, "id": held.id, "status": held.status, "error": error}
-    session.execute(_NOTE_REPORT, {**values, "reported": held.action.reported})
+    plans.check(held.plan, session.scalar(_NOTE_REPORT, {**values, "reported": held.action.reported}))
 
 
 _SENT_EVENTS = {

@@ -79,6 +79,8 @@ class Batch:
     source: str = "event"
     """What suppressions are said to come from."""
     new_message_ids: set[str] = field(default_factory=set[str])
+    read_before: tuple[UUID, Plan] | None = None
+    """A campaign and its plan, where that was read before the enrollments were locked."""
 
     def touch(self, row: BatchRow, step_number: int) -> Action:
         """The action of that step, made if nothing was known of it."""

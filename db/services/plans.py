@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain import campaign_settings
+from db.domain.errors import Outdated
 from db.domain.scheduling import Plan, Step
 from db.domain.sending import of_settings
 from db.domain.states import CampaignStatus, Channel, LinkedInStepType
@@ -26,15 +27,22 @@ _STEPS = """
         WHERE template_id = {template} AND is_active
     ) s
 """
-COLUMNS = f"i.settings, i.started_at, ({_STEPS.format(template='i.template_id')})"
-NAMES = named("settings", "started_at", "steps")
+COLUMNS = f"i.settings, i.started_at, i.updated_at, ({_STEPS.format(template='i.template_id')})"
+NAMES = named("settings", "started_at", "changed_at", "steps")
 
 
-def from_row(settings: Mapping[str, Any], started_at: datetime | None, steps: Sequence[Sequence[Any]] | None) -> Plan:
+def from_row(
+    settings: Mapping[str, Any],
+    started_at: datetime | None,
+    changed_at: datetime,
+    steps: Sequence[Sequence[Any]] | None,
+) -> Plan:
     """The plan of a row of COLUMNS. Settings that can't be read stand in no other campaign's way, and in that of no
     event: a stop needs no plan."""
     sequence, problem = _steps(steps), campaign_settings.problem(settings)
-    return Plan(sequence, of_settings(settings, started_at)) if problem is None else Plan(sequence, problem=problem)
+    if problem is not None:
+        return Plan(sequence, problem=problem, changed_at=changed_at)
+    return Plan(sequence, of_settings(settings, started_at), changed_at=changed_at)
 
 
 def _steps(steps: Sequence[Sequence[Any]] | None) -> list[Step]:
@@ -99,3 +107,10 @@ def zones(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID, str 
 def of_campaign(session: Session, *, instance_id: UUID) -> Plan:
     """The plan of one campaign that exists."""
     return of_campaigns(session, instance_ids=[instance_id])[instance_id]
+
+
+def check(known: Plan, changed_at: datetime | None) -> None:
+    """Outdated where the campaign was changed after the plan was read. Whoever changes the steps locks everybody for
+    whom it matters, so one who holds a person locked and then finds the plan as it was goes before that change."""
+    if changed_at != known.changed_at:
+        raise Outdated

@@ -30,7 +30,8 @@ from db.services.step_texts import Text, Texts
 
 _QUEUE = f"""
     SELECT {enrollment_state.COLUMNS}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(campaign uuid, zone text, stages int[], beyond int, places int)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(
+        campaign uuid, changed_at timestamptz, zone text, stages int[], beyond int, places int)
     JOIN campaign_instances i ON i.id = l.campaign {{running}}
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_enrollments
@@ -42,10 +43,12 @@ _QUEUE = f"""
 """
 _OF_ZONE = "AND zone IS NOT NULL AND zone = l.zone"
 _LOOKING = {"running": "", "lock": "", "lock_campaign": ""}
-# The lock on the campaign makes a pause wait until those who are taking steps have them, so none is handed out after
-# it. Nothing here waits for anybody: what somebody else holds is passed over.
+# The lock on the campaign makes a pause or a change of its steps wait until those who are taking steps have them, so
+# none is handed out after it by what was read before it: whoever comes too late for that finds nothing. Nothing here
+# waits for anybody: what somebody else holds is passed over.
+_RUNNING = "AND i.status = 'active' AND i.updated_at = l.changed_at"
 _TAKING = {
-    "running": "AND i.status = 'active'",
+    "running": _RUNNING,
     "lock": "FOR NO KEY UPDATE SKIP LOCKED",
     "lock_campaign": "FOR SHARE OF i SKIP LOCKED",
 }
@@ -101,6 +104,7 @@ def _read(
         rows = [
             {
                 "campaign": lane.instance_id,
+                "changed_at": budget.plans[lane.instance_id].changed_at,
                 "zone": lane.zone,
                 "stages": lane.stages,
                 "beyond": lane.beyond,
@@ -120,7 +124,8 @@ def _read(
 _DUE_AGAIN = "greatest(a.lease_until, coalesce(e.next_action_at, 'infinity'))"
 _OF_PLACES = f"""
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS l(lane int, campaign uuid, zone text, stages int[], steps int[], since timestamptz, account text)
+        AS l(lane int, campaign uuid, changed_at timestamptz, zone text, stages int[], steps int[], since timestamptz,
+             account text)
     JOIN campaign_instances i ON i.id = l.campaign
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
@@ -138,7 +143,7 @@ _AGAIN = f"""
 _LOOK_AGAIN = text(_AGAIN.format(running="", lock="")).columns(*enrollment_state.NAMES)
 _TAKE_AGAIN = text(
     _AGAIN.format(
-        running="AND i.status = 'active'",
+        running=_RUNNING,
         lock="FOR NO KEY UPDATE OF e SKIP LOCKED FOR SHARE OF i SKIP LOCKED",
     )
 ).columns(*enrollment_state.NAMES)
@@ -170,6 +175,7 @@ def _rows_of_places(lanes: Sequence[Lane], budget: Budget, wanted: int = 1) -> l
         {
             "lane": number,
             "campaign": lane.instance_id,
+            "changed_at": budget.plans[lane.instance_id].changed_at,
             "zone": lane.zone,
             "stages": lane.stages,
             "steps": sorted({step.step_number for step in budget.plans[lane.instance_id].steps}),

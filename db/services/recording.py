@@ -31,7 +31,7 @@ from db.domain.states import ActionStatus, Channel, StopReason, SuppressionReaso
 from db.postgres.context import is_careful
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
-from db.services import action_state, batches, counters, enrollment_state, pacing, replaying, wishes
+from db.services import action_state, batches, counters, enrollment_state, pacing, plans, replaying, wishes
 from db.services.batches import Batch, BatchRow, Outcome, Touched
 from db.services.locking import Locked, lock_enrollments
 
@@ -60,11 +60,12 @@ def record(session: Session, *, events: Sequence[NewEvent], source: str = "event
 
 
 def record_known(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> Recorded:
-    """Record what happened to an action, where the caller holds it and its enrollment locked and has read the plan. It
-    must not stop the person in other campaigns."""
+    """Record what happened to an action, where the caller holds it and its enrollment locked and has read the plan
+    before: Outdated where that is another by now. It must not stop the person in other campaigns."""
     batch = batches.make([event], Locked.alone(enrollment))
     batch.rows[0].actions[action.step_number] = action
     batch.plans[enrollment.instance_id] = plan
+    batch.read_before = enrollment.instance_id, plan
     return _record(session, batch, [None])
 
 
@@ -280,10 +281,13 @@ def _write(
         "actions": to_text(action_state.rows([each.action for each in changed])),
         "enrollments": to_text(enrollments.rows),
         "messages": to_text(list(batch.new_message_ids)),
+        "campaign": batch.read_before[0] if batch.read_before else None,
         **counters.METRICS.parameter(metrics if at_once else ()),
         **counters.STATUSES.parameter(statuses if at_once else ()),
     }
-    known_metrics, known_statuses, awaited = session.execute(_WRITE, values).one()
+    known_metrics, known_statuses, awaited, changed_at = session.execute(_WRITE, values).one()
+    if batch.read_before is not None:
+        plans.check(batch.read_before[1], changed_at)
     counters.METRICS.add_missing(session, metrics, known_metrics or ())
     counters.STATUSES.add_missing(session, statuses, known_statuses or ())
     return awaited or []
@@ -308,7 +312,8 @@ _WRITING = f"""
     SELECT (SELECT jsonb_agg(key) FROM metrics), (SELECT jsonb_agg(key) FROM totals),
            (SELECT jsonb_agg(DISTINCT provider_message_id) FROM orphaned_events
             WHERE status = 'waiting'
-              AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb))))
+              AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb)))),
+           (SELECT updated_at FROM campaign_instances WHERE id = CAST(:campaign AS uuid))
 """
 # In one line, since psycopg looks for the parameters anew each time, in what is longer than 4,096 characters.
-_WRITE = text(" ".join(_WRITING.split())).columns(*named("metrics", "totals", "awaited"))
+_WRITE = text(" ".join(_WRITING.split())).columns(*named("metrics", "totals", "awaited", "changed_at"))

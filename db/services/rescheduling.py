@@ -4,7 +4,7 @@ A step of which only the delay was changed keeps its moment for those who wait f
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,15 +17,21 @@ from db.services import plans
 # Enough to make round trips cheap, and few enough to stay far from statement_timeout.
 _CHUNK = 20_000
 
-# Whoever enrolls people meanwhile is waited for, or waits and reads the steps as they are then.
 _LOCK_CAMPAIGNS = text("""
     SELECT id FROM campaign_instances WHERE template_id = :template AND status IN ('draft', 'active', 'paused')
     ORDER BY id FOR NO KEY UPDATE
 """)
-_WAITING = text("""
-    SELECT e.id, e.contact_id, e.a_b_variant FROM campaign_enrollments e
+# What was read of a campaign before is known to be outdated by this.
+_TOUCH_CAMPAIGNS = text("""
+    UPDATE campaign_instances SET updated_at = now()
+    WHERE template_id = :template AND status IN ('draft', 'active', 'paused')
+""")
+# Also those who have not come as far as the steps that are others now: a report or an event may take them there at this
+# moment. It is waited for, or waits, and reads the steps as they are then.
+_COMING = text("""
+    SELECT e.id, e.contact_id, e.a_b_variant, e.current_step FROM campaign_enrollments e
     WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
-      AND e.delay_from IS NOT NULL AND e.current_step >= :first AND e.current_step < :beyond
+      AND e.current_step < :beyond
     ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
 """)
 # A step under lease stays with its holder: nothing else is due before the lease ends.
@@ -36,7 +42,7 @@ _MOVE = text("""
          WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number > e.current_step
            AND a.status = 'claimed'))
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, hours int)
-    WHERE e.instance_id = :campaign AND e.id = n.id
+    WHERE e.instance_id = :campaign AND e.id = n.id AND e.delay_from IS NOT NULL
 """)
 
 
@@ -48,14 +54,25 @@ class _Gap(NamedTuple):
     stage: Stage
 
 
-def after_a_change(session: Session, *, template_id: UUID, before: Sequence[Step]) -> None:
-    """The steps of a template, which the caller holds locked, were `before` and are others now: whoever waits for
-    another step than before waits for its delay."""
-    gaps = list(_gaps(before, plans.steps_of_template(session, template_id=template_id)))
+def lock_campaigns(session: Session, *, template_id: UUID) -> Sequence[UUID]:
+    """The campaigns of a template that have not ended, locked before its steps are changed. Whoever enrolls people or
+    takes steps meanwhile is waited for, or reads the steps as they are then."""
+    return session.scalars(_LOCK_CAMPAIGNS, {"template": template_id}).all()
+
+
+def after_a_change(
+    session: Session, *, template_id: UUID, campaign_ids: Sequence[UUID], before: Sequence[Step]
+) -> None:
+    """The steps of a template were `before` and may be others now; the caller holds it and its campaigns locked.
+    Whoever waits for another step than before waits for its delay."""
+    after = plans.steps_of_template(session, template_id=template_id)
+    if after == before:
+        return
+    session.execute(_TOUCH_CAMPAIGNS, {"template": template_id})
+    gaps = list(_gaps(before, after))
     if gaps:
-        for campaign_id in session.scalars(_LOCK_CAMPAIGNS, {"template": template_id}).all():
-            for gap in gaps:
-                _reschedule(session, campaign_id, gap)
+        for campaign_id in campaign_ids:
+            _reschedule(session, campaign_id, gaps)
 
 
 def _gaps(before: Sequence[Step], after: Sequence[Step]) -> Iterator[_Gap]:
@@ -70,14 +87,24 @@ def _number(stage: Stage) -> int | None:
     return next((step.step_number for step in stage.values()), None)
 
 
-def _reschedule(session: Session, campaign_id: UUID, gap: _Gap) -> None:
-    page = {"campaign": campaign_id, "first": gap.first, "beyond": gap.beyond, "chunk": _CHUNK}
+def _reschedule(session: Session, campaign_id: UUID, gaps: Sequence[_Gap]) -> None:
+    page = {"campaign": campaign_id, "beyond": gaps[-1].beyond, "chunk": _CHUNK}
     after = UUID(int=0)
-    while found := session.execute(_WAITING, {**page, "after": after}).all():
-        rows: list[dict[str, Any]] = [
+    while found := session.execute(_COMING, {**page, "after": after}).all():
+        rows = [
             {"id": id_, "hours": step.delay_hours}
-            for id_, contact_id, variant in found
-            if (step := choose(gap.stage, Taker(campaign_id, contact_id, variant))) is not None
+            for id_, contact_id, variant, current_step in found
+            if (stage := _stage_at(gaps, current_step))
+            and (step := choose(stage, Taker(campaign_id, contact_id, variant))) is not None
         ]
-        session.execute(_MOVE, {**rows_parameter(rows), "campaign": campaign_id})
+        if rows:
+            session.execute(_MOVE, {**rows_parameter(rows), "campaign": campaign_id})
         after = found[-1][0]
+
+
+def _stage_at(gaps: Sequence[_Gap], current_step: int) -> Stage:
+    """What comes next after `current_step`, if that is another step than before."""
+    for gap in gaps:
+        if gap.first <= current_step < gap.beyond:
+            return gap.stage
+    return {}

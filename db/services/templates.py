@@ -101,6 +101,8 @@ def update(
     Steps that are not given stay. Refused where a new step would come before one that somebody has done.
     """
     template = _lock(session, template_id)
+    changes_steps = bool(email_steps or linkedin_steps)
+    campaign_ids = rescheduling.lock_campaigns(session, template_id=template_id) if changes_steps else ()
     before = plans.steps_of_template(session, template_id=template_id)
     for name, value in fields.items():
         setattr(template, name, value)
@@ -115,7 +117,7 @@ def update(
     session.flush()  # so that the reading below sees the steps
     updated = get(session, template_id=template_id)
     _check_variants(updated.email_steps)
-    rescheduling.after_a_change(session, template_id=template_id, before=before)
+    rescheduling.after_a_change(session, template_id=template_id, campaign_ids=campaign_ids, before=before)
     return updated
 
 
