@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer, selectinload
 
 from db.domain.errors import InvalidInput, NotFound, Refused
+from db.domain.scheduling import Step
 from db.domain.states import Channel, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.models import (
@@ -119,6 +120,12 @@ def update(
     _check_variants(updated.email_steps)
     rescheduling.after_a_change(session, template_id=template_id, campaign_ids=campaign_ids, before=before)
     return updated
+
+
+def lock_steps(session: Session, *, template_id: UUID) -> list[Step]:
+    """The active steps of a template, which nobody else changes in this transaction. NotFound if there is none."""
+    _lock(session, template_id)
+    return plans.steps_of_template(session, template_id=template_id)
 
 
 def archive(session: Session, *, template_id: UUID) -> CampaignTemplate:

@@ -127,12 +127,13 @@ class TemplateLine(Answer):
 
 
 class AffectedOut(Answer):
-    """A step that has come into use, or gone out of it, and what that means for the people in running campaigns."""
+    """A step that came into use, went out of it or has a new delay, and what that means for people in campaigns."""
 
     step_number: int
     is_in_use: Annotated[bool, Field(description="Whether it is in use now.")]
     will_get: Annotated[int, Field(description="People it is still to come for.")]
     will_not_get: Annotated[int, Field(description="People past it, or for whom it is out of use.")]
+    waiting: Annotated[int, Field(description="People who wait for it now, by its delay of today.")]
 
 
 class TemplateAnswer(Answer):

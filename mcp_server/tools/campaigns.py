@@ -112,11 +112,11 @@ def update_template(
 ) -> TemplateAnswer:
     """Change fields of a template, and add or replace steps by step_number (and a_b_variant); the rest stays.
 
-    is_active=false takes a step out of use. Running campaigns follow, and those who wait for a changed step as well.
+    is_active=false takes a step out of use. Running campaigns follow, and who waits for a step goes by its new delay.
     Refused where a new step would come before one that somebody has done. A step that is switched on is not sent to
     whoever is past it; affects tells how many.
     """
-    before = services.plans.steps_of_template(call.session, template_id=template_id)
+    before = services.templates.lock_steps(call.session, template_id=template_id)
     template = services.templates.update(
         call.session,
         template_id=template_id,

@@ -49,7 +49,7 @@ def hours_until_next(sent: dict[str, Any]) -> float:
     return (due - done) / timedelta(hours=1)
 
 
-async def test_a_new_delay_counts_for_whoever_reaches_the_step_from_then_on(client: Client) -> None:
+async def test_a_new_delay_counts_for_whoever_waits_and_for_whoever_reaches_the_step(client: Client) -> None:
     where = await running(client, email(1), email(2, delay_hours=24), people=2)
     early = await send(client)
     assert hours_until_next(early) == 24
@@ -59,7 +59,7 @@ async def test_a_new_delay_counts_for_whoever_reaches_the_step_from_then_on(clie
     assert late["enrollment"]["id"] != early["enrollment"]["id"]
     assert hours_until_next(late) == 72
     waits = await call(client, "get_enrollment", enrollment_id=early["enrollment"]["id"])
-    assert waits["enrollment"]["next_action_at"] == early["next_action_at"]
+    assert waits["enrollment"]["next_action_at"] == late["next_action_at"]
 
 
 async def test_a_step_added_at_the_end_is_taken_by_whoever_has_not_finished(client: Client) -> None:
@@ -156,6 +156,12 @@ async def test_a_change_of_steps_tells_whom_it_concerns(client: Client) -> None:
     await send(client)
     off = email(2, is_active=False)
     changed = await call(client, "update_template", template_id=where["template_id"], email_steps=[off])
-    assert changed["affects"] == [{"step_number": 2, "is_in_use": False, "will_get": 0, "will_not_get": 3}]
+    assert changed["affects"] == [
+        {"step_number": 2, "is_in_use": False, "will_get": 0, "will_not_get": 3, "waiting": 0}
+    ]
+    later = {**email(3), "delay_hours": 5}
+    changed = await call(client, "update_template", template_id=where["template_id"], email_steps=[later])
+    # The one to whom the first step went waits for the third, the others will.
+    assert changed["affects"] == [{"step_number": 3, "is_in_use": True, "will_get": 3, "will_not_get": 0, "waiting": 1}]
     same = await call(client, "update_template", template_id=where["template_id"], name="Renamed")
     assert "affects" not in same

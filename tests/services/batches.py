@@ -30,6 +30,7 @@ from db.services import (
     idempotency,
     keys,
     orphans,
+    standing,
     suppressions,
     templates,
     tokens,
@@ -167,7 +168,11 @@ def _take_the_first_step_away(session: Session, campaign_id: UUID) -> None:
     """From those who wait for it: they wait for the next one then."""
     template_id = campaigns.get(session, campaign_id=campaign_id).template_id
     gone = [EmailStep(1, "One", "The first of all", a_b_variant=name, is_active=False) for name in ("A", "B")]
+    before = templates.lock_steps(session, template_id=template_id)
     templates.update(session, template_id=template_id, fields={}, email_steps=gone, linkedin_steps=[])
+    visit = [LinkedInStep(2, LinkedInStepType.PROFILE_VISIT, None, delay_hours=30)]
+    templates.update(session, template_id=template_id, fields={}, email_steps=[], linkedin_steps=visit)
+    standing.affected(session, template_id=template_id, before=before)
 
 
 def _started(session: Session, emails: Sequence[str]) -> None:

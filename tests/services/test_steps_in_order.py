@@ -47,7 +47,9 @@ def test_a_step_switched_on_before_the_one_that_is_held_is_not_sent_after_it(dat
     (held,) = claim(database, campaign_id, limit=1)
     assert held.step.step_number == 3
     late = other if held.enrollment.id == holder else holder
-    assert change(database, template_id, email(2)) == [Affected(2, is_in_use=True, will_get=1, will_not_get=1)]
+    assert change(database, template_id, email(2)) == [
+        Affected(2, is_in_use=True, will_get=1, will_not_get=1, waiting=1)
+    ]
     if lease == "reported":
         report(database, held, ActionOutcome.SENT)
     again = {due.enrollment.id: due.step.step_number for due in claim(database, campaign_id, hours=1)}

@@ -1,6 +1,7 @@
 """Who waits: in the zone of each person, and while what they wait for is changed."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -172,6 +173,58 @@ def test_a_step_that_is_switched_off_takes_its_delay_with_it(database: Database)
     switch(database, campaign_id, is_active=True)
     (second,) = claim(database, campaign_id, NOON + timedelta(hours=1)).actions
     assert second.step.step_number == 2
+
+
+def delay(database: Database, campaign_id: UUID, *steps: EmailStep) -> None:
+    def work(session: Session) -> None:
+        template_id = campaigns.get(session, campaign_id=campaign_id).template_id
+        templates.update(session, template_id=template_id, fields={}, email_steps=steps, linkedin_steps=[])
+
+    database.run("delay", work)
+
+
+def moments(database: Database, campaign_id: UUID) -> dict[UUID, datetime]:
+    statement = text("SELECT id, next_action_at FROM campaign_enrollments WHERE instance_id = :id")
+    with database.transaction("look") as session:
+        return dict(tuple(row) for row in session.execute(statement, {"id": campaign_id}))
+
+
+def test_whoever_waits_for_a_step_goes_by_its_new_delay(database: Database) -> None:
+    campaign_id = running(database, {}, THREE_STEPS)
+    one, two = enroll(database, campaign_id, [None, None])
+    (first,) = claim(database, campaign_id, NOON, limit=1).actions
+    report(database, first, NOON)
+    other = two if first.enrollment.id == one else one
+    delay(database, campaign_id, replace(THREE_STEPS[1], delay_hours=30), replace(THREE_STEPS[0], delay_hours=2))
+    expected = {first.enrollment.id: NOON + timedelta(hours=30), other: NOON + timedelta(hours=2)}
+    assert moments(database, campaign_id) == expected
+    delay(database, campaign_id, replace(THREE_STEPS[1], delay_hours=0), replace(THREE_STEPS[2], delay_hours=1))
+    assert moments(database, campaign_id) == {**expected, first.enrollment.id: NOON}
+    (second,) = claim(database, campaign_id, NOON).actions
+    assert second.step.step_number == 2
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_step_that_was_handed_out_is_not_held_back_by_a_new_delay(database: Database, is_lost: bool) -> None:
+    campaign_id = running(database, {}, THREE_STEPS)
+    one, two = enroll(database, campaign_id, [None, None])
+    (held,) = claim(database, campaign_id, NOON, limit=1).actions
+    later = NOON + timedelta(minutes=10 if is_lost else 1)
+    delay(database, campaign_id, replace(THREE_STEPS[0], delay_hours=3))
+    other = two if held.enrollment.id == one else one
+    assert moments(database, campaign_id) == {held.enrollment.id: held.lease_until, other: NOON + timedelta(hours=3)}
+    handed = [due.enrollment.id for due in claim(database, campaign_id, later).actions]
+    assert handed == ([held.enrollment.id] if is_lost else [])
+
+
+def test_each_variant_has_its_own_new_delay(database: Database) -> None:
+    variants = [EmailStep(1, "One", "The first of all", a_b_variant=name) for name in "AB"]
+    campaign_id = running(database, {}, variants)
+    enroll(database, campaign_id, [None] * 8)
+    delay(database, campaign_id, replace(variants[1], delay_hours=4))
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT a_b_variant, next_action_at FROM campaign_enrollments")).all()
+    assert {tuple(row) for row in rows} == {("A", NOON), ("B", NOON + timedelta(hours=4))}
 
 
 def test_a_step_that_is_claimed_stays_with_its_holder_while_steps_change(database: Database) -> None:
