@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from db import services
@@ -13,7 +14,6 @@ from db.postgres.config import DatabaseConfig
 from mcp_server.grouping import Grouping
 from mcp_server.look import Look
 from mcp_server.settings import Settings
-from mcp_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from db.domain.access import AuditEntry
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from db.services import Session
     from db.services.health import Stored
     from db.services.recording import Outcome
+    from mcp_server.telemetry import Telemetry
 
 Result = TypeVar("Result")
 
@@ -65,7 +66,6 @@ class App:
         """`patience`: seconds for which a call waits for the database to come up; `when_up` is called once it is."""
         self.settings = settings
         self.clock = clock
-        self.telemetry = Telemetry()
         self._patience = patience
         self._when_up = when_up
         self._embedded: EmbeddedPostgres | None = None
@@ -90,6 +90,13 @@ class App:
         """Requests of providers to keep, in shared transactions."""
         self.stored: Look[Stored] = Look(lambda: self.run("health", services.health.look, read_only=True))
         """What the database can tell of how the system is."""
+
+    @cached_property
+    def telemetry(self) -> "Telemetry":
+        """What this process counts. A server makes it with its tools, before there are calls to count."""
+        from mcp_server.telemetry import Telemetry  # noqa: PLC0415  a client is answered without it
+
+        return Telemetry()
 
     def start(self) -> None:
         """Begin to open the database in the background. Calling it again while it is under way does nothing.

@@ -1,4 +1,4 @@
-"""How the server is, as facts: /metrics and get_health say the same of them."""
+"""How the server is now, as facts: /metrics and get_health say the same of them."""
 
 import logging
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from db.domain.errors import StoreUnavailable
 from db.domain.jobs import JobStatus
 from mcp_server.app import App
-from mcp_server.telemetry import CallOutcome, DatabaseState, Latency
+from mcp_server.telemetry import DatabaseState
 
 if TYPE_CHECKING:
     from db.postgres.monitor import PoolState
@@ -25,40 +25,29 @@ class Facts:
     pool: "PoolState | None"
     slow_queries: int
     retries: int
-    orphans: int | None
-    unreadable: Mapping[str, str]
+    stored: "Stored | None"
     jobs: Mapping[JobStatus, int] | None
     broken_values: int | None
-    calls: Mapping[tuple[str, CallOutcome], Latency]
-    events: Mapping[tuple[str, str], int]
-    webhooks: Mapping[tuple[str, str], int]
-    refused_requests: Mapping[tuple[str, str], int]
 
 
 def facts(app: App) -> Facts:
     """Ask both stores. A database that is not up is not waited for, and one that is silent not for long."""
     database = app.open_database
     stored = _stored(app) if database else None
-    orphans = stored.orphans if stored else None
     jobs, broken_values = _local(app)
     return Facts(
-        database=_state(app, orphans),
+        database=_state(app, stored),
         pool=database and database.pool_state(),
         slow_queries=database.watch.slow_queries.value if database else 0,
         retries=database.watch.retries.value if database else 0,
-        orphans=orphans,
-        unreadable=stored.unreadable if stored else {},
+        stored=stored,
         jobs=jobs,
         broken_values=broken_values,
-        calls=app.telemetry.calls(),
-        events=app.telemetry.events.counts(),
-        webhooks=app.telemetry.webhooks.counts(),
-        refused_requests=app.telemetry.refused_requests.counts(),
     )
 
 
-def _state(app: App, orphans: int | None) -> DatabaseState:
-    if orphans is not None:
+def _state(app: App, stored: "Stored | None") -> DatabaseState:
+    if stored is not None:
         return DatabaseState.OK
     is_starting = app.open_database is None and app.failure is None
     return DatabaseState.STARTING if is_starting else DatabaseState.UNAVAILABLE

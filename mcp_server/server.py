@@ -197,6 +197,7 @@ class SalesServer(MCPServer[App]):
             # The SDK takes finished tools in its constructor alone, and reads this attribute at every request.
             self._tool_manager = ToolManager(tools=tools)
             self._guides = self._make_guides({tool.name for tool in tools})
+            _ = self._app.telemetry  # made here, since many threads are to count
             self._has_tools = True
 
     def _make_guides(self, tools: Collection[str]) -> "Guides":

@@ -1,10 +1,20 @@
-"""/metrics: what `health.facts` says, in the text format of Prometheus. The library is imported at the first scrape."""
+"""/metrics: what Telemetry has counted, and what is read at the scrape, in the text format of Prometheus."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,18 +25,53 @@ from mcp_server import caller, health
 from mcp_server.app import App
 from mcp_server.health import Facts
 from mcp_server.http.refusals import insufficient_scope
-from mcp_server.telemetry import BUCKETS, DatabaseState
+from mcp_server.telemetry import PREFIX, DatabaseState
 
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.metrics_core import Metric
 
-_PREFIX = "sales_automation"
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A metric that is read at the scrape. `read` returns its value, or values by status; None for what can't be told
+    now, which is left out."""
+
+    name: str
+    meaning: str
+    read: Callable[[Facts], float | Mapping[JobStatus, int] | None]
+    family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
+    labels: tuple[str, ...] = ()
+
+
+READINGS: Final = (
+    Reading("database_up", "Whether the database answers.", lambda f: f.database is DatabaseState.OK),
+    Reading(
+        "pool_connections_in_use", "Connections to the database in use.", lambda f: f.pool.in_use if f.pool else None
+    ),
+    Reading(
+        "pool_connections_idle",
+        "Connections to the database that are open and idle.",
+        lambda f: f.pool.idle if f.pool else None,
+    ),
+    Reading(
+        "pool_connections_limit", "Connections to the database at most.", lambda f: f.pool.limit if f.pool else None
+    ),
+    Reading("pool_waiting", "Callers who wait for a connection.", lambda f: f.pool.waiting if f.pool else None),
+    Reading(
+        "orphaned_events_waiting",
+        "Events that wait for their enrollment.",
+        lambda f: f.stored.orphans if f.stored else None,
+    ),
+    Reading("jobs", "Jobs by status.", lambda f: f.jobs, labels=("status",)),
+    Reading(
+        "broken_values", "Values of jobs and cache found to be no JSON.", lambda f: f.broken_values, CounterMetricFamily
+    ),
+    Reading(
+        "slow_queries", "Statements that took as long as the threshold.", lambda f: f.slow_queries, CounterMetricFamily
+    ),
+    Reading("retries", "Transactions that were repeated.", lambda f: f.retries, CounterMetricFamily),
+)
 
 
 def route(app: App) -> Route:
     """The route, for tokens with the scope ops, and for everybody where no token is needed."""
-    registries: list[CollectorRegistry] = []
     # A thread of its own: those of the tools may all be waiting for the database.
     thread = CapacityLimiter(1)
 
@@ -34,101 +79,39 @@ def route(app: App) -> Route:
         missing = caller.missing_scope(request.scope[caller.SCOPE_KEY], Scope.OPS, "/metrics")
         if missing is not None:
             return insufficient_scope(missing)
-        return await run_sync(_scrape, app, registries, limiter=thread)
+        return await run_sync(_scrape, app, limiter=thread)
 
     return Route("/metrics", metrics)
 
 
-def _scrape(app: App, registries: "list[CollectorRegistry]") -> Response:
-    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415  a server may never be scraped
-
-    if not registries:
-        registries.append(_registry(app))
-    return Response(generate_latest(registries[0]), media_type=CONTENT_TYPE_LATEST)
-
-
-def _registry(app: App) -> "CollectorRegistry":
-    """One of its own: the library's global one would mix the servers of one process."""
-    from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector  # noqa: PLC0415  see _scrape
-    from prometheus_client.registry import Collector  # noqa: PLC0415  see _scrape
-
-    class Ours(Collector):
-        def collect(self) -> Iterator["Metric"]:
-            yield from families(health.facts(app))
-
-        def describe(self) -> list["Metric"]:
-            return []  # asked for at registration, which must not ask the database
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Ours())
+def _scrape(app: App) -> Response:
+    registry = CollectorRegistry()
+    registry.register(_Ours(app))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    return registry
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def families(facts: Facts) -> Iterator["Metric"]:
-    """The metrics that say these facts; what can't be told now is left out."""
-    yield _gauge("database_up", "Whether the database answers.", int(facts.database is DatabaseState.OK))
-    if facts.pool is not None:
-        yield _gauge("pool_connections_in_use", "Connections to the database in use.", facts.pool.in_use)
-        yield _gauge("pool_connections_idle", "Connections to the database that are open and idle.", facts.pool.idle)
-        yield _gauge("pool_connections_limit", "Connections to the database at most.", facts.pool.limit)
-        yield _gauge("pool_waiting", "Callers who wait for a connection.", facts.pool.waiting)
-    if facts.orphans is not None:
-        yield _gauge("orphaned_events_waiting", "Events that wait for their enrollment.", facts.orphans)
-    if facts.jobs is not None:
-        yield _by_status(facts.jobs)
-    if facts.broken_values is not None:
-        yield _counter("broken_values", "Values of jobs and cache found to be no JSON.", facts.broken_values)
-    yield _counter("slow_queries", "Statements that took as long as the threshold.", facts.slow_queries)
-    yield _counter("retries", "Transactions that were repeated.", facts.retries)
-    yield _tally("events", "Events by provider and verdict.", ("provider", "verdict"), facts.events)
-    yield _tally("webhooks", "Deliveries to /webhooks.", ("provider", "verdict"), facts.webhooks)
-    yield _tally("refused_requests", "HTTP requests turned away.", ("part", "reason"), facts.refused_requests)
-    yield _latencies(facts)
+class _Ours(Collector):
+    """READINGS, and what has been counted."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def collect(self) -> Iterator[Metric]:
+        facts = health.facts(self._app)
+        for reading in READINGS:
+            value = reading.read(facts)
+            if value is not None:
+                yield _family(reading, value)
+        yield from self._app.telemetry.registry.collect()
 
 
-def _gauge(name: str, text: str, value: float) -> "Metric":
-    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415  see _scrape
-
-    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> "Metric":
-    from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415  see _scrape
-
-    return CounterMetricFamily(f"{_PREFIX}_{name}", text, value=value)
-
-
-def _by_status(jobs: Mapping[JobStatus, int]) -> "Metric":
-    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415  see _scrape
-
-    family = GaugeMetricFamily(f"{_PREFIX}_jobs", "Jobs by status.", labels=["status"])
-    for status, count in jobs.items():
-        family.add_metric([str(status)], count)
-    return family
-
-
-def _tally(name: str, text: str, labels: tuple[str, str], counts: Mapping[tuple[str, str], int]) -> "Metric":
-    from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415  see _scrape
-
-    family = CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
-    for values, count in sorted(counts.items()):
-        family.add_metric([str(value) for value in values], count)
-    return family
-
-
-def _latencies(facts: Facts) -> "Metric":
-    from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415  see _scrape
-
-    family = HistogramMetricFamily(
-        f"{_PREFIX}_tool_call_seconds", "Calls by tool and outcome, and how long they took.", labels=["tool", "outcome"]
-    )
-    for (tool, outcome), latency in sorted(facts.calls.items()):
-        buckets: list[tuple[str, float]] = []
-        passed = 0
-        for bound, count in zip([*map(str, BUCKETS), "+Inf"], latency.counts, strict=True):
-            passed += count
-            buckets.append((bound, passed))
-        family.add_metric([tool, str(outcome)], buckets, latency.seconds)
+def _family(reading: Reading, value: float | Mapping[JobStatus, float]) -> Metric:
+    name = f"{PREFIX}_{reading.name}"
+    if not isinstance(value, Mapping):
+        return reading.family(name, reading.meaning, value=value)
+    family = reading.family(name, reading.meaning, labels=reading.labels)
+    for label, number in value.items():
+        family.add_metric([label], number)
     return family

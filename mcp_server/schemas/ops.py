@@ -1,6 +1,7 @@
 """The server's health, and the audit log, as clients see them."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field
@@ -8,12 +9,12 @@ from pydantic import Field
 from db.domain.access import AuditOutcome
 from db.domain.jobs import JobStatus
 from mcp_server.schemas.base import Answer, Maybe, Second, is_nothing
-from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState
+from mcp_server.telemetry import CallOutcome, DatabaseState
 
 if TYPE_CHECKING:
     from db.models import AuditRecord
     from mcp_server.health import Facts
-    from mcp_server.telemetry import Latency
+    from mcp_server.telemetry import Latency, Tally, Telemetry
 
 
 class AuditLine(Answer):
@@ -112,49 +113,40 @@ class HealthAnswer(Answer):
     refused_requests: Annotated[list[RefusedOut], Field(description="HTTP requests that were turned away.")]
 
     @classmethod
-    def of(cls, facts: "Facts") -> Self:
+    def of(cls, facts: "Facts", telemetry: "Telemetry") -> Self:
         return cls(
             status="ok" if facts.database is DatabaseState.OK and facts.jobs is not None else "degraded",
             database=facts.database,
             pool=PoolOut(**facts.pool._asdict()) if facts.pool else None,
             slow_queries=facts.slow_queries,
             retries=facts.retries,
-            orphans_waiting=facts.orphans,
-            paused_campaigns=dict(facts.unreadable),
+            orphans_waiting=facts.stored.orphans if facts.stored else None,
+            paused_campaigns=dict(facts.stored.unreadable) if facts.stored else {},
             jobs=dict(facts.jobs) if facts.jobs is not None else None,
-            calls=[_calls(tool, outcome, latency) for (tool, outcome), latency in sorted(facts.calls.items())],
-            events=_counts(facts.events),
-            webhooks=_counts(facts.webhooks),
+            calls=[_calls(tool, outcome, latency) for (tool, outcome), latency in sorted(telemetry.calls().items())],
+            events=_counts(telemetry.events),
+            webhooks=_counts(telemetry.webhooks),
             refused_requests=[
                 RefusedOut(part=part, reason=reason, count=count)
-                for (part, reason), count in sorted(facts.refused_requests.items())
+                for (part, reason), count in sorted(telemetry.refused_requests.counts().items())
             ],
         )
 
 
-def _counts(counts: Mapping[tuple[str, str], int]) -> list[CountOut]:
-    return [CountOut(provider=name, verdict=verdict, count=count) for (name, verdict), count in sorted(counts.items())]
+def _counts(tally: "Tally") -> list[CountOut]:
+    counts = sorted(tally.counts().items())
+    return [CountOut(provider=name, verdict=verdict, count=count) for (name, verdict), count in counts]
 
 
 def _calls(tool: str, outcome: CallOutcome, latency: "Latency") -> CallsOut:
-    total = sum(latency.counts)
+    p95 = next(bound for bound, passed in latency.passed if passed >= 0.95 * latency.calls)
     return CallsOut(
         tool=tool,
         outcome=outcome,
-        calls=total,
+        calls=latency.calls,
         seconds=round(latency.seconds, 6),
-        p95_seconds=_bound(latency.counts, 0.95 * total),
+        p95_seconds=p95 if isfinite(p95) else None,
     )
-
-
-def _bound(counts: list[int], wanted: float) -> float | None:
-    """The smallest bucket's bound under which `wanted` of the calls lie."""
-    passed = 0
-    for bound, count in zip(BUCKETS, counts, strict=False):
-        passed += count
-        if passed >= wanted:
-            return bound
-    return None
 
 
 class MaintenanceAnswer(Answer):

@@ -19,7 +19,7 @@ def get_health(call: Call) -> HealthAnswer:
     """Show how the server is: database, connections, calls, events, jobs, and what waits for a person. Counts began
     with this process. Answers while the database is down, too.
     """
-    return HealthAnswer.of(health.facts(call.app))
+    return HealthAnswer.of(health.facts(call.app), call.app.telemetry)
 
 
 @ops.read("List the audit log")

@@ -1,23 +1,19 @@
 """The tables that are written from the code: settings, metrics, events, commands, webhooks, prompts and resources."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, cast
+from collections.abc import Iterator, Mapping, Sequence
 
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from db.domain.events import EFFECTS, IMPLIES, Effect, EventType
-from db.domain.jobs import JobStatus
 from db.domain.metrics import MEANINGS, MILESTONES, RATES
-from db.postgres.monitor import PoolState
-from mcp_server.health import Facts
-from mcp_server.http.metrics import families
+from mcp_server.http.metrics import READINGS
 from mcp_server.prompts.base import Prompt
 from mcp_server.prompts.catalogue import PROMPTS
 from mcp_server.resources.catalogue import RESOURCES
 from mcp_server.settings import Settings, variable
-from mcp_server.telemetry import CallOutcome, DatabaseState, Latency
+from mcp_server.telemetry import PREFIX, CallOutcome, Tally, Telemetry
 from mcp_server.toolsets import TOOLSETS
 from mcp_server.webhooks.table import providers
 from tests.docs.regions import table
@@ -107,44 +103,30 @@ def _stopped(kind: EventType, effect: Effect) -> str:
 
 
 def prometheus() -> str:
-    """What /metrics shows."""
-    pairs = {("name", "verdict"): 1}
-    facts = Facts(
-        database=DatabaseState.OK,
-        pool=PoolState(0, 0, 0, 0),
-        slow_queries=0,
-        retries=0,
-        orphans=0,
-        unreadable={},
-        jobs=dict.fromkeys(JobStatus, 0),
-        broken_values=0,
-        calls={("tool", CallOutcome.OK): Latency()},
-        events=pairs,
-        webhooks=pairs,
-        refused_requests=pairs,
-    )
+    """What /metrics shows, but for the process itself."""
+    read = ((f"{PREFIX}_{each.name}", each.family(each.name, "").type, each.labels, each.meaning) for each in READINGS)
     rows = (
         (
-            f"`{each.name}{'_total' if each.type == 'counter' else ''}`",
-            each.type,
-            _labels(each.samples),
-            each.documentation,
+            f"`{name}{'_total' if kind == 'counter' else ''}`",
+            kind,
+            ", ".join(f"`{label}`" for label in labels),
+            meaning,
         )
-        for each in families(facts)
+        for name, kind, labels, meaning in [*read, *_counted_by_us()]
     )
     return table(("metric", "type", "labels", "meaning"), rows)
 
 
-_SUFFIX = {"counter": "_total"}
-
-
-class _Sample(Protocol):
-    labels: Mapping[str, str]
-
-
-def _labels(samples: list[Any]) -> str:
-    first = cast("_Sample", samples[0]).labels
-    return ", ".join(f"`{name}`" for name in first if name != "le")
+def _counted_by_us() -> Iterator[tuple[str, str, Sequence[str], str]]:
+    """What Telemetry counts: (name, type, labels, meaning). Labels show once something was counted."""
+    telemetry = Telemetry()
+    for tally in vars(telemetry).values():
+        if isinstance(tally, Tally):
+            tally.add("name", "verdict")
+    telemetry.add_call("tool", CallOutcome.OK, 0.0)
+    for family in telemetry.registry.collect():
+        labels = [label for label in family.samples[0].labels if label != "le"]
+        yield family.name, family.type, labels, family.documentation
 
 
 def webhooks() -> str:

@@ -26,7 +26,10 @@ from mcp_server.app import App
 from mcp_server.server import build_server
 from mcp_server.settings import Settings
 build_server(App(Settings()))
-late = ("mcp_server.tools.", "mcp_server.guides", "mcp_server.prompts", "sqlalchemy", "db.local", "db.embedded.")
+late = (
+    "mcp_server.tools.", "mcp_server.guides", "mcp_server.prompts", "sqlalchemy", "db.local", "db.embedded.",
+    "prometheus_client",
+)
 print(*[name for name in sys.modules if name.startswith(late)])
 """
 
