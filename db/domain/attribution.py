@@ -35,12 +35,12 @@ def check_step(event: NewEvent, number: int, actions: Mapping[int, Action], step
 
 
 def infer_step(event: NewEvent, actions: Mapping[int, Action], steps: Sequence[Step]) -> int | None:
-    """The step of an event that names none; None for one that needs none.
+    """The step of an event that names none; None for one that needs none, or tells of more sends than there are steps.
 
     It is decided by what was sent up to the moment of the event. What tells of sending is about the next step of its
     channel (and kind, where the campaign has one of it), all else about the last one that was sent, or else about the
-    one that must have been. An answer to a connection request is about the last of these. InvalidInput when there is
-    no such step.
+    one that must have been. An answer to a connection request is about the last of these. InvalidInput where the
+    campaign has no step of its channel, or no connection request.
     """
     if event.event_type in ANSWERS:
         return _request(event, actions, steps)
@@ -77,16 +77,14 @@ def _behind(numbers: Collection[int], actions: Mapping[int, Action], at: datetim
     return max((number for number in numbers if number <= behind), default=min(numbers))
 
 
-def _next(event: NewEvent, numbers: Collection[int], actions: Mapping[int, Action], steps: Sequence[Step]) -> int:
+def _next(
+    event: NewEvent, numbers: Collection[int], actions: Mapping[int, Action], steps: Sequence[Step]
+) -> int | None:
     at, kind = event.occurred_at, STEP_TYPES.get(event.event_type)
     last = max((number for number, action in actions.items() if _is_sent(action, at)), default=0)
     skipped = {number for number, action in actions.items() if action.known_status is ActionStatus.SKIPPED}
     of_kind = {step.step_number for step in steps if kind is not None and step.linkedin_type is kind}
-    later = [number for number in sorted(of_kind or numbers) if number > last and number not in skipped]
-    if not later:
-        what = kind if of_kind else event.channel
-        raise InvalidInput(f"Every {what} step of this enrollment is done. Give step_number to name one.")
-    return later[0]
+    return min((number for number in of_kind or numbers if number > last and number not in skipped), default=None)
 
 
 def _is_sent(action: Action, at: datetime) -> bool:

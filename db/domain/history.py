@@ -5,9 +5,11 @@ it are about. Then all of them are placed anew, in the order in which they happe
 came, and whatever the calls they came in, the end is the same.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 from typing import TypeAlias
 from uuid import UUID
 
@@ -34,16 +36,22 @@ class Entry:
     """Nobody named the step, neither by its number nor by a message of it."""
 
 
-Position: TypeAlias = tuple[datetime, int, int, str, str]
+Position: TypeAlias = tuple[datetime, int, bool, int, str, str]
+_NOTHING: Mapping[str, int | None] = MappingProxyType({})
 
 
-def position(entry: Entry) -> Position:
+def position(entry: Entry, messages: Mapping[str, int | None] = _NOTHING) -> Position:
     """Where the event stands in its history. Of one moment what was sent comes first, and what is told before what is
-    inferred; the rest depends on what the events say alone, and not on when they came."""
+    inferred; the rest depends on what the events say alone, and not on when they came.
+
+    messages: the steps of the messages of which somebody has told them.
+    """
     event = entry.event
-    rank = 1 + entry.is_inferred if event.event_type in SENDS else 3 + _TYPE_ORDER[event.event_type]
-    told = 0 if entry.is_inferred else entry.step_number or 0
-    return event.occurred_at, rank, told, event.provider_message_id or "", event.provider_event_id or ""
+    told = messages.get(event.provider_message_id or "") if entry.is_inferred else entry.step_number
+    rank = 0 if event.event_type in SENDS else 1 + _TYPE_ORDER[event.event_type]
+    return (
+        event.occurred_at, rank, told is None, told or 0, event.provider_message_id or "", event.provider_event_id or ""
+    )  # fmt: skip
 
 
 def source_of(event: NewEvent) -> SentSource:
@@ -60,7 +68,9 @@ class Replayed:
     actions: dict[int, Action]
     unsubscribed_at: datetime | None
     refused: dict[UUID, str]
-    """event -> why it has no step, of those that are new"""
+    """event -> why it can have no step, of those that are new"""
+    messages: Mapping[str, int | None]
+    """message -> the step that it is of, if any"""
 
 
 def replay(
@@ -73,8 +83,8 @@ def replay(
     state = _State(enrollment, _beyond(enrollment, actions, stored), plan)
     if _has_stepless_fact(enrollment, stored):
         state.unsubscribed_at = enrollment.unsubscribed_at
-    entries = sorted([*stored, *new], key=position)
-    messages = _named(entries, actions)
+    messages = _named([*stored, *new], actions)
+    entries = sorted([*stored, *new], key=partial(position, messages=dict(messages)))
     fresh = {entry.id for entry in new}
     refused: dict[UUID, str] = {}
     for entry in entries:
@@ -82,19 +92,22 @@ def replay(
             # What answers a connection request may come in a message of another step.
             message = None if entry.event.event_type in ANSWERS else entry.event.provider_message_id
             try:
-                known = messages.get(message) if message is not None else None
-                entry.step_number = known or infer_step(entry.event, state.actions, plan.steps)
+                if message is not None and message in messages:
+                    entry.step_number = messages[message]
+                else:
+                    entry.step_number = infer_step(entry.event, state.actions, plan.steps)
             except InvalidInput as refusal:
                 entry.step_number = None
                 if entry.id in fresh and not (entry.event.from_provider and entry.event.suppresses):
                     refused[entry.id] = str(refusal)
                     continue
-            if message is not None and entry.step_number is not None:
+            # What comes of a message that was sent beyond the last step is about no step either.
+            if message is not None and (entry.step_number is not None or entry.event.event_type in SENDS):
                 messages.setdefault(message, entry.step_number)
         state.apply(entry)
     state.count_soft_bounces()
     state.bind(entries, messages)
-    return Replayed(state.actions, state.unsubscribed_at, refused)
+    return Replayed(state.actions, state.unsubscribed_at, refused, messages)
 
 
 class _State:
@@ -147,15 +160,15 @@ class _State:
         self.actions[number] = action
         return action
 
-    def bind(self, entries: Iterable[Entry], messages: Mapping[str, int]) -> None:
-        """Give each action the message that it was sent by: the one it has, if it is still its own, or the first."""
+    def bind(self, entries: Sequence[Entry], messages: Mapping[str, int | None]) -> None:
+        """Give each action the first message that events tell of it, unless it has one of which none tells."""
+        told = {entry.event.provider_message_id for entry in entries}
         for action in self.actions.values():
-            message = action.provider_message_id
-            if message is not None and messages.get(message, action.step_number) != action.step_number:
+            if action.provider_message_id in told:
                 action.provider_message_id = None
         for entry in entries:
             message = entry.event.provider_message_id
-            action = self.actions.get(messages.get(message, 0)) if message is not None else None
+            action = self.actions.get(messages.get(message) or 0) if message is not None else None
             if action and action.provider_message_id is None and EFFECTS[entry.event.event_type].milestone:
                 action.provider_message_id = message
                 action.provider = action.provider or entry.event.provider
@@ -175,10 +188,10 @@ def first_unsubscribe(effect: Effect, at: datetime, known: datetime | None) -> E
     return effect if known is None or at < known else replace(effect, milestone=Milestone.SENT)
 
 
-def _named(entries: Sequence[Entry], actions: Mapping[int, Action]) -> dict[str, int]:
+def _named(entries: Sequence[Entry], actions: Mapping[int, Action]) -> dict[str, int | None]:
     """message -> step, where somebody has said so: first of all who sent it, then whoever named its step with it."""
-    messages: dict[str, int] = {}
-    for entry in sorted(entries, key=lambda entry: entry.event.event_type not in SENDS):
+    messages: dict[str, int | None] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.event.event_type not in SENDS, position(entry))):
         message = entry.event.provider_message_id
         if message is not None and entry.step_number is not None and not entry.is_inferred:
             messages.setdefault(message, entry.step_number)

@@ -3,7 +3,7 @@
 from db.models.base import Base
 from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
 from db.models.contacts import Consent, Contact, ContactAddress, Suppression, email_domain
-from db.models.events import CampaignEvent, OrphanedEvent
+from db.models.events import CampaignEvent, CampaignMessage, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
 from db.models.pacing import CampaignUsage, SenderUsage
@@ -20,6 +20,7 @@ __all__ = [
     "CampaignEnrollment",
     "CampaignEvent",
     "CampaignInstance",
+    "CampaignMessage",
     "CampaignMetrics",
     "CampaignTemplate",
     "CampaignUsage",

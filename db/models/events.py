@@ -77,6 +77,30 @@ Index(
 )
 
 
+class CampaignMessage(Created, Base):
+    """A message of an enrollment that none of its actions holds: the second of a step, or one that is of no step."""
+
+    __tablename__ = "campaign_messages"
+    __table_args__ = (
+        length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
+        length("provider", 1, rules.PROVIDER_MAX),
+        ForeignKeyConstraint(
+            ["instance_id", "enrollment_id"],
+            ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    enrollment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider_message_id: Mapped[str] = mapped_column(primary_key=True)
+    provider: Mapped[str | None]
+
+
+# It finds its enrollment without knowing the campaign.
+Index("ix_campaign_messages_provider_message_id", CampaignMessage.provider_message_id)
+
+
 class OrphanedEvent(Created, Base):
     __tablename__ = "orphaned_events"
     __table_args__ = (

@@ -22,7 +22,7 @@ from db.domain.states import (
 )
 from db.models import CampaignEnrollment, Contact
 from db.postgres.results import named
-from db.services import action_state, campaigns, enrollment_state, events, orphans, pacing, plans
+from db.services import action_state, campaigns, enrollment_state, events, messages, orphans, pacing, plans
 from db.services.step_texts import Text, Texts
 
 
@@ -220,7 +220,12 @@ _BIND = text("""
 def _bind(session: Session, held: _Held, provider: str | None, provider_message_id: str | None) -> None:
     """Keep the message id of a step of which the provider told before the report came, or a report without one did."""
     action = held.action
-    if provider_message_id is None or action.provider_message_id is not None:
+    if provider_message_id is None or action.provider_message_id == provider_message_id:
+        return
+    if action.provider_message_id is not None:
+        owner = enrollment_state.Key(action.instance_id, action.enrollment_id)
+        messages.keep(session, messages={(owner, provider_message_id): provider})
+        orphans.match_messages(session, message_ids=[provider_message_id])
         return
     action.provider, action.provider_message_id = provider or action.provider, provider_message_id
     values = {"campaign": action.instance_id, "id": held.id, "provider": action.provider}

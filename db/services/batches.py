@@ -81,6 +81,8 @@ class Batch:
     new_message_ids: set[str] = field(default_factory=set[str])
     read_before: tuple[UUID, Plan] | None = None
     """A campaign and its plan, where that was read before the enrollments were locked."""
+    messages: dict[tuple[Key, str], str | None] = field(default_factory=dict[tuple[Key, str], str | None])
+    """(enrollment, message) -> its provider, of messages that no action holds"""
 
     def touch(self, row: BatchRow, step_number: int) -> Action:
         """The action of that step, made if nothing was known of it."""

@@ -26,6 +26,10 @@ _IDS = text("""
     SELECT a.provider_message_id FROM campaign_enrollments e
     JOIN campaign_actions a ON a.instance_id = e.instance_id AND a.enrollment_id = e.id
     WHERE e.contact_id = :contact AND a.provider_message_id IS NOT NULL
+    UNION ALL
+    SELECT m.provider_message_id FROM campaign_enrollments e
+    JOIN campaign_messages m ON m.instance_id = e.instance_id AND m.enrollment_id = e.id
+    WHERE e.contact_id = :contact
 """)
 # Those that wait are touched as well: so this waits for whoever records them now, and sees what they have become.
 _DROP = text("""

@@ -98,6 +98,7 @@ def erase(
     values = _values(person, enrollments)
     orphaned = _clean_orphans(session, frozenset(person.addresses), values)
     _run(session, _CLEAN_ACTIONS, values)
+    _run(session, _CLEAN_MESSAGES, values)
     cleaned = _run(session, _CLEAN_EVENTS, values)
     replaced = _replace_suppressions(session, person)
     if person.is_placeholder and before is None and not (orphaned or replaced or answers or bodies or even_if_unknown):
@@ -224,6 +225,13 @@ _CLEAN_ACTIONS = text(f"""
       AND (num_nonnulls(a.error, a.sent_to) > 0 OR {_MADE_OF.format(value="a.provider_message_id")})
     RETURNING a.id
 """)
+_CLEAN_MESSAGES = text(f"""
+    WITH {_OF_PERSON}
+    UPDATE campaign_messages m SET provider_message_id = {_HIDDEN.format(value="m.provider_message_id")}
+    FROM mine WHERE m.instance_id = mine.instance_id AND m.enrollment_id = mine.id
+      AND {_MADE_OF.format(value="m.provider_message_id")}
+    RETURNING m.enrollment_id
+""")
 _CLEAN_ENROLLMENTS = text(f"""
     WITH {_OF_PERSON}
     UPDATE campaign_enrollments e SET metadata = jsonb_build_object('{ERASED}', true), updated_at = now()
@@ -246,7 +254,10 @@ _CLEAN_ORPHANS = text(f"""
         WHERE o.enrollment_id IN (SELECT id FROM mine)
            OR o.provider_message_id IN (
                SELECT a.provider_message_id FROM campaign_actions a JOIN mine
-               ON a.instance_id = mine.instance_id AND a.enrollment_id = mine.id)
+               ON a.instance_id = mine.instance_id AND a.enrollment_id = mine.id
+               UNION ALL
+               SELECT m.provider_message_id FROM campaign_messages m JOIN mine
+               ON m.instance_id = mine.instance_id AND m.enrollment_id = mine.id)
            OR o.email IN (SELECT address FROM known)
            OR o.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:mentioning AS jsonb)) AS uuid))
            OR {_MADE_OF.format(value="o.provider_event_id")}

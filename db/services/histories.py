@@ -19,8 +19,9 @@ from db.postgres.json import rows_parameter
 from db.postgres.results import named
 from db.services.enrollment_state import Key
 
-MOST: Final = 1_000
-"""Of one enrollment so many events are read, the latest. What is earlier stays where it is."""
+MOST: Final = 5_000
+"""Of one enrollment so many events are read, the latest. What is earlier stays where it is. It bounds the time that one
+event can take (some 30 microseconds for each that is read), far above what happens to one person in one campaign."""
 
 _TYPES = {str(kind): kind for kind in EventType}
 _CHANNELS = {str(channel): channel for channel in Channel}

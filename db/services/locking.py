@@ -32,8 +32,8 @@ class Locked:
 
 
 # Our own id is surest, then the provider's message id, then the person within the campaign, by the address that they
-# have or by one that they had. The look-ups are lateral
-# with a limit, so that each is a probe of an index even where the planner thinks a table is small enough to scan.
+# have or by one that they had. The look-ups are lateral with a limit, so that each is a probe of an index even where
+# the planner thinks a table is small enough to scan.
 _FOUND = """
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
@@ -52,7 +52,15 @@ _FOUND = """
             ORDER BY id DESC LIMIT 1
         ) a
         UNION ALL
-        SELECT g.event, 3, e.instance_id, e.id, NULL, g.stops
+        SELECT g.event, 3, m.instance_id, m.enrollment_id, NULL, g.stops
+        FROM given g CROSS JOIN LATERAL (
+            SELECT instance_id, enrollment_id FROM campaign_messages
+            WHERE provider_message_id = g.message_id
+              AND (g.provider IS NULL OR provider IS NULL OR provider = g.provider)
+            ORDER BY enrollment_id DESC LIMIT 1
+        ) m
+        UNION ALL
+        SELECT g.event, 4, e.instance_id, e.id, NULL, g.stops
         FROM given g
         CROSS JOIN LATERAL (SELECT id FROM contacts WHERE lower(email) = g.email LIMIT 1) c
         CROSS JOIN LATERAL (
@@ -60,7 +68,7 @@ _FOUND = """
             WHERE contact_id = c.id AND instance_id = g.campaign_id LIMIT 1
         ) e
         UNION ALL
-        SELECT g.event, 4, e.instance_id, e.id, NULL, g.stops
+        SELECT g.event, 5, e.instance_id, e.id, NULL, g.stops
         FROM given g
         CROSS JOIN LATERAL (
             SELECT e.instance_id, e.id FROM contact_addresses a
@@ -127,7 +135,7 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
             continue
         if step_number is not None:
             steps[event] = (enrollment.id, step_number)
-        if rank < ranks.get(event, 5):
+        if rank < ranks.get(event, 6):
             ranks[event] = rank
             locked.of_event[event] = (enrollment, step_number)
     for event, (enrollment_id, step_number) in steps.items():

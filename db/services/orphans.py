@@ -151,6 +151,7 @@ _FITS_BY_NOW = text(f"""
     SELECT o.id,
         EXISTS (SELECT FROM campaign_enrollments e WHERE e.id = o.enrollment_id)
         OR EXISTS (SELECT FROM campaign_actions a WHERE a.provider_message_id = o.provider_message_id)
+        OR EXISTS (SELECT FROM campaign_messages m WHERE m.provider_message_id = o.provider_message_id)
         OR {_IS_ENROLLED.format(event="o")}
     FROM (
         SELECT * FROM orphaned_events WHERE status = 'waiting' AND id > :after ORDER BY id LIMIT :limit
@@ -232,7 +233,7 @@ def _reason(event: NewEvent) -> str:
     if event.enrollment_id is not None:
         missing = f"no enrollment {event.enrollment_id} yet"
     elif event.provider_message_id is not None:
-        missing = "no action with this provider_message_id yet"
+        missing = "nobody is known to have this provider_message_id yet"
     elif event.campaign_id is not None:
         missing = f"nobody with this email is enrolled in campaign {event.campaign_id} yet"
     else:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from db.domain.attribution import check_step
 from db.domain.contacts import strength
 from db.domain.errors import InvalidInput
-from db.domain.events import ANSWERS, EventType, EventVerdict, NewEvent, Stop, impersonal
+from db.domain.events import ANSWERS, SENDS, EventType, EventVerdict, NewEvent, Stop, impersonal
 from db.domain.funnel import Action, Enrollment, contribution
 from db.domain.history import first_unsubscribe, note
 from db.domain.machines import labelled, with_haste
@@ -31,7 +31,7 @@ from db.domain.states import ActionStatus, Channel, StopReason, SuppressionReaso
 from db.postgres.context import is_careful
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
-from db.services import action_state, batches, counters, enrollment_state, pacing, plans, replaying, wishes
+from db.services import action_state, batches, counters, enrollment_state, messages, pacing, plans, replaying, wishes
 from db.services.batches import Batch, BatchRow, Outcome, Touched
 from db.services.locking import Locked, lock_enrollments
 
@@ -93,7 +93,9 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
         if row.step_number is not None and row.step_number in row.actions:
             _note_address(row, row.actions[row.step_number])
     for row in batch.rows:
-        outcomes[row.index] = Outcome(EventVerdict.RECORDED, row.id)
+        outcomes[row.index] = Outcome(EventVerdict.RECORDED, row.id, _why_stepless(row))
+        _keep_message(batch, row)
+    messages.keep(session, messages=batch.messages)
     _stop_all(session, batch)
     awaited = _write(session, batch, before, () if can_repeat else batch.rows)
     stories.save(session, batch)
@@ -194,6 +196,24 @@ def _apply(batch: Batch, row: BatchRow) -> None:
     _note_address(row, action)
     if action.sent_at != known:
         enrollment.advance(action, batch.plans[enrollment.instance_id])
+
+
+def _why_stepless(row: BatchRow) -> str | None:
+    """Why a send has no step, in words for whoever told it."""
+    if row.step_number is not None or row.event.event_type not in SENDS:
+        return None
+    return (
+        f"It counts for no step: every {row.event.channel} step of this enrollment that it could be was sent before. "
+        "Leave it, or give step_number (and another provider_event_id) where it is one of them."
+    )
+
+
+def _keep_message(batch: Batch, row: BatchRow) -> None:
+    """A message that no action holds finds its enrollment all the same."""
+    message = row.event.provider_message_id
+    if message is not None and all(each.provider_message_id != message for each in row.actions.values()):
+        batch.messages[row.key, message] = row.event.provider
+        batch.new_message_ids.add(message)
 
 
 def _note_address(row: BatchRow, action: Action) -> None:

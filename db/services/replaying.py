@@ -14,27 +14,41 @@ from db.domain.machines import HASTE
 from db.domain.metrics import Milestone
 from db.services import batches, histories
 from db.services.batches import Batch, BatchRow, Outcome, Touched
+from db.services.enrollment_state import Key
 
 
 def must_replay(row: BatchRow) -> bool:
     """Whether this event can't be placed alone, by what is known of its step."""
     if row.is_inferred:
         return True
-    event, enrollment, action = row.event, row.enrollment, row.actions.get(row.step_number or 0)
-    at, inferred_until = event.occurred_at, enrollment.inferred_until
-    if inferred_until is not None:
-        first = action.first_sign if action else None
-        if at <= inferred_until and (first is None or at < first):
-            return True
-        if event.provider_message_id is not None and row.hint != row.step_number:
-            return True
+    event, action = row.event, row.actions.get(row.step_number or 0)
+    if _may_move_others(row, action) or _is_another_message(row, action):
+        return True
     if event.is_soft_bounce or (
         action is not None and action.has_soft_bounce and Milestone.DELIVERED in REACHED[event.event_type]
     ):
         return True
     if event.event_type is EventType.UNSUBSCRIBED:
-        return enrollment.unsubscribed_at is not None and at <= enrollment.unsubscribed_at
+        known = row.enrollment.unsubscribed_at
+        return known is not None and event.occurred_at <= known
     return event.event_type is EventType.DELIVERED and action is not None and _may_relabel(row, action)
+
+
+def _may_move_others(row: BatchRow, action: Action | None) -> bool:
+    """Whether events whose step nobody named may be about another step, now that this one is known."""
+    event, until = row.event, row.enrollment.inferred_until
+    if until is None:
+        return False
+    first = action.first_sign if action else None
+    # Of one moment, what is told comes before what is inferred.
+    is_sign = event.occurred_at <= until and (first is None or event.occurred_at <= first)
+    return is_sign or (event.provider_message_id is not None and row.hint != row.step_number)
+
+
+def _is_another_message(row: BatchRow, action: Action | None) -> bool:
+    """Whether its step holds another message: it holds the one that came first."""
+    message, held = row.event.provider_message_id, action.provider_message_id if action else None
+    return message is not None and held is not None and message != held
 
 
 def _may_relabel(row: BatchRow, action: Action) -> bool:
@@ -167,6 +181,15 @@ def _settle(batch: Batch, story: Story) -> None:
     assert result is not None, "it was placed"
     before = {number: action.sent_at for number, action in actions.items()}
     stepless = stepless_unsubscribe(enrollment, actions.values())
+    owner = Key(enrollment.instance_id, enrollment.id)
+    held = {each.provider_message_id for each in result.actions.values()}
+    batch.messages.update(
+        {
+            (owner, each.provider_message_id): each.provider
+            for each in actions.values()
+            if each.provider_message_id is not None and each.provider_message_id not in held
+        }
+    )
     for number, placed in result.actions.items():
         action = actions.get(number)
         if action is None:

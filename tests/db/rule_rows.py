@@ -82,6 +82,10 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
         },
     ),
     (
+        "campaign_messages",
+        {"instance_id": CAMPAIGN, "enrollment_id": ENROLLMENT, "provider_message_id": "message-1"},
+    ),
+    (
         "orphaned_events",
         {
             "id": uuid(17),
@@ -141,6 +145,7 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "campaign_enrollments": {**_STANDING["campaign_enrollments"], "id": uuid(90), "contact_id": BEN},
     "campaign_actions": {**_STANDING["campaign_actions"], "id": uuid(90), "step_number": 2},
     "campaign_events": {**_STANDING["campaign_events"], "id": uuid(90), "provider_event_id": "event-2"},
+    "campaign_messages": {**_STANDING["campaign_messages"], "provider_message_id": "message-2"},
     "orphaned_events": {**_STANDING["orphaned_events"], "id": uuid(90), "provider_event_id": "event-2"},
     "idempotency_keys": {**_STANDING["idempotency_keys"], "key": "key-2"},
     "secrets": {"name": "second", "value": b"k" * 32},

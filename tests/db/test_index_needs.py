@@ -108,6 +108,9 @@ NEEDED: dict[str, Work] = {
     "ix_campaign_events_occurred": list_events(since=NOW),
     "ix_campaign_events_type_occurred": list_events(event_type=EventType.OPENED),
     "ix_campaign_instances_template_id": of_template,
+    "ix_campaign_messages_provider_message_id": lambda session, _campaign, _enrollment: events.record_events(
+        session, events=[NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="m-1")]
+    ),
     "ix_campaign_templates_active": list_templates,
     "ix_contact_addresses_address": unsubscribe_an_address,
     "ix_contacts_lower_company": find(company="Acme"),

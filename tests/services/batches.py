@@ -109,9 +109,11 @@ def _recorded(session: Session, emails: Sequence[str], tag: str) -> UUID:
     )
     ids = [each.enrollment_id for each in answers if each.enrollment_id]
     events.record_events(session, events=[_SENT(id_, step_number=3) for id_ in ids])
-    known = zip(emails, ids, strict=False)
-    sent = [_SENT(id_, step_number=1, provider_message_id=f"{email}-1", provider="mail") for email, id_ in known]
-    events.record_events(session, events=sent)
+    known = list(zip(emails, ids, strict=False))
+    for name in ("1", "2"):
+        message = [(f"{email}-{name}", id_) for email, id_ in known]
+        sent = [_SENT(id_, step_number=1, provider_message_id=id_of, provider="mail") for id_of, id_ in message]
+        events.record_events(session, events=sent)
     clicked = partial(NewEvent, EventType.CLICKED, Channel.EMAIL, NOW, provider="mail")
     events.record_events(session, events=[clicked(provider_message_id=f"{email}-1") for email in emails])
     delivered = partial(NewEvent, EventType.DELIVERED, Channel.EMAIL, NOW, campaign_id=campaign_id)

@@ -101,13 +101,57 @@ def test_an_event_that_comes_again_pushes_nothing_on(database: Database) -> None
     assert steps_of(database, E.SENT) == [1, 2]
 
 
-def test_sends_beyond_the_last_step_are_refused_and_change_nothing(database: Database) -> None:
+def test_sends_beyond_the_last_step_count_for_none(database: Database) -> None:
     campaign_id, who = emails(database)
-    given_ = [event(E.SENT, who, hours=n) for n in range(4)]
-    outcomes = record(database, *given_)
-    assert [str(each.verdict) for each in outcomes] == ["recorded", "recorded", "recorded", "invalid"]
-    assert "is done" in str(outcomes[3].reason)
-    assert totals(database, campaign_id)["sent"] == 3
+    outcomes = record(database, *[event(E.SENT, who, hours=n, provider_message_id=f"m{n}") for n in range(4)])
+    assert [str(each.verdict) for each in outcomes] == ["recorded"] * 4
+    assert [bool(each.reason) for each in outcomes] == [False, False, False, True]
+    assert "counts for no step" in str(outcomes[3].reason)
+    # What comes of that message finds the person, and counts for no step either; a reply still ends the writing.
+    assert verdicts(database, event(E.OPENED, None, hours=5, provider_message_id="m3")) == ["recorded"]
+    assert verdicts(database, event(E.REPLIED, None, hours=6, provider_message_id="m3")) == ["recorded"]
+    assert (steps_of(database, E.SENT), steps_of(database, E.OPENED)) == ([1, 2, 3, None], [None])
+    counted = totals(database, campaign_id)
+    assert (counted["sent"], counted["opened"], counted["replied"]) == (3, 0, 0)
+    assert state(database, who)["stop_reason"] == "replied"
+    # Once somebody says that two of the messages were one step, there is room for it.
+    record(database, event(E.DELIVERED, who, hours=2, provider_message_id="m2", step_number=2))
+    assert (steps_of(database, E.SENT), steps_of(database, E.OPENED)) == ([1, 2, 2, 3], [3])
+    assert totals(database, campaign_id)["replied"] == 1
+    assert_counters_are_exact(database)
+
+
+def test_each_message_of_a_step_finds_it(database: Database) -> None:
+    campaign_id, who = emails(database)
+    opened = [event(E.OPENED, None, hours=n + 2, provider_message_id=f"m{n}") for n in range(3)]
+    assert verdicts(database, opened[2]) == ["orphaned"]
+    for hours in (1, 0, 2):
+        record(database, event(E.SENT, who, hours=hours, step_number=1, provider_message_id=f"m{hours}"))
+    assert verdicts(database, *opened[:2]) == ["recorded", "recorded"]
+    assert steps_of(database, E.OPENED) == [1, 1, 1]
+    counted = totals(database, campaign_id)
+    assert (counted["sent"], counted["opened"], counted["total_opens"]) == (1, 1, 3)
+    # The step holds the first of them.
+    assert known_of(database, who)["actions"][0][3] == "m0"
+    assert_counters_are_exact(database)
+
+
+def test_a_long_history_ends_alike_in_one_call_and_in_several(database: Database) -> None:
+    campaign_id, who = emails(database)
+    other = enroll(database, campaign_id, ["long@example.com"])[0]
+
+    def history(enrollment_id: UUID) -> list[NewEvent]:
+        opens = [event(E.OPENED, enrollment_id, hours=1 + n / 3600) for n in range(1_500)]
+        return [event(E.SENT, enrollment_id, hours=0.5), *opens, event(E.SENT, enrollment_id)]
+
+    record(database, *history(who))
+    *told, late = history(other)
+    record(database, *told)
+    record(database, late)
+    assert known_of(database, other) == known_of(database, who)
+    assert [row[:2] + row[-3:-1] for row in known_of(database, who)["actions"]] == [
+        (1, "email", 0, 0), (2, "email", 1_500, 0)
+    ]  # fmt: skip
 
 
 # Histories of one person: what was sent, and what came of it.
@@ -124,8 +168,11 @@ class Told:
     message: int | None
     by_address: bool
     soft: bool
+    by: str | None = None
+    """What it names: the person's address or enrollment (and the message, if it has one), or the message alone."""
 
 
+BY = ("address", "enrollment", "message")
 LINKEDIN = {kind for kind in E if kind.startswith(("connection", "message", "voice", "profile"))}
 SENDING = [E.SENT, E.CONNECTION_SENT, E.SENT, E.MESSAGE_SENT]
 AFTER = [
@@ -160,7 +207,7 @@ def histories(draw: st.DrawFn) -> list[Told]:
 
 
 def as_event(each: Told, index: int, name: str, who: UUID, campaign_id: UUID) -> NewEvent:
-    only_message = each.message is not None and each.kind is not E.SENT
+    only_message = each.by == "message" if each.by else each.message is not None and each.kind is not E.SENT
     address = {"campaign_id": campaign_id, "email": f"{name}@example.com"}
     reference: dict[str, Any] = {} if only_message else address if each.by_address else {"enrollment_id": who}
     return NewEvent(
@@ -222,11 +269,29 @@ def known_of(database: Database, who: UUID) -> dict[str, Any]:
     return {"actions": [tuple(row) for row in actions], "enrollment": tuple(enrollment)}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(histories(), st.randoms(use_true_random=False), st.data())
-def test_any_order_and_any_split_of_a_history_ends_alike(
-    database: Database, history: list[Told], chance: Any, data: st.DataObject
-) -> None:
+# Messages of each email, and numbers: a message is of one step, and a step may have several messages.
+MESSAGES = {None: (5, 6, 7, 8), 1: (1, 2), 3: (3, 4)}
+
+
+@st.composite
+def tangled_histories(draw: st.DrawFn) -> list[Told]:
+    """What people tell who repeat themselves: several sends and messages of one step, more sends than steps, some with
+    the number of the step and some without, each message by itself or with the person."""
+    told: list[Told] = []
+    for _ in range(draw(st.integers(0, 7))):
+        kind = draw(st.one_of(st.sampled_from([E.SENT, E.SENT, E.SENT, E.CONNECTION_SENT]), st.sampled_from(AFTER)))
+        if kind in LINKEDIN:
+            step, message = draw(st.sampled_from([None, 2 if kind is E.CONNECTION_SENT else 4])), None
+        else:
+            of = draw(st.sampled_from([None, 1, 3]))
+            message = draw(st.sampled_from([None, *MESSAGES[of]]))
+            step = of if message is None or draw(st.booleans()) else None
+        by = draw(st.sampled_from(BY if message else BY[:2]))
+        told.append(Told(kind, draw(st.integers(0, 30)), step, message, by == "address", draw(st.booleans()), by))
+    return told
+
+
+def each_way_ends_alike(database: Database, history: list[Told], chance: Any, data: st.DataObject) -> None:
     with database.transaction("empty") as session:
         for table in ("orphaned_events", "campaign_instances", "suppressions", "contacts"):
             session.execute(text(f"DELETE FROM {table}"))
@@ -239,10 +304,30 @@ def test_any_order_and_any_split_of_a_history_ends_alike(
     expected = known_of(database, tell(database, campaign_id, history, as_it_happened, each_alone, "first"))
     assert known_of(database, tell(database, campaign_id, history, order, cuts, "split")) == expected
     assert known_of(database, tell(database, campaign_id, history, order, each_alone, "alone")) == expected
+    assert known_of(database, tell(database, campaign_id, history, order, [], "whole")) == expected
     if not any(each.kind in (E.BOUNCED, E.COMPLAINED, E.UNSUBSCRIBED) for each in history):
         # Who must not be written to is never enrolled.
         assert known_of(database, tell(database, campaign_id, history, order, cuts, "late")) == expected
     assert_counters_are_exact(database)
+
+
+any_history = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+@settings(any_history, max_examples=40)
+@given(histories(), st.randoms(use_true_random=False), st.data())
+def test_any_order_and_any_split_of_a_history_ends_alike(
+    database: Database, history: list[Told], chance: Any, data: st.DataObject
+) -> None:
+    each_way_ends_alike(database, history, chance, data)
+
+
+@settings(any_history, max_examples=40)
+@given(tangled_histories(), st.randoms(use_true_random=False), st.data())
+def test_any_order_and_any_split_of_a_tangled_history_ends_alike(
+    database: Database, history: list[Told], chance: Any, data: st.DataObject
+) -> None:
+    each_way_ends_alike(database, history, chance, data)
 
 
 def linkedin(database: Database) -> tuple[UUID, UUID]:

@@ -106,6 +106,7 @@ def full_life(database: Database) -> tuple[UUID, UUID, UUID, UUID]:
     record(
         database,
         event(EventType.SENT, mine.enrollment_id, step_number=1, provider="ses", provider_message_id=f"m1 {EMAIL}"),
+        event(EventType.SENT, mine.enrollment_id, step_number=1, provider="ses", provider_message_id=f"m2 {EMAIL}"),
         event(EventType.BOUNCED, mine.enrollment_id, step_number=1, provider_event_id=f"e1-{EMAIL}", metadata=payload),
         event(EventType.OPENED, mine.enrollment_id, step_number=1, metadata={"bounce_type": "plover"}),
         event(EventType.REPLIED, mine.enrollment_id, step_number=1, metadata={"text": "I am Zoë Quux"}),
