@@ -14,6 +14,7 @@ from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from migrations.runner import migrate
+from tests.statement_rules import Executed
 
 # A run tells of the change alone: each tries the same examples, and how long they take on this machine is no fault.
 settings.register_profile(
@@ -44,7 +45,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Generator[str]:
+def executed() -> Executed:
+    """The statements that a distributed PostgreSQL must take."""
+    return Executed()
+
+
+@pytest.fixture(scope="session")
+def postgres(executed: Executed) -> Generator[str]:
     """The URL of a running, empty PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="sales-test-") as home:
         server = EmbeddedPostgres(Path(home))
@@ -54,20 +61,22 @@ def postgres() -> Generator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated(postgres: str) -> Generator[Database]:
+def migrated(postgres: str, executed: Executed) -> Generator[Database]:
     database = Database.open(DatabaseConfig(url=postgres))
     migrate(database.engine)
     yield database
     database.close()
+    executed.check(postgres)
 
 
 @pytest.fixture
-def database(migrated: Database) -> Database:
-    """The migrated database, with no row in any table."""
+def database(migrated: Database, postgres: str, executed: Executed) -> Generator[Database]:
+    """The migrated database, with no row in any table. What is executed meanwhile must keep the rules of statements."""
     with migrated.transaction("empty") as session:
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
-    return migrated
+    yield migrated
+    executed.check(postgres)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Campaigns, their enrollments and actions. Keys start with instance_id, so that the tables can be sharded by it."""
+"""Campaigns, their enrollments and actions."""
 
 from datetime import datetime
 from typing import Any

@@ -84,7 +84,7 @@ WRITING = f"""
     SELECT instance_id, id, enrollment_id, step_number, channel, a_b_variant, {", ".join(_VALUES)}
     FROM jsonb_populate_recordset(NULL::campaign_actions, CAST(:actions AS jsonb))
     ON CONFLICT (instance_id, enrollment_id, step_number) DO UPDATE
-    SET {", ".join(f"{name} = excluded.{name}" for name in _VALUES)}, updated_at = now()
+    SET {", ".join(f"{name} = excluded.{name}" for name in _VALUES)}, updated_at = excluded.updated_at
 """
 """The statement that writes actions, its parameter `actions`: what `rows` makes."""
 

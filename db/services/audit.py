@@ -26,12 +26,15 @@ def digest(arguments: Mapping[str, Any]) -> bytes:
 
 # Keyed where it is written, so that the key never leaves the database: whoever reads the log alone can't try guesses.
 _INSERT = text(f"""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
+            id uuid, at timestamptz, actor text, tool text, request_id text, digest text, ids jsonb, is_cut bool,
+            outcome text, error text)
+    )
     INSERT INTO audit_log (id, at, actor, tool, request_id, arguments_digest, ids, is_cut, outcome, error)
     SELECT a.id, a.at, a.actor, a.tool, a.request_id, sha256(k.value || decode(a.digest, 'hex')), a.ids, a.is_cut,
            a.outcome, a.error
-    FROM secrets k CROSS JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
-        id uuid, at timestamptz, actor text, tool text, request_id text, digest text, ids jsonb, is_cut bool,
-        outcome text, error text)
+    FROM secrets k CROSS JOIN given a
     WHERE k.name = '{SECRET_NAME}'
     RETURNING audit_log.id
 """)

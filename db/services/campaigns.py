@@ -207,12 +207,14 @@ _OPEN = "status IN ('enrolled', 'active', 'paused')"
 _TO_START = "(status = 'enrolled' OR (status IN ('active', 'paused') AND next_action_at IS NULL))"
 # A moment for every variant of the first step and for those who have none of these.
 _DUE = """
-    (SELECT due FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, due timestamptz)
-     WHERE f.variant IS NOT DISTINCT FROM (CASE WHEN e.a_b_variant = ANY (:names) THEN e.a_b_variant END))
+    (SELECT due FROM dues
+     WHERE dues.variant IS NOT DISTINCT FROM (CASE WHEN e.a_b_variant = ANY (:names) THEN e.a_b_variant END))
 """
 _FROM = "delay_from = coalesce(e.delay_from, CAST(:now AS timestamptz))"
 _ACTIVATE = text(f"""
-    WITH {_PICKED.format(which=_TO_START)}, moved AS (
+    WITH dues AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, due timestamptz)
+    ), {_PICKED.format(which=_TO_START)}, moved AS (
         UPDATE campaign_enrollments e
         SET status = CASE e.status WHEN 'enrolled' THEN 'active' ELSE e.status END,
             next_action_at = coalesce(e.next_action_at, {_DUE}), {_FROM}, updated_at = now()

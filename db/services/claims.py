@@ -286,7 +286,8 @@ _WRITE = text(f"""
         ON CONFLICT (enrollment_id, step_number, instance_id) DO UPDATE
         SET status = excluded.status, lease_token = excluded.lease_token, lease_until = excluded.lease_until,
             error = excluded.error, reported = NULL, sender = excluded.sender, sent_to = excluded.sent_to,
-            reserved_at = excluded.reserved_at, linkedin_type = excluded.linkedin_type, updated_at = now(),
+            reserved_at = excluded.reserved_at, linkedin_type = excluded.linkedin_type,
+            updated_at = excluded.updated_at,
             claimed_at = coalesce(campaign_actions.claimed_at, excluded.claimed_at),
             a_b_variant = CASE WHEN campaign_actions.failed_at IS NULL THEN excluded.a_b_variant
                           ELSE campaign_actions.a_b_variant END

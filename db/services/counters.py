@@ -43,7 +43,7 @@ class _CounterTable:
             UPDATE {table} m SET {", ".join(f"{name} = m.{name} + d.{name}" for name in counters)}
             FROM locked d WHERE {" AND ".join(f"m.{name} = d.{name}" for name in key)}
         """
-        returning = f"RETURNING jsonb_build_array({', '.join(f'm.{name}' for name in key)}) AS key"
+        returning = f"RETURNING {', '.join(f'm.{name}' for name in key)}"
         self.adding = f"{updating} {returning}"
         """The statement that adds; it takes its rows from a parameter of the table's name, and returns their keys."""
         # Separate, since it would make the statement that adds to all at once too long for the driver to keep.
@@ -61,7 +61,7 @@ class _CounterTable:
 
     def add(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
-            self.add_missing(session, rows, session.scalars(self._add, self.parameter(rows)))
+            self.add_missing(session, rows, session.execute(self._add, self.parameter(rows)))
 
     def add_missing(self, session: Session, rows: Sequence[Mapping[str, Any]], found: Iterable[Sequence[Any]]) -> None:
         """Make the rows that were not among those `found`, and add to them; recount where that does not fit."""
@@ -69,7 +69,7 @@ class _CounterTable:
         if not missing:
             return
         session.execute(self._create, self.parameter(missing))
-        misfits = self._others(missing, session.scalars(self._add, self.parameter(missing)))
+        misfits = self._others(missing, session.execute(self._add, self.parameter(missing)))
         recounting.recount(session, self._recounted, instance_ids={row["instance_id"] for row in misfits})
 
     def _others(self, rows: Sequence[Mapping[str, Any]], found: Iterable[Sequence[Any]]) -> list[Mapping[str, Any]]:
@@ -93,23 +93,27 @@ _METRICS_FIT = " AND ".join(
     + ["m.clicked::bigint + d.clicked <= m.total_clicks::bigint + d.total_clicks"]
 )
 
+_METRICS_KEY = ("instance_id", "step_number", "channel", "a_b_variant", "cohort_day")
+_STATUSES_KEY = ("instance_id", "status")
 METRICS = _CounterTable(
     "campaign_metrics",
-    ("instance_id", "step_number", "channel", "a_b_variant", "cohort_day"),
+    _METRICS_KEY,
     COUNTERS,
     _METRICS_FIT,
     recounting.METRICS,
 )
 STATUSES = _CounterTable(
     "campaign_enrollment_totals",
-    ("instance_id", "status"),
+    _STATUSES_KEY,
     ("total",),
     "(m.total::bigint + d.total) BETWEEN 0 AND 2147483647",
     recounting.STATUSES,
 )
-# For statements that do more than to add.
+# For statements that do more than to add: what adds, and what its rows are as one JSON array each.
 ADDING_METRICS = METRICS.adding
 ADDING_STATUSES = STATUSES.adding
+METRICS_KEYS = f"jsonb_agg(jsonb_build_array({', '.join(_METRICS_KEY)}))"
+STATUSES_KEYS = f"jsonb_agg(jsonb_build_array({', '.join(_STATUSES_KEY)}))"
 
 
 def metrics_rows(deltas: Deltas) -> list[dict[str, Any]]:

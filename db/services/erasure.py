@@ -25,14 +25,21 @@ from sqlalchemy.orm import Session
 from db.domain.addresses import addresses_in
 from db.domain.contacts import ContactFields, SuppressionTarget
 from db.domain.errors import NotFound
-from db.domain.events import BounceType, Stop
+from db.domain.events import Stop
 from db.domain.funnel import Enrollment
 from db.domain.ids import new_ids
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
 from db.services import contacts, enrollment_state, wishes
-from db.services.enrollment_state import ERASED
 from db.services.erasing_bodies import drop_bodies
+from db.services.erasing_rows import (
+    CLEAN_ACTIONS,
+    CLEAN_ENROLLMENTS,
+    CLEAN_EVENTS,
+    CLEAN_MESSAGES,
+    CLEAN_ORPHANS,
+    DROP_ORPHANS,
+)
 from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.keys import make as make_key
 from db.services.suppressions import find_erased
@@ -97,13 +104,13 @@ def erase(
         each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
     values = _values(person, enrollments)
     orphaned = _clean_orphans(session, frozenset(person.addresses), values)
-    _run(session, _CLEAN_ACTIONS, values)
-    _run(session, _CLEAN_MESSAGES, values)
-    cleaned = _run(session, _CLEAN_EVENTS, values)
+    _run(session, CLEAN_ACTIONS, values)
+    _run(session, CLEAN_MESSAGES, values)
+    cleaned = _run(session, CLEAN_EVENTS, values)
     replaced = _replace_suppressions(session, person)
     if person.is_placeholder and before is None and not (orphaned or replaced or answers or bodies or even_if_unknown):
         raise NotFound("person of this", target.kind if target else "contact_id", hint=_HINT)
-    _run(session, _CLEAN_ENROLLMENTS, values)
+    _run(session, CLEAN_ENROLLMENTS, values)
     _drop_addresses(session, person)
     _clear_contact(session, person, now)
     enrollment_state.save(session, before=unchanged, after=enrollments)
@@ -180,104 +187,14 @@ def _run(session: Session, statement: Any, values: dict[str, Any]) -> int:  # no
     return len(session.execute(statement, values).all())
 
 
-# The person's enrollments, and addresses, as the statements below read them.
-_OF_PERSON = f"""
-    k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
-    mine AS MATERIALIZED (
-        SELECT instance_id, id FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(instance_id uuid, id uuid)
-    ),
-    known AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(CAST(:known AS jsonb)) AS a(address text)
-    )
-"""
-_BOUNCE_TYPES = ", ".join(f"'{kind}'" for kind in BounceType)
-
-
-# Of an event's payload, what decides how it counts.
-_KEPT = f"""
-    CASE WHEN {{row}}.metadata ->> 'bounce_type' IN ({_BOUNCE_TYPES})
-    THEN jsonb_build_object('bounce_type', {{row}}.metadata -> 'bounce_type') ELSE jsonb_build_object() END
-"""
-# Of an id, whatever the address is joined to.
-_MADE_OF = "EXISTS (SELECT FROM known WHERE position(address in lower({value})) > 0)"
-# A provider's id, or its hash where it holds an address: still one id, and still the same for the same.
-_HIDDEN = f"""
-    CASE WHEN {_MADE_OF} THEN (SELECT 'erased:' || encode({HASH_OF.format(address="{value}")}, 'hex') FROM k)
-    ELSE {{value}} END
-"""
-
-_CLEAN_EVENTS = text(f"""
-    WITH {_OF_PERSON}
-    UPDATE campaign_events e
-    SET metadata = {_KEPT.format(row="e")}, provider_event_id = {_HIDDEN.format(value="e.provider_event_id")},
-        provider_message_id = {_HIDDEN.format(value="e.provider_message_id")}
-    FROM mine WHERE e.instance_id = mine.instance_id AND e.enrollment_id = mine.id
-      AND (e.metadata <> {_KEPT.format(row="e")} OR {_MADE_OF.format(value="e.provider_event_id")}
-           OR {_MADE_OF.format(value="e.provider_message_id")})
-    RETURNING e.id
-""")
-_CLEAN_ACTIONS = text(f"""
-    WITH {_OF_PERSON}
-    UPDATE campaign_actions a
-    SET error = NULL, sent_to = NULL, updated_at = now(),
-        provider_message_id = {_HIDDEN.format(value="a.provider_message_id")}
-    FROM mine WHERE a.instance_id = mine.instance_id AND a.enrollment_id = mine.id
-      AND (num_nonnulls(a.error, a.sent_to) > 0 OR {_MADE_OF.format(value="a.provider_message_id")})
-    RETURNING a.id
-""")
-_CLEAN_MESSAGES = text(f"""
-    WITH {_OF_PERSON}
-    UPDATE campaign_messages m SET provider_message_id = {_HIDDEN.format(value="m.provider_message_id")}
-    FROM mine WHERE m.instance_id = mine.instance_id AND m.enrollment_id = mine.id
-      AND {_MADE_OF.format(value="m.provider_message_id")}
-    RETURNING m.enrollment_id
-""")
-_CLEAN_ENROLLMENTS = text(f"""
-    WITH {_OF_PERSON}
-    UPDATE campaign_enrollments e SET metadata = jsonb_build_object('{ERASED}', true), updated_at = now()
-    FROM mine WHERE e.instance_id = mine.instance_id AND e.id = mine.id
-      AND e.metadata <> jsonb_build_object('{ERASED}', true)
-    RETURNING e.id
-""")
-# What waits for the address alone can never be matched again, since nobody is enrolled under it any more. What can be
-# matched by one of our ids or a provider's still counts when it is, so it stays, without what it tells of the person.
-_DROP_ORPHANS = text(f"""
-    WITH {_OF_PERSON}
-    DELETE FROM orphaned_events o
-    WHERE (o.enrollment_id IS NULL AND o.provider_message_id IS NULL AND o.email IN (SELECT address FROM known))
-       OR {_MADE_OF.format(value="o.provider_message_id")}
-    RETURNING o.id
-""")
-_CLEAN_ORPHANS = text(f"""
-    WITH {_OF_PERSON}, about AS MATERIALIZED (
-        SELECT o.id FROM orphaned_events o
-        WHERE o.enrollment_id IN (SELECT id FROM mine)
-           OR o.provider_message_id IN (
-               SELECT a.provider_message_id FROM campaign_actions a JOIN mine
-               ON a.instance_id = mine.instance_id AND a.enrollment_id = mine.id
-               UNION ALL
-               SELECT m.provider_message_id FROM campaign_messages m JOIN mine
-               ON m.instance_id = mine.instance_id AND m.enrollment_id = mine.id)
-           OR o.email IN (SELECT address FROM known)
-           OR o.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:mentioning AS jsonb)) AS uuid))
-           OR {_MADE_OF.format(value="o.provider_event_id")}
-    )
-    UPDATE orphaned_events o
-    SET email = CASE WHEN o.email IN (SELECT address FROM known) THEN NULL ELSE o.email END,
-        metadata = {_KEPT.format(row="o")}, provider_event_id = {_HIDDEN.format(value="o.provider_event_id")}
-    FROM about WHERE o.id = about.id
-    RETURNING o.id
-""")
-
-
 _TELLING = text("SELECT id, metadata::text FROM orphaned_events WHERE metadata <> '{}'")
 
 
 def _clean_orphans(session: Session, known: frozenset[str], values: dict[str, Any]) -> int:
-    dropped = _run(session, _DROP_ORPHANS, values)
+    dropped = _run(session, DROP_ORPHANS, values)
     waiting = session.execute(_TELLING).yield_per(1_000)
     mentioning = [id_ for id_, details in waiting if not known.isdisjoint(addresses_in(details))]
-    return dropped + _run(session, _CLEAN_ORPHANS, {**values, "mentioning": rows_parameter(mentioning)["rows"]})
+    return dropped + _run(session, CLEAN_ORPHANS, {**values, "mentioning": rows_parameter(mentioning)["rows"]})
 
 
 _ANSWERS = text("""

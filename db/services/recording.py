@@ -329,7 +329,7 @@ _WRITING = f"""
     WITH events AS ({_INSERTING}), actions AS ({action_state.WRITING}),
     enrollments AS ({enrollment_state.WRITING}),
     metrics AS ({counters.ADDING_METRICS}), totals AS ({counters.ADDING_STATUSES})
-    SELECT (SELECT jsonb_agg(key) FROM metrics), (SELECT jsonb_agg(key) FROM totals),
+    SELECT (SELECT {counters.METRICS_KEYS} FROM metrics), (SELECT {counters.STATUSES_KEYS} FROM totals),
            (SELECT jsonb_agg(DISTINCT provider_message_id) FROM orphaned_events
             WHERE status = 'waiting'
               AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb)))),

@@ -36,10 +36,11 @@ _COMING = text("""
     ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
 """)
 # A step under lease stays with its holder: nothing else is due before the lease ends. `known`: the step that comes next
-# as before, after another delay.
+# as before, after another delay. The delay is added in UTC, by name: an addition to a timestamptz depends on the time
+# zone of the session.
 _MOVE = text("""
     UPDATE campaign_enrollments e SET updated_at = now(), next_action_at = greatest(
-        e.delay_from + n.hours * interval '1 hour',
+        (e.delay_from AT TIME ZONE 'UTC' + n.hours * interval '1 hour') AT TIME ZONE 'UTC',
         (SELECT max(a.lease_until) FROM campaign_actions a
          WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number > e.current_step
            AND a.status = 'claimed'))

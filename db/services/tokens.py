@@ -98,15 +98,15 @@ def load(session: Session, *, now: datetime) -> Tokens:
 
 _USED = text("""
     UPDATE access_tokens t SET last_used_at = u.at
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u(id uuid, at timestamptz)
-    WHERE t.id = u.id AND (t.last_used_at IS NULL OR t.last_used_at < u.at - CAST(:after AS interval))
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u(id uuid, at timestamptz, until timestamptz)
+    WHERE t.id = u.id AND (t.last_used_at IS NULL OR t.last_used_at < u.until)
 """)
 
 
 def note_use(session: Session, *, used: Mapping[UUID, datetime], after: timedelta) -> None:
     """Note when these tokens were used last, unless a use less than `after` before is noted."""
-    rows = [{"id": id_, "at": used[id_]} for id_ in sorted(used)]
-    session.execute(_USED, {**rows_parameter(rows), "after": after})
+    rows = [{"id": id_, "at": used[id_], "until": used[id_] - after} for id_ in sorted(used)]
+    session.execute(_USED, rows_parameter(rows))
 
 
 def _uuid(value: str) -> UUID | None:

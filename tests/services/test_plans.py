@@ -1,22 +1,17 @@
 """PostgreSQL keeps plans for tables as they were: what is done with many rows is planned for what they are."""
 
-import importlib
-import pkgutil
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from enum import Enum
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from psycopg import Connection as PsycopgConnection
-from sqlalchemy import ClauseElement, Connection, TextClause, TextualSelect, event, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
-from db import services
 from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
@@ -25,6 +20,7 @@ from db.postgres.planning import row_count
 from migrations.runner import migrate
 from tests.services.batches import everything
 from tests.services.scene import new_scene, statements_of
+from tests.statement_rules import constants
 
 FEW, MANY = 3, 1_000
 # psycopg prepares a statement at its sixth run, and PostgreSQL plans it for good at the sixth of those.
@@ -94,25 +90,7 @@ def one_run(database: Database, tag: str) -> Counter[str]:
 
 def set_based() -> set[str]:
     """Every statement of the services that takes its rows as one parameter."""
-    names = [each.name for each in pkgutil.iter_modules(services.__path__, f"{services.__name__}.")]
-    values = [value for name in names for value in vars(importlib.import_module(name)).values()]
-    dialect = postgresql.psycopg.dialect()
-    texts = {str(each.compile(dialect=dialect)) for each in statements_in(values, set())}
-    return {each for each in texts if re.search(r"CAST\(%\(\w+\)s AS jsonb\)", each)}
-
-
-def statements_in(values: Iterable[object], seen: set[int]) -> Iterator[ClauseElement]:
-    """Of what a module's names stand for: statements, those in tables of them, and those that objects hold."""
-    for value in values:
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, TextClause | TextualSelect):
-            yield value
-        elif isinstance(value, dict):
-            yield from statements_in(cast("dict[object, object]", value).values(), seen)
-        elif type(value).__module__.startswith(services.__name__) and not isinstance(value, Enum | type):
-            yield from statements_in(getattr(value, "__dict__", {}).values(), seen)
+    return {each for each in constants().values() if re.search(r"CAST\(%\(\w+\)s AS jsonb\)", each)}
 
 
 def prepare_for_few(database: Database) -> Counter[str]:
