@@ -173,13 +173,15 @@ def assert_counters_agree_with_events(database: Database) -> None:
             """),
             values,
         ).all()
-        # A person unsubscribes once, with the step of the first time.
+        # A person unsubscribes once, with the step of the first time; of one moment, that which names its step.
         leavers = session.execute(
             text("""
                 SELECT instance_id, count(step_number) FROM (
                     SELECT DISTINCT ON (instance_id, enrollment_id) instance_id, step_number FROM campaign_events
                     WHERE event_type = 'unsubscribed'
-                    ORDER BY instance_id, enrollment_id, occurred_at, step_number
+                    ORDER BY instance_id, enrollment_id, occurred_at, is_inferred,
+                             CASE WHEN NOT is_inferred THEN step_number END,
+                             coalesce(provider_message_id, '') COLLATE "C", coalesce(provider_event_id, '') COLLATE "C"
                 ) first GROUP BY instance_id HAVING count(step_number) > 0
             """)
         ).all()

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy import text
 
@@ -186,9 +187,10 @@ def histories(draw: st.DrawFn) -> list[Told]:
     """Up to four steps sent in order, some of them told with their number; each email has a message of its own, if any,
     by which some of what came of it is told."""
     told: list[Told] = []
-    minutes = st.integers(0, 40)
     count = draw(st.integers(0, 4))
     at = sorted(draw(st.lists(st.integers(0, 30), min_size=count, max_size=count, unique=True)))
+    # Providers tell whole seconds, so that several things happen at one moment.
+    minutes = st.integers(0, 40) | st.sampled_from([*at, 31])
     numbered = draw(st.booleans())
     for number, (kind, moment) in enumerate(zip(SENDING, at, strict=False), 1):
         message = number if kind is E.SENT and draw(st.booleans()) else None
@@ -244,7 +246,7 @@ def tell(
     for start, end in pairwise([0, *sorted(cuts), len(given_)]):
         batch = [replace(given_[index]) for index in order[start:end]]
         if batch:
-            database.run("record", partial(events.record_events, events=batch))
+            record(database, *batch)
     return enroll(database, campaign_id, [f"{name}@example.com"])[0] if is_late else who
 
 
@@ -445,6 +447,57 @@ def test_a_wish_taken_by_hand_is_an_event_as_any_other(database: Database) -> No
     assert_counters_are_exact(database)
     with database.transaction("look") as session:
         assert session.scalar(text("SELECT source FROM suppressions")) == "manual"
+
+
+def test_what_happened_at_one_moment_ends_alike_in_any_order(database: Database) -> None:
+    seen: list[list[int | None]] = []
+    for order in permutations((E.OPENED, E.AUTO_REPLIED, E.DELIVERED)):
+        _, who = emails(database)
+        record(database, event(E.SENT, who, step_number=1))
+        for kind in order:
+            record(database, event(kind, who, hours=5, step_number=None if kind is E.OPENED else 2))
+        seen.append(steps_of(database, E.OPENED))
+        with database.transaction("empty") as session:
+            session.execute(text("DELETE FROM campaign_instances"))
+    assert seen == [[2]] * 6
+
+
+def test_a_send_for_which_no_step_is_left_gives_its_message_to_none(database: Database) -> None:
+    _, who = emails(database)
+    record(database, event(E.SENT, who, hours=1), event(E.SENT, who, hours=2))
+    record(database, event(E.SENT, who, hours=3, provider="p", provider_message_id="m"))
+    # It turns out that one more was sent before them all.
+    record(database, event(E.DELIVERED, who))
+    assert steps_of(database, E.SENT) == [2, 3, None]
+    assert [action[3] for action in known_of(database, who)["actions"]] == [None, None, None]
+    assert_counters_are_exact(database)
+
+
+@pytest.mark.parametrize("by_hand_first", [False, True])
+def test_of_two_wishes_of_one_moment_that_which_names_its_step_counts(database: Database, by_hand_first: bool) -> None:
+    campaign_id, who = emails(database)
+
+    def by_hand() -> None:
+        wish = partial(enrollments.update, enrollment_id=who, action=EnrollmentAction.UNSUBSCRIBE, now=NOW)
+        database.run("unsubscribe", wish)
+
+    def told() -> None:
+        record(database, event(E.UNSUBSCRIBED, who, step_number=1))
+
+    for act in (by_hand, told) if by_hand_first else (told, by_hand):
+        act()
+    with database.transaction("look") as session:
+        counted = "SELECT step_number FROM campaign_metrics WHERE instance_id = :id AND unsubscribed > 0"
+        assert session.scalars(text(counted), {"id": campaign_id}).all() == [1]
+    assert_counters_are_exact(database)
+
+
+def test_of_two_wishes_of_one_call_the_earlier_counts(database: Database) -> None:
+    campaign_id, who = emails(database)
+    record(database, *(event(E.UNSUBSCRIBED, who, hours=hours, step_number=hours) for hours in (2, 1)))
+    assert totals(database, campaign_id)["unsubscribed"] == 1
+    assert known_of(database, who)["enrollment"][-1] == NOW + timedelta(hours=1)
+    assert_counters_are_exact(database)
 
 
 SOFT, HARD = {"bounce_type": "soft"}, {"bounce_type": "hard"}
