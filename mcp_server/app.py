@@ -129,17 +129,18 @@ class App:
         *,
         read_only: bool = False,
         attempts: int | None = None,
+        is_security: bool = False,
     ) -> Result:
         """`work` in one transaction (see Database.run). An embedded database that is gone is brought back once."""
         database = self.database()
         try:
-            return database.run(description, work, read_only=read_only, attempts=attempts)
+            return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
         except (Busy, OutcomeUnknown):
             raise
         except StoreUnavailable:
             if not self._bring_back():
                 raise
-            return database.run(description, work, read_only=read_only, attempts=attempts)
+            return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
 
     def _record(self, given: "Sequence[Recording]") -> "list[Outcome]":
         def work(session: "Session") -> "list[Outcome]":

@@ -65,6 +65,10 @@ class Refused(SalesAutomationError):
     """A rule of the campaign forbids it. The text says which, and what would lift it."""
 
 
+class NotPermitted(Refused):
+    """The database does not take it from this server: it is read-only, or the role of its URL lacks a right."""
+
+
 class Conflict(SalesAutomationError):
     """Another row or call already holds what this one wants. Use the other, or choose another name or key."""
 

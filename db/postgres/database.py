@@ -58,17 +58,20 @@ class Database:
         return pool_state(self.engine, self.config.pool_size + self.config.max_overflow, self.watch)
 
     @contextmanager
-    def transaction(self, description: str, *, read_only: bool = False, is_careful: bool = False) -> Generator[Session]:
+    def transaction(
+        self, description: str, *, read_only: bool = False, is_careful: bool = False, is_security: bool = False
+    ) -> Generator[Session]:
         """A session that commits at the end of the block, and rolls back on any error.
 
         Inside another transaction of the same thread it is a savepoint of that one. `is_careful`: see Transaction.
+        `is_security`: it keeps the server safe and is none of its data, so it may write though the server is read-only.
         """
         outer = current.get()
         if outer is not None:
             with outer.session.begin_nested():
                 yield outer.session
             return
-        engine = self._read_only if read_only or self.config.read_only else self.engine
+        engine = self._read_only if read_only or (self.config.read_only and not is_security) else self.engine
         with Session(engine, expire_on_commit=False) as session:
             transaction = Transaction(token_hex(6), description, session, is_careful)
             token = current.set(transaction)
@@ -91,20 +94,23 @@ class Database:
         *,
         read_only: bool = False,
         attempts: int | None = None,
+        is_security: bool = False,
     ) -> Answer:
         """`work` in a transaction, repeated with jitter on deadlock, serialisation failure, a campaign that others
         changed meanwhile and a connection lost before the commit; and carefully where counters did not fit. Raises Busy
         or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
         A nested run fails as the database says, and is repeated with the one around it.
 
-        attempts: how often it is tried; as often as the configuration says if left out.
+        attempts: how often it is tried; as often as the configuration says if left out. is_security: see transaction.
         """
         most = attempts or self.config.max_attempts
         is_careful = False
         for attempt in range(1, most + 1):
             facts: dict[str, object] = {"description": description, "attempt": attempt}
             try:
-                with self.transaction(description, read_only=read_only, is_careful=is_careful) as session:
+                with self.transaction(
+                    description, read_only=read_only, is_careful=is_careful, is_security=is_security
+                ) as session:
                     facts["transaction"] = transaction_id()
                     return work(session)
             except (DBAPIError, PoolTimeout, Outdated) as error:

@@ -3,7 +3,7 @@
 from psycopg import errors as pg
 from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
 
-from db.domain.errors import Busy, InvalidInput, Outdated, Refused, SalesAutomationError, StoreUnavailable
+from db.domain.errors import Busy, InvalidInput, NotPermitted, Outdated, SalesAutomationError, StoreUnavailable
 
 # Two calls that make the same row at once: the one that repeats its work finds the other's row.
 _RETRYABLE = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
@@ -24,7 +24,11 @@ _MEANINGS: dict[type[pg.Error], tuple[type[SalesAutomationError], str]] = {
         "The work in between took too long, and the database ended it. Nothing was done: call again in a moment.",
     ),
     pg.TooManyConnections: (Busy, "The database has no connection left. Nothing was done: call again in a moment."),
-    pg.ReadOnlySqlTransaction: (Refused, "This server is read-only. Nothing was done."),
+    pg.ReadOnlySqlTransaction: (NotPermitted, "This server is read-only, or its database. Nothing was done."),
+    pg.InsufficientPrivilege: (
+        NotPermitted,
+        "The role that this server has in the database lacks a right. Nothing was done: an operator must grant it.",
+    ),
     pg.UntranslatableCharacter: (
         InvalidInput,
         "A text holds a character that can't be stored, such as NUL. Remove it.",

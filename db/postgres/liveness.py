@@ -16,8 +16,11 @@ def watch_connections(engine: Engine, ping_after: float) -> None:
     A network that lost it says nothing, so one that lay idle for `ping_after` seconds is also asked.
     """
 
-    def put_back(_connection: Connection[Any] | None, entry: ConnectionPoolEntry) -> None:
+    def put_back(connection: Connection[Any] | None, entry: ConnectionPoolEntry) -> None:
         entry.info["idle_since"] = time.monotonic()
+        if connection is not None and not connection.closed:
+            # SQLAlchemy leaves "may write" behind a read-only transaction, where the database's own default stood.
+            connection.read_only = None
 
     def taken(connection: Connection[Any], entry: ConnectionPoolEntry, _: object) -> None:
         idle_since: float | None = entry.info.get("idle_since")

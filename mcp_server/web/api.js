@@ -23,8 +23,12 @@ export function askWhoIsThere(problem) {
   if (problem.status === 401) window.dispatchEvent(new Event("hashchange"));
 }
 
-/** End the session. */
-export const signOut = () => reach("/dashboard/logout", { method: "POST" });
+/** End the session. What there is to say of it, "" where it has ended everywhere. */
+export async function signOut() {
+  const response = await reach("/dashboard/logout", { method: "POST" });
+  const body = response.status === 204 ? {} : await response.json().catch(() => ({}));
+  return body.message ?? (response.ok ? "" : "The server refused this.");
+}
 
 async function reach(address, options) {
   try {

@@ -97,8 +97,11 @@ function failure(problem) {
 function signIn() {
   title("Sign in");
   document.body.classList.add("signed-out");
+  const said = sessionStorage.getItem("signed-out");
+  sessionStorage.removeItem("signed-out");
   return [h("section", { class: "card sign-in" },
     h("h1", { tabindex: -1 }, "Sign in"),
+    said ? h("p", { role: "status" }, said) : "",
     h("p", {}, "Make a link where the server runs, or wherever its database can be reached, and open it in this browser:"),
     h("pre", {}, h("code", {}, `sales-automation-mcp dashboard --url ${location.origin}`)),
     h("p", {}, "A dashboard that was opened without --url shows its link where it was started. Once used, start it anew: ", h("code", {}, "sales-automation-mcp dashboard")),
@@ -113,7 +116,8 @@ async function drawWho() {
   if (!viewer.is_session) return;
   const button = h("button", { type: "button", class: "button quiet" }, "Sign out");
   button.addEventListener("click", async () => {
-    await signOut();
+    const said = await signOut().catch((problem) => problem.message);
+    if (said) sessionStorage.setItem("signed-out", said);
     location.hash = "#/campaigns";
     location.reload();
   });

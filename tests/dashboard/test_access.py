@@ -4,10 +4,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2 as httpx
 import pytest
-from sqlalchemy import select
+from pydantic import SecretStr
+from sqlalchemy import select, text
 from starlette.testclient import TestClient
 
 from db.domain.access import Scope
@@ -231,9 +233,12 @@ def status_of(app: App, cookies: str) -> int:
         return client.get("/dashboard/api/campaigns", headers={"Cookie": cookies}).status_code
 
 
-def test_who_has_signed_out_stays_so_in_every_server_and_after_a_restart(make_app: MakeApp, database: Database) -> None:
+@pytest.mark.parametrize("read_only", [False, True])
+def test_who_has_signed_out_stays_so_in_every_server_and_after_a_restart(
+    make_app: MakeApp, database: Database, read_only: bool
+) -> None:
     key = new_key(database)
-    with server(make_app()) as client:
+    with server(make_app(read_only=read_only)) as client:
         sign_in(client, key)
         held = f"{cookie_name(key)}={client.cookies[cookie_name(key)]}"
         other = f"{cookie_name(key)}={tickets.issue(key, Kind.SESSION, NOW)}"
@@ -242,6 +247,35 @@ def test_who_has_signed_out_stays_so_in_every_server_and_after_a_restart(make_ap
     for settings in ({}, {"read_only": True}):
         assert status_of(make_app(**settings), held) == 401
         assert status_of(make_app(**settings), other) == 200
+
+
+@pytest.fixture
+def reader(database: Database) -> Generator[None]:
+    """A role of the database that may read alone."""
+    with database.transaction("make a role") as session:
+        session.execute(text("CREATE ROLE reader"))
+        session.execute(text("GRANT pg_read_all_data TO reader"))
+    yield
+    with database.transaction("drop the role") as session:
+        session.execute(text("DROP ROLE reader"))
+
+
+@pytest.mark.parametrize("options", ["-c default_transaction_read_only=on", "-c role=reader"])
+@pytest.mark.usefixtures("reader")
+def test_where_the_database_takes_no_writes_a_sign_out_says_how_far_it_reaches(
+    make_app: MakeApp, database: Database, database_url: str, options: str
+) -> None:
+    key = new_key(database)
+    url = SecretStr(f"{database_url}&options={quote(options)}")
+    with server(make_app(read_only=True, database_url=url)) as client:
+        assert sign_in(client, key).status_code == 303
+        held = f"{cookie_name(key)}={client.cookies[cookie_name(key)]}"
+        done = client.post("/dashboard/logout", headers={"Origin": BASE})
+        assert (done.status_code, cookie_name(key) in done.headers["set-cookie"]) == (200, True)
+        assert "takes no writes" in done.json()["message"]
+        assert "dashboard --sign-out-all" in done.json()["message"]
+        assert client.get("/dashboard/api/campaigns", headers={"Cookie": held}).status_code == 401
+        assert sign_in(client, key).status_code == 303
 
 
 @pytest.mark.anyio
@@ -257,10 +291,11 @@ async def test_a_server_that_runs_hears_of_a_sign_out_within_seconds(make_app: M
     assert await there.find(cookies) is None
 
 
-def test_a_link_signs_in_at_one_of_two_servers(make_app: MakeApp, database: Database) -> None:
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_link_signs_in_at_one_of_two_servers(make_app: MakeApp, database: Database, read_only: bool) -> None:
     key = new_key(database)
     address = link("", key, NOW)
-    with server(make_app()) as one, server(make_app()) as other:
+    with server(make_app(read_only=read_only)) as one, server(make_app()) as other:
         entered = [each.get(address, follow_redirects=False).status_code for each in (one, other, one)]
     assert entered == [303, 403, 403]
 

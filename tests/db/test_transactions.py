@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.domain.errors import Busy, OutcomeUnknown, Refused, StoreUnavailable
+from db.domain.errors import Busy, NotPermitted, OutcomeUnknown, Refused, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import transaction_id
 from db.postgres.database import Database
@@ -365,6 +365,23 @@ def test_a_read_only_transaction_refuses_a_write_below_the_tools(items: Open) ->
         database.run("write", lambda session: add(session, 3), read_only=True)
     assert database.run("read", lambda session: session.scalar(text("SELECT count(*) FROM item")), read_only=True) == 2
     database.run("write", lambda session: add(session, 3))
+    assert sorted(values(database)) == [1, 2, 3]
+
+
+def test_a_database_that_is_read_only_by_default_stays_so_after_a_read(items: Open) -> None:
+    database = items()
+    reader = items(url=f"{database.config.url}&options=-c%20default_transaction_read_only%3Don", pool_size=1)
+    reader.run("read", lambda session: session.scalar(text("SELECT count(*) FROM item")), read_only=True)
+    with pytest.raises(NotPermitted, match="read-only"):
+        reader.run("write", lambda session: add(session, 3))
+    assert sorted(values(database)) == [1, 2]
+
+
+def test_what_keeps_a_read_only_server_safe_is_written(items: Open) -> None:
+    database = items(read_only=True)
+    with pytest.raises(NotPermitted, match="read-only"):
+        database.run("write", lambda session: add(session, 3))
+    database.run("write", lambda session: add(session, 3), is_security=True)
     assert sorted(values(database)) == [1, 2, 3]
 
 

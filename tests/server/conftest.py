@@ -22,8 +22,8 @@ def make_app(database_url: str, tmp_path: Path) -> Generator[Callable[..., App]]
     apps: list[App] = []
 
     def make(**settings: Any) -> App:
-        chosen = Settings(database_url=SecretStr(database_url), home=tmp_path, **settings)
-        apps.append(App(chosen, clock=lambda: NOW))
+        given: dict[str, Any] = {"database_url": SecretStr(database_url), "home": tmp_path, **settings}
+        apps.append(App(Settings(**given), clock=lambda: NOW))
         return apps[-1]
 
     yield make

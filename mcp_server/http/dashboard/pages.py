@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.domain.errors import StoreUnavailable
 from mcp_server.http.auth import address
@@ -24,6 +24,11 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _MOST_CHARACTERS: Final = 200
+_ENDED_HERE: Final = (
+    "You are signed out of this server until it is restarted. The database takes no writes from it, so that another "
+    "server of the same database would still take a copy of this session's cookie, for twelve hours since the sign-in. "
+    "Where the database takes writes, `sales-automation-mcp dashboard --sign-out-all` ends every session."
+)
 
 
 class File(NamedTuple):
@@ -108,12 +113,14 @@ class Door:
         return too_many(wait, "Too many links that do not hold.") if wait else _file(request, "expired.html", 403)
 
     async def leave(self, request: Request) -> Response:
-        """POST /dashboard/logout."""
+        """POST /dashboard/logout: 204, or 200 with what there is to say."""
         try:
-            name = await self._sessions.end(request.headers.get("cookie"))
+            name, is_everywhere = await self._sessions.end(request.headers.get("cookie"))
         except StoreUnavailable as error:
             return unavailable(error)
         answer = Response(status_code=204, headers=PAGE)
+        if not is_everywhere:
+            answer = JSONResponse({"message": _ENDED_HERE}, headers=PAGE)
         if name is not None:
             answer.delete_cookie(name, path=sessions.ROOT, httponly=True, samesite="strict")
         return answer

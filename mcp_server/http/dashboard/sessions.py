@@ -1,8 +1,9 @@
 """Who is signed in: a link is exchanged for a session, which a cookie carries. What was used up is written down: a link
 holds once, and who has signed out has done so in every server.
 
-A server that is read-only, or that signs with a key of its own, keeps it in memory alone. So that this is enough, a
-link holds only in a server that ran when it was made.
+That is written by a read-only server too, since it is none of the data. Where the database takes no writes, and in a
+server that signs with a key of its own, it is kept in memory alone: a link holds only in a server that ran when it was
+made, so that this is enough for links, and a sign-out says how far it reaches.
 """
 
 import time
@@ -18,7 +19,7 @@ from starlette.requests import cookie_parser
 
 from db import services
 from db.domain.access import Caller, Scope
-from db.domain.errors import StoreUnavailable
+from db.domain.errors import NotPermitted, StoreUnavailable
 from mcp_server.app import App
 from mcp_server.look import SECONDS, Look
 
@@ -43,13 +44,20 @@ class Known(NamedTuple):
     used_up: frozenset[bytes] = frozenset()
 
 
+class Ended(NamedTuple):
+    """What came of a sign-out: the cookie to be deleted, None where there is none; and whether every server knows."""
+
+    cookie: str | None
+    is_everywhere: bool
+
+
 class Tickets(Protocol):
     """Used on threads. StoreUnavailable where the database can't be had."""
 
     def read(self) -> Known: ...
 
     def use_up(self, ticket: "Ticket") -> bool:
-        """False where it was used up before, as far as it is written down."""
+        """False where it was used up before, as far as it is written down. NotPermitted where it can't be."""
         ...
 
 
@@ -80,10 +88,8 @@ class StoredTickets:
         return self._app.run("dashboard key", work, read_only=True)
 
     def use_up(self, ticket: "Ticket") -> bool:
-        if self._app.settings.read_only:
-            return True
         work = partial(services.tickets.use_up, ticket=ticket, now=self._app.clock())
-        return self._app.run("use up a ticket", work)
+        return self._app.run("use up a ticket", work, is_security=True)
 
 
 class Sessions:
@@ -110,7 +116,11 @@ class Sessions:
         link = services.tickets.read(key, kinds.LINK, code, now) if key else None
         if key is None or link is None or link.issued_at < self._started_at or link.id in self._used_up:
             return None
-        if not (await self._write_down(link) and self._use_up(link.id, now)):
+        try:
+            is_first = await self._write_down(link)
+        except NotPermitted:
+            is_first = True  # as far as is known here
+        if not (is_first and self._use_up(link.id, now)):
             return None
         return cookie_name(key), services.tickets.issue(key, kinds.SESSION, now)
 
@@ -127,20 +137,24 @@ class Sessions:
             return None
         return Caller("dashboard", _SCOPES, f"{SESSION_PREFIX}{ticket.id.hex()}")
 
-    async def end(self, cookies: str | None) -> str | None:
-        """End the session that the header carries, everywhere. The name of its cookie, to be deleted.
+    async def end(self, cookies: str | None) -> Ended:
+        """End the session that the header carries, everywhere if the database takes writes.
 
         StoreUnavailable where that can't be written down: then it has ended here, and must be ended again.
         """
         key, _ = await self._known(at_most=_KEPT_SECONDS)
         if key is None:
-            return None
+            return Ended(None, is_everywhere=True)
         text, now = _value(cookies or "", cookie_name(key)), self._clock()
         ticket = services.tickets.read(key, services.tickets.Kind.SESSION, text, now) if text else None
-        if ticket is not None:
-            self._use_up(ticket.id, now)
+        if ticket is None:
+            return Ended(cookie_name(key), is_everywhere=True)
+        self._use_up(ticket.id, now)
+        try:
             await self._write_down(ticket)
-        return cookie_name(key)
+        except NotPermitted:
+            return Ended(cookie_name(key), is_everywhere=False)
+        return Ended(cookie_name(key), is_everywhere=True)
 
     async def _write_down(self, ticket: "Ticket") -> bool:
         with anyio.move_on_after(SECONDS):
