@@ -1,33 +1,52 @@
-"""What is due when, against a naive model that is written from the documentation and looks at every minute.
+"""What is due when, against a naive model that is written from the documentation (due_model.py).
 
-People in several zones go through a campaign of three steps, while its settings, their zones and its steps change.
-Whoever comes at each moment that next_due_at names must find what the model finds, and nothing in between.
+People in several zones go through a year of emails and LinkedIn steps, while the settings, their zones, the steps and
+the delays change, and leases run out. Whoever comes at each moment that next_due_at names, or days later, must find
+what the model finds, and nothing in between.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, given, settings as examples, strategies as st
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
-from db.domain.states import ActionOutcome
-from db.domain.templates import EmailStep
+from db.domain.holds import HoldReason
+from db.domain.states import ActionOutcome, Channel, LinkedInStepType
+from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
 from db.services import actions, campaigns, claims, contacts, enrollments, explaining, templates
+from tests.services.due_model import Model, Person
 from tests.services.scene import make_campaign
 
 START = datetime(2026, 10, 23, 7, 0, tzinfo=UTC)  # a Friday; two days later Europe leaves summer time, then America
-MINUTE = timedelta(minutes=1)
-VISITS, HORIZON = 12, 8 * 24 * 60
+VISITS, HORIZON = 26, timedelta(days=8)
 ZONES = ("Europe/Berlin", "Asia/Tokyo", "America/Los_Angeles", "Pacific/Auckland", None)
-DELAYS = {1: 0, 2: 5, 3: 30}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+EMAIL, LINKEDIN = str(Channel.EMAIL), str(Channel.LINKEDIN)
+CHANNELS = {1: EMAIL, 2: EMAIL, 3: LINKEDIN, 4: EMAIL, 5: LINKEDIN, 6: EMAIL}
+DELAYS = {1: 0, 2: 5, 3: 30, 4: 720, 5: 720, 6: 720}
+# When each person begins: the last of them ends a year after the first began.
+DAYS_LATER = (0, 0, 0, 110, 270)
+SWITCHED, DELAYED = 2, (3, 4)
+LIMITS = {HoldReason.DAILY_LIMIT, HoldReason.MIN_GAP, HoldReason.SENDER_DAILY_LIMIT, HoldReason.SENDER_MIN_GAP}
+
+
+def sender(*accounts: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {"account": st.sampled_from(accounts)},
+        optional={
+            "daily_limit": st.integers(1, 3),
+            "min_gap_seconds": st.sampled_from([0, 900]),
+            "timezone": st.sampled_from(["Asia/Tokyo", "America/New_York"]),
+        },
+    )
+
 
 chosen: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
@@ -42,90 +61,23 @@ chosen: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         ),
     },
     optional={
-        "holidays": st.sampled_from([["2026-10-26"], ["2026-10-25", "2026-10-27"]]),
-        "daily_limit": st.integers(1, 3),
+        "holidays": st.sampled_from([["2026-10-26"], ["2026-10-25", "2026-12-25", "2027-03-28"]]),
+        "daily_limit": st.integers(1, 4),
         "min_gap_seconds": st.sampled_from([0, 600, 3 * 3600]),
-        "senders": st.sampled_from(
-            [
-                {"email": {"account": "ann@example.com", "daily_limit": 2}},
-                {"email": {"account": "ann@example.com", "daily_limit": 2, "timezone": "Asia/Tokyo"}},
-            ]
+        "senders": st.fixed_dictionaries(
+            {}, optional={EMAIL: sender("ann@example.com", "bob@example.com"), LINKEDIN: sender("Ann")}
         ),
     },
 )
-change = st.tuples(st.integers(1, 6), st.sampled_from(["settings", "zone", "step"]), chosen, st.sampled_from(ZONES[:4]))
-
-
-@dataclass
-class Person:
-    zone: str | None
-    done: int = 0
-    since: datetime = START
-
-
-@dataclass
-class Model:
-    """The rules as they are documented."""
-
-    settings: dict[str, Any]
-    people: dict[UUID, Person]
-    steps: set[int] = field(default_factory=lambda: set(DELAYS))
-    sent: list[datetime] = field(default_factory=list[datetime])
-
-    def due(self, person: Person) -> datetime | None:
-        left = [number for number in sorted(self.steps) if number > person.done]
-        return person.since + timedelta(hours=DELAYS[left[0]]) if left else None
-
-    def is_open(self, person: Person, now: datetime) -> bool:
-        own = person.zone if self.settings.get("use_contact_timezone") else None
-        wall = now.astimezone(ZoneInfo(own or self.settings["timezone"]))
-        window = self.settings.get("sending_window")
-
-        def counts(days_ago: int) -> bool:
-            day = wall.date() - timedelta(days=days_ago)
-            is_holiday = day.isoformat() in self.settings.get("holidays", ())
-            return not is_holiday and (window is None or DAYS[day.weekday()] in window["days"])
-
-        if window is None:
-            return counts(0)
-        clock = f"{wall:%H:%M}"
-        if window["start"] < window["end"]:
-            return counts(0) and window["start"] <= clock < window["end"]
-        return (counts(0) and clock >= window["start"]) or (counts(1) and clock < window["end"])
-
-    def places(self, now: datetime) -> int:
-        """How many may go out at that moment."""
-        sender = self.settings.get("senders", {}).get("email", {})
-        limits = [
-            (self.settings.get("daily_limit"), self.settings["timezone"]),
-            (sender.get("daily_limit"), sender.get("timezone", "UTC")),
-        ]
-        left = [100]
-        for limit, zone in limits:
-            if limit is not None:
-                today = now.astimezone(ZoneInfo(zone)).date()
-                used = sum(moment.astimezone(ZoneInfo(zone)).date() == today for moment in self.sent)
-                left.append(max(0, limit - used))
-        gap = self.settings.get("min_gap_seconds", 0)
-        if gap:
-            left.append(0 if self.sent and now < self.sent[-1] + timedelta(seconds=gap) else 1)
-        return min(left)
-
-    def ready(self, now: datetime) -> list[UUID]:
-        """Whose step may go out then, whoever gets the places."""
-        return [
-            id_
-            for id_, person in self.people.items()
-            if (due := self.due(person)) is not None and due <= now and self.is_open(person, now)
-        ]
-
-    def next_moment(self, now: datetime) -> datetime | None:
-        """The first minute from then on at which something may go out, looking at each."""
-        for minutes in range(HORIZON):
-            moment = now + minutes * MINUTE
-            if self.ready(moment) and self.places(moment):
-                return moment
-        return None
+change = st.tuples(
+    st.integers(1, VISITS - 1),
+    st.sampled_from(["settings", "settings", "zone", "switch", "delay", "stay away"]),
+    chosen,
+    st.sampled_from(ZONES[:4]),
+    st.integers(1, 40),
+)
+# What becomes of each step that is handed out, one after the other and from the start again.
+fates = st.lists(st.sampled_from(["sent", "sent", "sent", "skipped", "lost"]), min_size=5, max_size=9)
 
 
 @dataclass
@@ -133,47 +85,56 @@ class Story:
     session: Session
     campaign_id: UUID
     model: Model
+    fates: list[str]
+    handed: int = 0
 
     def visit(self, now: datetime) -> datetime | None:
-        """Take and send what is due, as the model has it; when to come back."""
-        ready, places = self.model.ready(now), self.model.places(now)
+        """Take what is due, as the model has it, and report some of it; when to come back."""
         told = explaining.campaign(self.session, campaign_id=self.campaign_id, now=now)
-        claim = self._claim(now)
-        handed = [due.enrollment.id for due in claim.actions]
-        assert set(handed) <= set(ready)
-        assert len(handed) == min(len(ready), places)
+        one = list(self.model.people)[self.handed % len(self.model.people)]
+        of_one = explaining.enrollment(self.session, enrollment_id=one, now=now)
+        opening = self.model.opening(self.model.people[one], now, HORIZON)
+        handed, claim = self._claim(now)
         assert told.is_due == bool(handed)
-        for due in claim.actions:
-            actions.complete(
-                self.session,
-                action_id=due.action_id,
-                lease_token=due.lease_token,
-                outcome=ActionOutcome.SENT,
-                provider=None,
-                provider_message_id=None,
-                error=None,
-                now=now,
-            )
-            person = self.model.people[due.enrollment.id]
-            person.done, person.since = due.step.step_number, now
-            self.model.sent.append(now)
-        if claim.actions:
-            claim = self._claim(now)
-            if claim.actions:  # the next step has no delay, or is open to others
-                raise AssertionError("a claim of more than are due leaves something behind")
-        expected = self.model.next_moment(now)
-        if expected is not None:
-            assert claim.next_due_at == expected
+        assert of_one.is_due == (one in handed)
+        if opening is not None and not {hold.reason for hold in of_one.holds} & LIMITS:
+            assert of_one.next_at == opening
+        while claim.actions:
+            for due in claim.actions:
+                self._end(due, self.fates[self.handed % len(self.fates)], now)
+                self.handed += 1
+            _, claim = self._claim(now)  # a step that is passed over leaves its place to others
+        moment = self.model.next_moment(now, HORIZON)
+        if moment is not None:
             whole = explaining.campaign(self.session, campaign_id=self.campaign_id, now=now)
-            assert whole.next_at == expected
-        return expected
+            assert (claim.next_due_at, whole.next_at) == (moment, moment)
+        return moment or claim.next_due_at
 
-    def _claim(self, now: datetime) -> claims.Claim:
-        return claims.claim(
+    def _claim(self, now: datetime) -> tuple[dict[UUID, int], claims.Claim]:
+        """Whose step of which number is handed out, as the model has it."""
+        expected = self.model.hand_out(now)
+        claim = claims.claim(
             self.session, campaign_id=self.campaign_id, channel=None, limit=100, lease_seconds=300, now=now
         )
+        assert {due.enrollment.id: due.step.step_number for due in claim.actions} == expected
+        return expected, claim
 
-    def change(self, what: str, settings: Mapping[str, Any], zone: str | None, now: datetime) -> None:
+    def _end(self, due: claims.DueAction, fate: str, now: datetime) -> None:
+        if fate == "lost":
+            return
+        actions.complete(
+            self.session,
+            action_id=due.action_id,
+            lease_token=due.lease_token,
+            outcome=ActionOutcome(fate),
+            provider=None,
+            provider_message_id=None,
+            error=None,
+            now=now,
+        )
+        self.model.report(due.enrollment.id, now, is_sent=fate == "sent")
+
+    def change(self, what: str, settings: Mapping[str, Any], zone: str | None, number: int, now: datetime) -> None:
         if what == "settings":
             fields = {"settings": dict(settings)}
             campaigns.update(self.session, campaign_id=self.campaign_id, fields=fields, now=now)
@@ -182,21 +143,50 @@ class Story:
             person = ContactFields(email="p0@example.com", timezone=zone)
             contacts.find_or_create(self.session, people={0: person}, overwrite=True)
             next(iter(self.model.people.values())).zone = zone
-        else:
-            is_active = 2 not in self.model.steps
-            template_id = campaigns.get(self.session, campaign_id=self.campaign_id).template_id
-            templates.update(
-                self.session,
-                template_id=template_id,
-                fields={},
-                email_steps=[step(2, is_active=is_active)],
-                linkedin_steps=[],
-            )
-            self.model.steps ^= {2}
+        elif what == "switch":
+            self.model.steps ^= {SWITCHED}
+            self._write(SWITCHED)
+        elif what == "delay":
+            step = DELAYED[number % len(DELAYED)]
+            self.model.delays[step] = number * 7
+            self._write(step)
+
+    def _write(self, number: int) -> None:
+        step = make_step(number, self.model.delays[number], is_active=number in self.model.steps)
+        templates.update(
+            self.session,
+            template_id=campaigns.get(self.session, campaign_id=self.campaign_id).template_id,
+            fields={},
+            email_steps=[step] if isinstance(step, EmailStep) else [],
+            linkedin_steps=[step] if isinstance(step, LinkedInStep) else [],
+        )
 
 
-def step(number: int, *, is_active: bool = True) -> EmailStep:
-    return EmailStep(number, "Hello", "A text for everybody", delay_hours=DELAYS[number], is_active=is_active)
+def make_step(number: int, delay: int, *, is_active: bool = True) -> EmailStep | LinkedInStep:
+    if CHANNELS[number] == EMAIL:
+        return EmailStep(number, "Hello", "A text for everybody", delay_hours=delay, is_active=is_active)
+    return LinkedInStep(number, LinkedInStepType.MESSAGE, "Hello", delay_hours=delay, is_active=is_active)
+
+
+def begin(session: Session, settings: dict[str, Any], how: list[str]) -> Story:
+    steps = [make_step(number, delay) for number, delay in DELAYS.items()]
+    campaign_id = make_campaign(
+        session,
+        email_steps=[step for step in steps if isinstance(step, EmailStep)],
+        linkedin_steps=[step for step in steps if isinstance(step, LinkedInStep)],
+        settings=settings,
+        start_at=START,
+    )
+    refs = {
+        index: ContactRef(None, ContactFields(email=f"p{index}@example.com", timezone=zone))
+        for index, zone in enumerate(ZONES)
+    }
+    people: dict[UUID, Person] = {}
+    for index, ref in refs.items():
+        since = START + timedelta(days=DAYS_LATER[index])
+        answers = enrollments.enroll(session, campaign_id=campaign_id, people={0: ref}, start_at=since, now=START)
+        people[answers[0].enrollment_id or UUID(int=0)] = Person(ZONES[index], since)
+    return Story(session, campaign_id, Model(dict(settings), people, CHANNELS, dict(DELAYS), set(DELAYS)), how)
 
 
 class _Undo(Exception):
@@ -204,30 +194,27 @@ class _Undo(Exception):
 
 
 @examples(
-    max_examples=18,
+    max_examples=examples.default.max_examples // 16 if examples.default else 6,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(chosen, st.lists(change, min_size=3, max_size=5))
+@given(chosen, st.lists(change, min_size=4, max_size=9), fates)
 def test_what_is_due_is_what_a_naive_reading_finds(
-    database: Database, settings: dict[str, Any], changes: list[tuple[int, str, dict[str, Any], str]]
+    database: Database,
+    settings: dict[str, Any],
+    changes: list[tuple[int, str, dict[str, Any], str, int]],
+    how: list[str],
 ) -> None:
     with suppress(_Undo), database.transaction("story") as session:
-        steps = [step(number) for number in DELAYS]
-        campaign_id = make_campaign(session, email_steps=steps, settings=settings, start_at=START)
-        refs = {
-            index: ContactRef(None, ContactFields(email=f"p{index}@example.com", timezone=zone))
-            for index, zone in enumerate(ZONES)
-        }
-        answers = enrollments.enroll(session, campaign_id=campaign_id, people=refs, start_at=None, now=START)
-        people = {answers[index].enrollment_id or UUID(int=0): Person(zone) for index, zone in enumerate(ZONES)}
-        story = Story(session, campaign_id, Model(dict(settings), people))
+        story = begin(session, settings, how)
         now = START
         for visit in range(VISITS):
-            for at, what, new, zone in changes:
-                if at == visit:
-                    story.change(what, new, zone, now)
+            for at, what, new, zone, number in changes:
+                if at == visit and what == "stay away":
+                    now += timedelta(days=number)
+                elif at == visit:
+                    story.change(what, new, zone, number, now)
             then = story.visit(now)
             if then is None:
                 break

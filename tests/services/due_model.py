@@ -1,0 +1,194 @@
+"""What is due when, as the documentation has it: a naive model that knows of no index, no lane and no row."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+QUARTER = timedelta(minutes=15)
+LEASE = timedelta(minutes=5)
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+Owner: TypeAlias = tuple[str, str]
+"""What has limits: the campaign, or the account of a channel."""
+CAMPAIGN: Owner = ("campaign", "")
+
+
+class Place(NamedTuple):
+    """What a step took of the limits."""
+
+    at: datetime
+    account: str | None
+
+
+@dataclass
+class Handed:
+    """A step that was handed out, and of which nobody has told what became of it."""
+
+    step: int
+    until: datetime
+    place: Place
+
+
+@dataclass
+class Person:
+    """done: up to which step all are behind; since: from when the delay of the next counts."""
+
+    zone: str | None
+    since: datetime
+    done: int = 0
+    handed: Handed | None = None
+
+
+@dataclass
+class Model:
+    """The rules as they are documented. channels, delays: of each step; steps: those in use."""
+
+    settings: dict[str, Any]
+    people: dict[UUID, Person]
+    channels: dict[int, str]
+    delays: dict[int, int]
+    steps: set[int]
+    used: dict[Owner, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    last_at: dict[Owner, datetime] = field(default_factory=dict[Owner, datetime])
+
+    def next_step(self, person: Person) -> int | None:
+        return min((number for number in self.steps if number > person.done), default=None)
+
+    def due(self, person: Person) -> datetime | None:
+        """When the next step is due, whatever the window and the limits."""
+        step, handed = self.next_step(person), person.handed
+        if step is None:
+            return None
+        after = person.since + timedelta(hours=self.delays[step])
+        if handed is None:
+            return after
+        return handed.until if step == handed.step else max(after, handed.until)
+
+    def is_open(self, person: Person, now: datetime) -> bool:
+        own = person.zone if self.settings.get("use_contact_timezone") else None
+        wall = now.astimezone(ZoneInfo(own or self.settings["timezone"]))
+        window = self.settings.get("sending_window")
+
+        def counts(days_ago: int) -> bool:
+            day = wall.date() - timedelta(days=days_ago)
+            is_holiday = day.isoformat() in self.settings.get("holidays", ())
+            return not is_holiday and (window is None or DAYS[day.weekday()] in window["days"])
+
+        if window is None:
+            return counts(0)
+        clock = f"{wall:%H:%M}"
+        if window["start"] < window["end"]:
+            return counts(0) and window["start"] <= clock < window["end"]
+        return (counts(0) and clock >= window["start"]) or (counts(1) and clock < window["end"])
+
+    def ready(self, now: datetime) -> list[UUID]:
+        """Whose step may go out then if there is a place for it, the one due longest first."""
+        line = [(due, id_) for id_, person in self.people.items() if (due := self.due(person)) is not None]
+        return [id_ for due, id_ in sorted(line) if due <= now and self.is_open(self.people[id_], now)]
+
+    def sender(self, step: int) -> dict[str, Any]:
+        return self.settings.get("senders", {}).get(self.channels[step], {})
+
+    def owners(self, step: int) -> list[Owner]:
+        account = self.sender(step).get("account")
+        return [CAMPAIGN] if account is None else [CAMPAIGN, (self.channels[step], account)]
+
+    def today(self, owner: Owner, step: int, now: datetime) -> list[datetime]:
+        """What was taken of the day of that owner which is now."""
+        zone = ZoneInfo(self.settings["timezone"] if owner == CAMPAIGN else self.sender(step).get("timezone", "UTC"))
+        day = now.astimezone(zone).date()
+        return [at for at in self.used[owner] if at.astimezone(zone).date() == day]
+
+    def keeps(self, owner: Owner, person: Person, step: int, now: datetime) -> bool:
+        """Whether the step was handed out before, on a place of that day and of the same account."""
+        handed = person.handed
+        if handed is None or handed.step != step or handed.place.account != self.sender(step).get("account"):
+            return False
+        return handed.place.at in self.today(owner, step, now)
+
+    def has_place(self, person: Person, step: int, now: datetime) -> bool:
+        for owner in self.owners(step):
+            limits = self.settings if owner == CAMPAIGN else self.sender(step)
+            most, gap = limits.get("daily_limit"), limits.get("min_gap_seconds", 0)
+            last_at = self.last_at.get(owner)
+            if last_at is not None and gap and now < last_at + timedelta(seconds=gap):
+                return False
+            is_full = most is not None and len(self.today(owner, step, now)) >= most
+            if is_full and not self.keeps(owner, person, step, now):
+                return False
+        return True
+
+    def first(self, now: datetime) -> bool:
+        """Whether anything may go out then."""
+        return any(
+            (step := self.next_step(self.people[id_])) is not None and self.has_place(self.people[id_], step, now)
+            for id_ in self.ready(now)
+        )
+
+    def hand_out(self, now: datetime) -> dict[UUID, int]:
+        """What a claim of all that is due gives: whose step of which number."""
+        given: dict[UUID, int] = {}
+        for id_ in self.ready(now):
+            person = self.people[id_]
+            step = self.next_step(person)
+            if step is not None and self.has_place(person, step, now):
+                self._take(person, step, now)
+                given[id_] = step
+        return given
+
+    def _take(self, person: Person, step: int, now: datetime) -> None:
+        owners = self.owners(step)
+        kept = [owner for owner in owners if self.keeps(owner, person, step, now)]
+        place = Place(now, self.sender(step).get("account"))
+        if person.handed is not None and len(kept) == len(owners):
+            place = person.handed.place
+        else:
+            for owner in owners:
+                if person.handed is not None and owner in kept:
+                    self.used[owner].remove(person.handed.place.at)
+                self.used[owner].append(now)
+        for owner in owners:
+            self.last_at[owner] = now
+        person.handed, person.done = Handed(step, now + LEASE, place), max(person.done, step - 1)
+
+    def report(self, id_: UUID, now: datetime, *, is_sent: bool) -> None:
+        """The step was sent, or passed over: then its place is free again."""
+        person = self.people[id_]
+        handed = person.handed
+        assert handed is not None, "it was handed out"
+        if not is_sent:
+            account = handed.place.account
+            self.used[CAMPAIGN].remove(handed.place.at)
+            if account is not None:
+                self.used[self.channels[handed.step], account].remove(handed.place.at)
+        person.done, person.since, person.handed = handed.step, now, None
+
+    def moments(self, now: datetime, horizon: timedelta) -> Iterator[datetime]:
+        """All at which something may begin: quarters of an hour, ends of delays, of leases and of gaps."""
+        gaps = [self.settings.get("min_gap_seconds", 0)]
+        gaps += [sender.get("min_gap_seconds", 0) for sender in self.settings.get("senders", {}).values()]
+        found = {now, *(due for person in self.people.values() if (due := self.due(person)) is not None)}
+        found |= {last_at + timedelta(seconds=gap) for last_at in self.last_at.values() for gap in gaps}
+        exact = sorted(moment for moment in found if now <= moment <= now + horizon)
+        start = now - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
+        for number in range(horizon // QUARTER):
+            quarter = start + (number + 1) * QUARTER
+            while exact and exact[0] < quarter:
+                yield exact.pop(0)
+            yield quarter
+
+    def next_moment(self, now: datetime, horizon: timedelta) -> datetime | None:
+        """The first from then on at which anything may go out."""
+        return next((moment for moment in self.moments(now, horizon) if self.first(moment)), None)
+
+    def opening(self, person: Person, now: datetime, horizon: timedelta) -> datetime | None:
+        """The first from then on at which the person's step may go out, if there is a place for it."""
+        due = self.due(person)
+        return next(
+            (at for at in self.moments(now, horizon) if due is not None and at >= due and self.is_open(person, at)),
+            None,
+        )
