@@ -41,22 +41,18 @@ _MERGED = ("linkedin_url", "email", "first_name", "last_name", "company", "title
 
 
 def _update(keep: str, other: str) -> str:
-    """Take each field of `keep`, or of `other` where it is empty. Rows that would not change are not written, nor those
-    of people who were erased since they were found."""
+    """Take each field of `keep`, or of `other` where it is empty, of rows that are locked. Those that would not change
+    are not written."""
     values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in _MERGED}
     # The right side of || wins where both have the key.
     values["attributes"] = f"{other}.attributes || {keep}.attributes"
     return f"""
         WITH given AS MATERIALIZED (SELECT g.* FROM {_GIVEN}),
-        locked AS MATERIALIZED (
-            SELECT c.id, c.timezone FROM contacts c
-            WHERE c.id IN (SELECT id FROM given) ORDER BY c.id FOR NO KEY UPDATE
-        )
+        before AS MATERIALIZED (SELECT c.id, c.timezone FROM contacts c WHERE c.id IN (SELECT id FROM given))
         UPDATE contacts c SET {", ".join(f"{name} = {value}" for name, value in values.items())}, updated_at = now()
-        FROM given g JOIN locked l ON l.id = g.id WHERE c.id = g.id
-          AND c.erased_at IS NULL -- looked at again in the row as it stands once the lock is had
+        FROM given g JOIN before b ON b.id = g.id WHERE c.id = g.id
           AND ({", ".join(f"c.{name}" for name in values)}) IS DISTINCT FROM ({", ".join(values.values())})
-        RETURNING c.id, c.timezone IS DISTINCT FROM l.timezone
+        RETURNING c.id, c.timezone IS DISTINCT FROM b.timezone
     """
 
 

@@ -104,14 +104,13 @@ def test_an_unsubscribe_by_hand_locks_the_enrollments_of_the_person_by_campaign(
 
 def test_corrections_of_people_lock_them_by_their_key(database: Database) -> None:
     contact_ids = people_in_falling_order(database)
-    numbers = range(COUNT, 0, -1)
     given = {
-        number: ContactFields(f"p{number}@example.com", f"https://www.linkedin.com/in/p{number}", title="Baker")
-        for number in numbers
+        row: ContactFields(f"p{number}@example.com", f"https://www.linkedin.com/in/p{number}", title="Baker")
+        for row, number in enumerate(range(COUNT, 0, -1))
     }
     both = partial(contacts.find_or_create, people=given, overwrite=True)
     assert_locks_in_order(database, "contacts", contact_ids, both)
-    one = {number: ContactFields(f"p{number}@example.com", title="Cook") for number in numbers}
+    one = {row: ContactFields(fields.email, title="Cook") for row, fields in given.items()}
     assert_locks_in_order(
         database, "contacts", contact_ids, partial(contacts.find_or_create, people=one, overwrite=True)
     )
