@@ -1,7 +1,7 @@
 """Why something is not handed out now, and when it can be: the rules of the queue, told instead of acted on."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,10 +19,12 @@ from db.domain.states import CampaignStatus
 from db.postgres import faults
 from db.services import campaigns, enrollment_state, lanes, pacing, plans, queue
 from db.services.lanes import Lane
-from db.services.queue import Candidate
+from db.services.queue import Candidate, Standing
 
 # How many of the queue are looked at in one go.
 _CHUNK = 200
+# How many are looked at in all where nothing can be handed out: to fill in the texts of more takes too long.
+_LOOKED_AT_MAX = 10_000
 # More than any limit lets out.
 _ANY = DAILY_LIMIT_MAX + 1
 
@@ -114,6 +116,28 @@ def _limits(
     return []
 
 
+_LINE = text(f"""
+    SELECT {enrollment_state.COLUMNS} FROM campaign_enrollments e
+    WHERE instance_id = :campaign AND status = 'active' AND next_action_at IS NOT NULL
+      AND (next_action_at, id) < (:due, :id)
+      AND (CAST(:after_due AS timestamptz) IS NULL OR (next_action_at, id) > (:after_due, :after_id))
+    ORDER BY next_action_at, id LIMIT :limit
+""")
+
+
+def _line(session: Session, *, before: Enrollment, after: Enrollment | None, limit: int) -> list[Enrollment]:
+    """Those of its campaign who stand before an enrollment in the queue, from `after` on."""
+    values = {
+        "campaign": before.instance_id,
+        "due": before.next_action_at,
+        "id": before.id,
+        "after_due": after.next_action_at if after else None,
+        "after_id": after.id if after else before.id,
+        "limit": limit,
+    }
+    return [enrollment_state.from_row(row) for row in session.execute(_LINE, values)]
+
+
 def _those_before(session: Session, one: Enrollment, budget: Budget, now: datetime) -> Iterator[list[Enrollment]]:
     """Those who stand before `one` and may take something of the limits before it, as a claim would give it to them.
     Who finds no place on a channel of their own takes none on another."""
@@ -125,7 +149,7 @@ def _those_before(session: Session, one: Enrollment, budget: Budget, now: dateti
     have_places = {each.id for each in again}
     after: Enrollment | None = None
     while True:
-        line = queue.line(session, before=one, after=after, limit=_CHUNK)
+        line = _line(session, before=one, after=after, limit=_CHUNK)
         yield [each for each in line if each.id in have_places or _may_take(each, budget)]
         if len(line) < _CHUNK:
             return
@@ -178,10 +202,19 @@ def _leased(session: Session, lane: Lane, waits: list[Hold], plan: Plan, now: da
 
 def _front(session: Session, lanes: list[Lane], budget: Budget, now: datetime, public_url: str | None) -> list[Hold]:
     """What holds back the first of those who are due; nothing, if one of them can be handed out."""
-    first = queue.front(session, lanes=lanes, budget=budget, limit=_CHUNK, now=now, take=False)
-    examined = queue.examine(session, enrollments=first, plans=budget.plans, now=now, public_url=public_url)
-    held = [each.holds for each in examined]
-    return [] if [] in held else held[0]
+    held: list[Hold] = []
+    after: Standing | None = None
+    for _ in range(0, _LOOKED_AT_MAX, _CHUNK):
+        found = queue.front(session, lanes=lanes, budget=budget, limit=_CHUNK, now=now, take=False, after=after)
+        examined = queue.examine(session, enrollments=found, plans=budget.plans, now=now, public_url=public_url)
+        if any(not each.holds for each in examined):
+            return []
+        held = held or (examined[0].holds if examined else [])
+        if len(found) < _CHUNK:
+            return held
+        after = queue.standing(found[-1])
+    so_far = f"The first {_LOOKED_AT_MAX:,} who are due are all held back, and those behind were not looked at."
+    return [replace(held[0], detail=f"{held[0].detail} {so_far}"), *held[1:]]
 
 
 def _campaign(session: Session, campaign_id: UUID) -> tuple[CampaignStatus, dict[UUID, Plan], list[Hold]]:

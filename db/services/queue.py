@@ -36,19 +36,22 @@ _QUEUE = f"""
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_enrollments
         WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :now
-          {{of_zone}} AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
+          {{of_zone}} {{after}}
+          AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
         ORDER BY next_action_at, id LIMIT l.places {{lock}}
     ) e
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
 """
 _OF_ZONE = "AND zone IS NOT NULL AND zone = l.zone"
-_LOOKING = {"running": "", "lock": "", "lock_campaign": ""}
+_AFTER = "AND (next_action_at, id) > (CAST(:after_due AS timestamptz), CAST(:after_id AS uuid))"
+_LOOKING = {"running": "", "after": _AFTER, "lock": "", "lock_campaign": ""}
 # The lock on the campaign makes a pause or a change of its steps wait until those who are taking steps have them, so
 # none is handed out after it by what was read before it: whoever comes too late for that finds nothing. Nothing here
 # waits for anybody: what somebody else holds is passed over.
 _RUNNING = "AND i.status = 'active' AND i.updated_at = l.changed_at"
 _TAKING = {
     "running": _RUNNING,
+    "after": "",
     "lock": "FOR NO KEY UPDATE SKIP LOCKED",
     "lock_campaign": "FOR SHARE OF i SKIP LOCKED",
 }
@@ -64,16 +67,25 @@ _TAKE = {
 
 
 def front(
-    session: Session, *, lanes: Sequence[Lane], budget: Budget, limit: int, now: datetime, take: bool
+    session: Session,
+    *,
+    lanes: Sequence[Lane],
+    budget: Budget,
+    limit: int,
+    now: datetime,
+    take: bool,
+    after: "Standing | None" = None,
 ) -> list[Enrollment]:
     """The first `limit` enrollments of the lanes whose step is due, the one due longest first. Of a lane without places
     they are those that have one.
 
-    `take` locks them, and no more of a lane than there are places for, so that others can have the rest.
+    `take` locks them, and no more of a lane than there are places for, so that others can have the rest. A look begins
+    behind `after`.
     """
-    read = _read(session, lanes, budget, limit, now, take=take)
+    read = _read(session, lanes, budget, limit, now, take=take, after=after)
     full = [lane for lane in lanes if lane.free(budget) == 0 and lane.free(budget, again=True) != 0]
-    read += again(session, lanes=full, budget=budget, limit=limit, now=now, take=take)
+    kept = again(session, lanes=full, budget=budget, limit=None if after else limit, now=now, take=take)
+    read += [each for each in kept if after is None or standing(each) > after]
     first = sorted(read, key=standing)[:limit]
     if take:
         last = _last_before_the_lost(session, lanes, first, budget, limit, now)
@@ -96,10 +108,18 @@ def _last_before_the_lost(
 
 
 def _read(
-    session: Session, lanes: Sequence[Lane], budget: Budget, limit: int, now: datetime, *, take: bool
+    session: Session,
+    lanes: Sequence[Lane],
+    budget: Budget,
+    limit: int,
+    now: datetime,
+    *,
+    take: bool,
+    after: "Standing | None",
 ) -> list[Enrollment]:
     """The first of the lanes that have places."""
     found: list[Enrollment] = []
+    begin = {} if take else dict(zip(("after_due", "after_id"), after or _BEFORE_ALL, strict=True))
     for has_zone in (False, True):
         rows = [
             {
@@ -114,7 +134,7 @@ def _read(
             if (lane.zone is not None) == has_zone and (free := lane.free(budget)) != 0
         ]
         if rows:
-            values = {**rows_parameter(rows), "now": now, "limit": limit}
+            values = {**rows_parameter(rows), **begin, "now": now, "limit": limit}
             statement = (_TAKE if take else _LOOK)[has_zone]
             found += [enrollment_state.from_row(row) for row in session.execute(statement, values)]
     return found
@@ -187,31 +207,10 @@ def _rows_of_places(lanes: Sequence[Lane], budget: Budget, wanted: int = 1) -> l
     ]
 
 
+_BEFORE_ALL = ("-infinity", UUID(int=0))
 Standing: TypeAlias = tuple[datetime, UUID]
 standing: Callable[[Enrollment], Standing] = attrgetter("next_action_at", "id")
 """Where a due enrollment stands in the queue."""
-
-
-_LINE = text(f"""
-    SELECT {enrollment_state.COLUMNS} FROM campaign_enrollments e
-    WHERE instance_id = :campaign AND status = 'active' AND next_action_at IS NOT NULL
-      AND (next_action_at, id) < (:due, :id)
-      AND (CAST(:after_due AS timestamptz) IS NULL OR (next_action_at, id) > (:after_due, :after_id))
-    ORDER BY next_action_at, id LIMIT :limit
-""")
-
-
-def line(session: Session, *, before: Enrollment, after: Enrollment | None, limit: int) -> list[Enrollment]:
-    """Those of its campaign who stand before an enrollment in the queue, from `after` on."""
-    values = {
-        "campaign": before.instance_id,
-        "due": before.next_action_at,
-        "id": before.id,
-        "after_due": after.next_action_at if after else None,
-        "after_id": after.id if after else before.id,
-        "limit": limit,
-    }
-    return [enrollment_state.from_row(row) for row in session.execute(_LINE, values)]
 
 
 _EARLIEST = """

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy.orm import Session
 
@@ -208,6 +209,37 @@ def test_a_campaign_whose_first_step_is_claimed_says_so(database: Database) -> N
         assert len(told.claim(limit=PEOPLE)) == PEOPLE
         (hold,) = explaining.campaign(session, campaign_id=told.campaign_id, now=NOW).holds
         assert (hold.reason, hold.until) == (HoldReason.LEASE_HELD, NOW + timedelta(hours=1))
+
+
+def nameless(session: Session, count: int) -> UUID:
+    """A campaign in which so many lack what its text needs, and one behind them does not."""
+    steps = [EmailStep(1, "Hello", "Dear {{ first_name }}, hello")]
+    campaign_id = make_campaign(session, email_steps=steps)
+    people = {number: ContactRef(None, ContactFields(email=f"p{number}@example.com")) for number in range(count)}
+    early = NOW - timedelta(hours=1)
+    enrollments.enroll(session, campaign_id=campaign_id, people=people, start_at=early, now=NOW)
+    enroll_one(session, campaign_id, "Ann", start_at=NOW)
+    return campaign_id
+
+
+@pytest.mark.parametrize("count", [200, 450])
+def test_one_who_is_due_behind_many_who_lack_something_is_seen(database: Database, count: int) -> None:
+    with database.transaction("story") as session:
+        campaign_id = nameless(session, count)
+        assert explaining.campaign(session, campaign_id=campaign_id, now=NOW).is_due
+        told = Story(session, campaign_id, [], [])
+        assert [due.contact.first_name for due in told.claim(limit=500)] == ["Ann"]
+
+
+def test_where_too_many_are_held_back_to_look_at_them_all_it_is_said(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explaining, "_LOOKED_AT_MAX", 200)
+    with database.transaction("story") as session:
+        campaign_id = nameless(session, 200)
+        (hold,) = explaining.campaign(session, campaign_id=campaign_id, now=NOW).holds
+        assert hold.reason is HoldReason.MISSING_VARIABLE
+        assert "first 200" in hold.detail
 
 
 class _Undo(Exception):
