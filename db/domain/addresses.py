@@ -8,15 +8,14 @@ spreadsheet or an earlier version may have lost it.
 import re
 import sys
 import unicodedata
-from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from html import unescape
 from itertools import dropwhile
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from db.domain.encodings import readings
 from db.domain.errors import InvalidInput
 from db.domain.rules import EMAIL_MAX, LINKEDIN_URL_MAX, LINKEDIN_URL_PATTERN
 
@@ -28,7 +27,7 @@ _LABEL_MAX: Final = 63
 def normalise_email(email: str) -> str:
     """The one spelling of an address that is valid: NFC, in lower case, its domain in Unicode."""
     mailbox, _, domain = email.rpartition("@")
-    return _lower(f"{mailbox}@{domain_in_unicode(domain.lower())}")
+    return lowered(f"{mailbox}@{domain_in_unicode(domain.lower())}")
 
 
 def domain_in_unicode(domain: str) -> str:
@@ -54,7 +53,8 @@ def _decoded(label: str) -> str:
     return label
 
 
-def _lower(text: str) -> str:
+def lowered(text: str) -> str:
+    """The text in lower case and in NFC, as addresses are compared."""
     # Lower case can decompose what NFC has composed, so NFC has the last word.
     return _nfc(_nfc(text).lower())
 
@@ -106,7 +106,7 @@ def _profile_name(url: str) -> str | None:
         if (host == "linkedin.com" or host.endswith(".linkedin.com")) and len(segments) > 1:
             place, name = segments[0], segments[1].strip(_AROUND)
             if place.lower() == "in" and name.isprintable() and "\ufffd" not in name:
-                return (name if _MEMBER_ID.fullmatch(name) else _lower(name)) or None
+                return (name if _MEMBER_ID.fullmatch(name) else lowered(name)) or None
     return None
 
 
@@ -124,57 +124,18 @@ def addresses_in(text: str) -> set[str]:
     """The emails and LinkedIn profiles that a text mentions, in their normal form and, as they are compared, in lower
     case. Never a part of a longer one. It takes a time that grows with the length of the text, whatever it holds.
 
-    They are found behind percent signs, the escapes of JSON (in JSON) and HTML, base64 and punycode. Where it is not
-    sure what belongs to an address, both readings are given.
+    They are found behind percent signs, the escapes of JSON (in JSON) and HTML, quoted-printable, base64 and punycode.
+    Where it is not sure what belongs to an address, both readings are given.
     """
     found: set[str] = set()
-    for reading in _decoded_texts(text):
+    for reading in readings(text):
         if "@" in reading:
-            found.update(_emails(_lower(reading)))
+            found.update(_emails(lowered(reading)))
         if "inkedin" in reading.lower():
             found.update(_profiles(_nfc(reading)))
     return found
 
 
-# JSON in JSON in a query has three; each costs a reading.
-_LAYERS: Final = 4
-_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-# The least that an address takes.
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{11,}", re.ASCII)
-
-
-def _decoded_texts(text: str) -> Iterator[str]:
-    """The text as it stands, and what it stands for where it is encoded."""
-    yield text
-    layer = text
-    for _ in range(_LAYERS):
-        plain = _unescaped(unquote(unescape(layer)))
-        if plain == layer:
-            break
-        yield plain
-        layer = plain
-    for token in _BASE64.findall(layer):
-        raw = _from_base64(token)
-        if b"@" in raw or b"inkedin" in raw:
-            yield raw.decode(errors="replace")
-
-
-def _from_base64(token: str) -> bytes:
-    plain = token.replace("-", "+").replace("_", "/")
-    with suppress(ValueError):
-        return b64decode(plain[: len(plain) - (len(plain) % 4 == 1)] + "===")
-    return b""
-
-
-def _unescaped(text: str) -> str:
-    """Escapes of JSON resolved; line breaks and tabs become spaces."""
-    if "\\" not in text:
-        return text
-    plain = _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _UNESCAPED.get(match[2], match[2]), text)
-    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-_UNESCAPED: Final = dict.fromkeys("nrtbf", " ")
 _JOINERS: Final = "._+-"
 
 
@@ -201,7 +162,7 @@ def _readings(mailbox: str, domain: str) -> Iterator[str]:
     for start in starts if len(mailbox) > EMAIL_MAX else [0, *starts]:
         # A line, a list or a word in italics may begin with what could also begin a name.
         for name in {mailbox[start:], mailbox[start:].lstrip(_JOINERS)} - {""}:
-            yield from (_lower(f"{name}@{each}") for each in domains)
+            yield from (lowered(f"{name}@{each}") for each in domains)
 
 
 def _profiles(text: str) -> Iterator[str]:

@@ -31,7 +31,7 @@ from db.domain.ids import new_ids
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
 from db.services import contacts, enrollment_state, wishes
-from db.services.erasing_bodies import drop_bodies
+from db.services.erasing_bodies import drop_bodies, spellings
 from db.services.erasing_rows import (
     CLEAN_ACTIONS,
     CLEAN_ENROLLMENTS,
@@ -216,22 +216,18 @@ _DROP_KEYS = text("""
 def _drop_answers(session: Session, person: _Person) -> int:
     """The kept answers of calls that told of the person; how many."""
     addresses, id_ = set(person.addresses), str(person.contact_id)
-    found = session.execute(_ANSWERS, rows_parameter([*addresses, id_])).all()
+    written = {spelling.lower() for address in addresses for spelling in spellings(address)}
+    found = session.execute(_ANSWERS, rows_parameter([*sorted(written), id_])).all()
     # Of a key, whatever the address is joined to.
-    keys = [key for key, _ in found if any(address in key.lower() for address in addresses)]
+    keys = [key for key, _ in found if any(spelling in key.lower() for spelling in written)]
     told = [
         key
         for key, response in found
-        if response is not None and (id_ in response or addresses & addresses_in(_plain(response)))
+        if response is not None and (id_ in response or addresses & addresses_in(response))
     ]
     session.execute(_DROP_KEYS, rows_parameter(keys))
     session.execute(_DROP_ANSWERS, rows_parameter(told))
     return len({*keys, *told})
-
-
-def _plain(json: str) -> str:
-    r"""JSON text with its escapes as spaces: the n of a \n is not the start of an address."""
-    return json.replace("\\n", " ").replace("\\t", " ").replace("\\r", " ")
 
 
 _REPLACE = text(f"""

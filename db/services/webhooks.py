@@ -1,6 +1,5 @@
 """Requests of providers: stored before they are understood, recorded later, and kept so that they can be again."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,8 +25,6 @@ from db.services.recording import Outcome
 BODIES_MOST: Final = 1024 * 1024
 _LISTING: Final = "deliveries"
 _REASONS_SHOWN: Final = 3
-# Of a run of backslashes only its beginning is tried.
-_ESCAPED: Final = re.compile(r"(?<!\\)\\+u([0-9a-fA-F]{4})")
 
 _STORE = text("""
     INSERT INTO webhook_deliveries (id, provider, delivery_id, received_at, body, body_hash, status)
@@ -159,17 +156,10 @@ def give_up(session: Session, *, delivery: StoredDelivery, reason: str, now: dat
 
 def _erased(session: Session, deliveries: Sequence[StoredDelivery]) -> dict[UUID, set[str]]:
     """Of each request, the addresses it mentions whose owners were erased."""
-    mentioned = {each.id: addresses_in(plain(each.body)) for each in deliveries}
+    mentioned = {each.id: addresses_in(each.body.decode(errors="replace")) for each in deliveries}
     everybody = set[str]().union(*mentioned.values())
     erased = erasure.erased_among(session, addresses=everybody) if everybody else set[str]()
     return {id_: addresses & erased for id_, addresses in mentioned.items()}
-
-
-def plain(body: bytes) -> str:
-    """The text with its JSON escapes resolved, also those of JSON within JSON."""
-    raw = body.decode(errors="replace").replace("\\/", "/")
-    raw = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), raw) if "\\u" in raw else raw
-    return raw.replace("\\n", " ").replace("\\t", " ").replace("\\r", " ")
 
 
 def _make_impersonal(part: Normalised, erased: set[str]) -> None:

@@ -147,6 +147,16 @@ ENCODED = {
     "HTML": "&lt;mia&#64;k.example&gt;",
     "base64": base64.b64encode(b"to: mia@k.example\n").decode(),
     "base64 for URLs": base64.urlsafe_b64encode("\u00ff\u00fe mia@k.example>".encode()).decode().rstrip("="),
+    "base64 in lines": json.dumps(
+        base64.encodebytes(b"To: somebody who reads all of their mail by evening, mia@k.example").decode()
+    ),
+    "base64 before a line": base64.b64encode(b"to mia@k.example").decode() + "\nAnother",
+    "base64 in a path": "https://l.example/stop/" + base64.urlsafe_b64encode(b"mia@k.example").decode(),
+    "percent in base64": base64.b64encode(b"to=mia%40k.example").decode(),
+    "quoted-printable": "mia=40k.example",
+    "a line that goes on": "to mia@k.exa=\r\nmple",
+    "a line of JSON that goes on": json.dumps(json.dumps("to mia@=\r\nk.example")),
+    "quoted-printable in base64": base64.b64encode(b"to <mia@k.e=\nxample>").decode(),
     "italics": "_mia@k.example_",
     "list": "-mia@k.example",
     "name behind": "mia@k.example-Mia",
@@ -167,6 +177,7 @@ def test_an_address_is_found_in_every_encoding(text: str) -> None:
         "linkedin.com%2Fin%2Fmia",
         "_linkedin.com/in/mia_",
         base64.b64encode(b"see https://linkedin.com/in/mia").decode(),
+        "see <linked=\r\nin.com/in/mia>",
     ],
 )
 def test_a_profile_is_found_in_every_encoding(text: str) -> None:

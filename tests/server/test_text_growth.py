@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from db.domain import texts
 from db.domain.addresses import addresses_in, normalise_linkedin_url
+from db.domain.encodings import runs
 from db.domain.errors import InvalidInput
 from db.local.redaction import Redactor
 from db.services import rendering
-from db.services.webhooks import plain
 from mcp_server.jobs import table
 from mcp_server.logs import JsonLines
 from mcp_server.schemas.faults import explain
@@ -91,6 +91,11 @@ WORDS: dict[str, Callable[[int], str]] = {
     "hosts": lambda size: "linkedin." * (size // 9),
     "percents": lambda size: "%41" * (size // 3) + "@",
     "accents": lambda size: "@linkedin.com/in/a" + "\u0327\u0301" * (size // 2),
+    "base64": lambda size: "bWlhQGsuZXhhbXBsZQ" * (size // 18),
+    "lines of base64": lambda size: ("bWlhQGsu" * 8 + "\n") * (size // 65),
+    "path": lambda size: "bWlhQGsu/" * (size // 9),
+    "lines that go on": lambda size: "a@=\r\n" * (size // 5),
+    "quoted": lambda size: "=40" * (size // 3),
     "slashes": lambda size: "\\" * size,
     "spaces": lambda size: " " * size + "@",
     "brackets": lambda size: "]" * size + "@",
@@ -100,7 +105,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "normalise_linkedin_url": profile,
     "log": log,
     "redact": redact,
-    "webhook": lambda text: plain(text.encode()),
+    "runs": lambda text: [*runs(text)],
     "one_line": texts.one_line,
     "is_blank": texts.is_blank,
     "parse": lambda text: parse(texts.without_halves(json.dumps([text]).encode(), b"x")),
