@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcp_server.jobs.table import Record, Table
 
 _SHOWN: Final = 10
+_TAKEN: Final = ("created", "updated", "merged")
 _COUNTED: Final = ("created", "updated", "enrolled", "already_enrolled", "suppressed", "invalid")
 
 cli = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -124,11 +125,14 @@ def _progress(total: int) -> Generator[Callable[[int], None]]:
 
 
 class _Rejects:
-    """Rows that were not taken: all of them in the error file as they were given, the first few in memory."""
+    """Rows that were not taken: all of them in the error file as they were given, the first few in memory. And the
+    first few that were taken but for an address, which was kept besides."""
 
     def __init__(self, table: "Table", sheet: BinaryIO | None) -> None:
         self.number = 0
         self.first: list[tuple[int, str]] = []
+        self.besides = 0
+        self.first_besides: list[tuple[int, str]] = []
         self._sheet = sheet
         self._write(["line", "status", "reason", *table.columns])
 
@@ -137,6 +141,12 @@ class _Rejects:
         if len(self.first) < _SHOWN:
             self.first.append((record.line, reason))
         self._write([str(record.line), status, reason, *record.cells])
+
+    def note(self, record: "Record", reason: str) -> None:
+        """A row that was taken, with an address that its contact has not taken."""
+        self.besides += 1
+        if len(self.first_besides) < _SHOWN:
+            self.first_besides.append((record.line, reason))
 
     def _write(self, cells: Sequence[str]) -> None:
         if self._sheet is None:
@@ -169,9 +179,11 @@ def _take_all(
             answer = _take_chunk(app, campaign_id, chunk, dry_run=dry_run)
             counts.update(answer["counts"])
             for verdict in answer["rows"]:
+                row: int = verdict["row"]
                 if verdict["status"] in ("invalid", "suppressed"):
-                    row: int = verdict["row"]
                     rejects.add(chunk[row], verdict["status"], verdict.get("reason", verdict["status"]))
+                elif verdict["status"] in _TAKEN and "reason" in verdict:
+                    rejects.note(chunk[row], verdict["reason"])
             advance(done + len(chunk))
     except (SalesAutomationError, KeyboardInterrupt, SystemExit) as error:
         if not dry_run and (done or not isinstance(error, SalesAutomationError)):
@@ -209,12 +221,15 @@ def _report(table: "Table", counts: Counter[str], rejects: _Rejects, *, dry_run:
         from pydantic_core import to_json  # noqa: PLC0415  see _read
 
         shown = {"rows_total": total, **{name: counts[name] for name in _COUNTED}, "rejected": rejects.number}
+        shown["kept_besides"] = rejects.besides
         typer.echo(to_json({**shown, "dry_run": dry_run}))
         return
-    for line, reason in rejects.first:
+    for line, reason in (*rejects.first, *rejects.first_besides):
         complain(f"line {line}: {reason}")
     if rejects.number > len(rejects.first):
         complain(f"... and {rejects.number - len(rejects.first):,} more. --errors FILE keeps them all.")
+    if rejects.besides > len(rejects.first_besides):
+        complain(f"... and {rejects.besides - len(rejects.first_besides):,} more whose address was kept besides.")
     if dry_run:
         typer.echo("Dry run: nothing was kept.")
     typer.echo(f"{total:,} rows: {_listed(counts, 'created', 'updated', 'invalid')}")

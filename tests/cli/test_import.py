@@ -95,6 +95,21 @@ def test_the_suppressed_are_rejected_with_the_reason(cli: Cli, database: Databas
     assert "line 3: suppressed" in done.stderr
 
 
+def test_an_address_that_was_kept_besides_is_told(cli: Cli, database: Database, tmp_path: Path) -> None:
+    scene = new_scene(database, 0)
+    rows = [f"a@example.com,https://www.linkedin.com/in/a{number}" for number in range(13)]
+    file = written(tmp_path / "people.csv", "\n".join(["email,linkedin_url", *rows, ""]))
+    done = cli.run("import", file, "--campaign", str(scene.campaign_id))
+    assert done.returncode == 0
+    told = "the contact has another linkedin_url: this one was kept besides, and is not written to"
+    assert done.stderr.splitlines()[:2] == [f"sales-automation-mcp: line {n}: {told}" for n in (2, 3)]
+    assert f"line 12: {told}" not in done.stderr
+    assert "... and 2 more whose address was kept besides." in done.stderr
+    again = cli.run("import", file, "--json")
+    assert json.loads(again.stdout)["kept_besides"] == 12
+    assert json.loads(again.stdout)["rejected"] == 0
+
+
 def test_a_dry_run_answers_and_keeps_nothing(cli: Cli, database: Database, tmp_path: Path) -> None:
     scene = new_scene(database, 0)
     file = written(tmp_path / "people.csv", "email\na@example.com\nbad\n")
