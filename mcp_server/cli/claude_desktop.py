@@ -1,6 +1,9 @@
-"""`claude-desktop`: this server in the configuration of Claude Desktop, and nothing else of it changed."""
+"""`claude-desktop`: this server in the configuration of Claude Desktop. All other entries keep their meaning; the file
+is written anew, with the white space of json.dumps, and what it was before is copied beside it."""
 
+import copy
 import difflib
+import json
 import os
 import re
 import shutil
@@ -56,20 +59,18 @@ def install(
     names is written; an entry that is there keeps what it has. A new one offers the toolsets of outreach, unless --env
     SALES_AUTOMATION_TOOLSETS=all says otherwise.
     """
-    from mcp_server.cli import json_edit  # noqa: PLC0415  `--help` needs none of it
-
     given = _variables(env or [])
     if not name:
         raise fail("--name is empty.")
 
-    def change(text: str, servers: dict[str, Any]) -> str:
+    def change(servers: dict[str, Any]) -> None:
         variables = given if name in servers else _NEW | given
         entry: dict[str, Any] = dict(servers.get(name, {})) if isinstance(servers.get(name, {}), dict) else {}
         entry.update(command(Path(sys.executable)))
         if variables:
             known: Any = entry.get("env")
             entry["env"] = {**(cast("dict[str, Any]", known) if isinstance(known, dict) else {}), **variables}
-        return text if servers.get(name) == entry else json_edit.put(text, (_SERVERS, name), entry)
+        servers[name] = entry
 
     if _edit(_path(config), change, dry_run=dry_run):
         typer.echo(f"{name} is in {_path(config)}. Restart Claude Desktop.")
@@ -80,12 +81,7 @@ def install(
 @cli.command("uninstall", epilog=EXIT_CODES)
 def uninstall(name: Name = "sales-automation", config: Config = None, dry_run: DryRun = False) -> None:
     """Take this server out of Claude Desktop. Its data stays."""
-    from mcp_server.cli import json_edit  # noqa: PLC0415  see install
-
-    def change(text: str, servers: dict[str, Any]) -> str:
-        return json_edit.remove(text, (_SERVERS, name)) if name in servers else text
-
-    if _edit(_path(config), change, dry_run=dry_run):
+    if _edit(_path(config), lambda servers: servers.pop(name, None), dry_run=dry_run):
         typer.echo(f"{name} is no longer in {_path(config)}. Restart Claude Desktop.")
     elif not dry_run:
         typer.echo(f"{name} is not in {_path(config)}.")
@@ -117,60 +113,70 @@ def command(python: Path) -> dict[str, Any]:
     return {"command": str(python), "args": ["-m", "mcp_server"]}
 
 
-def _edit(path: Path, change: Callable[[str, dict[str, Any]], str], *, dry_run: bool) -> bool:
-    """Whether the file was changed. In a dry run the difference is printed instead."""
+def _edit(path: Path, change: Callable[[dict[str, Any]], object], *, dry_run: bool) -> bool:
+    """Whether `change` changed the servers, and so the file. In a dry run the difference is printed instead."""
     try:
         content = path.read_bytes() if path.exists() else None
-        before = _text(path, content or b"")
-        after = change(before or "{}\n", _servers(path, before))
-        if after in (before, before or "{}\n"):
-            if dry_run:
-                typer.echo("Nothing to change.")
-            return False
+        before, root = _read(path, content or b"")
+        servers: dict[str, Any] = root.setdefault(_SERVERS, {})
+        known = copy.deepcopy(servers)
+        change(servers)
+        after, is_changed = _text(path, root), servers != known
         if dry_run:
-            _show(path, before, after)
-            return False
-        _write(path, content, after)
+            typer.echo(_difference(path, before, after) if is_changed else "Nothing to change.")
+        elif is_changed:
+            _write(path, content, after)
     except OSError as error:
         raise failed(f"{path} can't be changed: {error.strerror}.") from None
-    return True
+    return is_changed and not dry_run
 
 
-def _text(path: Path, content: bytes) -> str:
-    """Without the mark that some editors put in front, which `_write` puts back. An empty file is an empty object."""
+def _read(path: Path, content: bytes) -> tuple[str, dict[str, Any]]:
+    """The file as text, without the mark that some editors put in front, and as an object; an empty file is an empty
+    object. Its servers, if it has any, are an object, too."""
     try:
         text = content.decode("utf-8-sig")
+        root: Any = json.loads(text if text.strip() else "{}")
     except UnicodeDecodeError:
         raise failed(f"{path} is not UTF-8. Nothing was changed.") from None
-    return text if text.strip() else ""
-
-
-def _servers(path: Path, text: str) -> dict[str, Any]:
-    from mcp_server.cli import json_edit  # noqa: PLC0415  see install
-
-    try:
-        root = json_edit.parse(text or "{}")
-    except ValueError as error:
-        raise failed(
-            f"{path} is not valid JSON ({error}). Nothing was changed: correct it, or name another with --config."
-        ) from None
+    except json.JSONDecodeError as error:
+        raise _invalid(path, f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise _invalid(path, "it is nested too deep") from None
     servers: Any = cast("dict[str, Any]", root).get(_SERVERS, {}) if isinstance(root, dict) else None
     if not isinstance(servers, dict):
         what = f"{_SERVERS} in {path}" if isinstance(root, dict) else str(path)
         raise failed(f"{what} is not a JSON object. Nothing was changed: correct it.")
-    return cast("dict[str, Any]", servers)
+    return text, cast("dict[str, Any]", root)
 
 
-def _show(path: Path, before: str, after: str) -> None:
+def _text(path: Path, root: dict[str, Any]) -> str:
+    """The file as it will be. What json reads and JSON can't say (NaN, 1e999, half a character) is refused."""
+    try:
+        text = json.dumps(root, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text.encode()
+    except RecursionError:
+        raise _invalid(path, "it is nested too deep") from None
+    except ValueError as error:
+        raise _invalid(path, str(error)) from None
+    return text
+
+
+def _invalid(path: Path, reason: str) -> typer.Exit:
+    return failed(
+        f"{path} is not valid JSON ({reason}). Nothing was changed: correct it, or name another with --config."
+    )
+
+
+def _difference(path: Path, before: str, after: str) -> str:
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="", n=1)
-    typer.echo("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _write(path: Path, content: bytes | None, after: str) -> None:
     from mcp_server.cli.files import open_new, replacing  # noqa: PLC0415  see install
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    mark = b"\xef\xbb\xbf" if content is not None and content.startswith(b"\xef\xbb\xbf") else b""
     if content is not None:
         # The name needs the moment of this very run: no app is there to ask for it.
         backup = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.bak")
@@ -178,6 +184,6 @@ def _write(path: Path, content: bytes | None, after: str) -> None:
             file.write(content)
         complain(f"what it was before is in {backup}")
     with replacing(path) as file:
-        file.write(mark + after.encode())
+        file.write(after.encode())
         if (path.read_bytes() if path.exists() else None) != content:
             raise failed(f"{path} was changed by somebody else just now. Nothing was changed: repeat it.")

@@ -1,4 +1,4 @@
-"""`claude-desktop`: one entry of somebody else's file, and not a character more."""
+"""`claude-desktop`: one entry of somebody else's file; the others mean what they meant."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from mcp_server.cli.claude_desktop import command
-from mcp_server.cli.json_edit import parse, put, remove
 from tests.cli.running import Cli
 
 OTHERS = """{
@@ -49,20 +48,19 @@ def test_a_new_file_is_made_and_its_command_starts_this_installation(offline: Cl
     assert "a-secret-password" not in path.read_text()
 
 
-def test_all_else_stays_to_the_character_and_is_back_after_uninstall(offline: Cli, config: Path) -> None:
+def test_all_else_means_the_same_and_stands_in_the_same_order(offline: Cli, config: Path) -> None:
     config.write_text(OTHERS, "utf-8")
     config.chmod(0o640)
     assert offline.run("claude-desktop", "install", "--config", config).returncode == 0
-    after = config.read_text("utf-8")
-    lead, tail = OTHERS.split("\n    },\n")
-    assert after.startswith(lead + ",\n        ")
-    assert after.endswith("\n    },\n" + tail)
-    assert list(json.loads(after)["mcpServers"]) == ["files", "sales-automation"]
+    after = json.loads(config.read_text("utf-8"))
+    assert list(after) == ["zeta", "mcpServers", "alpha"]
+    assert list(after["mcpServers"]) == ["files", "sales-automation"]
+    assert "café é" in config.read_text("utf-8")
     assert config.stat().st_mode & 0o777 == 0o640
     (backup,) = backups(config)
     assert backup.read_text("utf-8") == OTHERS
     assert offline.run("claude-desktop", "uninstall", "--config", config).returncode == 0
-    assert config.read_text("utf-8") == OTHERS
+    assert json.loads(config.read_text("utf-8")) == json.loads(OTHERS)
     assert len(backups(config)) == 2
 
 
@@ -93,7 +91,7 @@ def test_a_dry_run_prints_the_difference_and_changes_nothing(offline: Cli, confi
     config.write_text(OTHERS, "utf-8")
     done = offline.run("claude-desktop", "install", "--config", config, "--name", "mine", "--dry-run")
     assert done.returncode == 0
-    assert '+        "mine": {' in done.stdout.splitlines()
+    assert '+    "mine": {' in done.stdout.splitlines()
     assert config.read_text("utf-8") == OTHERS
     assert list(config.parent.iterdir()) == [config]
 
@@ -108,6 +106,8 @@ def test_a_dry_run_prints_the_difference_and_changes_nothing(offline: Cli, confi
         b'{"mcpServers": []}',
         b'{"mcpServers": null}',
         b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b'{"a": "\\ud800"}',
         b"\xff\xfe{\x00}\x00",
         b"[" * 200_000,
     ],
@@ -123,13 +123,11 @@ def test_a_broken_file_is_refused_and_left_alone(offline: Cli, config: Path, bro
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xef\xbb\xbf{}", b'\xef\xbb\xbf{\r\n\t"a": 1\r\n}\r\n'])
-def test_empty_files_marks_and_line_ends_are_kept(offline: Cli, config: Path, content: bytes) -> None:
+def test_a_file_without_text_or_with_a_mark_in_front_is_read(offline: Cli, config: Path, content: bytes) -> None:
     config.write_bytes(content)
     assert offline.run("claude-desktop", "install", "--config", config).returncode == 0
-    after = config.read_bytes()
-    assert after.startswith(b"\xef\xbb\xbf") == content.startswith(b"\xef\xbb\xbf")
-    assert after.count(b"\n") == after.count(b"\r\n") or b"\r" not in content
     assert entry(config)["args"] in ([], ["-m", "mcp_server"])
+    assert ("a" in json.loads(config.read_bytes())) == (b"a" in content)
 
 
 def test_a_link_stays_a_link(offline: Cli, config: Path, tmp_path: Path) -> None:
@@ -176,28 +174,3 @@ def test_the_client_gets_a_command_that_lasts(tmp_path: Path) -> None:
     assert cached["args"] == ["sales-automation-mcp"]
     without_script = tmp_path / "bin" / "python"
     assert command(without_script) == {"command": str(without_script), "args": ["-m", "mcp_server"]}
-
-
-TEXTS = [
-    "{}",
-    "{ }",
-    '{"mcpServers":{}}',
-    '{"mcpServers":{"a":{"x":"}"}},"b":"mcpServers"}',
-    '{"mcpServers": {"us": {"old": 1}, "a": 2}}',
-    '{"mcpServers": {"a": 1, "us": {}}}',
-    '{"mcpServers": {"us": 1, "us": 2, "a": 3}}',
-    '\n{\n  "a": "\\"{",\n\n  "mcpServers": {\n\n    "a": {}\n\n  }\n}\n',
-    '{"mcpServers": {\n"a": {}}}',
-]
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_an_entry_is_put_and_removed_and_the_rest_means_the_same(text: str) -> None:
-    value = {"command": "c", "args": ["ü", '"']}
-    expected = json.loads(text)
-    expected.setdefault("mcpServers", {})["us"] = value
-    after = put(text, ("mcpServers", "us"), value)
-    assert parse(after) == expected
-    assert list(parse(after)) == list(expected)
-    del expected["mcpServers"]["us"]
-    assert parse(remove(after, ("mcpServers", "us"))) == expected
