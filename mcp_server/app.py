@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from db import services
-from db.domain.errors import Busy, OutcomeUnknown, SalesAutomationError, StoreUnavailable
+from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from mcp_server.grouping import Grouping
 from mcp_server.look import Look
@@ -77,16 +77,9 @@ class App:
         self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
         self._thread: threading.Thread | None = None
         self._is_closed = False
-        self.events: Grouping[Recording, Outcome] = Grouping(
-            self._record,
-            most=_GROUP_MOST,
-            # What the store itself refuses or can't do concerns the whole group; anything else may be one event's.
-            retry_alone=lambda error: not isinstance(error, SalesAutomationError),
-        )
+        self.events: Grouping[Recording, Outcome] = Grouping(self._record, most=_GROUP_MOST)
         """Single events of callers at the same time, in shared transactions."""
-        self.deliveries: Grouping[NewDelivery, StoreVerdict] = Grouping(
-            self._store, most=_GROUP_MOST, retry_alone=lambda error: not isinstance(error, SalesAutomationError)
-        )
+        self.deliveries: Grouping[NewDelivery, StoreVerdict] = Grouping(self._store, most=_GROUP_MOST)
         """Requests of providers to keep, in shared transactions."""
         self.stored: Look[Stored] = Look(lambda: self.run("health", services.health.look, read_only=True))
         """What the database can tell of how the system is."""

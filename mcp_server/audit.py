@@ -14,17 +14,8 @@ from mcp_server.caller import Invocation
 logger = logging.getLogger(__name__)
 
 
-def done_apart(app: App, *, invocation: Invocation, tool: str, answer: Mapping[str, Any]) -> None:
-    """Note a write to the local store, which has no transaction of the database. See `refused`."""
-    _apart(app, entry_of(invocation, tool, answer, hashed=True, now=app.clock()))
-
-
-def refused(app: App, *, invocation: Invocation, tool: str, hashed: bool, error: str) -> None:
-    """Note a write that was refused, in a transaction of its own. Where there is none to be had, it is logged."""
-    _apart(app, entry_of(invocation, tool, {}, hashed=hashed, error=error, now=app.clock()))
-
-
-def _apart(app: App, entry: AuditEntry) -> None:
+def write_apart(app: App, entry: AuditEntry) -> None:
+    """Write it in a transaction of its own. Where there is none to be had, it is logged."""
     facts = {"tool": entry.tool, "actor": entry.actor, "request_id": entry.request_id, "error": entry.error}
     if app.open_database is None:  # the local store is there to be used without it
         logger.info("a call is missing in the audit log: the database is not up", extra=facts)

@@ -45,20 +45,13 @@ class Grouping(Generic[Item, Answer]):
     all of them or, when it raises, none. It runs on a thread of the grouping's own. A process that ends does not wait
     for it, since the database may have gone silent.
 
-    retry_alone: errors that one item can bring on all. The items of such a group are then performed one by one, so that
-    the bad one fails alone.
+    A refusal of the store concerns the whole group. Any other error may be one item's: the items are then performed one
+    by one, so that the bad one fails alone.
     """
 
-    def __init__(
-        self,
-        perform: Callable[[Sequence[Item]], Sequence[Answer]],
-        *,
-        most: int,
-        retry_alone: Callable[[Exception], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, perform: Callable[[Sequence[Item]], Sequence[Answer]], *, most: int) -> None:
         self._perform = perform
         self._most = most
-        self._retry_alone = retry_alone
         self._waiting: list[_Ticket[Item, Answer]] = []
         self._came = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
@@ -109,7 +102,8 @@ class Grouping(Generic[Item, Answer]):
             for ticket, answer in zip(group, self._perform([each.item for each in group]), strict=True):
                 ticket.answers.append(answer)
         except BaseException as error:  # noqa: BLE001  nobody may wait for ever, whatever it was
-            if len(group) > 1 and isinstance(error, Exception) and self._retry_alone(error):
+            is_refusal = isinstance(error, SalesAutomationError)
+            if len(group) > 1 and isinstance(error, Exception) and not is_refusal:
                 for ticket in group:
                     self._settle([ticket])
                 return

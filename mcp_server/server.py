@@ -24,6 +24,7 @@ from db.domain.errors import StoreUnavailable
 from db.domain.events import EventVerdict
 from mcp_server import __version__, caller, stdio
 from mcp_server.app import App
+from mcp_server.call import Mode
 from mcp_server.schemas.faults import explain
 from mcp_server.scopes import ScopeGate
 from mcp_server.telemetry import NO_PROVIDER, CallOutcome
@@ -175,7 +176,7 @@ class SalesServer(MCPServer[App]):
         """What the first calls need, in the order in which clients ask for it."""
         await anyio.sleep(_HEAD_START)
         await self._load()
-        if any(not toolset.is_local for toolset in self._toolsets):
+        if any(toolset.mode is not Mode.LOCAL for toolset in self._toolsets):
             with suppress(StoreUnavailable):  # the process ends already
                 self._app.start()
 

@@ -17,11 +17,12 @@ from pydantic import Field, JsonValue
 from pydantic_core import to_json
 
 from db.domain.access import Scope
-from db.domain.errors import SalesAutomationError, StoreUnavailable
+from db.domain.errors import SalesAutomationError
 from db.domain.rules import IDEMPOTENCY_KEY_MAX
 from mcp_server import caller, views
 from mcp_server.app import App
-from mcp_server.call import Call, Tool, note_refusal, run
+from mcp_server.call import Call, Mode, Tool
+from mcp_server.run import run
 from mcp_server.schemas.base import Answer, Line, without_nulls
 from mcp_server.schemas.lean import lean_input, lean_output
 
@@ -34,6 +35,7 @@ ArgModelBase.model_config.update(extra="forbid", hide_input_in_errors=True)
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", bound=Answer)
 Function = Callable[Concatenate[Call, Arguments], Result]
+Decorator = Callable[[Function[Arguments, Result]], Function[Arguments, Result]]
 
 IdempotencyKey = Annotated[Line | None, Field(min_length=1, max_length=IDEMPOTENCY_KEY_MAX)]
 """Any text. What it does is said in the server's instructions, once for all tools."""
@@ -42,17 +44,14 @@ IdempotencyKey = Annotated[Line | None, Field(min_length=1, max_length=IDEMPOTEN
 class Traits(TypedDict, total=False):
     """What is special about a tool that writes.
 
-    `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `works_apart`: it
-    opens its transactions by itself, and the audit log holds no digest of its arguments. Its answer is kept under a key
-    once all is done, so repeating it must be safe by itself. `is_shared`: without a key, calls at the
-    same time share a transaction of App's, and the tool gets none. `is_audited`: off for the small steps of those who
-    work on the queue and the cache, which no log could hold.
+    `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `mode`: see
+    mcp_server.run. `is_audited`: off for the small steps of those who work on the queue and the cache, which no log
+    could hold.
     """
 
     destructive: bool
     idempotent: bool
-    works_apart: bool
-    is_shared: bool
+    mode: Mode
     is_audited: bool
     again: "Callable[[Call, dict[str, Any]], dict[str, Any]]"
 
@@ -60,9 +59,9 @@ class Traits(TypedDict, total=False):
 class Toolset:
     """Tools of one noun, registered together. `summary` is one sentence for the server's instructions.
 
-    The tools are declared in the module of the same name under mcp_server.tools. Those of a `is_local` toolset work on
-    the local store, and need no database unless a call has an idempotency_key. `scope` is what a token must have for
-    any of its tools; left out, it is `read` for those that change nothing, and `write` for the others.
+    The tools are declared in the module of the same name under mcp_server.tools, and work in its `mode` unless one says
+    otherwise. `scope` is what a token must have for any of them; left out, it is `read` for those that change nothing,
+    and `write` for the others.
 
     prompts: names in mcp_server.prompts that read alone; writing_prompts: those whose tools write. resources: nouns in
     mcp_server.resources. views: tools whose answers have a view of the same name in mcp_server.views.
@@ -73,7 +72,7 @@ class Toolset:
         name: str,
         summary: str,
         *,
-        is_local: bool = False,
+        mode: Mode = Mode.TRANSACTION,
         scope: Scope | None = None,
         prompts: Sequence[str] = (),
         writing_prompts: Sequence[str] = (),
@@ -82,7 +81,7 @@ class Toolset:
     ) -> None:
         self.name = name
         self.summary = summary
-        self.is_local = is_local
+        self.mode = mode
         self.scope = scope
         self.resources = resources
         self.views = views
@@ -100,34 +99,22 @@ class Toolset:
         """The names of the prompts; of those that write only if `read_only` is off."""
         return [*self._prompts, *(() if read_only else self._writing_prompts)]
 
-    def read(
-        self, title: str, *, works_apart: bool = False
-    ) -> Callable[[Function[Arguments, Result]], Function[Arguments, Result]]:
-        """Declare a tool that changes nothing; it runs in a read-only transaction, or with `works_apart` in none."""
-        return self._declare(title, read_only=True, idempotent=True, works_apart=works_apart, is_audited=False)
+    def read(self, title: str, *, mode: Mode | None = None) -> Decorator[Arguments, Result]:
+        """Declare a tool that changes nothing; if it runs in a transaction, then in a read-only one."""
+        return self._declare(title, read_only=True, idempotent=True, mode=mode or self.mode, is_audited=False)
 
-    def write(
-        self, title: str, **traits: Unpack[Traits]
-    ) -> Callable[[Function[Arguments, Result]], Function[Arguments, Result]]:
+    def write(self, title: str, **traits: Unpack[Traits]) -> Decorator[Arguments, Result]:
         """Declare a tool that changes something; it takes an idempotency_key."""
         return self._declare(title, **traits)
 
     def _declare(
         self, title: str, *, read_only: bool = False, **traits: Unpack[Traits]
-    ) -> Callable[[Function[Arguments, Result]], Function[Arguments, Result]]:
+    ) -> Decorator[Arguments, Result]:
+        traits.setdefault("mode", self.mode)
         scope = self.scope or (Scope.READ if read_only else Scope.WRITE)
 
         def declare(function: Function[Arguments, Result]) -> Function[Arguments, Result]:
-            self._tools.append(
-                Tool(
-                    function=function,
-                    title=title,
-                    scope=scope,
-                    is_local=self.is_local,
-                    read_only=read_only,
-                    **traits,
-                )
-            )
+            self._tools.append(Tool(function=function, title=title, scope=scope, read_only=read_only, **traits))
             return function
 
         return declare
@@ -198,17 +185,9 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
 
     def handle(**arguments: Any) -> CallToolResult:  # noqa: ANN401  checked by the SDK against the signature
         key: str | None = arguments.pop("idempotency_key", None)
-        invocation = caller.current()
-        missing = caller.missing_scope(invocation.caller, tool.scope, tool.name)
-        if missing is not None:
-            note_refusal(tool, app, invocation, "MissingScope")
-            raise ToolError(missing)
         try:
-            return _result(run(tool, app, invocation, arguments, key))
+            return _result(run(tool, app, caller.current(), arguments, key))
         except SalesAutomationError as refusal:
-            # What the store can't do now it can't note either, and the caller tries again.
-            if not isinstance(refusal, StoreUnavailable):
-                note_refusal(tool, app, invocation, type(refusal).__name__)
             raise ToolError(refusal.for_clients) from refusal
         except Exception as error:
             raise _fault(tool, error) from error

@@ -1,6 +1,7 @@
 """The toolsets, and what is said of each at `initialize`. A new noun is a module in tools/ and a line here."""
 
 from db.domain.access import Scope
+from mcp_server.call import Mode
 from mcp_server.toolset import Toolset
 
 campaigns = Toolset(
@@ -22,8 +23,8 @@ events = Toolset("events", "what happened: sends, opens, replies, bounces, unsub
 metrics = Toolset(
     "metrics", "the funnel of a campaign in counts and rates", prompts=["weekly_report"], views=["get_metrics"]
 )
-jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", is_local=True)
-cache = Toolset("cache", "values that expire, such as look-ups that cost money", is_local=True)
+jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", mode=Mode.LOCAL)
+cache = Toolset("cache", "values that expire, such as look-ups that cost money", mode=Mode.LOCAL)
 ops = Toolset("ops", "the health and upkeep of this system, and who wrote what", scope=Scope.OPS)
 
 TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache, ops)

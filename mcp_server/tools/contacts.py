@@ -18,7 +18,7 @@ from db.domain.states import (
     SuppressionState,
 )
 from mcp_server import erasure
-from mcp_server.call import Call
+from mcp_server.call import Call, Mode
 from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, Row, Search, sort_out
 from mcp_server.schemas.contacts import (
     CompanyName,
@@ -301,7 +301,7 @@ def list_suppressions(
     return SuppressionList(suppressions=shown, next_cursor=page.next_cursor)
 
 
-@contacts.write("Erase a person", destructive=True, idempotent=True, works_apart=True)
+@contacts.write("Erase a person", destructive=True, idempotent=True, mode=Mode.APART)
 def erase_contact(
     call: Call,
     contact_id: UUID | None = None,

@@ -11,8 +11,7 @@ from db.domain.errors import InvalidInput
 from db.domain.events import EventType, EventVerdict
 from db.domain.rules import BATCH_MAX, PAGE_DEFAULT
 from db.domain.states import DeliveryStatus, OrphanStatus
-from mcp_server.app import Recording
-from mcp_server.call import Call
+from mcp_server.call import Call, Mode
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, OrphanList, OrphanOut, RecordAnswer, RecordRow
 from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, Provider, ReplayAnswer
@@ -21,14 +20,11 @@ from mcp_server.toolsets import events
 from mcp_server.webhooks.replaying import replay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from db.domain.access import AuditEntry
     from db.domain.events import NewEvent
     from db.services.recording import Outcome
 
 
-@events.write("Record an event", is_shared=True)
+@events.write("Record an event", mode=Mode.GROUPED)
 def record_event(call: Call, event: EventIn) -> RecordAnswer:
     """Record one event and what it implies: counters, the enrollment's state, suppressions.
 
@@ -36,18 +32,7 @@ def record_event(call: Call, event: EventIn) -> RecordAnswer:
     unknown enrollment is kept as orphaned and counted once it fits. For many: record_events. Next: get_metrics.
     """
     event.check_moment(call.now)
-    given = event.to_event(call.now)
-
-    def entry(outcome: "Outcome") -> "AuditEntry | None":
-        # What is refused is noted as such, once the caller is told.
-        is_done = outcome.verdict is not EventVerdict.INVALID
-        return call.entry(_answer([_row(0, outcome)]).model_dump(mode="json")) if is_done else None
-
-    if call.transaction is None:
-        outcome = call.app.events.submit(Recording(given, entry))
-    else:
-        (outcome,) = services.events.record_events(call.session, events=[given])
-    _count(call, [given], [outcome])
+    (outcome,) = call.record(event.to_event(call.now))
     if outcome.verdict is EventVerdict.INVALID:
         raise InvalidInput(f"event: {outcome.reason}")
     return _answer([_row(0, outcome)])
@@ -69,10 +54,8 @@ def record_events(
             rejected[index] = str(refusal)
         else:
             fitting[index] = event.to_event(call.now)
-    given = list(fitting.values())
-    outcomes = services.events.record_events(call.session, events=given)
-    _count(call, given, outcomes)
-    call.events.update([(NO_PROVIDER, EventVerdict.INVALID)] * len(rejected))
+    outcomes = call.record(*fitting.values())
+    call.counted[NO_PROVIDER, EventVerdict.INVALID] += len(rejected)
     rows = [RecordRow(index=index, status=EventVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
     rows += [_row(index, outcome) for index, outcome in zip(fitting, outcomes, strict=True)]
     return _answer(sorted(rows, key=lambda row: row.index))
@@ -160,7 +143,7 @@ def list_webhook_deliveries(
     return DeliveryList(deliveries=deliveries, next_cursor=page.next_cursor)
 
 
-@events.write("Replay webhook deliveries", idempotent=True, works_apart=True)
+@events.write("Replay webhook deliveries", idempotent=True, mode=Mode.APART)
 def replay_events(
     call: Call,
     provider: Provider = None,
@@ -174,11 +157,6 @@ def replay_events(
     """
     check_range(since, until)
     return replay(call.app, provider=provider, since=since, until=until, ids=delivery_ids, after=after)
-
-
-def _count(call: Call, given: "Sequence[NewEvent]", outcomes: "Sequence[Outcome]") -> None:
-    for event, outcome in zip(given, outcomes, strict=True):
-        call.events[event.provider or NO_PROVIDER, outcome.verdict] += 1
 
 
 def _row(index: int, outcome: "Outcome") -> RecordRow:

@@ -7,14 +7,14 @@ from pydantic import Field
 from db import services
 from db.domain.rules import PAGE_DEFAULT, TOKEN_NAME_MAX, TOOL_NAME_MAX
 from mcp_server import health
-from mcp_server.call import Call
+from mcp_server.call import Call, Mode
 from mcp_server.maintenance import maintain
 from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, check_range
 from mcp_server.schemas.ops import AuditLine, AuditList, HealthAnswer, MaintenanceAnswer
 from mcp_server.toolsets import ops
 
 
-@ops.read("Get the server's health", works_apart=True)
+@ops.read("Get the server's health", mode=Mode.APART)
 def get_health(call: Call) -> HealthAnswer:
     """Show how the server is: database, connections, calls, events, jobs, and what waits for a person. Counts began
     with this process. Answers while the database is down, too.
@@ -47,7 +47,7 @@ def list_audit(
     return AuditList(records=[AuditLine.of(record, detail) for record in page.rows], next_cursor=page.next_cursor)
 
 
-@ops.write("Run maintenance", idempotent=True, works_apart=True)
+@ops.write("Run maintenance", idempotent=True, mode=Mode.APART)
 def run_maintenance(call: Call) -> MaintenanceAnswer:
     """Match events that waited, give up on old ones, forget old answers and finished jobs: now, instead of within the
     hour. warning names what is unusual. Next: list_orphaned_events.

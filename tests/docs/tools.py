@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from mcp_server.call import Tool
+from mcp_server.call import Mode, Tool
 from mcp_server.toolset import IdempotencyKey, Toolset
 from mcp_server.toolsets import PRESETS, TOOLSETS
 from tests.docs.examples import EXAMPLES
@@ -112,7 +112,7 @@ def _hints(tool: Tool) -> str:
     hints = ["reads" if tool.read_only else "writes"]
     hints += ["can't be undone"] if tool.destructive else []
     hints += ["repeating it changes nothing more"] if tool.idempotent and not tool.read_only else []
-    hints += ["works without the database"] if tool.is_local else []
+    hints += ["works without the database"] if tool.mode is Mode.LOCAL else []
     return f"Scope `{tool.scope}`; {'; '.join(hints)}."
 
 

@@ -29,7 +29,7 @@ from pydantic import Field
 
 from db.domain.errors import Refused
 from mcp_server.app import App
-from mcp_server.call import Call, Tool
+from mcp_server.call import Call, Mode, Tool
 from mcp_server.schemas.base import Answer
 from mcp_server.toolset import Toolset
 
@@ -45,26 +45,26 @@ class FixtureToolset(Toolset):
         return self._tools
 
 
-toolset = FixtureToolset("fixtures", "what the conformance suite asks for", is_local=True)
+toolset = FixtureToolset("fixtures", "what the conformance suite asks for", mode=Mode.LOCAL)
 
 
 class Said(Answer):
     text: str
 
 
-@toolset.read("Text", works_apart=True)
+@toolset.read("Text", mode=Mode.APART)
 def test_simple_text(call: Call) -> Said:
     """Answer with a text."""
     return Said(text="This is a simple text response for testing.")
 
 
-@toolset.read("Error", works_apart=True)
+@toolset.read("Error", mode=Mode.APART)
 def test_error_handling(call: Call) -> Said:
     """Be refused."""
     raise Refused("This tool intentionally returns an error for testing")
 
 
-@toolset.read("Header", works_apart=True)
+@toolset.read("Header", mode=Mode.APART)
 def test_custom_header(call: Call, region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> Said:
     """Answer with an argument that a header repeats."""
     return Said(text=region)

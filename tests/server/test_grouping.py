@@ -12,7 +12,7 @@ import anyio
 import pytest
 from mcp.client import Client
 
-from db.domain.errors import NotFound
+from db.domain.errors import NotFound, Refused
 from mcp_server.app import App
 from mcp_server.grouping import Grouping
 from mcp_server.server import build_server
@@ -23,17 +23,17 @@ from tests.server.conftest import call, new_campaign, refusal
 class Slow:
     """Performs groups, and keeps the first one under way until `go`. It knows every group that there was."""
 
-    def __init__(self, fails_on: int | None = None) -> None:
+    def __init__(self, fails_on: int | None = None, error: type[Exception] = ValueError) -> None:
         self.groups: list[list[int]] = []
         self.began, self.go = threading.Event(), threading.Event()
-        self._fails_on = fails_on
+        self._fails_on, self._error = fails_on, error
 
     def __call__(self, items: Sequence[int]) -> list[int]:
         self.groups.append(list(items))
         self.began.set()
         assert self.go.wait(PATIENCE)
         if self._fails_on in items:
-            raise ValueError(self._fails_on)
+            raise self._error(self._fails_on)
         return [item * 10 for item in items]
 
 
@@ -68,18 +68,18 @@ def test_a_group_has_a_size_and_the_lead_is_handed_on() -> None:
 
 def test_one_bad_item_fails_alone() -> None:
     slow = Slow(fails_on=4)
-    grouping = Grouping(slow, most=100, retry_alone=lambda error: isinstance(error, ValueError))
+    grouping = Grouping(slow, most=100)
     futures = submit_all(grouping, slow, 6)
     assert [future.exception() is None for future in futures] == [True, True, True, True, False, True]
     assert futures[5].result() == 50
 
 
 def test_what_concerns_all_fails_all_of_the_group_and_nobody_after() -> None:
-    slow = Slow(fails_on=2)
+    slow = Slow(fails_on=2, error=Refused)
     grouping = Grouping(slow, most=100)
     futures = submit_all(grouping, slow, 4)
     assert futures[0].result() == 0
-    assert [type(future.exception()) for future in futures[1:]] == [ValueError] * 3
+    assert [type(future.exception()) for future in futures[1:]] == [Refused] * 3
     assert grouping.submit(7) == 70
 
 
@@ -108,7 +108,7 @@ def test_callers_who_share_a_failure_get_an_error_each() -> None:
 @pytest.mark.anyio
 async def test_callers_on_an_event_loop_and_on_threads_share_groups() -> None:
     slow, answers = Slow(fails_on=4), dict[int, int | str]()
-    grouping = Grouping(slow, most=100, retry_alone=lambda error: isinstance(error, ValueError))
+    grouping = Grouping(slow, most=100)
 
     async def ask(number: int) -> None:
         try:

@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from db.postgres.context import current
 from mcp_server.app import App
+from mcp_server.call import Mode
 from mcp_server.schemas.base import Given
 from mcp_server.server import build_server
 from mcp_server.toolsets import TOOLSETS
@@ -18,8 +19,8 @@ from tests.docs.examples import EXAMPLES
 from tests.server.conftest import call, new_campaign, refusal
 
 OFFERED = [tool for toolset in TOOLSETS for tool in toolset.tools]
-READS = sorted(tool.name for tool in OFFERED if tool.read_only and not tool.is_local)
-IN_ONE_TRANSACTION = [tool.name for tool in OFFERED if tool.name in READS and not tool.works_apart]
+READS = sorted(tool.name for tool in OFFERED if tool.read_only and tool.mode is not Mode.LOCAL)
+IN_ONE_TRANSACTION = [tool.name for tool in OFFERED if tool.name in READS and tool.mode is not Mode.APART]
 
 
 def shapes(of: type[Given] = Given) -> Iterator[type[Given]]:
