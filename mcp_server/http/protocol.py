@@ -39,7 +39,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _wait_for_a_head(self) -> None:
         """For as long as between two requests. uvicorn would wait for the first one, or the rest of one, for ever."""
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_header(self, name: bytes, value: bytes) -> None:

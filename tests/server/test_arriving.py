@@ -1,5 +1,7 @@
 """Clients that stop half-way: they are given up, and hold up nobody, nor the end of the server."""
 
+import inspect
+import re
 import socket
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mcp_server.http.arriving import Arriving
 from mcp_server.http.protocol import BoundedProtocol
@@ -38,6 +41,20 @@ HALVES = {
 }
 EACH = 40
 SECRET = {"SALES_AUTOMATION_WEBHOOK_STANDARD": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="}
+
+
+OWN = {"_is_in_head", "_besides_body", "_received", "_wait_for_a_head"}
+
+
+def test_uvicorn_still_has_all_that_the_bounded_protocol_replaces_and_uses() -> None:
+    theirs = inspect.getsource(HttpToolsProtocol)
+    functions = {name for name, member in vars(BoundedProtocol).items() if inspect.isfunction(member)}
+    for name in functions - OWN:
+        known = inspect.signature(vars(HttpToolsProtocol)[name])
+        assert [*inspect.signature(vars(BoundedProtocol)[name]).parameters] == [*known.parameters], name
+    used = set(re.findall(r"self\.(\w+)", inspect.getsource(BoundedProtocol))) - OWN
+    assert {name for name in used if not re.search(rf"self\.{name}\b|def {name}\b", theirs)} == set()
+    assert "self._should_upgrade()" in theirs
 
 
 @pytest.mark.anyio
