@@ -110,7 +110,7 @@ def update(
     _check_steps(TemplateType(template.type), email_steps, linkedin_steps)
     numbers = {step.step_number: Channel.EMAIL for step in email_steps}
     numbers |= {step.step_number: Channel.LINKEDIN for step in linkedin_steps}
-    _add_new_numbers(session, template, numbers)
+    first_new = _add_new_numbers(session, template, numbers)
     for step in email_steps:
         _replace_email(session, template.id, step)
     for step in linkedin_steps:
@@ -119,6 +119,8 @@ def update(
     updated = get(session, template_id=template_id)
     _check_variants(updated.email_steps)
     rescheduling.after_a_change(session, template_id=template_id, campaign_ids=campaign_ids, before=before)
+    if first_new is not None:  # again, since what was told meanwhile was waited for
+        _refuse_steps_before_done_ones(session, template_id, first_new)
     return updated
 
 
@@ -195,7 +197,8 @@ def _add_numbers(session: Session, template: CampaignTemplate, numbers: dict[int
     session.flush()  # the sequences refer to these rows
 
 
-def _add_new_numbers(session: Session, template: CampaignTemplate, numbers: dict[int, Channel]) -> None:
+def _add_new_numbers(session: Session, template: CampaignTemplate, numbers: dict[int, Channel]) -> int | None:
+    """Add the numbers that the template does not have; the least of them."""
     statement = select(TemplateStep).where(TemplateStep.template_id == template.id)
     known = {step.step_number: step.channel for step in session.scalars(statement)}
     for number, channel in numbers.items():
@@ -205,6 +208,7 @@ def _add_new_numbers(session: Session, template: CampaignTemplate, numbers: dict
     if new:
         _refuse_steps_before_done_ones(session, template.id, min(new))
         _add_numbers(session, template, new)
+    return min(new, default=None)
 
 
 def _refuse_steps_before_done_ones(session: Session, template_id: UUID, number: int) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.orm import Session
 
+from db.domain.errors import Refused
 from db.domain.events import EventType
 from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
@@ -77,6 +78,16 @@ def test_whoever_comes_to_a_step_while_it_is_switched_on_waits_for_its_delay(
     assert met.waited
     met.second.result()
     assert (state(database, one)["current_step"], state(database, one)["next_action_at"]) == (1, NOW + HOUR)
+
+
+def test_no_step_is_added_before_one_that_somebody_is_told_to_have_had_meanwhile(database: Database) -> None:
+    steps = [EmailStep(number, "Hello", "The text of this step") for number in (1, 3, 4)]
+    campaign_id = database.run("make", partial(make_campaign, email_steps=steps))
+    (one,) = enroll(database, campaign_id, ["a@example.com"])
+    told = partial(events.record_events, events=[event(EventType.SENT, one, step_number=3)])
+    met = meet(database, told, partial(switch_on, campaign_id))
+    assert met.waited
+    assert isinstance(met.second.exception(), Refused)
 
 
 @pytest.mark.parametrize("is_second_claim", [False, True])
