@@ -42,7 +42,7 @@ _MERGED = ("linkedin_url", "email", "first_name", "last_name", "company", "title
 
 def _update(keep: str, other: str) -> str:
     """Take each field of `keep`, or of `other` where it is empty, of rows that are locked. Those that would not change
-    are not written."""
+    are not written, nor those of people who were erased."""
     values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in _MERGED}
     # The right side of || wins where both have the key.
     values["attributes"] = f"{other}.attributes || {keep}.attributes"
@@ -50,7 +50,7 @@ def _update(keep: str, other: str) -> str:
         WITH given AS MATERIALIZED (SELECT g.* FROM {_GIVEN}),
         before AS MATERIALIZED (SELECT c.id, c.timezone FROM contacts c WHERE c.id IN (SELECT id FROM given))
         UPDATE contacts c SET {", ".join(f"{name} = {value}" for name, value in values.items())}, updated_at = now()
-        FROM given g JOIN before b ON b.id = g.id WHERE c.id = g.id
+        FROM given g JOIN before b ON b.id = g.id WHERE c.id = g.id AND c.erased_at IS NULL
           AND ({", ".join(f"c.{name}" for name in values)}) IS DISTINCT FROM ({", ".join(values.values())})
         RETURNING c.id, c.timezone IS DISTINCT FROM b.timezone
     """
