@@ -139,7 +139,7 @@ def read_actions(session: Session, rows: Iterable[BatchRow], *, every: bool = Fa
     given = [{"n": n, "enrollment_id": id_, "step_number": step} for n, (id_, step) in enumerate(wanted)]
     for row in session.execute(_READ_ACTIONS, rows_parameter(given)).all():
         n: int = row.n
-        owner = owners[n]
+        owner: BatchRow = owners[n]
         action = action_state.from_row(owner.key, row[1:])
         owner.actions.setdefault(action.step_number, action)
 
