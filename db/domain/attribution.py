@@ -18,12 +18,8 @@ def check_step(event: NewEvent, number: int, actions: Mapping[int, Action], step
     """InvalidInput when the event can't be about the step of this number: the campaign has none and never had, it is
     of another channel, or it is nothing that can be accepted."""
     channel, action = event.channel, actions.get(number)
-    kind = next((step.linkedin_type for step in steps if step.step_number == number), None)
-    if event.event_type in ANSWERS and kind not in (None, LinkedInStepType.CONNECTION_REQUEST):
-        raise InvalidInput(
-            f"step_number {number} is a {kind}, and {event.event_type} answers a connection_request. Leave step_number "
-            "out, or give that of the request."
-        )
+    if event.event_type in ANSWERS:
+        _check_answer(event, number, steps)
     if action is not None and action.channel == channel:
         return
     channels = {step.step_number: step.channel for step in steps}
@@ -32,6 +28,15 @@ def check_step(event: NewEvent, number: int, actions: Mapping[int, Action], step
         raise InvalidInput(f"step_number {number} is not a step of this campaign. Its active steps: {known}.")
     if channels[number] != channel:
         raise InvalidInput(f"step_number {number} belongs to {channels[number]}, and the event's channel is {channel}.")
+
+
+def _check_answer(event: NewEvent, number: int, steps: Sequence[Step]) -> None:
+    kind = next((step.linkedin_type for step in steps if step.step_number == number), None)
+    if kind not in (None, LinkedInStepType.CONNECTION_REQUEST):
+        raise InvalidInput(
+            f"step_number {number} is a {kind}, and {event.event_type} answers a connection_request. Leave step_number "
+            "out, or give that of the request."
+        )
 
 
 def infer_step(event: NewEvent, actions: Mapping[int, Action], steps: Sequence[Step]) -> int | None:

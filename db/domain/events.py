@@ -156,6 +156,10 @@ REACHED: Mapping[EventType, frozenset[Milestone]] = MappingProxyType(
 )
 """The milestones that a step has reached when an event of this type has happened to it."""
 
+# Asked of every event several times, and true of few.
+_STOPS = frozenset(kind for kind, effect in EFFECTS.items() if effect.stop is not None)
+_SUPPRESSES = frozenset(kind for kind, effect in EFFECTS.items() if effect.suppresses)
+
 SOFT_BOUNCE = Effect(Channel.EMAIL, Milestone.SENT)
 """What a soft bounce does by itself: it says that the step was sent."""
 
@@ -191,7 +195,7 @@ class NewEvent:
     def stop(self) -> Stop | None:
         """How this event ends its enrollment. A soft bounce ends nothing; a bounce that does not say is hard,
         since writing again to a dead address costs the sender's reputation."""
-        return None if self.is_soft_bounce else EFFECTS[self.event_type].stop
+        return EFFECTS[self.event_type].stop if self.event_type in _STOPS and not self.is_soft_bounce else None
 
     @property
     def is_soft_bounce(self) -> bool:
@@ -206,12 +210,12 @@ class NewEvent:
     @property
     def suppresses(self) -> bool:
         """Whether it ends all writing to the person; a soft bounce does not."""
-        return self.stop is not None and EFFECTS[self.event_type].suppresses
+        return self.event_type in _SUPPRESSES and not self.is_soft_bounce
 
     @property
     def is_wish(self) -> bool:
         """Whether it suppresses the person by their own wish, and not since mail can't be delivered."""
-        return self.suppresses and self.event_type is not EventType.BOUNCED
+        return self.event_type is not EventType.BOUNCED and self.suppresses
 
 
 def provider_name(text: str) -> str:

@@ -109,17 +109,17 @@ class Action:
         signs = [time for index, time in enumerate(self.times) if time is not None and index != _FAILED]
         return min(signs, default=None)
 
-    def state(self) -> tuple[object, ...]:
+    def state(self) -> "ActionState":
         """All that events can change of it, to tell later whether they did."""
-        return (
-            self.provider,
-            self.provider_message_id,
+        return ActionState(
+            [*self.times],
             self.open_count,
             self.click_count,
+            self.provider,
+            self.provider_message_id,
             self.sent_source,
             self.delivery_told_at,
             self.sent_to,
-            *self.times,
         )
 
     @property
@@ -204,21 +204,36 @@ class Action:
         self.click_count = max(0, self.click_count - explained.click_count)
 
 
+class ActionState(NamedTuple):
+    """All of an action that events can change."""
+
+    times: list[datetime | None]
+    open_count: int
+    click_count: int
+    provider: str | None
+    provider_message_id: str | None
+    sent_source: SentSource | None
+    delivery_told_at: datetime | None
+    sent_to: str | None
+
+
 Contribution: TypeAlias = tuple[CounterKey, list[int]]
 """What one action adds to one row of counters, in the order of COUNTERS."""
 
 
-def contribution(action: Action) -> Contribution | None:
-    """What the action adds to its counters; None while nothing has happened to it.
+def contribution(action: Action, state: ActionState | None = None) -> Contribution | None:
+    """What the action adds to its counters, or added while it was in that `state`; None while nothing has happened to
+    it.
 
     The cohort is the day the step was sent, so an earlier `sent` that arrives late moves the whole action to its day.
     """
-    start = action.times[_SENT] or action.times[_FAILED]
+    times, opens, clicks = (state or (action.times, action.open_count, action.click_count))[:3]
+    start = times[_SENT] or times[_FAILED]
     if start is None:
         return None
     day = start.astimezone(UTC).date()
     key = CounterKey(action.instance_id, action.step_number, action.channel, action.a_b_variant or "", day)
-    return key, [*[time is not None for time in action.times], action.open_count, action.click_count]
+    return key, [*[time is not None for time in times], opens, clicks]
 
 
 @dataclass(slots=True)
@@ -229,6 +244,8 @@ class Deltas:
 
     def change(self, before: Contribution | None, after: Contribution | None) -> None:
         """An action that contributed `before` contributes `after`."""
+        if before is not None and after is not None and before[0] == after[0]:
+            before, after = None, (after[0], [now - then for now, then in zip(after[1], before[1], strict=True)])
         for entry, sign in ((before, -1), (after, 1)):
             if entry is not None:
                 sums = self.by_key.setdefault(entry[0], [0] * len(COUNTERS))

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.events import ANSWERS, EventVerdict, NewEvent
-from db.domain.funnel import Action, Contribution, Deltas, Enrollment, contribution
+from db.domain.funnel import Action, ActionState, Contribution, Deltas, Enrollment, contribution
 from db.domain.history import Entry, position, source_of
 from db.domain.ids import new_ids
 from db.domain.scheduling import Plan, step_for
@@ -51,15 +51,19 @@ class Touched(NamedTuple):
     """An action that events were applied to, with what it was before."""
 
     action: Action
-    state: tuple[object, ...] | None
+    state: ActionState | None
     """None for an action that is new"""
-    contribution: Contribution | None
     had_given_back: bool = False
 
     @classmethod
     def of(cls, action: Action) -> Self:
         """An action that is known, before anything changes of it."""
-        return cls(action, action.state(), contribution(action), action.has_given_back)
+        return cls(action, action.state(), action.has_given_back)
+
+    @property
+    def contribution(self) -> Contribution | None:
+        """What it added to its counters before."""
+        return None if self.state is None else contribution(self.action, self.state)
 
 
 @dataclass(slots=True)
@@ -70,8 +74,8 @@ class Batch:
     rows: list[BatchRow]
     plans: dict[UUID, Plan] = field(default_factory=dict[UUID, Plan])
     """campaign -> its plan, where a send may have become known"""
-    touched: dict[tuple[UUID, int], Touched] = field(default_factory=dict[tuple[UUID, int], Touched])
-    """(enrollment, step number) -> what events have changed of its action"""
+    touched: dict[int, Touched] = field(default_factory=dict[int, Touched])
+    """id() of an action -> what events have changed of it"""
     deltas: Deltas = field(default_factory=Deltas)
     suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
     bounced_at: dict[UUID, str] = field(default_factory=dict[UUID, str])
@@ -86,17 +90,16 @@ class Batch:
 
     def touch(self, row: BatchRow, step_number: int) -> Action:
         """The action of that step, made if nothing was known of it."""
-        key = (row.enrollment.id, step_number)
-        if key in self.touched:
-            return self.touched[key].action
         action = row.actions.get(step_number)
+        if action is not None and id(action) in self.touched:
+            return action
         if action is None:
             step = step_for(self.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.taker)
             variant = step.a_b_variant if step else None
             action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
-            self.touched[key] = Touched(action, None, None)
+            self.touched[id(action)] = Touched(action, None)
         else:
-            self.touched[key] = Touched.of(action)
+            self.touched[id(action)] = Touched.of(action)
         return action
 
 
@@ -139,7 +142,7 @@ def read_actions(session: Session, rows: Iterable[BatchRow], *, every: bool = Fa
     given = [{"n": n, "enrollment_id": id_, "step_number": step} for n, (id_, step) in enumerate(wanted)]
     for row in session.execute(_READ_ACTIONS, rows_parameter(given)).all():
         n: int = row.n
-        owner: BatchRow = owners[n]
+        owner = owners[n]
         action = action_state.from_row(owner.key, row[1:])
         owner.actions.setdefault(action.step_number, action)
 

@@ -73,13 +73,16 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
     before = enrollment_state.snapshot(batch.locked.enrollments.values())
     _check(batch, outcomes)
     stories = replaying.tell(session, batch, outcomes)
-    plain = [row for row in batch.rows if row.enrollment.id not in stories.of_enrollment]
+    plain = batch.rows
+    if stories.of_enrollment:
+        plain = [row for row in batch.rows if row.enrollment.id not in stories.of_enrollment]
     _label_haste(plain)
     batch.rows = [*plain, *stories.rows]
     can_repeat = any(row.event.provider_event_id is not None for row in batch.rows)
     if can_repeat:
         inserted = _insert_events(session, batch.rows)
-        duplicates = [row for row in batch.rows if row.id not in inserted]
+        is_complete = len(inserted) == len(batch.rows)
+        duplicates = [] if is_complete else [row for row in batch.rows if row.id not in inserted]
         for row in duplicates:
             outcomes[row.index] = Outcome(EventVerdict.DUPLICATE)
         if duplicates:
@@ -94,7 +97,8 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
             _note_address(row, row.actions[row.step_number])
     for row in batch.rows:
         outcomes[row.index] = Outcome(EventVerdict.RECORDED, row.id, _why_stepless(row))
-        _keep_message(batch, row)
+        if row.event.provider_message_id is not None:
+            _keep_message(batch, row, row.event.provider_message_id)
     messages.keep(session, messages=batch.messages)
     _stop_all(session, batch)
     awaited = _write(session, batch, before, () if can_repeat else batch.rows)
@@ -124,6 +128,8 @@ def _check(batch: Batch, outcomes: list[Outcome | None]) -> None:
 
 def _label_haste(rows: Sequence[BatchRow]) -> None:
     """Clicks that came too soon after their delivery, which may be told in this very batch."""
+    if not any(row.event.from_provider and row.event.event_type is EventType.CLICKED for row in rows):
+        return
     delivered: dict[tuple[UUID, int | None], datetime] = {}
     for row in rows:
         key = (row.enrollment.id, row.step_number)
@@ -152,7 +158,9 @@ _INSERT_EVENTS = text(f"""
 
 def _insert_events(session: Session, rows: Sequence[BatchRow]) -> set[UUID]:
     """The ids of the events that were new. The unique index is the judge, within the batch as between processes."""
-    return set(session.execute(_INSERT_EVENTS, {"events": to_text([_event_values(row) for row in rows])}).scalars())
+    return set(
+        session.execute(_INSERT_EVENTS, {"events": to_text([_event_values(row) for row in rows])}).scalars().all()
+    )
 
 
 def _event_values(row: BatchRow) -> dict[str, Any]:
@@ -208,10 +216,9 @@ def _why_stepless(row: BatchRow) -> str | None:
     )
 
 
-def _keep_message(batch: Batch, row: BatchRow) -> None:
+def _keep_message(batch: Batch, row: BatchRow, message: str) -> None:
     """A message that no action holds finds its enrollment all the same."""
-    message = row.event.provider_message_id
-    if message is not None and all(each.provider_message_id != message for each in row.actions.values()):
+    if all(each.provider_message_id != message for each in row.actions.values()):
         batch.messages[row.key, message] = row.event.provider
         batch.new_message_ids.add(message)
 
@@ -253,9 +260,10 @@ def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:
 
 def _stop_all(session: Session, batch: Batch) -> None:
     """End what the events end. A wish from before the person gave new consent ends nothing."""
-    wishing = {row.enrollment.contact_id for row in batch.rows if row.event.is_wish}
+    stopping = [row for row in batch.rows if row.event.stop is not None]
+    wishing = {row.enrollment.contact_id for row in stopping if row.event.is_wish}
     consents = wishes.consents_of(session, contact_ids=wishing)
-    for row in batch.rows:
+    for row in stopping:
         consent = consents.get(row.enrollment.contact_id)
         is_outdated = row.event.is_wish and consent is not None and row.event.occurred_at < consent
         if row.event.stop is not None and not is_outdated:

@@ -113,9 +113,14 @@ class Stories:
             if _placed(entry) != story.before[entry.id]
         ]
         histories.move(session, moved=moved)
-        emptied = [
-            each.action for each in batch.touched.values() if each.contribution and not contribution(each.action)
+        # Only what is placed anew can leave a step with nothing.
+        touched = [
+            batch.touched[id(action)]
+            for story in self.of_enrollment.values()
+            for action in story.actions.values()
+            if id(action) in batch.touched
         ]
+        emptied = [each.action for each in touched if each.contribution and not contribution(each.action)]
         histories.drop_actions(session, actions=emptied)
 
 
@@ -194,9 +199,9 @@ def _settle(batch: Batch, story: Story) -> None:
         action = actions.get(number)
         if action is None:
             actions[number] = placed
-            batch.touched[enrollment.id, number] = Touched(placed, None, None)
+            batch.touched[id(placed)] = Touched(placed, None)
         else:
-            batch.touched[enrollment.id, number] = Touched.of(action)
+            batch.touched[id(action)] = Touched.of(action)
         if placed.provider_message_id is not None and (
             action is None or action.provider_message_id != placed.provider_message_id
         ):
