@@ -95,6 +95,7 @@ def _failures(tests: Sequence[str], root: Path, *, first_only: bool) -> list[str
     """Those of the tests that fail in that tree, by their names. CannotTry where pytest can't run them."""
     # Without bytecode, since two texts of one length, written in the same second, would share it.
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["HYPOTHESIS_PROFILE"] = "unshrunk"
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-n", "0", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(

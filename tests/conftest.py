@@ -1,12 +1,13 @@
 """A real PostgreSQL for every test: the embedded one, started once, with the schema of the migrations."""
 
+import os
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from sqlalchemy import text
 
 from db.embedded import EmbeddedPostgres
@@ -28,7 +29,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
 )
-settings.load_profile("repeatable")
+# For whoever asks only whether a test fails, and not by what it fails at its shortest.
+settings.register_profile(
+    "unshrunk", settings.get_profile("repeatable"), phases=(Phase.explicit, Phase.reuse, Phase.generate)
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

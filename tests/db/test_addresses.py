@@ -105,6 +105,8 @@ def test_no_profile_is_made_of_what_stands_around_one(url: str) -> None:
         ("Jose\u0301@Fa\u00df.example", "jos\u00e9@fa\u00df.example"),
         ("jos\u00e9@XN--FA-HIA.example", "jos\u00e9@fa\u00df.example"),
         ("a@xn--ff.example", "a@xn--ff.example"),
+        # Composed only in lower case.
+        ("J\u030co@example.com", "\u01f0o@example.com"),
     ],
 )
 def test_an_email_has_one_spelling(spelling: str, normal: str) -> None:
@@ -120,6 +122,12 @@ def test_a_domain_in_punycode_is_as_other_programs_write_it(domain: str) -> None
         == validate_email(f"a@{domain}", check_deliverability=False, test_environment=True).ascii_domain
     )
     assert domain_in_unicode(domain_in_ascii(domain)) == domain
+
+
+@pytest.mark.parametrize("host", ["evil-linkedin.com", "notlinkedin.com", "linkedin.com.example.com", "linkedin.co"])
+def test_a_profile_of_another_site_is_refused(host: str) -> None:
+    with pytest.raises(InvalidInput, match="must be a person's profile"):
+        normalise_linkedin_url(f"https://{host}/in/jane-doe")
 
 
 @pytest.mark.parametrize("text", ["linkedin.com", "linkedin.com/in/", "linked.example/in/jane", "linkedin.com/x/y"])

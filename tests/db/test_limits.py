@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from db.domain.holds import places
-from db.domain.sending import Limits, Usage, day_of, of_settings
+from db.domain.sending import Limits, Sender, Usage, day_of, of_settings
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 daily = st.none() | st.integers(1, 30)
@@ -26,8 +26,15 @@ def test_of_two_limits_the_tighter_holds_each_way(one: Limits, other: Limits) ->
     assert both.gap in (one.gap, other.gap)
 
 
+def test_an_account_that_two_campaigns_name_has_the_tightest_limits_and_the_first_zone() -> None:
+    first = Sender("ann", Limits(20, timedelta(minutes=9)), "Asia/Tokyo")
+    second = Sender("ann", Limits(10, timedelta(minutes=3)), "Europe/Berlin")
+    assert first.shared(second) == Sender("ann", Limits(10, timedelta(minutes=9)), "Asia/Tokyo")
+    assert Sender("ann").shared(second) == second
+
+
 @given(limits, st.lists(st.integers(0, 10_000), min_size=1, max_size=60))
-def test_whoever_sends_only_where_a_place_is_free_keeps_to_the_limits(given_limits: Limits, waits: list[int]) -> None:
+def test_whoever_sends_as_many_as_places_are_free_keeps_to_the_limits(given_limits: Limits, waits: list[int]) -> None:
     now, sent = MONDAY, list[datetime]()
     for seconds in waits:
         now += timedelta(seconds=seconds)
@@ -36,7 +43,7 @@ def test_whoever_sends_only_where_a_place_is_free_keeps_to_the_limits(given_limi
         found = places(given_limits, usage, today, now)
         waiting = [each.hold.until for each in found if each.free == 0]
         if not waiting:
-            sent.append(now)
+            sent += [now] * min(3, *(each.free for each in found), 3)
         else:
             assert all(until is not None and until > now for until in waiting)
     if given_limits.daily is not None:
