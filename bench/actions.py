@@ -14,8 +14,8 @@ from bench.measure import alternate, machine, rate, ratio, report, verdict
 from bench.postgres import NOW, campaign, database
 from db.domain.states import ActionOutcome
 from db.postgres.database import Database
-from db.services import actions, claims
-from db.services.claims import DueAction
+from db.services.dispatch import actions, claims
+from db.services.dispatch.claims import DueAction
 
 CLAIM = 100
 BATCH = 10

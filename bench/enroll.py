@@ -9,7 +9,7 @@ from bench.measure import alternate, machine, rate, ratio, report, verdict
 from bench.postgres import NOW, campaign, database, people
 from db.domain.ids import new_ids
 from db.postgres.database import Database
-from db.services import enrollments
+from db.services.enrollments import enrollments
 
 PEOPLE = 10_000
 ROUNDS = 7

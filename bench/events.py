@@ -17,7 +17,7 @@ from db.domain.events import EventType, NewEvent
 from db.domain.ids import new_ids
 from db.domain.states import Channel
 from db.postgres.database import Database
-from db.services import events
+from db.services.events import events
 
 PEOPLE = 5_000
 BATCH = 1_000

@@ -12,7 +12,8 @@ from db.domain.events import EventType, NewEvent
 from db.domain.metrics import GroupBy
 from db.domain.states import Channel
 from db.postgres.database import Database
-from db.services import events, metrics
+from db.services.events import events
+from db.services.reports import metrics
 
 ROUNDS = 15
 EVENTS_EACH = 10

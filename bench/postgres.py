@@ -16,7 +16,8 @@ from db.domain.templates import EmailStep
 from db.embedded import EmbeddedPostgres
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
-from db.services import campaigns, enrollments, templates
+from db.services.campaigns import campaigns, templates
+from db.services.enrollments import enrollments
 from migrations.runner import migrate
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)

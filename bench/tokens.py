@@ -23,14 +23,14 @@ from pydantic_core import to_json
 from sqlalchemy.orm import Session
 
 from bench.measure import verdict
-from db import services
 from db.domain.events import EventType, NewEvent
 from db.domain.states import Channel, DeliveryStatus
 from db.domain.webhooks import NewDelivery, Settled
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
-from mcp_server.toolsets import TOOLSETS
+from db.services.events import deliveries, events
+from mcp_server.calls.server import build_server
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 
 NOW = datetime(2026, 11, 2, 9, 0, 12, 345678, tzinfo=UTC)
 ROWS = 20
@@ -146,7 +146,7 @@ def leave_traces(app: App) -> None:
         )
         for n in range(25)
     ]  # fmt: skip
-    app.run("lost", lambda session: services.events.record_events(session, events=lost))
+    app.run("lost", lambda session: events.record_events(session, events=lost))
     app.run("requests", take_requests)
 
 
@@ -154,10 +154,10 @@ def take_requests(session: Session) -> None:
     """Requests that each told of one event."""
     bodies = [f'[{{"event":"open","n":{n}}}]'.encode() for n in range(25)]
     requests = [NewDelivery("sendgrid", body, sha256(body).digest(), NOW) for body in bodies]
-    services.webhooks.store(session, deliveries=requests)
-    waiting = services.webhooks.next_waiting(session, limit=25)
+    deliveries.store(session, deliveries=requests)
+    waiting = deliveries.next_waiting(session, limit=25)
     settled = [Settled(each.id, DeliveryStatus.RECORDED, recorded=1) for each in waiting]
-    services.webhooks.settle(session, settled=settled, now=NOW)
+    deliveries.settle(session, settled=settled, now=NOW)
 
 
 async def lists(app: App) -> None:

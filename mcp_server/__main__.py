@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from mcp_server import __version__, logs
-from mcp_server.app import App
+from mcp_server import __version__
 from mcp_server.cli.lazy import LazyGroup
-from mcp_server.command import INTERRUPTED, await_database, fail, settings_of
-from mcp_server.settings import TOKEN_CHARACTERS_MIN, Settings
+from mcp_server.cli.session import INTERRUPTED, await_database, fail, settings_of
+from mcp_server.process import logs
+from mcp_server.process.app import App
+from mcp_server.process.settings import TOKEN_CHARACTERS_MIN, Settings
 
 cli = typer.Typer(
     cls=LazyGroup,
@@ -131,8 +132,8 @@ def _serve_stdio(settings: Settings) -> None:
 
 def _serve_http(settings: Settings, host: str, port: int) -> None:
     from mcp_server.http.app import LOOPBACK  # noqa: PLC0415  stdio needs none of it
-    from mcp_server.http.keeper import has_tokens  # noqa: PLC0415  see above
     from mcp_server.http.serve import CannotListen, serve_http  # noqa: PLC0415  see above
+    from mcp_server.http.token_cache import has_tokens  # noqa: PLC0415  see above
 
     try:
         token = settings.bearer_token()
@@ -171,7 +172,7 @@ def _worker(app: App) -> Generator[None]:
     if not app.settings.worker or app.settings.read_only:
         yield
         return
-    from mcp_server.worker import Worker  # noqa: PLC0415  `--help` needs none of it
+    from mcp_server.jobs.worker import Worker  # noqa: PLC0415  `--help` needs none of it
 
     worker = Worker(app)
     worker.start()
@@ -185,7 +186,7 @@ def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only 
     # What is imported and built here stays for good: collecting garbage among it takes a third of the start.
     gc.disable()
     try:
-        from mcp_server.server import build_server  # noqa: PLC0415  `--help` needs none of it
+        from mcp_server.calls.server import build_server  # noqa: PLC0415  `--help` needs none of it
 
         return build_server(app)
     except ValueError as error:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from mcp_server import __version__
-from mcp_server.settings import Settings, variable
+from mcp_server.process.settings import Settings, variable
 
 PATH = Path(__file__).parent.parent / "server.json"
 NAME = "sales-automation-mcp"

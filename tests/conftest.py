@@ -15,7 +15,7 @@ from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from migrations.runner import migrate
-from tests.statement_rules import Executed
+from tests.support.statement_rules import Executed
 
 # A run tells of the change alone: each tries the same examples, and how long they take on this machine is no fault.
 settings.register_profile(

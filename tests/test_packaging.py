@@ -39,10 +39,14 @@ def test_wheel_and_sdist_carry_all_that_runs(distributions: Path) -> None:
         str(path.relative_to(ROOT)) for top in ("mcp_server", "db", "migrations") for path in (ROOT / top).rglob("*.py")
     }
     data = {"mcp_server/demo/contacts.csv", "migrations/script.py.mako", "db/py.typed", "mcp_server/py.typed"}
-    data |= {str(path.relative_to(ROOT)) for path in (ROOT / "mcp_server" / "prompts").glob("*.md")}
+    data |= {str(path.relative_to(ROOT)) for path in (ROOT / "mcp_server" / "offers" / "prompts").glob("*.md")}
     data |= {str(path.relative_to(ROOT)) for path in (ROOT / "mcp_server" / "web").glob("*.*")}
-    data |= {str(path.relative_to(ROOT)) for path in (ROOT / "mcp_server" / "views").glob("*.*s")}
-    assert {"mcp_server/prompts/plan_campaign.md", "mcp_server/web/app.js", "mcp_server/views/bridge.js"} <= data
+    data |= {str(path.relative_to(ROOT)) for path in (ROOT / "mcp_server" / "offers" / "views").glob("*.*s")}
+    assert {
+        "mcp_server/offers/prompts/plan_campaign.md",
+        "mcp_server/web/app.js",
+        "mcp_server/offers/views/bridge.js",
+    } <= data
     wheel = set(ZipFile(next(distributions.glob("*.whl"))).namelist())
     assert modules | data <= wheel
     assert not any(name.startswith(("tests/", "bench/", "release/")) for name in wheel)

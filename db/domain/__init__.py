@@ -1,0 +1,1 @@
+"""Rules, with the standard library alone: states, events, windows, metrics and errors."""

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from db.domain.encodings import readings
 from db.domain.errors import InvalidInput
-from db.domain.rules import EMAIL_MAX, LINKEDIN_URL_MAX, LINKEDIN_URL_PATTERN
+from db.domain.field_limits import EMAIL_MAX, LINKEDIN_URL_MAX, LINKEDIN_URL_PATTERN
 
 PROFILE_PREFIX: Final = "https://www.linkedin.com/in/"
 _PUNYCODE: Final = "xn--"

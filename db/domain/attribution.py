@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from db.domain.action import Action
 from db.domain.errors import InvalidInput
 from db.domain.events import ANSWERS, EFFECTS, SENDS, STEP_TYPES, NewEvent
-from db.domain.funnel import Action
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Step
 from db.domain.states import ActionStatus, LinkedInStepType

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, cast
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.metrics import RATES
 from db.domain.sending import WEEKDAYS
 from db.domain.states import Channel
@@ -116,7 +116,7 @@ class _Variables:
         if not isinstance(value, dict):
             return f"{where} is no object"
         given = cast("dict[str, object]", value)
-        if len(given) > self.most or not all(re.search(rules.VARIABLE_PATTERN, name) for name in given):
+        if len(given) > self.most or not all(re.search(field_limits.VARIABLE_PATTERN, name) for name in given):
             return f"{where} has too many names, or one that is none"
         fit = all(isinstance(part, str | int | float) for part in given.values())
         return None if fit else f"{where} has a value that is no text, number or flag"
@@ -124,7 +124,7 @@ class _Variables:
     def violations(self, path: str) -> list[str]:
         kinds = ("object", "array", "null")
         wrong = " || ".join(f'@.value.type() == "{kind}"' for kind in kinds)
-        name = f'!(@.key like_regex "{rules.VARIABLE_PATTERN}")'
+        name = f'!(@.key like_regex "{field_limits.VARIABLE_PATTERN}")'
         return [f'{path}.type() != "object"', f"exists({path}.keyvalue() ? ({wrong} || {name}))"]
 
 
@@ -141,10 +141,10 @@ def _is_day(value: str) -> bool:
 
 _TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _LIMITS: Mapping[str, Shape] = {
-    "daily_limit": _Whole(1, rules.DAILY_LIMIT_MAX),
-    "min_gap_seconds": _Whole(0, rules.MIN_GAP_SECONDS_MAX),
+    "daily_limit": _Whole(1, field_limits.DAILY_LIMIT_MAX),
+    "min_gap_seconds": _Whole(0, field_limits.MIN_GAP_SECONDS_MAX),
 }
-_GROWTH = _Whole(1, rules.DAILY_LIMIT_MAX)
+_GROWTH = _Whole(1, field_limits.DAILY_LIMIT_MAX)
 _SENDER = _Object({"account": _Text("."), "timezone": _Text("."), **_LIMITS}, required=("account",))
 FIELDS: Mapping[str, Shape] = {
     "timezone": _Text("."),
@@ -157,11 +157,11 @@ FIELDS: Mapping[str, Shape] = {
         },
         required=("days", "start", "end"),
     ),
-    "holidays": _List(_Text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", _is_day), rules.HOLIDAYS_MAX),
+    "holidays": _List(_Text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", _is_day), field_limits.HOLIDAYS_MAX),
     **_LIMITS,
     "ramp_up": _Object({"start": _GROWTH, "increase": _GROWTH}, required=("start", "increase")),
     "senders": _Object({str(channel): _SENDER for channel in Channel}),
-    "variables": _Variables(rules.VARIABLES_MAX),
+    "variables": _Variables(field_limits.VARIABLES_MAX),
     "primary_rate": _Text(f"^({'|'.join(rate.slug for rate in RATES)})$"),
 }
 

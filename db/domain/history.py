@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import TypeAlias
 from uuid import UUID
 
+from db.domain.action import Action
 from db.domain.attribution import infer_step
+from db.domain.bots import with_haste
+from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput
 from db.domain.events import ANSWERS, EFFECTS, REACHED, SENDS, Effect, EventType, NewEvent
-from db.domain.funnel import Action, Enrollment
-from db.domain.machines import with_haste
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Plan, step_for
 from db.domain.states import SentSource

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from db.domain.funnel import Enrollment
+from db.domain.enrollment import Enrollment
 from db.domain.sending import Day, Limits, Sending, Usage, zone
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
 

@@ -1,0 +1,1 @@
+"""Jobs and cache of one machine, on SQLite."""

@@ -1,4 +1,4 @@
-"""The cache in SQLite: db.local.protocol.CacheStore on one LocalFile.
+"""The cache in SQLite: db.local.contract.CacheStore on one LocalFile.
 
 A get writes nothing: what was used, and the hits and misses, are noted in memory and written with the next write, or
 after a while. A killed process loses those notes alone: its last gets count neither for eviction nor for the hit rate.
@@ -16,7 +16,7 @@ import orjson
 from db.domain.errors import InvalidInput, StoreUnavailable
 from db.local import cache_statements as sql
 from db.local.connection import LocalFile, Row
-from db.local.protocol import (
+from db.local.contract import (
     DEFAULT_CACHE_BYTES,
     MAX_KEY_CHARACTERS,
     MAX_NAMESPACE_CHARACTERS,

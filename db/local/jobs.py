@@ -1,4 +1,4 @@
-"""The job queue in SQLite: db.local.protocol.JobStore on one LocalFile."""
+"""The job queue in SQLite: db.local.contract.JobStore on one LocalFile."""
 
 import os
 import random

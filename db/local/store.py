@@ -6,9 +6,9 @@ from typing import Final, Self
 
 from db.local.cache import SqliteCache
 from db.local.connection import LocalFile, Synchronous
+from db.local.contract import DEFAULT_CACHE_BYTES
 from db.local.erasure import Eraser
 from db.local.jobs import SqliteJobs
-from db.local.protocol import DEFAULT_CACHE_BYTES
 from db.local.schema import CACHE, JOBS
 
 WAIT_SECONDS: Final = 10.0

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain import campaign_settings, rules
+from db.domain import campaign_settings, field_limits
 from db.domain.metrics import MILESTONES
 from db.domain.states import (
     ActionOutcome,
@@ -27,11 +27,11 @@ class CampaignInstance(Mutable, Base):
     __tablename__ = "campaign_instances"
     __table_args__ = (
         one_of("status", CampaignStatus),
-        length("name", 1, rules.NAME_MAX),
+        length("name", 1, field_limits.NAME_MAX),
         is_object("settings"),
         *(CheckConstraint(rule, name=name) for name, rule in campaign_settings.checks("settings").items()),
         is_object("provider_config"),
-        length("pause_reason", 1, rules.PAUSE_REASON_MAX),
+        length("pause_reason", 1, field_limits.PAUSE_REASON_MAX),
         CheckConstraint("pause_reason IS NULL OR status = 'paused'", name="pause_reason_when_paused"),
         CheckConstraint("status NOT IN ('active', 'paused', 'completed') OR started_at IS NOT NULL", name="started_at"),
         CheckConstraint("status <> 'draft' OR started_at IS NULL", name="draft_not_started"),
@@ -56,10 +56,10 @@ class CampaignEnrollment(Mutable, Base):
     __table_args__ = (
         one_of("status", EnrollmentStatus),
         one_of("stop_reason", StopReason),
-        within("current_step", 0, rules.STEP_NUMBER_MAX),
-        length("a_b_variant", 1, rules.VARIANT_MAX),
-        length("pause_reason", 1, rules.PAUSE_REASON_MAX),
-        length("zone", 1, rules.TIMEZONE_MAX),
+        within("current_step", 0, field_limits.STEP_NUMBER_MAX),
+        length("a_b_variant", 1, field_limits.VARIANT_MAX),
+        length("pause_reason", 1, field_limits.PAUSE_REASON_MAX),
+        length("zone", 1, field_limits.TIMEZONE_MAX),
         is_object("metadata"),
         CheckConstraint(
             "(status IN ('completed', 'unsubscribed', 'bounced')) = (stop_reason IS NOT NULL)",
@@ -131,12 +131,12 @@ class CampaignAction(Mutable, Base):
         one_of("channel", Channel),
         one_of("linkedin_type", LinkedInStepType),
         CheckConstraint("linkedin_type IS NULL OR channel = 'linkedin'", name="linkedin_type_of_channel"),
-        within("step_number", 1, rules.STEP_NUMBER_MAX),
-        length("a_b_variant", 1, rules.VARIANT_MAX),
-        length("provider", 1, rules.PROVIDER_MAX),
-        length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
-        length("sender", 1, rules.SENDER_MAX),
-        length("sent_to", 3, rules.EMAIL_MAX),
+        within("step_number", 1, field_limits.STEP_NUMBER_MAX),
+        length("a_b_variant", 1, field_limits.VARIANT_MAX),
+        length("provider", 1, field_limits.PROVIDER_MAX),
+        length("provider_message_id", 1, field_limits.PROVIDER_ID_MAX),
+        length("sender", 1, field_limits.SENDER_MAX),
+        length("sent_to", 3, field_limits.EMAIL_MAX),
         CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_at"),
         one_of("sent_source", SentSource),
         one_of("reported", ActionOutcome),

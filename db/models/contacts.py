@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Text, event, func, literal_column
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.states import SuppressionReason
 from db.models.base import Base, Created, Mutable, is_object, json_object, length, one_of, primary_key
 
@@ -15,19 +15,19 @@ from db.models.base import Base, Created, Mutable, is_object, json_object, lengt
 class Contact(Mutable, Base):
     __tablename__ = "contacts"
     __table_args__ = (
-        CheckConstraint(f"email ~ '{rules.EMAIL_PATTERN}'", name="email_shape"),
+        CheckConstraint(f"email ~ '{field_limits.EMAIL_PATTERN}'", name="email_shape"),
         CheckConstraint("email = lower(email)", name="email_lower"),
-        CheckConstraint(f"linkedin_url ~ '{rules.LINKEDIN_URL_PATTERN}'", name="linkedin_url_shape"),
+        CheckConstraint(f"linkedin_url ~ '{field_limits.LINKEDIN_URL_PATTERN}'", name="linkedin_url_shape"),
         CheckConstraint(
             "email IS NOT NULL OR linkedin_url IS NOT NULL OR erased_at IS NOT NULL", name="email_or_linkedin_url"
         ),
-        length("email", 3, rules.EMAIL_MAX),
-        length("linkedin_url", 1, rules.LINKEDIN_URL_MAX),
-        length("first_name", 0, rules.PERSON_NAME_MAX),
-        length("last_name", 0, rules.PERSON_NAME_MAX),
-        length("company", 0, rules.COMPANY_MAX),
-        length("title", 0, rules.COMPANY_MAX),
-        length("timezone", 1, rules.TIMEZONE_MAX),
+        length("email", 3, field_limits.EMAIL_MAX),
+        length("linkedin_url", 1, field_limits.LINKEDIN_URL_MAX),
+        length("first_name", 0, field_limits.PERSON_NAME_MAX),
+        length("last_name", 0, field_limits.PERSON_NAME_MAX),
+        length("company", 0, field_limits.COMPANY_MAX),
+        length("title", 0, field_limits.COMPANY_MAX),
+        length("timezone", 1, field_limits.TIMEZONE_MAX),
         is_object("attributes"),
         # Whatever races with an erasure can't write the person back into the row.
         CheckConstraint(
@@ -64,12 +64,12 @@ event.listen(
 
 
 class ContactAddress(Created, Base):
-    """An address that a person had before, or gave besides; db.services.wishes tells what it is for."""
+    """An address that a person had before, or gave besides; db.services.people.opt_outs tells what it is for."""
 
     __tablename__ = "contact_addresses"
     __table_args__ = (
         CheckConstraint("address = lower(address)", name="address_lower"),
-        length("address", 3, rules.EMAIL_MAX),
+        length("address", 3, field_limits.EMAIL_MAX),
     )
 
     contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True)
@@ -85,7 +85,7 @@ class Consent(Base):
     __tablename__ = "consents"
     __table_args__ = (
         CheckConstraint("address = lower(address)", name="address_lower"),
-        length("address", 3, rules.EMAIL_MAX),
+        length("address", 3, field_limits.EMAIL_MAX),
     )
 
     address: Mapped[str] = mapped_column(primary_key=True)
@@ -98,11 +98,11 @@ class Suppression(Created, Base):
         CheckConstraint("num_nonnulls(email, domain, linkedin_url, address_hash) = 1", name="one_target"),
         CheckConstraint("email = lower(email)", name="email_lower"),
         CheckConstraint("domain = lower(domain)", name="domain_lower"),
-        length("email", 3, rules.EMAIL_MAX),
-        length("domain", 1, rules.EMAIL_MAX),
-        length("linkedin_url", 1, rules.LINKEDIN_URL_MAX),
-        length("source", 0, rules.PROVIDER_ID_MAX),
-        CheckConstraint(f"octet_length(address_hash) = {rules.HASH_BYTES}", name="address_hash_length"),
+        length("email", 3, field_limits.EMAIL_MAX),
+        length("domain", 1, field_limits.EMAIL_MAX),
+        length("linkedin_url", 1, field_limits.LINKEDIN_URL_MAX),
+        length("source", 0, field_limits.PROVIDER_ID_MAX),
+        CheckConstraint(f"octet_length(address_hash) = {field_limits.HASH_BYTES}", name="address_hash_length"),
         one_of("reason", SuppressionReason),
         CheckConstraint("expires_at IS NULL OR reason = 'manual'", name="only_manual_expires"),
     )
@@ -111,7 +111,7 @@ class Suppression(Created, Base):
     email: Mapped[str | None]
     domain: Mapped[str | None]
     linkedin_url: Mapped[str | None]
-    # In the place of an address of somebody who was erased; db.services.erasure tells how it is made.
+    # In the place of an address of somebody who was erased; db.services.erasure.erasure tells how it is made.
     address_hash: Mapped[bytes | None]
     reason: Mapped[str]
     source: Mapped[str | None]

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, false, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.events import EventType
 from db.domain.states import Channel, OrphanStatus
 from db.models.base import Base, Created, is_object, length, one_of, primary_key, within
@@ -24,10 +24,10 @@ class CampaignEvent(Created, Base):
     __table_args__ = (
         one_of("event_type", EventType),
         one_of("channel", Channel),
-        within("step_number", 1, rules.STEP_NUMBER_MAX),
-        length("provider", 1, rules.PROVIDER_MAX),
-        length("provider_event_id", 1, rules.PROVIDER_ID_MAX),
-        length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
+        within("step_number", 1, field_limits.STEP_NUMBER_MAX),
+        length("provider", 1, field_limits.PROVIDER_MAX),
+        length("provider_event_id", 1, field_limits.PROVIDER_ID_MAX),
+        length("provider_message_id", 1, field_limits.PROVIDER_ID_MAX),
         is_object("metadata"),
         ForeignKeyConstraint(
             ["instance_id", "enrollment_id"],
@@ -82,8 +82,8 @@ class CampaignMessage(Created, Base):
 
     __tablename__ = "campaign_messages"
     __table_args__ = (
-        length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
-        length("provider", 1, rules.PROVIDER_MAX),
+        length("provider_message_id", 1, field_limits.PROVIDER_ID_MAX),
+        length("provider", 1, field_limits.PROVIDER_MAX),
         ForeignKeyConstraint(
             ["instance_id", "enrollment_id"],
             ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
@@ -107,12 +107,12 @@ class OrphanedEvent(Created, Base):
         one_of("status", OrphanStatus),
         one_of("event_type", EventType),
         one_of("channel", Channel),
-        within("step_number", 1, rules.STEP_NUMBER_MAX),
+        within("step_number", 1, field_limits.STEP_NUMBER_MAX),
         length("reason", 1, 500),
-        length("email", 3, rules.EMAIL_MAX),
-        length("provider_message_id", 1, rules.PROVIDER_ID_MAX),
-        length("provider", 1, rules.PROVIDER_MAX),
-        length("provider_event_id", 1, rules.PROVIDER_ID_MAX),
+        length("email", 3, field_limits.EMAIL_MAX),
+        length("provider_message_id", 1, field_limits.PROVIDER_ID_MAX),
+        length("provider", 1, field_limits.PROVIDER_MAX),
+        length("provider_event_id", 1, field_limits.PROVIDER_ID_MAX),
         is_object("metadata"),
         CheckConstraint(
             "enrollment_id IS NOT NULL OR provider_message_id IS NOT NULL"

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.states import Channel
 from db.models.base import Base, length, one_of
 
@@ -43,7 +43,7 @@ class SenderUsage(_Usage, Base):
     __table_args__ = (
         CheckConstraint(_IS_QUARTER, name="quarter"),
         one_of("channel", Channel),
-        length("account", 1, rules.SENDER_MAX),
+        length("account", 1, field_limits.SENDER_MAX),
     )
 
     channel: Mapped[str] = mapped_column(primary_key=True, sort_order=-2)

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.access import RESERVED_ACTORS, AuditOutcome, Scope
 from db.models.base import Base, Created, Mutable, is_object, length, one_of, primary_key
 
@@ -21,10 +21,10 @@ class AccessToken(Mutable, Base):
 
     __tablename__ = "access_tokens"
     __table_args__ = (
-        length("name", 1, rules.TOKEN_NAME_MAX),
+        length("name", 1, field_limits.TOKEN_NAME_MAX),
         CheckConstraint(f"name NOT IN ({_RESERVED})", name="name_not_reserved"),
         CheckConstraint(f"scopes <@ ARRAY[{_SCOPES}] AND cardinality(scopes) > 0", name="scopes"),
-        CheckConstraint(f"octet_length(token_hash) = {rules.HASH_BYTES}", name="token_hash_length"),
+        CheckConstraint(f"octet_length(token_hash) = {field_limits.HASH_BYTES}", name="token_hash_length"),
         Index("uq_access_tokens_token_hash", "token_hash", unique=True),
         # A name is free again once its token is revoked, so that a token can be replaced.
         Index("uq_access_tokens_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
@@ -43,7 +43,7 @@ class UsedTicket(Created, Base):
     """A link or a session of the dashboard that no server takes any more, kept until it would have ended by itself."""
 
     __tablename__ = "used_tickets"
-    __table_args__ = (CheckConstraint(f"octet_length(id) = {rules.TICKET_BYTES}", name="id_length"),)
+    __table_args__ = (CheckConstraint(f"octet_length(id) = {field_limits.TICKET_BYTES}", name="id_length"),)
 
     id: Mapped[bytes] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime]
@@ -54,13 +54,13 @@ class AuditRecord(Created, Base):
 
     __tablename__ = "audit_log"
     __table_args__ = (
-        length("actor", 1, rules.TOKEN_NAME_MAX),
-        length("tool", 1, rules.TOOL_NAME_MAX),
-        length("request_id", 1, rules.REQUEST_ID_MAX),
-        length("error", 1, rules.ERROR_NAME_MAX),
+        length("actor", 1, field_limits.TOKEN_NAME_MAX),
+        length("tool", 1, field_limits.TOOL_NAME_MAX),
+        length("request_id", 1, field_limits.REQUEST_ID_MAX),
+        length("error", 1, field_limits.ERROR_NAME_MAX),
         one_of("outcome", AuditOutcome),
         is_object("ids"),
-        CheckConstraint(f"octet_length(arguments_digest) = {rules.HASH_BYTES}", name="arguments_digest_length"),
+        CheckConstraint(f"octet_length(arguments_digest) = {field_limits.HASH_BYTES}", name="arguments_digest_length"),
         CheckConstraint("(outcome = 'refused') = (error IS NOT NULL)", name="error_when_refused"),
         Index("ix_audit_log_at", "at", "id"),
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.states import Channel, LinkedInStepType, PathType, TemplateType
 from db.models.base import Base, Mutable, is_object, json_object, length, one_of, primary_key, within
 
@@ -20,8 +20,8 @@ class CampaignTemplate(Mutable, Base):
     __table_args__ = (
         one_of("type", TemplateType),
         one_of("path_type", PathType),
-        length("name", 1, rules.NAME_MAX),
-        length("description", 0, rules.DESCRIPTION_MAX),
+        length("name", 1, field_limits.NAME_MAX),
+        length("description", 0, field_limits.DESCRIPTION_MAX),
         is_object("settings"),
         UniqueConstraint("id", "type"),
     )
@@ -46,7 +46,7 @@ class TemplateStep(Base):
     __tablename__ = "template_steps"
     __table_args__ = (
         one_of("channel", Channel),
-        within("step_number", 1, rules.STEP_NUMBER_MAX),
+        within("step_number", 1, field_limits.STEP_NUMBER_MAX),
         CheckConstraint("template_type = 'multi_channel' OR template_type = channel", name="channel_of_type"),
         ForeignKeyConstraint(
             ["template_id", "template_type"],
@@ -73,12 +73,12 @@ class EmailSequence(Mutable, Base):
     __table_args__ = (
         _step_key(),
         CheckConstraint("channel = 'email'", name="channel"),
-        length("subject", 1, rules.SUBJECT_MAX),
+        length("subject", 1, field_limits.SUBJECT_MAX),
         CheckConstraint(r"subject ~ '\S'", name="subject_not_blank"),
-        CheckConstraint(f"subject !~ '{rules.LINE_BREAKS}'", name="subject_one_line"),
-        length("body", rules.BODY_MIN, rules.BODY_MAX),
-        length("a_b_variant", 1, rules.VARIANT_MAX),
-        within("delay_hours", 0, rules.DELAY_HOURS_MAX),
+        CheckConstraint(f"subject !~ '{field_limits.LINE_BREAKS}'", name="subject_one_line"),
+        length("body", field_limits.BODY_MIN, field_limits.BODY_MAX),
+        length("a_b_variant", 1, field_limits.VARIANT_MAX),
+        within("delay_hours", 0, field_limits.DELAY_HOURS_MAX),
         UniqueConstraint("template_id", "step_number", "a_b_variant", postgresql_nulls_not_distinct=True),
     )
 
@@ -99,13 +99,13 @@ class LinkedInSequence(Mutable, Base):
         _step_key(),
         CheckConstraint("channel = 'linkedin'", name="channel"),
         one_of("type", LinkedInStepType),
-        length("message", 1, rules.LINKEDIN_MESSAGE_MAX),
+        length("message", 1, field_limits.LINKEDIN_MESSAGE_MAX),
         CheckConstraint(
-            f"type <> 'connection_request' OR char_length(message) <= {rules.CONNECTION_MESSAGE_MAX}",
+            f"type <> 'connection_request' OR char_length(message) <= {field_limits.CONNECTION_MESSAGE_MAX}",
             name="connection_message_length",
         ),
         CheckConstraint("type NOT IN ('message', 'voice_message') OR message IS NOT NULL", name="message_required"),
-        within("delay_hours", 0, rules.DELAY_HOURS_MAX),
+        within("delay_hours", 0, field_limits.DELAY_HOURS_MAX),
         UniqueConstraint("template_id", "step_number"),
     )
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.states import DeliveryStatus
 from db.models.base import Base, Mutable, length, one_of, primary_key
 
@@ -25,11 +25,11 @@ class WebhookDelivery(Mutable, Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         one_of("status", DeliveryStatus),
-        length("provider", 1, rules.PROVIDER_MAX),
-        length("delivery_id", 1, rules.PROVIDER_ID_MAX),
-        length("error", 1, rules.DELIVERY_ERROR_MAX),
-        CheckConstraint(f"octet_length(body_hash) = {rules.HASH_BYTES}", name="body_hash_length"),
-        CheckConstraint(f"octet_length(body) BETWEEN 1 AND {rules.WEBHOOK_BODY_MAX}", name="body_length"),
+        length("provider", 1, field_limits.PROVIDER_MAX),
+        length("delivery_id", 1, field_limits.PROVIDER_ID_MAX),
+        length("error", 1, field_limits.DELIVERY_ERROR_MAX),
+        CheckConstraint(f"octet_length(body_hash) = {field_limits.HASH_BYTES}", name="body_hash_length"),
+        CheckConstraint(f"octet_length(body) BETWEEN 1 AND {field_limits.WEBHOOK_BODY_MAX}", name="body_length"),
         CheckConstraint("status <> 'waiting' OR body IS NOT NULL", name="waiting_has_body"),
         CheckConstraint("status <> 'failed' OR error IS NOT NULL", name="failed_has_error"),
         CheckConstraint("status <> 'recorded' OR recorded_at IS NOT NULL", name="recorded_at"),

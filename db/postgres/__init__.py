@@ -1,0 +1,1 @@
+"""PostgreSQL: engine, pool, transactions, start, and the watch on slow statements."""

@@ -16,12 +16,13 @@ from statistics import median
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from db import homes, services
+from db import homes
 from db.domain.errors import SalesAutomationError
 from db.domain.jobs import JobStatus
+from db.services.ops import vitals
 from mcp_server import __version__
-from mcp_server.app import App
-from mcp_server.settings import WEBHOOKS_WITH_SECRETS, Settings
+from mcp_server.process.app import App
+from mcp_server.process.settings import WEBHOOKS_WITH_SECRETS, Settings
 
 _PINGS: Final = 5
 _WAITS_LONG: Final = timedelta(minutes=10)
@@ -94,7 +95,7 @@ def check_home(home: Path) -> Check:
 
 def check_toolsets(settings: Settings) -> Check:
     """Whether the toolsets that are to be offered exist."""
-    from mcp_server.toolsets import select  # noqa: PLC0415  it brings the protocol's own modules
+    from mcp_server.calls.toolsets import select  # noqa: PLC0415  it brings the protocol's own modules
 
     try:
         chosen = select(settings.toolsets)
@@ -124,18 +125,18 @@ def check_database(app: App) -> Check:
     try:
         with redirect_stderr(StringIO()):  # the app says there what the check says
             app.database()
-        vitals = app.run("doctor", services.vitals.look, read_only=True)
+        server = app.run("doctor", vitals.look, read_only=True)
         seconds = median(_timed_ping(app) for _ in range(_PINGS))
     except SalesAutomationError as error:
         found, advice = _split(str(error))
         return Check("database", Verdict.FAILED, f"{where}: {found}", advice or "Start it, or correct DATABASE_URL.")
-    found = f"{where}: PostgreSQL {vitals.version}, schema {vitals.revision}, {seconds * 1000:.1f} ms a transaction"
+    found = f"{where}: PostgreSQL {server.version}, schema {server.revision}, {seconds * 1000:.1f} ms a transaction"
     return Check("database", Verdict.OK, found)
 
 
 def _timed_ping(app: App) -> float:
     started = time.perf_counter()
-    app.run("doctor", services.vitals.ping, read_only=True)
+    app.run("doctor", vitals.ping, read_only=True)
     return time.perf_counter() - started
 
 
@@ -151,7 +152,7 @@ def check_encryption(app: App) -> Check:
     used = ""
     if app.open_database is not None:
         with suppress(SalesAutomationError):  # it went away since the last check
-            used = ", used" if app.run("doctor", services.vitals.look, read_only=True).is_encrypted else ", not used"
+            used = ", used" if app.run("doctor", vitals.look, read_only=True).is_encrypted else ", not used"
     advice = "Set SALES_AUTOMATION_DATABASE_SSLMODE=verify-full, or require."
     return Check("database TLS", Verdict.WARNING, f"not demanded{used} (sslmode {mode or 'prefer'})", advice)
 
@@ -219,7 +220,7 @@ def _is_readable(folder: Path) -> bool:
 
 def _are_kept(app: App) -> bool:
     """Whether the database has tokens; not, where it can't be asked."""
-    from mcp_server.http.keeper import has_tokens  # noqa: PLC0415  it brings the protocol's own modules
+    from mcp_server.http.token_cache import has_tokens  # noqa: PLC0415  it brings the protocol's own modules
 
     if app.open_database is None:
         return False

@@ -17,7 +17,7 @@ import typer
 from platformdirs import user_config_path
 
 from mcp_server.cli.opening import EXIT_CODES, complain, failed
-from mcp_server.command import fail
+from mcp_server.cli.session import fail
 
 _SERVERS: Final = "mcpServers"
 _UV_CACHE: Final = ("archive-v", "environments-v")

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import typer
 
-from db import services
-from mcp_server.app import App
+from db.services import secret_keys
+from db.services.ops import tickets
 from mcp_server.cli.opening import Home, complain, opened
-from mcp_server.command import fail, settings_of
+from mcp_server.cli.session import fail, settings_of
+from mcp_server.process.app import App
 
 cli = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -37,10 +38,10 @@ def dashboard(
     base = None if url is None else _base(url)
     with opened(settings_of(home=home)) as app:
         if sign_out_all:
-            app.run("dashboard key", services.tickets.replace_key)
+            app.run("dashboard key", tickets.replace_key)
             typer.echo("Every link and session has ended. Servers that run know it within ten seconds.")
         elif base is not None:
-            _show(app, base, app.run("dashboard key", services.tickets.make_key), is_opened=not no_open)
+            _show(app, base, app.run("dashboard key", tickets.make_key), is_opened=not no_open)
         else:
             _serve(app, port, is_opened=not no_open)
 
@@ -59,7 +60,7 @@ def _serve(app: App, port: int, *, is_opened: bool) -> None:
     from mcp_server.http.serve import CannotListen, run  # noqa: PLC0415  see above
 
     # A key of its own, so that nothing is written anywhere: it ends with the process, and its sessions with it.
-    key = services.keys.new_key()
+    key = secret_keys.new_key()
     try:
         run(
             build_dashboard_app(app, host=_HOST, key=key),
@@ -74,7 +75,7 @@ def _serve(app: App, port: int, *, is_opened: bool) -> None:
 
 
 def _show(app: App, base: str, key: bytes, *, is_opened: bool, is_serving: bool = False) -> None:
-    from mcp_server.http.dashboard.sessions import link  # noqa: PLC0415  see _serve
+    from mcp_server.http.sessions import link  # noqa: PLC0415  see _serve
 
     address = link(base, key, app.clock())
     typer.echo(address)

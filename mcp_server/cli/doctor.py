@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mcp_server import logs
-from mcp_server.app import App
 from mcp_server.cli.opening import FAILED, AsJson, Home
-from mcp_server.command import wrong_settings
-from mcp_server.settings import Settings, unknown_variables
+from mcp_server.cli.session import wrong_settings
+from mcp_server.process import logs
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings, unknown_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def _check_names() -> "list[Check]":
 
 
 def _print(settings: list[dict[str, str]], checks: "list[Check]") -> None:
-    from mcp_server.cli.tables import plain, print_table  # noqa: PLC0415  see doctor
+    from mcp_server.cli.output import plain, print_table  # noqa: PLC0415  see doctor
 
     if settings:
         print_table(("Setting", "Value", "From"), ([row["name"], row["value"], row["source"]] for row in settings))

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import typer
 
-from mcp_server.app import App
 from mcp_server.cli.opening import EXIT_CODES, Home, failed, opened
-from mcp_server.command import settings_of
+from mcp_server.cli.session import settings_of
+from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.services import Session
@@ -101,9 +101,9 @@ _ENROLLMENT: Final = ("status", "current_step", "next_action_at", "stop_reason",
 
 
 def _enrollments(session: "Session", campaign_id: UUID, cursor: str | None) -> _Page:
-    from db import services  # noqa: PLC0415  see export
+    from db.services.enrollments import enrollments  # noqa: PLC0415  see export
 
-    page = services.enrollments.list_(session, campaign_id=campaign_id, status=None, limit=_PAGE, cursor=cursor)
+    page = enrollments.list_(session, campaign_id=campaign_id, status=None, limit=_PAGE, cursor=cursor)
     return [_enrollment_row(each.enrollment, each.contact) for each in page.rows], page.next_cursor
 
 
@@ -121,9 +121,9 @@ def _enrollment_row(enrollment: Any, contact: Any) -> Row:  # noqa: ANN401  rows
 
 
 def _events(session: "Session", campaign_id: UUID, cursor: str | None) -> _Page:
-    from db import services  # noqa: PLC0415  see export
+    from db.services.events import events  # noqa: PLC0415  see export
 
-    page = services.events.list_(
+    page = events.list_(
         session,
         campaign_id=campaign_id,
         enrollment_id=None,

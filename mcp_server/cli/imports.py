@@ -13,13 +13,13 @@ from uuid import UUID
 
 import typer
 
-from mcp_server.app import App
 from mcp_server.cli.opening import PARTLY, AsJson, Home, complain, failed, opened
-from mcp_server.command import fail, settings_of
+from mcp_server.cli.session import fail, settings_of
+from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.services import Session
-    from mcp_server.jobs.table import Record, Table
+    from mcp_server.jobs.csv_rows import Record, Table
 
 _SHOWN: Final = 10
 _TAKEN: Final = ("created", "updated", "merged")
@@ -75,7 +75,7 @@ def import_(
 
 def _read(file: Path, mapping: Sequence[str]) -> "Table":
     from db.domain.errors import InvalidInput  # noqa: PLC0415  `--help` needs none of it
-    from mcp_server.jobs.table import decode, read_table  # noqa: PLC0415  see above
+    from mcp_server.jobs.csv_rows import decode, read_table  # noqa: PLC0415  see above
 
     columns: dict[str, str] = {}
     for pair in mapping:
@@ -165,13 +165,13 @@ def _take_all(
     rejects: _Rejects,
     advance: Callable[[int], None],
 ) -> Counter[str]:
-    from db import services  # noqa: PLC0415  see _read
     from db.domain.errors import SalesAutomationError  # noqa: PLC0415  see _read
+    from db.services.campaigns import campaigns  # noqa: PLC0415  see _read
     from mcp_server.jobs.imports import CHUNK_ROWS  # noqa: PLC0415  see _read
 
     counts = Counter[str]()
     if campaign_id is not None:
-        app.run("campaign", lambda session: services.campaigns.get(session, campaign_id=campaign_id), read_only=True)
+        app.run("campaign", lambda session: campaigns.get(session, campaign_id=campaign_id), read_only=True)
     records, done = table.records, 0
     try:
         for done in range(0, len(records), CHUNK_ROWS):
@@ -196,7 +196,7 @@ def _take_all(
 
 
 def _take_chunk(app: App, campaign_id: UUID | None, chunk: "Sequence[Record]", *, dry_run: bool) -> dict[str, Any]:
-    from mcp_server.caller import LOCAL, Invocation  # noqa: PLC0415  see _read
+    from mcp_server.calls.caller import LOCAL, Invocation  # noqa: PLC0415  see _read
     from mcp_server.jobs.imports import note, take_in  # noqa: PLC0415  see _read
 
     now = app.clock()

@@ -15,7 +15,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "import": "mcp_server.cli.imports",
         "export": "mcp_server.cli.exports",
         "tokens": "mcp_server.cli.tokens",
-        "jobs": "mcp_server.cli.queue",
+        "jobs": "mcp_server.cli.jobs",
         "claude-desktop": "mcp_server.cli.claude_desktop",
     }
 )

@@ -10,10 +10,10 @@ from typing import Annotated, Final
 import typer
 
 from db.domain.errors import SalesAutomationError
-from mcp_server import logs
-from mcp_server.app import App
-from mcp_server.command import await_database
-from mcp_server.settings import Settings
+from mcp_server.cli.session import await_database
+from mcp_server.process import logs
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 
 FAILED: Final = 1
 PARTLY: Final = 3

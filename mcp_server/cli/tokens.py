@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from db import services
 from db.domain.access import Scope
 from db.domain.errors import SalesAutomationError, StoreUnavailable
+from db.services.ops import tokens
 from mcp_server.cli.opening import EXIT_CODES, Home, complain, opened
-from mcp_server.command import fail, settings_of
+from mcp_server.cli.session import fail, settings_of
 
 if TYPE_CHECKING:
     from db.models import AccessToken
@@ -42,7 +42,7 @@ def create(
 
     def work(session: "Session", now: datetime) -> str:
         ends = None if expires_in_days is None else now + timedelta(days=expires_in_days)
-        _, plain = services.tokens.create(session, name=name, scopes=set(scope), expires_at=ends)
+        _, plain = tokens.create(session, name=name, scopes=set(scope), expires_at=ends)
         return plain
 
     typer.echo(_run(home, work))
@@ -56,7 +56,7 @@ def list_(home: Home = None) -> None:
     """List the tokens, with what they may do and when they were used last."""
 
     def work(session: "Session", now: datetime) -> list[tuple[str, ...]]:
-        return [_row(token, now) for token in services.tokens.list_(session)]
+        return [_row(token, now) for token in tokens.list_(session)]
 
     rows = [("NAME", "SCOPES", "STATE", "CREATED", "EXPIRES", "LAST USED", "ID"), *_run(home, work)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -67,7 +67,7 @@ def list_(home: Home = None) -> None:
 @cli.command("revoke", epilog=EXIT_CODES)
 def revoke(name_or_id: Annotated[str, typer.Argument(help="As `tokens list` shows it.")], home: Home = None) -> None:
     """End a token. Servers that run refuse it within ten seconds."""
-    name = _run(home, lambda session, now: services.tokens.revoke(session, name_or_id=name_or_id, now=now).name)
+    name = _run(home, lambda session, now: tokens.revoke(session, name_or_id=name_or_id, now=now).name)
     typer.echo(f"The token {name} is revoked.")
 
 

@@ -1,0 +1,1 @@
+"""The server over HTTP: MCP, webhooks, the dashboard, health, metrics and unsubscribe links."""

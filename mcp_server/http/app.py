@@ -13,18 +13,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import BaseRoute, Route
 
-from db import services
 from db.domain.errors import StoreUnavailable
-from mcp_server.app import App
+from db.services.ops import vitals
 from mcp_server.http import metrics, unsubscribe
 from mcp_server.http.auth import Gate
 from mcp_server.http.dashboard.routes import routes as dashboard
-from mcp_server.http.dashboard.sessions import OwnTickets, Sessions, StoredTickets
 from mcp_server.http.hosts import Hosts, names_of
-from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit
+from mcp_server.http.sessions import OwnTickets, Sessions, StoredTickets
+from mcp_server.http.token_cache import Keeper
 from mcp_server.http.webhooks import webhooks
-from mcp_server.look import Look
+from mcp_server.process.app import App
+from mcp_server.process.bounded import Look
 from mcp_server.webhooks.certificates import Fetch, download
 
 # 10,000 rows with their metadata; the SDK's own bound of 4 MiB would cut such a call off.
@@ -57,7 +57,7 @@ def build_http_app(
         async with server.session_manager.run(), recording, watching:
             yield
 
-    readiness = Look(lambda: app.run("readiness", services.vitals.ping, read_only=True))
+    readiness = Look(lambda: app.run("readiness", vitals.ping, read_only=True))
 
     async def readyz(_: Request) -> JSONResponse:
         try:

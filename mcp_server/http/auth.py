@@ -12,12 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.domain.access import Caller
 from db.domain.errors import StoreUnavailable
-from mcp_server.caller import LOCAL, SCOPE_KEY
+from mcp_server.calls.caller import LOCAL, SCOPE_KEY
 from mcp_server.http import refusals
-from mcp_server.http.dashboard.sessions import ROOT as DASHBOARD, Sessions
-from mcp_server.http.keeper import Keeper
 from mcp_server.http.limits import Limit
-from mcp_server.telemetry import Telemetry
+from mcp_server.http.sessions import ROOT as DASHBOARD, Sessions
+from mcp_server.http.token_cache import Keeper
+from mcp_server.process.telemetry import Telemetry
 
 # What a load balancer asks before it knows any token; it tells nothing about the data.
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})

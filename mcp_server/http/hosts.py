@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.http.refusals import refused
-from mcp_server.settings import Settings
+from mcp_server.process.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,12 @@ from starlette.routing import Route
 
 from db.domain.access import Scope
 from db.domain.jobs import JobStatus
-from mcp_server import caller, health
-from mcp_server.app import App
-from mcp_server.health import Facts
+from mcp_server.calls import caller
 from mcp_server.http.refusals import insufficient_scope
-from mcp_server.telemetry import PREFIX, DatabaseState
+from mcp_server.process import health
+from mcp_server.process.app import App
+from mcp_server.process.health import Facts
+from mcp_server.process.telemetry import PREFIX, DatabaseState
 
 
 @dataclass(frozen=True, slots=True)

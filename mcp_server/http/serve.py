@@ -12,10 +12,10 @@ from mcp.server import MCPServer
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
-from mcp_server.app import App
 from mcp_server.http.app import build_http_app
-from mcp_server.http.arriving import Arriving
-from mcp_server.http.ending import Ending
+from mcp_server.http.body_timeout import Arriving
+from mcp_server.http.drain import Ending
+from mcp_server.process.app import App
 
 _SECONDS_TO_FINISH = 10
 # Clients and proxies keep a connection for up to a minute. Were it closed here first, a request could meet the close.
@@ -108,7 +108,7 @@ def _reason(config: uvicorn.Config, error: OSError | UnicodeError) -> str:
 
 def _protocol() -> type[asyncio.Protocol] | Literal["h11"]:
     try:
-        from mcp_server.http.protocol import BoundedProtocol  # noqa: PLC0415  its parser is not there on every system
+        from mcp_server.http.bounded_http import BoundedProtocol  # noqa: PLC0415  its parser is not there on every system
     except ModuleNotFoundError:
         return "h11"
     return BoundedProtocol

@@ -14,15 +14,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from db import services
 from db.domain.errors import NotFound, StoreUnavailable
-from mcp_server.app import App
+from db.services.events import unsubscribe
+from db.services.texts import unsubscribe_links
 from mcp_server.http.auth import address
 from mcp_server.http.limits import Limit
 from mcp_server.http.refusals import RETRY_SECONDS, too_many
+from mcp_server.process.app import App
 
 if TYPE_CHECKING:
-    from db.services.unsubscribing import Link
+    from db.services.texts.unsubscribe_links import Link
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +126,12 @@ class _Page:
 
     async def _read(self, token: str) -> "Link | None":
         if self._key is None:
-            self._key = await run_in_threadpool(self._app.run, "unsubscribe key", services.unsubscribing.make_key)
-        return services.unsubscribing.read(self._key, token)
+            self._key = await run_in_threadpool(self._app.run, "unsubscribe key", unsubscribe_links.make_key)
+        return unsubscribe_links.read(self._key, token)
 
     def _unsubscribe(self, link: "Link") -> None:
         now = self._app.clock()
-        verdict = self._app.run(
-            "unsubscribe", lambda session: services.unsubscribing.unsubscribe(session, link=link, now=now)
-        )
+        verdict = self._app.run("unsubscribe", lambda session: unsubscribe.unsubscribe(session, link=link, now=now))
         self._app.telemetry.events.add(_PROVIDER, str(verdict))
 
 

@@ -15,16 +15,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from db.domain.errors import StoreUnavailable
-from db.domain.rules import PROVIDER_ID_MAX
+from db.domain.field_limits import PROVIDER_ID_MAX
 from db.domain.states import DeliveryStatus
 from db.domain.webhooks import NewDelivery, StoreVerdict
-from mcp_server.app import App
-from mcp_server.http.arriving import at_once
+from mcp_server.http.body_timeout import at_once
+from mcp_server.process.app import App
 from mcp_server.webhooks.base import Headers, Malformed, Provider, Refusal, Replayed, TooLarge
 from mcp_server.webhooks.certificates import Fetch, download
 from mcp_server.webhooks.parsing import parse
-from mcp_server.webhooks.recorder import Recorder
-from mcp_server.webhooks.table import providers
+from mcp_server.webhooks.providers import providers
+from mcp_server.webhooks.worker import Recorder
 
 _RETRY_AFTER: Final = "5"
 _REMEMBERED: Final = 50_000

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.domain.jobs import ClaimedJob
-from mcp_server.app import App
+from mcp_server.process.app import App
 
 
 @dataclass(frozen=True, slots=True)

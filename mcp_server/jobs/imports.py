@@ -7,16 +7,18 @@ from uuid import UUID
 from pydantic import ValidationError, model_validator
 from pydantic_core import to_json
 
-from db import services
 from db.domain.access import ACTOR_WORKER, Caller
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import InvalidInput
 from db.domain.jobs import MAX_PAYLOAD_BYTES
 from db.domain.states import EnrollVerdict
-from mcp_server import audit
-from mcp_server.caller import Invocation
+from db.services.enrollments import enrollments
+from db.services.ops import audit, idempotency
+from db.services.people import contacts
+from mcp_server.calls.audit import entry_of
+from mcp_server.calls.caller import Invocation
 from mcp_server.jobs.base import Work
-from mcp_server.jobs.table import parse, read_allowed
+from mcp_server.jobs.csv_rows import parse, read_allowed
 from mcp_server.schemas.base import Given
 from mcp_server.schemas.contacts import ContactIn
 from mcp_server.schemas.faults import explain
@@ -85,12 +87,12 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
     invocation = Invocation(Caller(ACTOR_WORKER, frozenset()), about, work.job.id)
 
     def once(session: "Session") -> dict[str, Any]:
-        request = services.idempotency.fingerprint(session, given)
-        earlier = services.idempotency.replay(session, key=key, tool="import", request_hash=request)
+        request = idempotency.fingerprint(session, given)
+        earlier = idempotency.replay(session, key=key, tool="import", request_hash=request)
         if earlier is not None:
             return earlier
         answer = take_in(session, campaign_id, start + 1, rows, now)
-        services.idempotency.keep(session, key=key, response=answer)
+        idempotency.keep(session, key=key, response=answer)
         note(session, invocation, now)
         return answer
 
@@ -99,8 +101,8 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
 
 def note(session: "Session", invocation: Invocation, now: "datetime") -> None:
     """Keep in the audit log that a chunk was taken in, in the transaction that did it."""
-    entry = audit.entry_of(invocation, "import", {}, hashed=False, now=now)
-    services.audit.write(session, entries=[entry])
+    entry = entry_of(invocation, "import", {}, hashed=False, now=now)
+    audit.write(session, entries=[entry])
 
 
 def take_in(
@@ -119,7 +121,7 @@ def take_in(
         except ValidationError as error:
             verdicts.append({"row": number, "status": "invalid", "reason": "; ".join(explain(error))})
     known: dict[int, ContactRef] = {}
-    for number, found in services.contacts.find_or_create(session, people=people, overwrite=True).items():
+    for number, found in contacts.find_or_create(session, people=people, overwrite=True).items():
         if found.contact_id is None:
             verdicts.append({"row": number, "status": "invalid", "reason": found.reason})
             continue
@@ -143,7 +145,7 @@ def _enroll(
     counts: Counter[str],
     verdicts: list[Verdict],
 ) -> None:
-    answers = services.enrollments.enroll(session, campaign_id=campaign_id, people=people, start_at=None, now=now)
+    answers = enrollments.enroll(session, campaign_id=campaign_id, people=people, start_at=None, now=now)
     for number, one in answers.items():
         counts[str(one.verdict)] += 1
         if one.verdict != EnrollVerdict.ENROLLED:

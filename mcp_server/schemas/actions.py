@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db import services
 from db.domain.holds import HoldReason
 from db.domain.states import Channel, SuppressionReason
 from mcp_server.schemas.base import Answer, Maybe
@@ -14,19 +13,13 @@ from mcp_server.schemas.contacts import ContactOut
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 
 if TYPE_CHECKING:
-    from db.services.claims import DueAction
-    from db.services.explaining import Explanation
-    from db.services.step_texts import Text
+    from db.services.dispatch.claims import DueAction
+    from db.services.dispatch.explain import Explanation
 
 
 Headers = Annotated[
     Maybe[dict[str, str]], Field(description="Header fields to send the email with: they let people unsubscribe.")
 ]
-
-
-def headers_of(text: "Text") -> dict[str, str] | None:
-    """The header fields of an email; None for other steps, and where the server has no public address."""
-    return None if text.unsubscribe_url is None else services.unsubscribing.headers(text.unsubscribe_url)
 
 
 class DueActionOut(Answer):
@@ -61,7 +54,7 @@ class DueActionOut(Answer):
             a_b_variant=due.step.a_b_variant,
             subject=due.text.subject,
             body=due.text.body,
-            headers=headers_of(due.text),
+            headers=due.text.headers,
         )
 
 

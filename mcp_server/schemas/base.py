@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic.types import JsonValue
 from pydantic_core import PydanticCustomError, to_json
 
-from db.domain import rules, texts
+from db.domain import field_limits, texts
 from db.domain.errors import InvalidInput
 from db.domain.events import message_id, provider_name
 from db.domain.secret_names import secrets_in
@@ -40,14 +40,14 @@ def _json_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         size = len(to_json(value, inf_nan_mode="constants"))
     except (ValueError, RecursionError) as error:
         raise PydanticCustomError("json", "holds text that is not Unicode, or is nested too deep") from error
-    if size > rules.JSON_MAX_BYTES:
+    if size > field_limits.JSON_MAX_BYTES:
         raise PydanticCustomError("json_size", "takes {size} bytes as JSON; at most {most} are kept", _sizes(size))
     _check_json(value, 0)
     return value
 
 
 def _sizes(size: int) -> dict[str, int]:
-    return {"size": size, "most": rules.JSON_MAX_BYTES}
+    return {"size": size, "most": field_limits.JSON_MAX_BYTES}
 
 
 def _check_json(value: JsonValue, depth: int) -> None:
@@ -97,10 +97,10 @@ def _as(spell: Callable[[str], str]) -> BeforeValidator:
     return BeforeValidator(lambda value: spell(value) if isinstance(value, str) else value)
 
 
-ProviderName = Annotated[Line, Field(min_length=1, max_length=rules.PROVIDER_MAX), _as(provider_name)]
+ProviderName = Annotated[Line, Field(min_length=1, max_length=field_limits.PROVIDER_MAX), _as(provider_name)]
 """A provider however it is written; in lower case from here on."""
 
-MessageId = Annotated[Line, Field(min_length=1, max_length=rules.PROVIDER_ID_MAX), _as(message_id)]
+MessageId = Annotated[Line, Field(min_length=1, max_length=field_limits.PROVIDER_ID_MAX), _as(message_id)]
 """A provider's id of a message; without blanks and angle brackets around it from here on."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
@@ -171,11 +171,11 @@ def _no_flag(value: object) -> object:
 no_flag = BeforeValidator(_no_flag)
 """For whole numbers, which pydantic would read a flag as. It comes after their range."""
 
-Name = Annotated[Line, Field(min_length=1, max_length=rules.NAME_MAX)]
+Name = Annotated[Line, Field(min_length=1, max_length=field_limits.NAME_MAX)]
 Cursor = Annotated[Line | None, Field(max_length=300)]
 """next_cursor of the page before, as the server's instructions say once for all lists."""
 
-Limit = Annotated[int, Field(ge=1, le=rules.PAGE_MAX), no_flag]
+Limit = Annotated[int, Field(ge=1, le=field_limits.PAGE_MAX), no_flag]
 Detail = Literal["concise", "full"]
 Search = Annotated[Line | None, Field(min_length=2, max_length=200)]
 

@@ -10,14 +10,14 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.metrics import RATES
 from db.domain.sending import WEEKDAYS
 from db.domain.states import CampaignStatus
 from mcp_server.schemas.base import Answer, Day, Given, Line, Maybe, Second, Warnings, no_flag, storable
 
 if TYPE_CHECKING:
-    from db.services.metrics import Group
+    from db.services.reports.metrics import Group
 
 
 @cache
@@ -33,7 +33,7 @@ def _zone(name: str) -> str:
 
 
 TimeZone = Annotated[
-    Line, Field(min_length=1, max_length=rules.TIMEZONE_MAX, description="IANA name"), AfterValidator(_zone)
+    Line, Field(min_length=1, max_length=field_limits.TIMEZONE_MAX, description="IANA name"), AfterValidator(_zone)
 ]
 
 
@@ -55,8 +55,8 @@ def _end_time(text: str) -> str:
 
 WallTime = Annotated[str, AfterValidator(_wall_time), Field(description="HH:MM")]
 EndTime = Annotated[str, AfterValidator(_end_time), Field(description="HH:MM, exclusive; up to 24:00")]
-DailyLimit = Annotated[int, Field(ge=1, le=rules.DAILY_LIMIT_MAX), no_flag]
-MinGap = Annotated[int, Field(ge=0, le=rules.MIN_GAP_SECONDS_MAX), no_flag]
+DailyLimit = Annotated[int, Field(ge=1, le=field_limits.DAILY_LIMIT_MAX), no_flag]
+MinGap = Annotated[int, Field(ge=0, le=field_limits.MIN_GAP_SECONDS_MAX), no_flag]
 
 
 class SendingWindow(Given):
@@ -75,7 +75,7 @@ class RampUp(Given):
 
 
 class Sender(Given):
-    account: Annotated[Line, Field(min_length=1, max_length=rules.SENDER_MAX)]
+    account: Annotated[Line, Field(min_length=1, max_length=field_limits.SENDER_MAX)]
     timezone: TimeZone | None = None
     daily_limit: DailyLimit | None = None
     min_gap_seconds: MinGap | None = None
@@ -88,7 +88,7 @@ class Senders(Given):
     linkedin: Sender | None = None
 
 
-_VARIABLE = re.compile(rules.VARIABLE_PATTERN)
+_VARIABLE = re.compile(field_limits.VARIABLE_PATTERN)
 
 
 def _variable_name(text: str) -> str:
@@ -130,16 +130,16 @@ class CampaignSettings(Given):
         bool | None, Field(description="The window opens in each person's zone, if known")
     ] = None
     sending_window: SendingWindow | None = None
-    holidays: Annotated[list[Day] | None, Field(max_length=rules.HOLIDAYS_MAX, description="Days without sending")] = (
-        None
-    )
+    holidays: Annotated[
+        list[Day] | None, Field(max_length=field_limits.HOLIDAYS_MAX, description="Days without sending")
+    ] = None
     daily_limit: Annotated[DailyLimit | None, Field(description="Steps a day")] = None
     min_gap_seconds: Annotated[MinGap | None, Field(description="Between two steps")] = None
     ramp_up: RampUp | None = None
     senders: Senders | None = None
     variables: Annotated[
         dict[VariableName, Variable] | None,
-        Field(max_length=rules.VARIABLES_MAX, description="For {{ campaign.NAME }} in texts"),
+        Field(max_length=field_limits.VARIABLES_MAX, description="For {{ campaign.NAME }} in texts"),
     ] = None
     primary_rate: Annotated[RateSlug | None, Field(description="Decides an A/B test")] = None
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from db.domain import rules, texts
+from db.domain import field_limits, texts
 from db.domain.addresses import domain_in_unicode, normalise_email, normalise_linkedin_url
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import InvalidInput
@@ -38,7 +38,7 @@ def _linkedin_url(text: str) -> str:
         ) from None
 
 
-Email = Annotated[Prose, Field(min_length=3, max_length=rules.EMAIL_MAX), AfterValidator(_email)]
+Email = Annotated[Prose, Field(min_length=3, max_length=field_limits.EMAIL_MAX), AfterValidator(_email)]
 LinkedInUrl = Annotated[Prose, Field(min_length=5, max_length=2_000), AfterValidator(_linkedin_url)]
 
 
@@ -63,8 +63,8 @@ def _one_line(text: str) -> str:
 
 # Cells of spreadsheets have line breaks, and senders write headers of names.
 _Tidied = Annotated[Prose, AfterValidator(_one_line)]
-PersonName = Annotated[_Tidied, Field(max_length=rules.PERSON_NAME_MAX)]
-CompanyName = Annotated[_Tidied, Field(max_length=rules.COMPANY_MAX)]
+PersonName = Annotated[_Tidied, Field(max_length=field_limits.PERSON_NAME_MAX)]
+CompanyName = Annotated[_Tidied, Field(max_length=field_limits.COMPANY_MAX)]
 
 
 class ContactIn(Given):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.errors import InvalidInput
 from db.domain.events import EFFECTS, MOST_AHEAD, BounceType, EventType, EventVerdict, NewEvent
 from db.domain.states import Channel, OrphanStatus
@@ -42,7 +42,7 @@ class EventIn(Given):
     provider: ProviderName | None = None
     provider_event_id: Annotated[
         Line | None,
-        Field(min_length=1, max_length=rules.PROVIDER_ID_MAX, description="Counts once"),
+        Field(min_length=1, max_length=field_limits.PROVIDER_ID_MAX, description="Counts once"),
     ] = None
     metadata: Annotated[OpenObject, Field(description="bounce_type of a bounced: hard (default) or soft")] = {}
 

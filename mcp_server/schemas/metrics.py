@@ -9,7 +9,7 @@ from db.domain.states import Channel, EnrollmentStatus
 from mcp_server.schemas.base import Answer, Maybe
 
 if TYPE_CHECKING:
-    from db.services.metrics import Report
+    from db.services.reports.metrics import Report
 
 Totals = Annotated[dict[str, int], Field(description="Counter -> how many steps (total_* count every occurrence).")]
 Rates = Annotated[dict[str, float | None], Field(description="Rate -> share; null while its denominator is 0.")]

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from db.domain.access import AuditOutcome
 from db.domain.jobs import JobStatus
+from mcp_server.process.telemetry import CallOutcome, DatabaseState
 from mcp_server.schemas.base import Answer, Maybe, Second, is_nothing
-from mcp_server.telemetry import CallOutcome, DatabaseState
 
 if TYPE_CHECKING:
     from db.models import AuditRecord
-    from mcp_server.health import Facts
-    from mcp_server.telemetry import Latency, Tally, Telemetry
+    from mcp_server.process.health import Facts
+    from mcp_server.process.telemetry import Latency, Tally, Telemetry
 
 
 class AuditLine(Answer):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from db.domain import rules
+from db.domain import field_limits
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
 from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings, is_nothing, no_flag, said
@@ -14,25 +14,29 @@ from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings,
 if TYPE_CHECKING:
     from db.models import CampaignTemplate
 
-StepNumber = Annotated[int, Field(ge=1, le=rules.STEP_NUMBER_MAX), no_flag]
-DelayHours = Annotated[int, Field(ge=0, le=rules.DELAY_HOURS_MAX, description="After the step before"), no_flag]
+StepNumber = Annotated[int, Field(ge=1, le=field_limits.STEP_NUMBER_MAX), no_flag]
+DelayHours = Annotated[int, Field(ge=0, le=field_limits.DELAY_HOURS_MAX, description="After the step before"), no_flag]
 
 
-Variant = Annotated[Line, Field(min_length=1, max_length=rules.VARIANT_MAX)]
+Variant = Annotated[Line, Field(min_length=1, max_length=field_limits.VARIANT_MAX)]
 
 
 class EmailStepIn(Given):
     step_number: StepNumber
     subject: Annotated[
         Line,
-        Field(min_length=1, max_length=rules.SUBJECT_MAX, description=f"At most {rules.SUBJECT_MAX} characters"),
+        Field(
+            min_length=1,
+            max_length=field_limits.SUBJECT_MAX,
+            description=f"At most {field_limits.SUBJECT_MAX} characters",
+        ),
     ]
     body: Annotated[
         Prose,
         Field(
-            min_length=rules.BODY_MIN,
-            max_length=rules.BODY_MAX,
-            description=f"{rules.BODY_MIN} to {rules.BODY_MAX:,} characters",
+            min_length=field_limits.BODY_MIN,
+            max_length=field_limits.BODY_MAX,
+            description=f"{field_limits.BODY_MIN} to {field_limits.BODY_MAX:,} characters",
         ),
         AfterValidator(said),
     ]
@@ -51,9 +55,9 @@ class LinkedInStepIn(Given):
         Annotated[Prose, AfterValidator(said)] | None,
         Field(
             min_length=1,
-            max_length=rules.LINKEDIN_MESSAGE_MAX,
-            description=f"Needed for messages; at most {rules.LINKEDIN_MESSAGE_MAX:,} characters, "
-            f"{rules.CONNECTION_MESSAGE_MAX} in a connection_request",
+            max_length=field_limits.LINKEDIN_MESSAGE_MAX,
+            description=f"Needed for messages; at most {field_limits.LINKEDIN_MESSAGE_MAX:,} characters, "
+            f"{field_limits.CONNECTION_MESSAGE_MAX} in a connection_request",
         ),
     ] = None
     delay_hours: DelayHours = 0
@@ -63,7 +67,7 @@ class LinkedInStepIn(Given):
     def _message_fits_type(self) -> Self:
         if self.message is None and self.type in (LinkedInStepType.MESSAGE, LinkedInStepType.VOICE_MESSAGE):
             raise ValueError(f"message is required for a {self.type}")
-        longest = rules.CONNECTION_MESSAGE_MAX
+        longest = field_limits.CONNECTION_MESSAGE_MAX
         if self.type is LinkedInStepType.CONNECTION_REQUEST and self.message and len(self.message) > longest:
             raise ValueError(f"message of a connection_request has at most {longest} characters")
         return self

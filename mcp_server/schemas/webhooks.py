@@ -1,5 +1,6 @@
 """Requests of providers, and what has become of them."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Self
 from uuid import UUID
@@ -8,11 +9,10 @@ from pydantic import Field
 
 from db.domain.states import DeliveryStatus
 from mcp_server.schemas.base import Answer, Maybe, ProviderName, Second, is_nothing
-from mcp_server.webhooks.ses import confirmation_url
 
 if TYPE_CHECKING:
     from db.models import WebhookDelivery
-    from db.services.webhooks import Body
+    from db.services.events.deliveries import Body
 
 Provider = Annotated[ProviderName | None, Field(description="Such as sendgrid")]
 DeliveryIds = Annotated[list[UUID] | None, Field(min_length=1, max_length=1_000)]
@@ -44,7 +44,9 @@ class DeliveryOut(Answer):
     ] = None
 
     @classmethod
-    def of(cls, row: "WebhookDelivery", body: "Body | None", detail: str) -> Self:
+    def of(
+        cls, row: "WebhookDelivery", body: "Body | None", detail: str, confirmation_url: Callable[[bytes], str | None]
+    ) -> Self:
         answer = cls.model_validate(
             {name: getattr(row, name) for name in cls.model_fields if name not in _FULL},
         )

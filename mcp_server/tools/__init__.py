@@ -1,1 +1,1 @@
-"""The tools, one module per noun; each fills its toolset of mcp_server.toolsets when it is imported."""
+"""The tools, one module per noun; each fills its toolset of mcp_server.calls.toolsets when it is imported."""

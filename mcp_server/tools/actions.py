@@ -5,35 +5,36 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db import services
 from db.domain.errors import InvalidInput
-from db.domain.rules import DESCRIPTION_MAX
+from db.domain.field_limits import DESCRIPTION_MAX
 from db.domain.states import ActionOutcome, Channel
-from mcp_server.call import Call
+from db.services.dispatch import actions, claims, explain
+from db.services.enrollments import enrollments
+from db.services.people import suppressions
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call
 from mcp_server.schemas.actions import (
     ClaimDueAnswer,
     CompleteActionAnswer,
     DueActionOut,
     ExplainAnswer,
     PreviewAnswer,
-    headers_of,
 )
 from mcp_server.schemas.base import MessageId, Prose, ProviderName, no_flag
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber, Variant
-from mcp_server.toolsets import actions
 
 
 def _without_suppressed(call: Call, answer: dict[str, Any]) -> dict[str, Any]:
     """Of a claim that is repeated, the steps of those who may still be written to."""
     given: list[dict[str, Any]] = answer["actions"]
     contact_ids = [UUID(action["contact"]["id"]) for action in given]
-    held = services.suppressions.of_contacts(call.session, contact_ids=contact_ids, now=call.now)
+    held = suppressions.of_contacts(call.session, contact_ids=contact_ids, now=call.now)
     left = [action for action, id_ in zip(given, contact_ids, strict=True) if id_ not in held]
     return {**answer, "actions": left}
 
 
-@actions.write("Claim due actions", again=_without_suppressed)
+@toolsets.actions.write("Claim due actions", again=_without_suppressed)
 def claim_due_actions(
     call: Call,
     campaign_id: UUID | None = None,
@@ -48,7 +49,7 @@ def claim_due_actions(
     or an address is paused. With nothing due, next_due_at says when to come back, and
     explain_due why.
     """
-    claim = services.claims.claim(
+    claim = claims.claim(
         call.session,
         campaign_id=campaign_id,
         channel=channel,
@@ -60,7 +61,7 @@ def claim_due_actions(
     return ClaimDueAnswer(actions=[DueActionOut.of(due) for due in claim.actions], next_due_at=claim.next_due_at)
 
 
-@actions.write("Complete an action", idempotent=True)
+@toolsets.actions.write("Complete an action", idempotent=True)
 def complete_action(
     call: Call,
     action_id: UUID,
@@ -75,7 +76,7 @@ def complete_action(
     failed pauses the enrollment: update_enrollment resume brings the step again, advance skips it. The same report
     twice is safe; a lost lease is refused.
     """
-    done = services.actions.complete(
+    done = actions.complete(
         call.session,
         action_id=action_id,
         lease_token=lease_token,
@@ -90,7 +91,7 @@ def complete_action(
     )
 
 
-@actions.read("Preview an action")
+@toolsets.actions.read("Preview an action")
 def preview_action(
     call: Call,
     enrollment_id: UUID | None = None,
@@ -104,7 +105,7 @@ def preview_action(
     """
     if (enrollment_id is None) != (campaign_id is not None and contact_id is not None):
         raise InvalidInput("Give enrollment_id, or campaign_id and contact_id.")
-    step, text = services.actions.preview(
+    step, text = actions.preview(
         call.session,
         enrollment_id=enrollment_id,
         campaign_id=campaign_id,
@@ -115,8 +116,8 @@ def preview_action(
     )
     if contact_id is None:
         assert enrollment_id is not None, "one of the two was asked for"
-        contact_id = services.enrollments.get(call.session, enrollment_id=enrollment_id).contact.id
-    held = services.suppressions.of_contacts(call.session, contact_ids=[contact_id], now=call.now)
+        contact_id = enrollments.get(call.session, enrollment_id=enrollment_id).contact.id
+    held = suppressions.of_contacts(call.session, contact_ids=[contact_id], now=call.now)
     return PreviewAnswer(
         channel=step.channel,
         step_number=step.step_number,
@@ -124,12 +125,12 @@ def preview_action(
         a_b_variant=step.a_b_variant,
         subject=text.subject,
         body=text.body,
-        headers=headers_of(text),
+        headers=text.headers,
         suppressed=held.get(contact_id),
     )
 
 
-@actions.read("Explain what is due")
+@toolsets.actions.read("Explain what is due")
 def explain_due(call: Call, enrollment_id: UUID | None = None, campaign_id: UUID | None = None) -> ExplainAnswer:
     """Say whether the next step of an enrollment, or any of a campaign, can be handed out now; if not, what holds it
     back and until when. Give one of the two.
@@ -138,10 +139,8 @@ def explain_due(call: Call, enrollment_id: UUID | None = None, campaign_id: UUID
         raise InvalidInput("Give enrollment_id or campaign_id, and not both.")
     public_url = call.app.settings.public_base
     if enrollment_id is not None:
-        found = services.explaining.enrollment(
-            call.session, enrollment_id=enrollment_id, now=call.now, public_url=public_url
-        )
+        found = explain.enrollment(call.session, enrollment_id=enrollment_id, now=call.now, public_url=public_url)
     else:
         assert campaign_id is not None, "one of the two was given"
-        found = services.explaining.campaign(call.session, campaign_id=campaign_id, now=call.now, public_url=public_url)
+        found = explain.campaign(call.session, campaign_id=campaign_id, now=call.now, public_url=public_url)
     return ExplainAnswer.of(found)

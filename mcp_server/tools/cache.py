@@ -4,17 +4,17 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from db.local.protocol import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TTL_SECONDS
-from mcp_server.call import Call
+from db.local.contract import MAX_KEY_CHARACTERS, MAX_NAMESPACE_CHARACTERS, MAX_TTL_SECONDS
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call
 from mcp_server.schemas.base import Line, no_flag
 from mcp_server.schemas.jobs import CacheDeleteAnswer, CacheGetAnswer, CacheSetAnswer, CacheStatsAnswer
-from mcp_server.toolsets import cache
 
 Namespace = Annotated[Line, Field(min_length=1, max_length=MAX_NAMESPACE_CHARACTERS)]
 Key = Annotated[Line, Field(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 
-@cache.read("Get from the cache")
+@toolsets.cache.read("Get from the cache")
 def cache_get(call: Call, namespace: Namespace, key: Key) -> CacheGetAnswer:
     """Get a cached value that has not expired; hit=false if there is none, or it can't be read."""
     entry = call.cache.get(namespace, key, now=call.now)
@@ -23,7 +23,7 @@ def cache_get(call: Call, namespace: Namespace, key: Key) -> CacheGetAnswer:
     return CacheGetAnswer.model_validate({"hit": entry.is_hit, **entry._asdict()})
 
 
-@cache.write("Put into the cache", is_audited=False, idempotent=True)
+@toolsets.cache.write("Put into the cache", is_audited=False, idempotent=True)
 def cache_set(
     call: Call,
     namespace: Namespace,
@@ -35,13 +35,13 @@ def cache_set(
     return CacheSetAnswer(expires_at=call.cache.set(namespace, key, value, ttl_seconds=ttl_seconds, now=call.now))
 
 
-@cache.write("Delete from the cache", is_audited=False, destructive=True, idempotent=True)
+@toolsets.cache.write("Delete from the cache", is_audited=False, destructive=True, idempotent=True)
 def cache_delete(call: Call, namespace: Namespace, key: Key | None = None) -> CacheDeleteAnswer:
     """Delete one cached value, or without key all of a namespace."""
     return CacheDeleteAnswer(deleted=call.cache.delete(namespace, key))
 
 
-@cache.read("Count the cache")
+@toolsets.cache.read("Count the cache")
 def cache_stats(call: Call) -> CacheStatsAnswer:
     """Show how full the cache is, and how often it was hit."""
     return CacheStatsAnswer.model_validate(call.cache.stats(now=call.now))

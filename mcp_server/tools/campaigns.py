@@ -6,10 +6,13 @@ from uuid import UUID
 
 from pydantic import Field, WithJsonSchema
 
-from db import services
-from db.domain.rules import DESCRIPTION_MAX, PAGE_DEFAULT
+from db.domain.field_limits import DESCRIPTION_MAX, PAGE_DEFAULT
 from db.domain.states import CampaignStatus, PathType, TemplateType
-from mcp_server.call import Call
+from db.services.campaigns import campaigns, positions, templates
+from db.services.dispatch import lint
+from db.services.reports import metrics
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call
 from mcp_server.schemas.base import Cursor, Detail, Limit, Name, OpenObject, Prose, given
 from mcp_server.schemas.campaigns import CampaignAnswer, CampaignLine, CampaignList, CampaignOut, CampaignSettings
 from mcp_server.schemas.templates import (
@@ -21,7 +24,6 @@ from mcp_server.schemas.templates import (
     TemplateList,
     TemplateOut,
 )
-from mcp_server.toolsets import campaigns
 
 Description = Annotated[Prose | None, Field(max_length=DESCRIPTION_MAX)]
 EmailSteps = Annotated[list[EmailStepIn], Field(max_length=500)]
@@ -37,7 +39,7 @@ ChangedSettings = Annotated[
 ]
 
 
-@campaigns.write("Create a template")
+@toolsets.campaigns.write("Create a template")
 def create_template(
     call: Call,
     name: Name,
@@ -55,7 +57,7 @@ def create_template(
     of the contact, {{ campaign.offer }} of the campaign's settings.variables. A variable without value or default stops
     the step; warnings name those that nobody can have. Next: create_campaign.
     """
-    template = services.templates.create(
+    template = templates.create(
         call.session,
         name=name,
         type=type,
@@ -65,19 +67,17 @@ def create_template(
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
-    return TemplateAnswer(
-        template=TemplateOut.model_validate(template), warnings=services.linting.of_template(template)
-    )
+    return TemplateAnswer(template=TemplateOut.model_validate(template), warnings=lint.of_template(template))
 
 
-@campaigns.read("Get a template")
+@toolsets.campaigns.read("Get a template")
 def get_template(call: Call, template_id: UUID) -> TemplateAnswer:
     """Show one template with all its steps."""
-    template = services.templates.get(call.session, template_id=template_id)
+    template = templates.get(call.session, template_id=template_id)
     return TemplateAnswer(template=TemplateOut.model_validate(template))
 
 
-@campaigns.read("List templates")
+@toolsets.campaigns.read("List templates")
 def list_templates(
     call: Call,
     type: TemplateType | None = None,
@@ -87,7 +87,7 @@ def list_templates(
     detail: Detail = "concise",
 ) -> TemplateList:
     """List templates, newest first; full adds the steps. Next: get_template or create_campaign."""
-    page = services.templates.list_(
+    page = templates.list_(
         call.session,
         type=type,
         include_archived=include_archived,
@@ -99,7 +99,7 @@ def list_templates(
     return TemplateList(templates=lines, next_cursor=page.next_cursor)
 
 
-@campaigns.write("Change a template", idempotent=True)
+@toolsets.campaigns.write("Change a template", idempotent=True)
 def update_template(
     call: Call,
     template_id: UUID,
@@ -116,33 +116,33 @@ def update_template(
     Refused where a new step would come before one that somebody has done. A step that is switched on is not sent to
     whoever is past it; affects tells how many.
     """
-    before = services.templates.lock_steps(call.session, template_id=template_id)
-    template = services.templates.update(
+    before = templates.lock_steps(call.session, template_id=template_id)
+    template = templates.update(
         call.session,
         template_id=template_id,
         fields=given(name=name, description=description, settings=settings, is_active=is_active),
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
-    affected = services.standing.affected(call.session, template_id=template_id, before=before)
+    affected = positions.affected(call.session, template_id=template_id, before=before)
     return TemplateAnswer(
         template=TemplateOut.model_validate(template),
-        warnings=services.linting.of_template(template),
+        warnings=lint.of_template(template),
         affects=[AffectedOut.model_validate(step) for step in affected],
     )
 
 
-@campaigns.write("Archive a template", idempotent=True)
+@toolsets.campaigns.write("Archive a template", idempotent=True)
 def archive_template(call: Call, template_id: UUID) -> TemplateAnswer:
     """Take a template out of use. Its campaigns go on, new ones can't be made of it; nothing is deleted.
     update_template(is_active=true) brings it back.
     """
-    template = services.templates.archive(call.session, template_id=template_id)
+    template = templates.archive(call.session, template_id=template_id)
     undo = f'update_template(template_id="{template_id}", is_active=true)'
     return TemplateAnswer(template=TemplateOut.model_validate(template), undo=undo)
 
 
-@campaigns.write("Create a campaign")
+@toolsets.campaigns.write("Create a campaign")
 def create_campaign(
     call: Call,
     name: Name,
@@ -154,23 +154,23 @@ def create_campaign(
 
     provider_config is for whoever sends; put no secrets in it. Next: enroll_contacts, then start_campaign.
     """
-    campaign = services.campaigns.create(
+    campaign = campaigns.create(
         call.session,
         name=name,
         template_id=template_id,
         settings=_settings(settings) or {},
         provider_config=provider_config or {},
     )
-    return _answer(campaign, services.linting.of_accounts(call.session, campaign=campaign))
+    return _answer(campaign, lint.of_accounts(call.session, campaign=campaign))
 
 
-@campaigns.read("Get a campaign")
+@toolsets.campaigns.read("Get a campaign")
 def get_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """Show one campaign. For its numbers call get_metrics, for its people list_enrollments."""
-    return _answer(services.campaigns.get(call.session, campaign_id=campaign_id))
+    return _answer(campaigns.get(call.session, campaign_id=campaign_id))
 
 
-@campaigns.read("List campaigns")
+@toolsets.campaigns.read("List campaigns")
 def list_campaigns(
     call: Call,
     status: CampaignStatus | None = None,
@@ -181,15 +181,15 @@ def list_campaigns(
     detail: Detail = "concise",
 ) -> CampaignList:
     """List campaigns, newest first; rates=true compares what came of them. Next: get_campaign or get_metrics."""
-    page = services.campaigns.list_(call.session, status=status, template_id=template_id, limit=limit, cursor=cursor)
+    page = campaigns.list_(call.session, status=status, template_id=template_id, limit=limit, cursor=cursor)
     lines = [CampaignLine.of(campaign, detail) for campaign in page.rows]
     if rates:
-        counted = services.metrics.totals(call.session, campaign_ids=[line.id for line in lines])
+        counted = metrics.totals(call.session, campaign_ids=[line.id for line in lines])
         lines = [line.with_rates(counted.get(line.id)) for line in lines]
     return CampaignList(campaigns=lines, next_cursor=page.next_cursor)
 
 
-@campaigns.write("Change a campaign", idempotent=True)
+@toolsets.campaigns.write("Change a campaign", idempotent=True)
 def update_campaign(
     call: Call,
     campaign_id: UUID,
@@ -201,32 +201,32 @@ def update_campaign(
     others change its state.
     """
     fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
-    campaign = services.campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now)
-    return _answer(campaign, services.linting.of_accounts(call.session, campaign=campaign))
+    campaign = campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now)
+    return _answer(campaign, lint.of_accounts(call.session, campaign=campaign))
 
 
-@campaigns.write("Start or resume a campaign")
+@toolsets.campaigns.write("Start or resume a campaign")
 def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """Start a draft or resume a paused campaign: its enrollments become active and their steps fall due.
 
     warnings name variables of its texts without a value. Next: claim_due_actions, and get_metrics to follow it.
     """
-    campaign = services.campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
-    warnings = services.linting.of_campaign(call.session, campaign=campaign)
-    warnings += services.linting.of_accounts(call.session, campaign=campaign)
+    campaign = campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
+    warnings = lint.of_campaign(call.session, campaign=campaign)
+    warnings += lint.of_accounts(call.session, campaign=campaign)
     return CampaignAnswer(campaign=CampaignOut.model_validate(campaign), warnings=warnings)
 
 
-@campaigns.write("Pause a campaign")
+@toolsets.campaigns.write("Pause a campaign")
 def pause_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """Hand out no further step of a campaign; events are still recorded. start_campaign resumes it."""
-    return _answer(services.campaigns.pause(call.session, campaign_id=campaign_id, now=call.now))
+    return _answer(campaigns.pause(call.session, campaign_id=campaign_id, now=call.now))
 
 
-@campaigns.write("Complete a campaign", destructive=True)
+@toolsets.campaigns.write("Complete a campaign", destructive=True)
 def complete_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """End a campaign, with every enrollment in it. Can't be undone; pause_campaign can."""
-    return _answer(services.campaigns.complete(call.session, campaign_id=campaign_id, now=call.now))
+    return _answer(campaigns.complete(call.session, campaign_id=campaign_id, now=call.now))
 
 
 def _answer(campaign: object, warnings: Sequence[str] = ()) -> CampaignAnswer:

@@ -6,10 +6,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db import services
 from db.domain.contacts import SuppressionTarget
 from db.domain.errors import InvalidInput
-from db.domain.rules import BATCH_MAX, EMAIL_MAX, PAGE_DEFAULT, PROVIDER_ID_MAX
+from db.domain.field_limits import BATCH_MAX, EMAIL_MAX, PAGE_DEFAULT, PROVIDER_ID_MAX
 from db.domain.states import (
     EnrollmentAction,
     EnrollmentStatus,
@@ -17,8 +16,13 @@ from db.domain.states import (
     SuppressionReason,
     SuppressionState,
 )
-from mcp_server import erasure
-from mcp_server.call import Call, Mode
+from db.services.campaigns import plans
+from db.services.enrollments import enrollments
+from db.services.people import suppressions
+from db.services.people.contacts import find, find_or_create
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call, Mode
+from mcp_server.jobs import erasure
 from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, Row, Search, sort_out
 from mcp_server.schemas.contacts import (
     CompanyName,
@@ -45,10 +49,9 @@ from mcp_server.schemas.enrollments import (
     EnrollmentList,
     EnrollRow,
 )
-from mcp_server.toolsets import contacts
 
 
-@contacts.write("Enroll contacts", idempotent=True)
+@toolsets.contacts.write("Enroll contacts", idempotent=True)
 def enroll_contacts(
     call: Call,
     campaign_id: UUID,
@@ -63,7 +66,7 @@ def enroll_contacts(
     start_campaign or list_enrollments.
     """
     people, rejected = sort_out(contacts)
-    enrolled = services.enrollments.enroll(
+    enrolled = enrollments.enroll(
         call.session,
         campaign_id=campaign_id,
         people={index: person.to_ref() for index, person in people.items()},
@@ -96,7 +99,7 @@ def enroll_contacts(
 
 
 def _without_steps(call: Call, campaign_id: UUID) -> list[str]:
-    if services.plans.of_campaign(call.session, instance_id=campaign_id).steps:
+    if plans.of_campaign(call.session, instance_id=campaign_id).steps:
         return []
     return ["Every step of the campaign's template is out of use, so nothing is sent. update_template adds steps."]
 
@@ -111,7 +114,7 @@ def _refuse_any_invalid(rows: list[EnrollRow]) -> None:
         )
 
 
-@contacts.read("List enrollments")
+@toolsets.contacts.read("List enrollments")
 def list_enrollments(
     call: Call,
     campaign_id: UUID | None = None,
@@ -127,7 +130,7 @@ def list_enrollments(
     """
     if campaign_id is None and contact_id is None and domain is None:
         raise InvalidInput("Give campaign_id, contact_id or domain. list_campaigns shows the campaigns.")
-    page = services.enrollments.list_(
+    page = enrollments.list_(
         call.session,
         campaign_id=campaign_id,
         status=status,
@@ -142,29 +145,29 @@ def list_enrollments(
     return EnrollmentList(enrollments=lines, next_cursor=page.next_cursor)
 
 
-@contacts.read("Get an enrollment")
+@toolsets.contacts.read("Get an enrollment")
 def get_enrollment(call: Call, enrollment_id: UUID) -> EnrollmentAnswer:
     """Show one enrollment: the person, each step done, and the latest events."""
     return _answer(call, enrollment_id)
 
 
-@contacts.write("Change an enrollment")
+@toolsets.contacts.write("Change an enrollment")
 def update_enrollment(call: Call, enrollment_id: UUID, action: EnrollmentAction) -> EnrollmentAnswer:
     """Change one enrollment. advance skips the next step. unsubscribe also suppresses the person and stops all their
     enrollments; it can't be undone.
     """
-    services.enrollments.update(call.session, enrollment_id=enrollment_id, action=action, now=call.now)
+    enrollments.update(call.session, enrollment_id=enrollment_id, action=action, now=call.now)
     return _answer(call, enrollment_id)
 
 
 def _answer(call: Call, enrollment_id: UUID) -> EnrollmentAnswer:
-    details = services.enrollments.get(call.session, enrollment_id=enrollment_id)
+    details = enrollments.get(call.session, enrollment_id=enrollment_id)
     return EnrollmentAnswer(
         enrollment=EnrollmentDetail.of(details.enrollment, details.contact, details.actions, details.events)
     )
 
 
-@contacts.read("Find contacts")
+@toolsets.contacts.read("Find contacts")
 def find_contacts(
     call: Call,
     search: Search = None,
@@ -179,7 +182,7 @@ def find_contacts(
     """Find people by exact email or linkedin_url, by company, or by part of name, email, company or title; newest
     first. Of who was erased, contact_id shows when, and nothing else.
     """
-    page = services.contacts.find(
+    page = find(
         call.session,
         search=search,
         email=email,
@@ -194,7 +197,7 @@ def find_contacts(
     return ContactList(contacts=people, next_cursor=page.next_cursor)
 
 
-@contacts.write("Create or change contacts", idempotent=True)
+@toolsets.contacts.write("Create or change contacts", idempotent=True)
 def upsert_contacts(
     call: Call, contacts: Annotated[list[Row[ContactIn]], Field(min_length=1, max_length=BATCH_MAX)]
 ) -> UpsertAnswer:
@@ -204,7 +207,7 @@ def upsert_contacts(
     people, rejected = sort_out(contacts)
     fields = {index: person.to_fields() for index, person in people.items()}
     rows = [UpsertRow(index=index, status="invalid", reason=reason) for index, reason in rejected.items()]
-    for index, found in services.contacts.find_or_create(call.session, people=fields, overwrite=True).items():
+    for index, found in find_or_create(call.session, people=fields, overwrite=True).items():
         rows.append(
             UpsertRow(index=index, status=found.status, contact_id=found.contact_id, reason=found.reason or found.note)
         )
@@ -219,7 +222,7 @@ def upsert_contacts(
     )
 
 
-@contacts.write("Suppress an address", idempotent=True)
+@toolsets.contacts.write("Suppress an address", idempotent=True)
 def suppress(
     call: Call,
     email: Email | None = None,
@@ -238,7 +241,7 @@ def suppress(
     target = _target(email, domain, linkedin_url)
     if expires_at is not None and expires_at <= call.now:
         raise InvalidInput("expires_at must lie in the future. To end a suppression now call unsuppress.")
-    row, stopped = services.suppressions.suppress(
+    row, stopped = suppressions.suppress(
         call.session,
         email=target.email,
         domain=target.domain,
@@ -251,7 +254,7 @@ def suppress(
 
 
 # Destructive: a record that somebody must not be written to is lost, so a host should ask before it calls this.
-@contacts.write("Lift a suppression", destructive=True, idempotent=True)
+@toolsets.contacts.write("Lift a suppression", destructive=True, idempotent=True)
 def unsuppress(
     call: Call,
     email: Email | None = None,
@@ -268,8 +271,8 @@ def unsuppress(
     still_suppressed_by tells what else holds the person.
     """
     target = _target(email, domain, linkedin_url)
-    row = services.suppressions.unsuppress(call.session, target=target, has_new_consent=has_new_consent, now=call.now)
-    others = services.suppressions.still_holding(call.session, target=target, now=call.now)
+    row = suppressions.unsuppress(call.session, target=target, has_new_consent=has_new_consent, now=call.now)
+    others = suppressions.still_holding(call.session, target=target, now=call.now)
     return UnsuppressAnswer(
         lifted=SuppressionOut.model_validate(row),
         still_suppressed_by=[SuppressionOut.model_validate(other) for other in others],
@@ -282,7 +285,7 @@ def _target(email: str | None, domain: str | None, linkedin_url: str | None) -> 
     return SuppressionTarget(email, domain, linkedin_url)
 
 
-@contacts.read("List suppressions")
+@toolsets.contacts.read("List suppressions")
 def list_suppressions(
     call: Call,
     reason: SuppressionReason | None = None,
@@ -294,14 +297,14 @@ def list_suppressions(
     """List the addresses that are not written to, newest first, or those that contain search. active leaves out the
     expired. Erased people are listed without address.
     """
-    page = services.suppressions.list_(
+    page = suppressions.list_(
         call.session, reason=reason, search=search, state=state, limit=limit, cursor=cursor, now=call.now
     )
     shown = [SuppressionOut.model_validate(row) for row in page.rows]
     return SuppressionList(suppressions=shown, next_cursor=page.next_cursor)
 
 
-@contacts.write("Erase a person", destructive=True, idempotent=True, mode=Mode.APART)
+@toolsets.contacts.write("Erase a person", destructive=True, idempotent=True, mode=Mode.APART)
 def erase_contact(
     call: Call,
     contact_id: UUID | None = None,

@@ -6,25 +6,27 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db import services
 from db.domain.errors import InvalidInput
 from db.domain.events import EventType, EventVerdict
-from db.domain.rules import BATCH_MAX, PAGE_DEFAULT
+from db.domain.field_limits import BATCH_MAX, PAGE_DEFAULT
 from db.domain.states import DeliveryStatus, OrphanStatus
-from mcp_server.call import Call, Mode
+from db.services.enrollments import enrollments
+from db.services.events import deliveries, events, orphans
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call, Mode
+from mcp_server.process.telemetry import NO_PROVIDER
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, check_range, sort_out
 from mcp_server.schemas.events import EventIn, EventList, EventOut, OrphanList, OrphanOut, RecordAnswer, RecordRow
 from mcp_server.schemas.webhooks import DeliveryIds, DeliveryList, DeliveryOut, Provider, ReplayAnswer
-from mcp_server.telemetry import NO_PROVIDER
-from mcp_server.toolsets import events
-from mcp_server.webhooks.replaying import replay
+from mcp_server.webhooks.replay import replay
+from mcp_server.webhooks.ses import confirmation_url
 
 if TYPE_CHECKING:
     from db.domain.events import NewEvent
-    from db.services.recording import Outcome
+    from db.services.events.record import Outcome
 
 
-@events.write("Record an event", mode=Mode.GROUPED)
+@toolsets.events.write("Record an event", mode=Mode.GROUPED)
 def record_event(call: Call, event: EventIn) -> RecordAnswer:
     """Record one event and what it implies: counters, the enrollment's state, suppressions.
 
@@ -38,7 +40,7 @@ def record_event(call: Call, event: EventIn) -> RecordAnswer:
     return _answer([_row(0, outcome)])
 
 
-@events.write("Record many events")
+@toolsets.events.write("Record many events")
 def record_events(
     call: Call, events: Annotated[list[Row[EventIn]], Field(min_length=1, max_length=BATCH_MAX)]
 ) -> RecordAnswer:
@@ -61,7 +63,7 @@ def record_events(
     return _answer(sorted(rows, key=lambda row: row.index))
 
 
-@events.read("List events")
+@toolsets.events.read("List events")
 def list_events(
     call: Call,
     campaign_id: UUID,
@@ -75,7 +77,7 @@ def list_events(
 ) -> EventList:
     """List the events of a campaign, latest first, with the person; full adds metadata. To count: get_metrics."""
     check_range(since, until)
-    page = services.events.list_(
+    page = events.list_(
         call.session,
         campaign_id=campaign_id,
         enrollment_id=enrollment_id,
@@ -86,12 +88,12 @@ def list_events(
         cursor=cursor,
     )
     enrollment_ids = {event.enrollment_id for event in page.rows}
-    people = services.enrollments.people(call.session, campaign_id=campaign_id, enrollment_ids=enrollment_ids)
-    events = [EventOut.listed(event, people.get(event.enrollment_id), detail) for event in page.rows]
-    return EventList(events=events, next_cursor=page.next_cursor)
+    people = enrollments.people(call.session, campaign_id=campaign_id, enrollment_ids=enrollment_ids)
+    listed = [EventOut.listed(event, people.get(event.enrollment_id), detail) for event in page.rows]
+    return EventList(events=listed, next_cursor=page.next_cursor)
 
 
-@events.read("List orphaned events")
+@toolsets.events.read("List orphaned events")
 def list_orphaned_events(
     call: Call,
     provider: Provider = None,
@@ -107,13 +109,13 @@ def list_orphaned_events(
     arrival. Next: enroll_contacts, complete_action or replay_events.
     """
     check_range(since, until)
-    page = services.orphans.list_(
+    page = orphans.list_(
         call.session, provider=provider, status=status, since=since, until=until, limit=limit, cursor=cursor
     )
     return OrphanList(orphans=[OrphanOut.of(row, detail) for row in page.rows], next_cursor=page.next_cursor)
 
 
-@events.read("List webhook deliveries")
+@toolsets.events.read("List webhook deliveries")
 def list_webhook_deliveries(
     call: Call,
     provider: Provider = None,
@@ -129,7 +131,7 @@ def list_webhook_deliveries(
     open it only if you have just subscribed this server. Next: replay_events.
     """
     check_range(since, until)
-    page, bodies = services.webhooks.list_(
+    page, bodies = deliveries.list_(
         call.session,
         provider=provider,
         status=status,
@@ -139,11 +141,11 @@ def list_webhook_deliveries(
         cursor=cursor,
         with_bodies=detail == "full",
     )
-    deliveries = [DeliveryOut.of(row, bodies.get(row.id), detail) for row in page.rows]
-    return DeliveryList(deliveries=deliveries, next_cursor=page.next_cursor)
+    listed = [DeliveryOut.of(row, bodies.get(row.id), detail, confirmation_url) for row in page.rows]
+    return DeliveryList(deliveries=listed, next_cursor=page.next_cursor)
 
 
-@events.write("Replay webhook deliveries", idempotent=True, mode=Mode.APART)
+@toolsets.events.write("Replay webhook deliveries", idempotent=True, mode=Mode.APART)
 def replay_events(
     call: Call,
     provider: Provider = None,

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from db.domain.jobs import MAX_ERROR_CHARACTERS, JobPriority, JobStatus, JobType
-from mcp_server.call import Call
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call
 from mcp_server.schemas.base import Cursor, Detail, Moment, Prose, given
 from mcp_server.schemas.jobs import (
     ClaimAnswer,
@@ -27,12 +28,11 @@ from mcp_server.schemas.jobs import (
     MaxAttempts,
     WorkerId,
 )
-from mcp_server.toolsets import jobs
 
 ErrorText = Annotated[Prose, Field(min_length=1, max_length=MAX_ERROR_CHARACTERS)]
 
 
-@jobs.write("Create a job")
+@toolsets.jobs.write("Create a job")
 def create_job(
     call: Call,
     type: JobType,
@@ -58,13 +58,13 @@ def create_job(
     return CreateJobAnswer(job=CreatedJob.model_validate(job))
 
 
-@jobs.read("Get a job")
+@toolsets.jobs.read("Get a job")
 def get_job(call: Call, job_id: JobId) -> JobAnswer:
     """Show a job: state, parameters, progress, result, and the attempts that did not complete it."""
     return _detail(call, job_id)
 
 
-@jobs.read("List jobs")
+@toolsets.jobs.read("List jobs")
 def list_jobs(
     call: Call,
     status: JobStatus | None = None,
@@ -81,7 +81,7 @@ def list_jobs(
     return JobList(jobs=[JobRow.of(job) for job in page.jobs], next_cursor=page.next_cursor)
 
 
-@jobs.write("Claim a job", is_audited=False)
+@toolsets.jobs.write("Claim a job", is_audited=False)
 def claim_job(
     call: Call,
     worker_id: WorkerId,
@@ -97,7 +97,7 @@ def claim_job(
     return ClaimAnswer(job=None if job is None else ClaimedJobOut.model_validate(job))
 
 
-@jobs.write("Keep a job", is_audited=False, idempotent=True)
+@toolsets.jobs.write("Keep a job", is_audited=False, idempotent=True)
 def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: JsonValue = None) -> HeartbeatAnswer:
     """Begin the lease of your job anew, and note its progress. cancel_requested=true: stop and call fail_job. A lost
     lease is refused: the job is somebody else's.
@@ -106,14 +106,14 @@ def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: 
     return HeartbeatAnswer.model_validate(beat)
 
 
-@jobs.write("Complete a job", is_audited=False)
+@toolsets.jobs.write("Complete a job", is_audited=False)
 def complete_job(call: Call, job_id: JobId, lease_token: LeaseToken, result: JsonValue = None) -> JobAnswer:
     """Report your job done, with a result of up to 1 MiB. A lost lease is refused and changes nothing."""
     call.jobs.complete(job_id, lease_token, result=result, now=call.now)
     return _detail(call, job_id)
 
 
-@jobs.write("Fail a job", is_audited=False)
+@toolsets.jobs.write("Fail a job", is_audited=False)
 def fail_job(
     call: Call,
     job_id: JobId,
@@ -129,7 +129,7 @@ def fail_job(
     return _detail(call, job_id)
 
 
-@jobs.write("Change a pending job", idempotent=True)
+@toolsets.jobs.write("Change a pending job", idempotent=True)
 def update_job(
     call: Call,
     job_id: JobId,
@@ -144,21 +144,21 @@ def update_job(
     return _detail(call, job_id)
 
 
-@jobs.write("Cancel a job", destructive=True, idempotent=True)
+@toolsets.jobs.write("Cancel a job", destructive=True, idempotent=True)
 def cancel_job(call: Call, job_id: JobId) -> JobAnswer:
     """Cancel a pending job at once; the holder of a processing one is told at its next heartbeat."""
     call.jobs.cancel(job_id, now=call.now)
     return _detail(call, job_id)
 
 
-@jobs.write("Retry a failed job")
+@toolsets.jobs.write("Retry a failed job")
 def retry_job(call: Call, job_id: JobId) -> JobAnswer:
     """Put a failed job back into the queue with all its attempts; its history is kept."""
     call.jobs.retry(job_id, now=call.now)
     return _detail(call, job_id)
 
 
-@jobs.read("Count jobs")
+@toolsets.jobs.read("Count jobs")
 def get_job_stats(call: Call) -> JobStatsAnswer:
     """Count jobs by status and type, the ready and the scheduled, and since when the oldest waits."""
     return JobStatsAnswer(stats=JobStatsOut.model_validate(call.jobs.stats(now=call.now)))

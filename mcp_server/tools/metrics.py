@@ -7,13 +7,13 @@ from uuid import UUID
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from db import services
 from db.domain.metrics import GroupBy
-from mcp_server.call import Call
+from db.services.reports import metrics
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call
 from mcp_server.schemas.base import Day, Moment, check_range
 from mcp_server.schemas.faults import DAY, MOMENT
 from mcp_server.schemas.metrics import MetricsAnswer
-from mcp_server.toolsets import metrics
 
 
 def _day_or_moment(value: Any, validate: ValidatorFunctionWrapHandler) -> date | datetime | None:  # noqa: ANN401
@@ -29,7 +29,7 @@ def _day_or_moment(value: Any, validate: ValidatorFunctionWrapHandler) -> date |
 WhichDay = Annotated[Day | Moment | None, WrapValidator(_day_or_moment), Field(description="Such as 2026-11-02")]
 
 
-@metrics.read("Get the metrics of a campaign")
+@toolsets.metrics.read("Get the metrics of a campaign")
 def get_metrics(
     call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: WhichDay = None, until: WhichDay = None
 ) -> MetricsAnswer:
@@ -40,7 +40,7 @@ def get_metrics(
     """
     first, last = _day(since), _day(until)
     check_range(first, last)
-    report = services.metrics.report(call.session, campaign_id=campaign_id, group_by=group_by, since=first, until=last)
+    report = metrics.report(call.session, campaign_id=campaign_id, group_by=group_by, since=first, until=last)
     return MetricsAnswer.of(campaign_id, report, with_intervals=group_by is GroupBy.VARIANT)
 
 

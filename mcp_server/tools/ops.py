@@ -4,17 +4,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from db import services
-from db.domain.rules import PAGE_DEFAULT, TOKEN_NAME_MAX, TOOL_NAME_MAX
-from mcp_server import health
-from mcp_server.call import Call, Mode
-from mcp_server.maintenance import maintain
+from db.domain.field_limits import PAGE_DEFAULT, TOKEN_NAME_MAX, TOOL_NAME_MAX
+from db.services.ops import audit
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call, Mode
+from mcp_server.jobs.maintenance import maintain
+from mcp_server.process import health
 from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, check_range
 from mcp_server.schemas.ops import AuditLine, AuditList, HealthAnswer, MaintenanceAnswer
-from mcp_server.toolsets import ops
 
 
-@ops.read("Get the server's health", mode=Mode.APART)
+@toolsets.ops.read("Get the server's health", mode=Mode.APART)
 def get_health(call: Call) -> HealthAnswer:
     """Show how the server is: database, connections, calls, events, jobs, and what waits for a person. Counts began
     with this process. Answers while the database is down, too.
@@ -22,7 +22,7 @@ def get_health(call: Call) -> HealthAnswer:
     return HealthAnswer.of(health.facts(call.app), call.app.telemetry)
 
 
-@ops.read("List the audit log")
+@toolsets.ops.read("List the audit log")
 def list_audit(
     call: Call,
     since: Moment | None = None,
@@ -41,13 +41,11 @@ def list_audit(
     get_job); imports stand under import.
     """
     check_range(since, until)
-    page = services.audit.list_(
-        call.session, since=since, until=until, tool=tool, actor=actor, limit=limit, cursor=cursor
-    )
+    page = audit.list_(call.session, since=since, until=until, tool=tool, actor=actor, limit=limit, cursor=cursor)
     return AuditList(records=[AuditLine.of(record, detail) for record in page.rows], next_cursor=page.next_cursor)
 
 
-@ops.write("Run maintenance", idempotent=True, mode=Mode.APART)
+@toolsets.ops.write("Run maintenance", idempotent=True, mode=Mode.APART)
 def run_maintenance(call: Call) -> MaintenanceAnswer:
     """Match events that waited, give up on old ones, forget old answers and finished jobs: now, instead of within the
     hour. warning names what is unusual. Next: list_orphaned_events.

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from db.domain import events, texts
 from db.domain.events import EFFECTS, EventType, NewEvent
-from db.domain.rules import PROVIDER_ID_MAX, STEP_NUMBER_MAX
+from db.domain.field_limits import PROVIDER_ID_MAX, STEP_NUMBER_MAX
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.events import EventIn

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Cli
+from tests.support.command_line import Cli
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_server.cli.claude_desktop import command
-from tests.cli.running import Cli
+from tests.support.command_line import Cli
 
 OTHERS = """{
     "zeta": 1.50,

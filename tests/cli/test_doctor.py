@@ -7,7 +7,7 @@ from typing import Any
 
 from db.local.store import LocalStore
 from migrations import HEAD
-from tests.cli.running import Cli
+from tests.support.command_line import Cli
 
 
 def checks(cli: Cli, code: int, **more: str) -> dict[str, dict[str, Any]]:

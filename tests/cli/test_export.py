@@ -16,9 +16,9 @@ from sqlalchemy import text
 from db.domain.events import EventType
 from db.postgres.database import Database
 from mcp_server.cli.sheets import CsvSheet, neutral
-from tests.cli.running import COMMAND, Cli
-from tests.patience import PATIENCE
-from tests.services.scene import event, new_scene, record
+from tests.support.campaigns import event, new_scene, record
+from tests.support.command_line import COMMAND, Cli
+from tests.support.patience import PATIENCE
 
 HOSTILE = '=HYPERLINK("http://example.com","x")'
 PEOPLE = 1_100

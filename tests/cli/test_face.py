@@ -9,8 +9,8 @@ import pytest
 
 from mcp_server import __version__
 from mcp_server.cli.lazy import COMMANDS
-from tests.cli.running import COMMAND, Cli
-from tests.patience import PATIENCE
+from tests.support.command_line import COMMAND, Cli
+from tests.support.patience import PATIENCE
 
 ALL = ("serve", "migrate", "demo", *COMMANDS)
 NESTED = [("jobs", each) for each in ("list", "show", "cancel", "retry")]
@@ -114,5 +114,5 @@ def test_stdio_draws_nothing(offline: Cli) -> None:
     # The SDK's own logging brings parts of rich.
     done = python(offline, "cli([])", "-X", "importtime")
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
-    assert "mcp_server.server" in imported
+    assert "mcp_server.calls.server" in imported
     assert not {"typer.rich_utils", "rich.table", "rich.progress", "markdown_it", *COMMANDS.values()} & imported

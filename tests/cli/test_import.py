@@ -16,9 +16,9 @@ from sqlalchemy import text
 
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
-from tests.cli.running import COMMAND, Cli
-from tests.patience import PATIENCE
-from tests.services.scene import new_scene
+from tests.support.campaigns import new_scene
+from tests.support.command_line import COMMAND, Cli
+from tests.support.patience import PATIENCE
 
 ODD = (
     '\ufeffMail;"First name";Plan\r\n'

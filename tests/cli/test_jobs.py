@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from db.local.store import LocalStore
-from tests.cli.running import Cli
+from tests.support.command_line import Cli
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mcp_server.settings import Settings, variable
-from tests.cli.running import Cli
+from mcp_server.process.settings import Settings, variable
+from tests.support.command_line import Cli
 
 CAMPAIGN = "0199a1b2-0000-7000-8000-000000000001"
 COMMANDS = [

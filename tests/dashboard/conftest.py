@@ -14,10 +14,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from db.models import Base
 from db.postgres.database import Database
-from tests.dashboard.scene import Scene, fill
-from tests.patience import PATIENCE
 from tests.server.conftest import make_app
 from tests.server.test_transports import http_server
+from tests.support.dashboard import Scene, fill
+from tests.support.patience import PATIENCE
 
 __all__ = ["make_app"]  # a fixture of the tests here, too
 

@@ -15,14 +15,15 @@ from starlette.testclient import TestClient
 from db.domain.access import Scope
 from db.models import UsedTicket
 from db.postgres.database import Database
-from db.services import keys, tickets
-from db.services.tickets import LIFETIMES, Kind
-from mcp_server.app import App
+from db.services import secret_keys
+from db.services.ops import tickets
+from db.services.ops.tickets import LIFETIMES, Kind
+from mcp_server.calls.server import build_server
+from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.http.app import build_dashboard_app, build_http_app
-from mcp_server.http.dashboard.reading import TOOLS
-from mcp_server.http.dashboard.sessions import Sessions, StoredTickets, cookie_name, link
-from mcp_server.server import build_server
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.http.dashboard.api import TOOLS
+from mcp_server.http.sessions import Sessions, StoredTickets, cookie_name, link
+from mcp_server.process.app import App
 from tests.server.conftest import NOW
 from tests.server.test_tokens import bearer, new_token
 
@@ -356,7 +357,7 @@ def test_other_sites_get_no_data(make_app: MakeApp, headers: dict[str, str], sta
 
 
 def test_a_dashboard_of_its_own_is_open_to_nobody(make_app: MakeApp) -> None:
-    key = keys.new_key()
+    key = secret_keys.new_key()
     with TestClient(build_dashboard_app(make_app(), host="127.0.0.1", key=key), base_url=BASE) as client:
         assert client.get("/healthz").status_code == 200
         assert client.get("/dashboard/api/campaigns").status_code == 401

@@ -5,10 +5,10 @@ from datetime import timedelta
 from playwright.sync_api import Page, expect
 
 from db.domain.events import EventType
-from db.services import watching
+from db.services.reports import overview
 from tests.dashboard.conftest import Site, Start, seen
-from tests.dashboard.scene import event
-from tests.services.scene import record
+from tests.support.campaigns import record
+from tests.support.dashboard import event
 
 
 def test_new_events_appear_by_themselves_and_wait_while_paused(site: Site, visit: Start) -> None:
@@ -50,7 +50,7 @@ def test_more_than_a_page_of_events_behind_ones_back_leaves_no_gap(site: Site, v
         expect(each.page.get_by_text("Live", exact=True)).to_be_visible()
     be_seen(at.page, is_seen=False)
     happen(site, EventType.OPENED, 3, times=80)
-    wanted = site.database.run("look", lambda session: watching.latest(session, limit=100))
+    wanted = site.database.run("look", lambda session: overview.latest(session, limit=100))
     # What another page has been told is no longer new to the server: who comes back must read it.
     expect(beside.page.locator(".feed li").first).to_have_attribute("data-id", str(wanted[0].id))
     be_seen(at.page, is_seen=True)
@@ -70,7 +70,7 @@ def test_a_paused_list_of_one_campaign_holds_still_and_counts_its_own_events(sit
     before = at.page.locator(".feed li").evaluate_all("all => all.map(one => one.dataset.id)")
     at.page.get_by_role("button", name="Pause").click()
     (other,) = site.database.run(
-        "first", lambda session: watching.waiting(session, campaign_id=site.scene.running, limit=1, cursor=None).rows
+        "first", lambda session: overview.waiting(session, campaign_id=site.scene.running, limit=1, cursor=None).rows
     )
     happen(site, EventType.CLICKED, 4)
     record(site.database, event(EventType.OPENED, other.enrollment_id, 1, site.now))

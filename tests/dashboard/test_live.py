@@ -15,17 +15,17 @@ import pytest
 from db.domain.access import Caller, Scope
 from db.domain.events import EventType
 from db.postgres.database import Database
-from db.services import watching
-from db.services.watching import Happened
-from mcp_server.app import App
-from mcp_server.caller import LOCAL
+from db.services.reports import overview
+from db.services.reports.overview import Happened
+from mcp_server.calls.caller import LOCAL
 from mcp_server.http.dashboard import live
 from mcp_server.http.dashboard.live import Live
-from tests.dashboard.scene import event
-from tests.patience import PATIENCE
+from mcp_server.process.app import App
 from tests.server.test_tokens import bearer, new_token
 from tests.server.test_transports import http_server
-from tests.services.scene import enroll, new_scene, record
+from tests.support.campaigns import enroll, new_scene, record
+from tests.support.dashboard import event
+from tests.support.patience import PATIENCE
 
 OF_ONE = 10
 MakeApp = Callable[..., App]
@@ -42,7 +42,7 @@ def whose(event: Happened | None) -> UUID | None:
 
 
 def latest(database: Database, limit: int) -> Sequence[Happened]:
-    return database.run("look", lambda session: watching.latest(session, limit=limit))
+    return database.run("look", lambda session: overview.latest(session, limit=limit))
 
 
 def happen(database: Database, enrollment: UUID, kind: EventType = EventType.OPENED) -> None:

@@ -12,13 +12,14 @@ from playwright.sync_api import Page, expect
 from db.domain.metrics import GroupBy
 from db.local.store import LocalStore
 from db.postgres.database import Database
-from db.services import metrics, tickets, watching
-from db.services.metrics import Report
-from mcp_server.http.dashboard.sessions import link
+from db.services.ops import tickets
+from db.services.reports import metrics, overview
+from db.services.reports.metrics import Report
+from mcp_server.http.sessions import link
 from tests.dashboard.conftest import Site, Start, Visit, empty, seen
-from tests.dashboard.scene import HOSTILE, LONG, RIGHT_TO_LEFT
-from tests.patience import PATIENCE
 from tests.server.test_transports import TOKEN, http_server
+from tests.support.dashboard import HOSTILE, LONG, RIGHT_TO_LEFT
+from tests.support.patience import PATIENCE
 
 PAGES = ("campaigns", "due", "events", "orphans", "jobs", "suppressions", "health")
 WIDTHS = {"desk": 1280, "tablet": 1000, "phone": 375}
@@ -174,7 +175,7 @@ def test_what_the_queue_says_is_what_explain_due_answers(site: Site, visit: Star
     at = visit(site.base)
     at.go(f"campaigns/{site.scene.running}")
     (row,) = site.database.run(
-        "first", lambda session: watching.waiting(session, campaign_id=site.scene.running, limit=1, cursor=None).rows
+        "first", lambda session: overview.waiting(session, campaign_id=site.scene.running, limit=1, cursor=None).rows
     )
     asked = {"enrollment_id": str(row.enrollment_id)}
     explained = httpx.get(f"{site.base}/dashboard/api/explain", params=asked, timeout=PATIENCE).json()

@@ -19,7 +19,7 @@ from db.domain.states import (
     EnrollmentStatus,
     OrphanStatus,
 )
-from mcp_server.telemetry import DatabaseState
+from mcp_server.process.telemetry import DatabaseState
 
 WEB = Path(mcp_server.web.__file__).parent
 

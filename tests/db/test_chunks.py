@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from db.domain.ids import new_ids
 from db.postgres.database import Database
-from db.services import audit, idempotency, orphans, webhooks
+from db.services.events import deliveries, orphans
+from db.services.ops import audit, idempotency
 from tests.db.test_indexes import watched
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -51,7 +52,7 @@ def expire(session: Session, *, before: datetime, limit: int) -> int:
 CHUNKS: dict[str, Callable[..., int]] = {
     "idempotency_keys": idempotency.prune_some,
     "orphaned_events": expire,
-    "webhook_deliveries": webhooks.forget_some,
+    "webhook_deliveries": deliveries.forget_some,
     "audit_log": audit.prune_some,
 }
 

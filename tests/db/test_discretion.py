@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from db.embedded import EmbeddedPostgres
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
-from mcp_server.logs import JsonLines
+from mcp_server.process.logs import JsonLines
 
 SECRET = "5e2c0b1a-plover"
 

@@ -11,9 +11,11 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from db.domain.action import Action
+from db.domain.counting import CounterKey, Deltas, contribution
+from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidTransition
 from db.domain.events import EFFECTS, IMPLIES, EventType, NewEvent
-from db.domain.funnel import Action, CounterKey, Deltas, Enrollment, contribution
 from db.domain.metrics import COUNTERS, MILESTONES, RATES, Milestone, rates
 from db.domain.scheduling import Plan, Step, due_at
 from db.domain.states import (

@@ -13,21 +13,15 @@ from db.domain.events import EventType, NewEvent
 from db.domain.sending import WEEKDAYS
 from db.domain.states import Channel, SuppressionReason, SuppressionState
 from db.postgres.database import Database
-from db.services import (
-    audit,
-    campaigns,
-    claims,
-    enrollments,
-    events,
-    idempotency,
-    orphans,
-    suppressions,
-    templates,
-    webhooks,
-)
+from db.services.campaigns import campaigns, templates
+from db.services.dispatch import claims
+from db.services.enrollments import enrollments
+from db.services.events import deliveries, events, orphans
+from db.services.ops import audit, idempotency
+from db.services.people import suppressions
 from tests.db.test_indexes import NOW, Work, claim_and_complete, find, list_events, person, plans
-from tests.services.meeting import Work as InSession
-from tests.services.scene import NOW as START, new_scene
+from tests.support.campaigns import NOW as START, new_scene
+from tests.support.meeting import Work as InSession
 
 
 def before_now(some: Callable[..., object]) -> Work:
@@ -83,11 +77,11 @@ def ended_suppressions(session: Session, _campaign: UUID, _enrollment: UUID) -> 
 
 
 def next_webhooks(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
-    return webhooks.next_waiting(session, limit=100)
+    return deliveries.next_waiting(session, limit=100)
 
 
 def webhooks_of_a_provider(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
-    return webhooks.list_(session, provider="ses", status=None, since=None, until=None, limit=50, cursor=None)
+    return deliveries.list_(session, provider="ses", status=None, since=None, until=None, limit=50, cursor=None)
 
 
 def show(session: Session, _campaign: UUID, enrollment_id: UUID) -> object:
@@ -120,7 +114,7 @@ NEEDED: dict[str, Work] = {
     "ix_orphaned_events_expired": before_now(orphans.delete_some),
     "ix_orphaned_events_waiting": before_now(partial(orphans.expire_some, now=NOW)),
     "ix_suppressions_temporary": ended_suppressions,
-    "ix_webhook_deliveries_kept": before_now(webhooks.forget_some),
+    "ix_webhook_deliveries_kept": before_now(deliveries.forget_some),
     "ix_webhook_deliveries_provider_received": webhooks_of_a_provider,
     "ix_webhook_deliveries_unrecorded": next_webhooks,
 }

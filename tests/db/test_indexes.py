@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
-from db.domain.budget import Allowance, Budget
+from db.domain.allowance import Allowance, Budget
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType, NewEvent
 from db.domain.holds import Hold, HoldReason, Places
@@ -30,22 +30,15 @@ from db.domain.states import (
 from db.domain.templates import EmailStep
 from db.domain.webhooks import NewDelivery, Settled, StoreVerdict
 from db.postgres.database import Database
-from db.services import (
-    actions,
-    campaigns,
-    claims,
-    contacts,
-    enrollments,
-    erasure,
-    events,
-    metrics,
-    queue,
-    suppressions,
-    watching,
-    webhooks,
-)
-from db.services.lanes import Lane
-from tests.services.scene import make_campaign
+from db.services.campaigns import campaigns
+from db.services.dispatch import actions, claims, due_queue
+from db.services.dispatch.due_streams import Lane
+from db.services.enrollments import enrollments
+from db.services.erasure import erasure
+from db.services.events import deliveries, events
+from db.services.people import contacts, suppressions
+from db.services.reports import metrics, overview
+from tests.support.campaigns import make_campaign
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BIG = (
@@ -191,32 +184,32 @@ def orphan(session: Session, campaign_id: UUID, _enrollment_id: UUID) -> object:
 
 
 def queued(*, of_campaign: bool) -> Work:
-    return lambda session, campaign_id, _enrollment: watching.waiting(
+    return lambda session, campaign_id, _enrollment: overview.waiting(
         session, campaign_id=campaign_id if of_campaign else None, limit=50, cursor=None
     )
 
 
 def happened(*, of_campaign: bool) -> Work:
-    return lambda session, campaign_id, _enrollment: watching.latest(
+    return lambda session, campaign_id, _enrollment: overview.latest(
         session, campaign_id=campaign_id if of_campaign else None, limit=50
     )
 
 
-def deliveries(of: str | None = None, status: DeliveryStatus | None = None) -> Work:
-    return lambda session, _campaign, _enrollment: webhooks.list_(
+def list_deliveries(of: str | None = None, status: DeliveryStatus | None = None) -> Work:
+    return lambda session, _campaign, _enrollment: deliveries.list_(
         session, provider=of, status=status, since=None, until=None, limit=50, cursor=None
     )
 
 
 def store(session: Session, _campaign_id: UUID, _enrollment_id: UUID) -> object:
     request = NewDelivery("resend", b"{}", b"h" * 32, NOW, "d-1")
-    assert webhooks.store(session, deliveries=[request]) == [StoreVerdict.STORED]
-    assert webhooks.store(session, deliveries=[request]) == [StoreVerdict.KNOWN]
-    return webhooks.next_waiting(session, limit=100)
+    assert deliveries.store(session, deliveries=[request]) == [StoreVerdict.STORED]
+    assert deliveries.store(session, deliveries=[request]) == [StoreVerdict.KNOWN]
+    return deliveries.next_waiting(session, limit=100)
 
 
 def settle(session: Session, _campaign_id: UUID, _enrollment_id: UUID) -> object:
-    return webhooks.settle(session, settled=[Settled(UUID(int=1), DeliveryStatus.RECORDED)], now=NOW)
+    return deliveries.settle(session, settled=[Settled(UUID(int=1), DeliveryStatus.RECORDED)], now=NOW)
 
 
 def contact_of(session: Session, enrollment_id: UUID) -> UUID:
@@ -305,10 +298,10 @@ LISTS: dict[str, tuple[Work, str]] = {
         ),
         r"uq_contacts_lower_email",
     ),
-    "webhook requests": (deliveries(), r"pk_webhook_deliveries"),
-    "webhook requests of a provider": (deliveries("ses"), r"ix_webhook_deliveries_provider_received"),
+    "webhook requests": (list_deliveries(), r"pk_webhook_deliveries"),
+    "webhook requests of a provider": (list_deliveries("ses"), r"ix_webhook_deliveries_provider_received"),
     "webhook requests that failed": (
-        deliveries(status=DeliveryStatus.FAILED),
+        list_deliveries(status=DeliveryStatus.FAILED),
         r"ix_webhook_deliveries_unrecorded.*\n\s*Index Cond: \(status = 'failed'",
     ),
     "webhook requests that wait": (store, r"ix_webhook_deliveries_unrecorded.*\n\s*Index Cond: \(status = 'waiting'"),
@@ -317,7 +310,7 @@ LISTS: dict[str, tuple[Work, str]] = {
     "the queue of a campaign": (queued(of_campaign=True), r"ix_campaign_enrollments_due.*\n\s*Index Cond"),
     "the queue of all campaigns": (queued(of_campaign=False), r"ix_campaign_enrollments_due.*\n\s*Index Cond"),
     "how many are due": (
-        lambda session, _campaign, _enrollment: watching.count_due(session, campaign_id=None, now=NOW),
+        lambda session, _campaign, _enrollment: overview.count_due(session, campaign_id=None, now=NOW),
         r"ix_campaign_enrollments_due.*\n\s*Index Cond: .*next_action_at <=",
     ),
     "the latest events of a campaign": (
@@ -366,7 +359,7 @@ def test_a_table_without_the_index_would_be_noticed(database: Database) -> None:
 def test_what_falls_due_next_is_read_in_order_from_an_index_of_its_own(database: Database) -> None:
     def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
         lane, budget = Lane(campaign_id, (Channel.EMAIL,)), Budget({campaign_id: Plan(())}, NOW)
-        return queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
+        return due_queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
 
     plan = plans(database, take)
     # Within a campaign nothing is sorted; what stands in front of each campaign is.
@@ -379,7 +372,7 @@ def test_whose_lease_ran_out_is_found_by_the_place_they_keep(database: Database)
         plan = Plan((Step(1, Channel.EMAIL, 0),))
         budget = Budget({campaign_id: plan}, NOW, {campaign_id: Allowance(day_of(NOW, "UTC"), [full])})
         lane = Lane(campaign_id, (Channel.EMAIL,))
-        return queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
+        return due_queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
 
     plan = plans(database, take)
     assert "ix_campaign_actions_places" in plan

@@ -8,9 +8,11 @@ from sqlalchemy.orm import Session
 from db.domain.contacts import ContactFields
 from db.domain.states import DeliveryStatus
 from db.postgres.database import Database
-from db.services import contacts, enrollments, webhooks
+from db.services.enrollments import enrollments
+from db.services.events import deliveries
+from db.services.people import contacts
+from docs.generate.regions import PAGES
 from tests.db.test_indexes import campaign, watched
-from tests.docs.regions import PAGES
 
 # One person in two is of a domain of many, and each of the others of a domain of their own.
 PEOPLE = """
@@ -73,7 +75,7 @@ def test_failed_webhooks_are_found_by_their_index_in_a_plan_for_any_parameters(d
     with database.transaction("generic") as session:
         connection = session.connection()
         with watched(connection) as seen:
-            webhooks.list_(
+            deliveries.list_(
                 session, provider=None, status=DeliveryStatus.FAILED, since=None, until=None, limit=50, cursor=None
             )
         connection.execute(text("SET LOCAL enable_seqscan = off"))

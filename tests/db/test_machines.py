@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from db.domain.bots import labelled
 from db.domain.events import EventType, NewEvent
-from db.domain.machines import labelled
 from db.domain.states import Channel
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

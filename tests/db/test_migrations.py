@@ -22,7 +22,7 @@ from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from migrations import runner
 from migrations.runner import current_revision, ensure_current, migrate
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 # What PostgreSQL itself makes of a schema, in its own words.
 CATALOG = {

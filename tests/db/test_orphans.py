@@ -13,8 +13,10 @@ from db.domain.states import Channel, EnrollmentStatus
 from db.domain.templates import EmailStep
 from db.models import CampaignEvent, OrphanedEvent
 from db.postgres.database import Database
-from db.services import enrollments, events, metrics, orphans
-from tests.services.scene import make_campaign
+from db.services.enrollments import enrollments
+from db.services.events import events, orphans
+from db.services.reports import metrics
+from tests.support.campaigns import make_campaign
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ADA = "ada@example.com"

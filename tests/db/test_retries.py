@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.domain.errors import Busy
 from db.postgres.context import transaction_id
 from db.postgres.database import Database
-from tests.services.meeting import meet
+from tests.support.meeting import meet
 
 Pauses = Callable[[], list[float]]
 SECRET = "INSERT INTO secrets (name, value) VALUES ('race', decode(repeat('00', 32), 'hex'))"

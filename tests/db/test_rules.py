@@ -6,8 +6,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from rule_cases import CASES, FORMS, IMPLIED, REQUIRED, TABLES, Case
-from rule_rows import ADA, ANOTHER, CAMPAIGN, NOWHERE, SCENE, TEMPLATE
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -25,6 +23,8 @@ from sqlalchemy.exc import DBAPIError
 
 from db.models import Base
 from db.postgres.database import Database
+from tests.support.rule_cases import CASES, FORMS, IMPLIED, REQUIRED, TABLES, Case
+from tests.support.rule_rows import ADA, ANOTHER, CAMPAIGN, NOWHERE, SCENE, TEMPLATE
 
 
 @pytest.fixture(scope="module")

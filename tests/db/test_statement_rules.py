@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.postgres.database import Database
-from tests.statement_rules import ROOT, Executed, Rules, constants
+from tests.support.statement_rules import ROOT, Executed, Rules, constants
 
 STATEMENTS = constants()
 
@@ -26,8 +26,12 @@ def test_a_statement_of_the_services_keeps_the_rules(rules: Rules, name: str) ->
 
 def test_the_statements_are_found_wherever_they_are_held() -> None:
     names = set(STATEMENTS)
-    assert {"db.services.claims._WRITE", "db.services.recording._WRITE", "db.services.audit._INSERT"} <= names
-    assert {"db.services.counters.METRICS._add", "db.services.counters.METRICS._recounted.1"} <= names
+    assert {
+        "db.services.dispatch.claims._WRITE",
+        "db.services.events.record._WRITE",
+        "db.services.ops.audit._INSERT",
+    } <= names
+    assert {"db.services.state.counters.METRICS._add", "db.services.state.counters.METRICS._recounted.1"} <= names
     assert len(names) > 130
 
 

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from db.domain.errors import StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 SSL_REQUEST = (80877103).to_bytes(4)
 NO = b"N"

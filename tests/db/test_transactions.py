@@ -16,7 +16,7 @@ from db.domain.errors import Busy, NotPermitted, OutcomeUnknown, Refused, StoreU
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import transaction_id
 from db.postgres.database import Database
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 Open = Callable[..., Database]
 Records = Callable[[str], list[dict[str, Any]]]

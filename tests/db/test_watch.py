@@ -21,8 +21,8 @@ from db.postgres import monitor, start
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import transaction_id
 from db.postgres.database import Database
-from mcp_server.settings import Settings
-from tests.patience import PATIENCE
+from mcp_server.process.settings import Settings
+from tests.support.patience import PATIENCE
 
 Open = Callable[..., Database]
 Records = Callable[[str], list[dict[str, Any]]]

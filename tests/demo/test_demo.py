@@ -15,7 +15,7 @@ import pytest
 
 from mcp_server.demo.run import DemoFailed, check_metrics, looks_like_an_address
 from mcp_server.demo.stream import Expected
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 
 def test_the_demo_runs_a_campaign_and_leaves_nothing_behind(tmp_path: Path) -> None:

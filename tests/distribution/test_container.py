@@ -11,9 +11,9 @@ import httpx2 as httpx
 import yaml
 
 from mcp_server import __version__
-from mcp_server.settings import Settings, variable
-from tests.patience import PATIENCE
+from mcp_server.process.settings import Settings, variable
 from tests.server.test_transports import COMMAND, http_server
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 

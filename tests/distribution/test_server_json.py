@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from mcp_server import __version__
-from mcp_server.settings import Settings, variable
+from mcp_server.process.settings import Settings, variable
 from release import server_json
 
 ROOT = Path(__file__).parent.parent.parent

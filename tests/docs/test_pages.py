@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from docs.generate import commands
+from docs.generate.regions import PAGES, ROOT
+from mcp_server.process.settings import Settings, variable
 from mcp_server.schemas.campaigns import CampaignSettings
-from mcp_server.settings import Settings, variable
-from tests.docs import commands
-from tests.docs.regions import PAGES, ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted(PAGES.glob("*.md"))]
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -11,17 +11,17 @@ from pydantic import ValidationError
 
 from db.domain.errors import NotFound
 from db.local.store import LocalStore
-from mcp_server.call import Tool
+from docs.generate import commands, reference, tools
+from docs.generate.examples import EXAMPLES
+from docs.generate.meanings import ARGUMENTS, RESULTS
+from docs.generate.regions import PAGES
+from mcp_server.calls.call import Tool
+from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.cli import opening
-from mcp_server.prompts.catalogue import PROMPTS
-from mcp_server.resources.catalogue import RESOURCES
-from mcp_server.settings import Settings, variable
-from mcp_server.toolsets import TOOLSETS
-from mcp_server.webhooks.table import providers
-from tests.docs import commands, reference, tools
-from tests.docs.examples import EXAMPLES
-from tests.docs.meanings import ARGUMENTS, RESULTS
-from tests.docs.regions import PAGES
+from mcp_server.offers.prompts.catalogue import PROMPTS
+from mcp_server.offers.resources.catalogue import RESOURCES
+from mcp_server.process.settings import Settings, variable
+from mcp_server.webhooks.providers import providers
 
 TOOLS = [tool for toolset in TOOLSETS for tool in toolset.tools]
 
@@ -52,7 +52,7 @@ def test_every_region_that_can_be_written_is_shown() -> None:
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_a_tool_is_documented_with_an_example_that_it_takes(tool: Tool) -> None:
     assert f"\n### {tool.name}\n" in page("tools"), f"Run: {reference.COMMAND}"
-    assert tool.name in EXAMPLES, f"{tool.name} has no example. Add one to tests/docs/examples.py"
+    assert tool.name in EXAMPLES, f"{tool.name} has no example. Add one to docs/generate/examples.py"
     try:
         tools.arguments_of(tool).model_validate(EXAMPLES[tool.name])
     except ValidationError as error:
@@ -65,12 +65,12 @@ def test_there_is_no_example_of_a_tool_that_is_gone() -> None:
 
 def test_every_argument_has_a_meaning() -> None:
     schemas = {tool.name: tools.taken(tool) for tool in TOOLS} | tools.inputs()
-    assert without_meaning(schemas, ARGUMENTS) == [], "Describe them in their models, or in tests/docs/meanings.py"
+    assert without_meaning(schemas, ARGUMENTS) == [], "Describe them in their models, or in docs/generate/meanings.py"
 
 
 def test_every_field_of_an_answer_has_a_meaning() -> None:
     schemas = {tool.name: tools.answered(tool) for tool in TOOLS} | tools.outputs()
-    assert without_meaning(schemas, RESULTS) == [], "Describe them in their models, or in tests/docs/meanings.py"
+    assert without_meaning(schemas, RESULTS) == [], "Describe them in their models, or in docs/generate/meanings.py"
 
 
 def test_a_meaning_belongs_to_a_field_that_there_is() -> None:

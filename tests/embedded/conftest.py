@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from embedded_scene import copy_cluster, end_everything
 
 from db.embedded import EmbeddedPostgres
+from tests.support.embedded import copy_cluster, end_everything
 
 
 @pytest.fixture(scope="session")

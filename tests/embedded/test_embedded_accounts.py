@@ -14,7 +14,14 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from embedded_scene import (
+
+from db.domain.errors import StoreUnavailable
+from db.embedded import EmbeddedPostgres
+from db.embedded.account import Account, running_account
+from db.embedded.binaries import copy_for, locate
+from db.embedded.cluster import create_cluster, open_log
+from db.embedded.postmaster import claim_directory
+from tests.support.embedded import (
     IS_ROOT,
     ROOT,
     Server,
@@ -26,13 +33,6 @@ from embedded_scene import (
     run_as_user,
     socket_of,
 )
-
-from db.domain.errors import StoreUnavailable
-from db.embedded import EmbeddedPostgres
-from db.embedded.account import Account, running_account
-from db.embedded.binaries import copy_for, locate
-from db.embedded.cluster import create_cluster, open_log
-from db.embedded.postmaster import claim_directory
 
 Factory = Callable[[Path], EmbeddedPostgres]
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from embedded_scene import answers, ask
 
 from db.domain.errors import StoreUnavailable
 from db.embedded import EmbeddedPostgres
 from db.embedded.account import running_account
 from db.embedded.binaries import MINIMUM_MAJOR, inspect, locate
 from db.embedded.cluster import create_cluster, open_log
+from tests.support.embedded import answers, ask
 
 Factory = Callable[[Path], EmbeddedPostgres]
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded_scene import keepers_of, killed, postmaster_of
 from mcp.client import Client
 
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.server.conftest import call
+from tests.support.embedded import keepers_of, killed, postmaster_of
 
 pytestmark = pytest.mark.anyio
 

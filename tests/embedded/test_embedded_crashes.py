@@ -11,7 +11,11 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from embedded_scene import (
+
+from db.domain.errors import StoreUnavailable
+from db.embedded import EmbeddedPostgres
+from db.embedded.postmaster import read_pid_file
+from tests.support.embedded import (
     Server,
     answers,
     ask,
@@ -23,11 +27,7 @@ from embedded_scene import (
     postmaster_of,
     socket_of,
 )
-
-from db.domain.errors import StoreUnavailable
-from db.embedded import EmbeddedPostgres
-from db.embedded.postmaster import read_pid_file
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 Factory = Callable[[Path], EmbeddedPostgres]
 

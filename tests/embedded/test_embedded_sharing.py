@@ -8,7 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from embedded_scene import (
+
+from db.domain.errors import StoreUnavailable
+from db.embedded import EmbeddedPostgres
+from db.embedded.keeper import Keeper
+from db.embedded.locks import open_lock, try_lock
+from db.embedded.postmaster import Order
+from tests.support.embedded import (
     ROOT,
     Server,
     answers,
@@ -21,12 +27,6 @@ from embedded_scene import (
     postmaster_of,
     socket_of,
 )
-
-from db.domain.errors import StoreUnavailable
-from db.embedded import EmbeddedPostgres
-from db.embedded.keeper import Keeper
-from db.embedded.locks import open_lock, try_lock
-from db.embedded.postmaster import Order
 
 Factory = Callable[[Path], EmbeddedPostgres]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from db.postgres.database import Database
-from tests.judges.node import Node, Unavailable, node
 from tests.server.test_transports import http_server
+from tests.support.judges.node import Node, Unavailable, node
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +37,6 @@ def shipped(store: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[s
 def everything(store: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The base URL of the same app with the fixtures that the conformance suite asks for."""
     home: Path = tmp_path_factory.mktemp("everything")
-    command = [sys.executable, "-m", "tests.judges.everything"]
+    command = [sys.executable, "-m", "tests.support.judges.everything"]
     with http_server(store, command=command, SALES_AUTOMATION_HOME=str(home)) as base:
         yield base

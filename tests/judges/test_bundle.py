@@ -12,11 +12,11 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_server import __version__
-from mcp_server.settings import Settings, variable
-from mcp_server.toolsets import PRESETS, TOOLSETS
+from mcp_server.calls.toolsets import PRESETS, TOOLSETS
+from mcp_server.process.settings import Settings, variable
 from release import bundle
-from tests.judges.node import Node
-from tests.patience import PATIENCE
+from tests.support.judges.node import Node
+from tests.support.patience import PATIENCE
 
 MANIFEST: dict[str, Any] = json.loads((bundle.ROOT / "release" / "manifest.json").read_text("utf-8"))
 

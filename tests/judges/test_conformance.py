@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.judges.node import Node
+from tests.support.judges.node import Node
 
 Checks = Sequence[dict[str, Any]]
 Verdicts = Mapping[tuple[str, str], Mapping[str, Checks]]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.judges.node import PACKAGES, Unavailable, node
+from tests.support.judges.node import PACKAGES, Unavailable, node
 
 
 def test_without_the_registry_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

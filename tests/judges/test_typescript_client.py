@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mcp_server.toolsets import TOOLSETS
-from tests.judges.node import Node
+from mcp_server.calls.toolsets import TOOLSETS
 from tests.server.test_transports import COMMAND
+from tests.support.judges.node import Node
 
 SCRIPT = Path(__file__).parent / "client.mjs"
 

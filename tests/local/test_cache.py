@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from db.local.protocol import CacheStore
+from db.local.contract import CacheStore
 from db.local.schema import CACHE
 from db.local.store import LocalStore
-
-from .conformance import CacheStoreContract
-from .conformance.scene import NOW, SECOND
+from tests.support.conformance import CacheStoreContract
+from tests.support.conformance.scene import NOW, SECOND
 
 
 class TestSqliteCache(CacheStoreContract):

@@ -15,9 +15,8 @@ from db.domain.jobs import JobStatus
 from db.local.redaction import Redactor
 from db.local.schema import CACHE, JOBS
 from db.local.store import LocalStore
-from tests.patience import PATIENCE
-
-from .conformance.scene import HOUR, NOW, make, take
+from tests.support.conformance.scene import HOUR, NOW, make, take
+from tests.support.patience import PATIENCE
 
 EMAIL = "zoë.quux@example.com"
 LINK = "https://www.linkedin.com/in/zoe-quux"

@@ -12,11 +12,10 @@ import pytest
 
 from db.domain.errors import SalesAutomationError
 from db.domain.jobs import JobStatus
-from db.local.protocol import CacheStore, JobStore
+from db.local.contract import CacheStore, JobStore
 from db.local.schema import CACHE, JOBS
 from db.local.store import LocalStore
-
-from .conformance.scene import HOUR, NOW, exhaust, make, take
+from tests.support.conformance.scene import HOUR, NOW, exhaust, make, take
 
 HOSTILE = [
     "'; DROP TABLE jobs; --",

@@ -9,13 +9,12 @@ import pytest
 from db.domain.errors import InvalidInput
 from db.domain.jobs import JOB_TRANSITIONS, LIVE, UPDATABLE, JobCommand, JobStatus, JobType, backoff
 from db.local import job_statements as sql
-from db.local.protocol import JobStore
+from db.local.contract import JobStore
 from db.local.schema import JOBS
 from db.local.slots import ALL_LANES, slot_of
 from db.local.store import LocalStore
-
-from .conformance import JobStoreContract
-from .conformance.scene import HOUR, NOW, SECOND, make, take
+from tests.support.conformance import JobStoreContract
+from tests.support.conformance.scene import HOUR, NOW, SECOND, make, take
 
 
 class TestSqliteJobs(JobStoreContract):

@@ -16,8 +16,7 @@ from db.local.connection import LocalFile, network_file_system, upgrade
 from db.local.lock import WriteLock
 from db.local.schema import APPLICATION_ID, CACHE, JOBS
 from db.local.store import LocalStore
-
-from .conformance.scene import NOW, make, take
+from tests.support.conformance.scene import NOW, make, take
 
 NOBODY = 65534
 

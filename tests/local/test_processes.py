@@ -17,9 +17,8 @@ from db.domain.errors import LeaseLost
 from db.domain.jobs import JobStatus
 from db.local.schema import CACHE, JOBS
 from db.local.store import LocalStore
-from tests.patience import PATIENCE
-
-from .conformance.scene import NOW, make, take
+from tests.support.conformance.scene import NOW, make, take
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 CHILD = Path(__file__).with_name("child.py")

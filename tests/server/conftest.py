@@ -10,9 +10,9 @@ from mcp.client import Client
 from mcp_types import CallToolResult, TextContent
 from pydantic import SecretStr
 
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 

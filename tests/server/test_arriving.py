@@ -20,12 +20,12 @@ from starlette.routing import Route
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mcp_server.http.arriving import Arriving
-from mcp_server.http.protocol import BoundedProtocol
+from mcp_server.http.body_timeout import Arriving
+from mcp_server.http.bounded_http import BoundedProtocol
 from mcp_server.http.serve import listen
-from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign
 from tests.server.test_transports import received, server_process
+from tests.support.patience import PATIENCE
 
 HEAD = (
     "Host: {host}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"

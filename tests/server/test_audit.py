@@ -11,12 +11,12 @@ from sqlalchemy import text
 
 from db.domain.access import IDS_OF_A_KIND, Ids
 from db.postgres.database import Database
-from db.services import audit
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
+from db.services.ops import audit
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.server.conftest import NOW, call, new_campaign, refusal
-from tests.services.traces import EMAIL, LINK, TRACES, everything
+from tests.support.traces import EMAIL, LINK, TRACES, everything
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from mcp.server.mcpserver import Context
 from starlette.requests import Request
 
 from db.domain.access import Caller, Scope
-from mcp_server import caller
+from mcp_server.calls import caller
 
 
 class Around:

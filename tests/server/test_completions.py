@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from db.domain.ids import new_ids
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.server import build_server
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import call, new_campaign
 
 pytestmark = pytest.mark.anyio

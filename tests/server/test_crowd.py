@@ -11,11 +11,11 @@ from mcp.client import Client
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign
 from tests.server.test_storm import SECRET, signed
 from tests.server.test_transports import http_server
-from tests.services.scene import assert_counters_are_exact
+from tests.support.campaigns import assert_counters_are_exact
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from mcp.client import Client
 
 from db.domain.errors import InvalidInput
 from db.services.paging import decode_cursor, encode_cursor, seal
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.calls.toolsets import TOOLSETS
 from tests.server.conftest import NOW, new_campaign, refusal
 
 ID = b"u" + UUID(int=7).bytes

@@ -13,11 +13,11 @@ import pytest
 from mcp.client import Client
 
 from db.domain.errors import NotFound, Refused
-from mcp_server.app import App
-from mcp_server.grouping import Grouping
-from mcp_server.server import build_server
-from tests.patience import PATIENCE
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
+from mcp_server.process.group_commit import Grouping
 from tests.server.conftest import call, new_campaign, refusal
+from tests.support.patience import PATIENCE
 
 
 class Slow:
@@ -135,7 +135,7 @@ async def test_callers_on_an_event_loop_and_on_threads_share_groups() -> None:
 
 STUCK = """
 import threading
-from mcp_server.grouping import Grouping
+from mcp_server.process.group_commit import Grouping
 began = threading.Event()
 grouping = Grouping(lambda items: began.set() or threading.Event().wait(), most=1)
 threading.Thread(target=grouping.submit, args=(0,), daemon=True).start()

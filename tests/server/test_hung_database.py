@@ -16,15 +16,15 @@ from db.domain.errors import StoreUnavailable
 from db.embedded import EmbeddedPostgres
 from db.embedded.locks import wait_until
 from db.embedded.postmaster import read_pid_file
-from mcp_server.app import App
-from mcp_server.http.keeper import KEPT_SECONDS, Keeper
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
-from tests.patience import PATIENCE
+from mcp_server.calls.server import build_server
+from mcp_server.http.token_cache import KEPT_SECONDS, Keeper
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.server.conftest import call
 from tests.server.test_ops import named, scrape
 from tests.server.test_tokens import Clock
 from tests.server.test_transports import TOKEN, environment, http_server, run
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ from mcp.client import Client
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.server.conftest import NOW, call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio

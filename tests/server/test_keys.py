@@ -9,9 +9,9 @@ from mcp.client import Client
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.calls.server import build_server
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.process.app import App
 from tests.server.conftest import call, refusal
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,8 @@ from mcp.client import Client
 from sqlalchemy import event, text
 
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.server import build_server
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import NOW, call
 
 pytestmark = pytest.mark.anyio

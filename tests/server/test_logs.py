@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from mcp_server.logs import JsonLines
+from mcp_server.process.logs import JsonLines
 
 PASSWORD = "p@ss/w:rd@1"  # as people write it, not encoded
 

@@ -12,11 +12,11 @@ from sqlalchemy import TextClause, text
 
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.worker import Worker
-from tests.patience import PATIENCE
+from mcp_server.calls.server import build_server
+from mcp_server.jobs.worker import Worker
+from mcp_server.process.app import App
 from tests.server.conftest import call, new_campaign
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -215,7 +215,7 @@ def is_value(database: Database, statement: TextClause, wanted: int) -> bool:
 async def test_the_worker_does_it_again_each_time_that_the_hour_is_over(
     app: App, clock: Clock, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_server.worker.MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr("mcp_server.jobs.worker.MAINTENANCE_SECONDS", 0.01)
     expired = text("SELECT count(*) FROM orphaned_events WHERE status = 'expired'")
     async with Client(build_server(app)) as client:
         worker = Worker(app, poll_seconds=0.01)

@@ -18,17 +18,17 @@ from sqlalchemy.orm import Session
 from db.domain.access import Scope
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
-from db.services import campaigns
-from mcp_server import health
-from mcp_server.app import App
+from db.services.campaigns import campaigns
+from mcp_server.calls.server import build_server
 from mcp_server.http.metrics import READINGS
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
-from mcp_server.telemetry import BUCKETS, CallOutcome, DatabaseState
-from tests.patience import PATIENCE
+from mcp_server.process import health
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
+from mcp_server.process.telemetry import BUCKETS, CallOutcome, DatabaseState
 from tests.server.conftest import call, new_campaign, refusal
 from tests.server.test_tokens import bearer, new_token
 from tests.server.test_transports import TOKEN, http_server
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

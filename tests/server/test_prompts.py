@@ -11,11 +11,11 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import GetPromptResult, TextContent, Tool
 
-from mcp_server.app import App
-from mcp_server.prompts.catalogue import PROMPTS
-from mcp_server.prompts.texts import calls_of, fill
-from mcp_server.server import build_server
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.calls.server import build_server
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.offers.prompts.catalogue import PROMPTS
+from mcp_server.offers.prompts.texts import calls_of, fill
+from mcp_server.process.app import App
 from tests.server.conftest import call, new_campaign
 
 pytestmark = pytest.mark.anyio

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from db.domain.errors import Refused
 from db.domain.states import SuppressionReason
 from db.postgres.database import Database
-from db.services import suppressions
-from mcp_server.app import App
-from mcp_server.server import build_server
+from db.services.people import suppressions
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import call
 
 

@@ -14,20 +14,21 @@ from pydantic import SecretStr
 
 from db.domain.errors import StoreUnavailable
 from db.embedded.locks import wait_until
-from mcp_server.app import App
-from mcp_server.command import await_database
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
-from tests.patience import PATIENCE
+from mcp_server.calls.server import build_server
+from mcp_server.cli.session import await_database
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
+from tests.support.patience import PATIENCE
 
 LOADED = """
 import sys
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
+from mcp_server.process.app import App
+from mcp_server.calls.server import build_server
+from mcp_server.process.settings import Settings
 build_server(App(Settings()))
 late = (
-    "mcp_server.tools.", "mcp_server.guides", "mcp_server.prompts", "sqlalchemy", "db.local", "db.embedded.",
+    "mcp_server.tools.", "mcp_server.offers.registration", "mcp_server.offers.prompts", "sqlalchemy", "db.local",
+    "db.embedded.",
     "prometheus_client",
 )
 print(*[name for name in sys.modules if name.startswith(late)])

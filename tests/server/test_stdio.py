@@ -13,10 +13,10 @@ import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from mcp_server.stdio import Lines, Sink
-from tests.patience import PATIENCE
+from mcp_server.process.stdio import Lines, Sink
 from tests.server.conftest import call, new_campaign
 from tests.server.test_transports import COMMAND, ERAS, environment
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

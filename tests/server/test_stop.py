@@ -19,10 +19,10 @@ from pydantic_core import to_json
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from tests.patience import PATIENCE
 from tests.server.conftest import new_campaign
 from tests.server.test_transports import HELLO, received, server_process
-from tests.services.scene import assert_counters_are_exact
+from tests.support.campaigns import assert_counters_are_exact
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

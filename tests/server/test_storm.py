@@ -26,10 +26,10 @@ from sqlalchemy import text
 from db.embedded import EmbeddedPostgres
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
-from tests.patience import PATIENCE
 from tests.server.conftest import new_campaign
 from tests.server.test_transports import held_port
-from tests.services.scene import assert_counters_are_exact
+from tests.support.campaigns import assert_counters_are_exact
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

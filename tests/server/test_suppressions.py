@@ -14,11 +14,11 @@ from sqlalchemy import text
 from db.domain.errors import StoreUnavailable
 from db.postgres.database import Database
 from db.postgres.json import canonical
-from db.services import idempotency
-from mcp_server.app import App
-from mcp_server.server import build_server
+from db.services.ops import idempotency
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import NOW, call, new_campaign, refusal
-from tests.services.traces import everything
+from tests.support.traces import everything
 
 pytestmark = pytest.mark.anyio
 

@@ -6,10 +6,10 @@ from typing import Any, cast
 import pytest
 from mcp.client import Client
 
-from mcp_server.app import App
-from mcp_server.server import build_server
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import call
-from tests.server.tasks import TASKS, Step, Task
+from tests.support.tasks import TASKS, Step, Task
 
 pytestmark = pytest.mark.anyio
 

@@ -15,9 +15,9 @@ from db.domain.addresses import addresses_in, normalise_linkedin_url
 from db.domain.encodings import runs
 from db.domain.errors import InvalidInput
 from db.local.redaction import Redactor
-from db.services import rendering
-from mcp_server.jobs import table
-from mcp_server.logs import JsonLines
+from db.services.texts import liquid
+from mcp_server.jobs import csv_rows
+from mcp_server.process.logs import JsonLines
 from mcp_server.schemas.faults import explain
 from mcp_server.webhooks.parsing import parse
 
@@ -37,21 +37,21 @@ def redact(text: str) -> object:
 
 def check(text: str) -> object:
     try:
-        return rendering.check(text, "body")
+        return liquid.check(text, "body")
     except InvalidInput as error:
         return error
 
 
 def needs(text: str) -> object:
     try:
-        return rendering.needs(text, "body")
+        return liquid.needs(text, "body")
     except InvalidInput as error:
         return error
 
 
 def read_table(text: str) -> object:
     try:
-        return table.read_table(text, {})
+        return csv_rows.read_table(text, {})
     except InvalidInput as error:
         return error
 
@@ -191,5 +191,5 @@ def test_a_refusal_of_many_arguments_names_the_first_and_counts_the_rest() -> No
 def test_a_csv_of_too_many_columns_is_refused_with_the_number() -> None:
     header = ",".join(["email", *(f"c{index}" for index in range(1_000))])
     with pytest.raises(InvalidInput, match="names 1,001 columns, and may name 1,000"):
-        table.read_table(header, {})
-    assert len(table.read_table(header.removesuffix(",c999"), {}).columns) == 1_000
+        csv_rows.read_table(header, {})
+    assert len(csv_rows.read_table(header.removesuffix(",c999"), {}).columns) == 1_000

@@ -18,14 +18,14 @@ from db.domain.access import Scope
 from db.domain.errors import Conflict, InvalidInput, NotFound, StoreUnavailable
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
-from db.services import tokens
-from mcp_server.app import App
-from mcp_server.http.keeper import DEFAULT, KEPT_SECONDS, Keeper
-from mcp_server.toolsets import TOOLSETS
-from tests.patience import PATIENCE
+from db.services.ops import tokens
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.http.token_cache import DEFAULT, KEPT_SECONDS, Keeper
+from mcp_server.process.app import App
 from tests.server.conftest import NOW, call, new_campaign, refusal
 from tests.server.test_stdio import INITIALIZE
 from tests.server.test_transports import COMMAND, ERAS, TOKEN, environment, http_server, run
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

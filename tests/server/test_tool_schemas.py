@@ -13,10 +13,10 @@ from mcp.client import Client
 from mcp.server.mcpserver.tools import Tool as OfferedTool
 from pydantic_core import to_json
 
-from mcp_server.app import App
-from mcp_server.call import Tool
-from mcp_server.server import build_server
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.calls.call import Tool
+from mcp_server.calls.server import build_server
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.process.app import App
 from tests.server.conftest import call, text_of
 
 Schema = dict[str, Any]

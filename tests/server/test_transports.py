@@ -25,8 +25,8 @@ from pydantic_core import to_json
 from starlette.applications import Starlette
 
 from mcp_server.http.serve import listen, run as run_app
-from tests.patience import PATIENCE
 from tests.server.conftest import call, new_campaign, refusal
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -10,10 +10,10 @@ from mcp_types import ResourceTemplateReference
 from pydantic import SecretStr
 
 from db.domain.errors import StoreUnavailable
-from mcp_server.app import App
+from mcp_server.calls.server import build_server
 from mcp_server.http.refusals import unavailable
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.server.conftest import refusal
 
 pytestmark = pytest.mark.anyio

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from db.services import unsubscribing
-from db.services.unsubscribing import Link
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
-from tests.patience import PATIENCE
+from db.services.texts import unsubscribe_links
+from db.services.texts.unsubscribe_links import Link
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.server.conftest import call, refusal
 from tests.server.test_transports import TOKEN, http_server
-from tests.services.scene import assert_counters_are_exact
+from tests.support.campaigns import assert_counters_are_exact
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -143,8 +143,8 @@ async def test_an_unknown_or_forged_link_is_told_nothing(base: str, app: App, da
     (action,) = await mailed(app)
     token = path_of(action).removeprefix("/unsubscribe/")
     with database.transaction("key") as session:
-        key = unsubscribing.make_key(session)
-    gone = unsubscribing.sign(key, Link(uuid4(), 1))
+        key = unsubscribe_links.make_key(session)
+    gone = unsubscribe_links.sign(key, Link(uuid4(), 1))
     other = "A" if token[-10] != "A" else "B"
     forged = [f"{token[:-10]}{other}{token[-9:]}", token[:-1], f"{token}A", "x", "%00", "é", "A" * 46, "A" * 5000]
     pages: set[str] = set()
@@ -193,7 +193,7 @@ async def test_who_was_let_in_again_can_leave_by_an_old_link(base: str, app: App
 async def test_a_step_that_is_gone_loses_no_unsubscribe(base: str, app: App, database: Database) -> None:
     (action,) = await mailed(app)
     with database.transaction("key") as session:
-        token = unsubscribing.sign(unsubscribing.make_key(session), Link(UUID(action["enrollment_id"]), 9))
+        token = unsubscribe_links.sign(unsubscribe_links.make_key(session), Link(UUID(action["enrollment_id"]), 9))
     assert httpx.post(f"{base}/unsubscribe/{token}", timeout=PATIENCE).status_code == 200
     assert standing(database)[0][0] == "unsubscribed"
 
@@ -241,18 +241,18 @@ async def test_without_a_public_address_there_are_no_headers_and_the_variable_is
 @pytest.mark.parametrize("step", [1, 1000])
 def test_a_token_is_short_and_says_what_it_was_made_of(step: int) -> None:
     link = Link(uuid4(), step)
-    token = unsubscribing.sign(KEY, link)
-    assert unsubscribing.read(KEY, token) == link
-    assert unsubscribing.read(b"x" * 32, token) is None
+    token = unsubscribe_links.sign(KEY, link)
+    assert unsubscribe_links.read(KEY, token) == link
+    assert unsubscribe_links.read(b"x" * 32, token) is None
     assert len(token) == 46
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 def test_no_change_of_a_token_is_taken() -> None:
-    token = unsubscribing.sign(KEY, Link(uuid4(), 1))
+    token = unsubscribe_links.sign(KEY, Link(uuid4(), 1))
     for place, old in enumerate(token):
         changed = token[:place] + ("A" if old != "A" else "B") + token[place + 1 :]
-        assert unsubscribing.read(KEY, changed) is None, place
+        assert unsubscribe_links.read(KEY, changed) is None, place
 
 
 @pytest.mark.parametrize(

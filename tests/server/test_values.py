@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from mcp.client import Client
 
-from mcp_server.app import App
-from mcp_server.server import build_server
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import call, new_campaign, refusal
 from tests.server.test_wrong_arguments import SHAPED, told
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from db.postgres.database import Database
-from mcp_server.app import App
+from mcp_server.process.app import App
 from tests.server.conftest import NOW
-from tests.server.senders import (
+from tests.support.webhook_senders import (
     CERTIFICATE,
     TOPIC,
     Amazon,
@@ -18,7 +18,7 @@ from tests.server.senders import (
     ses_opened,
     sign_envelope,
 )
-from tests.server.webhook_scene import hooks, rows
+from tests.support.webhooks import hooks, rows
 
 pytestmark = pytest.mark.anyio
 

@@ -14,16 +14,16 @@ from sqlalchemy import text
 
 from db.domain.states import ActionOutcome
 from db.postgres.database import Database
-from db.services import actions
-from mcp_server.app import App
+from db.services.dispatch import actions
+from mcp_server.calls.server import build_server
 from mcp_server.http import webhooks
-from mcp_server.server import build_server
-from mcp_server.webhooks.recorder import Recorder
-from mcp_server.webhooks.table import providers
-from tests.patience import PATIENCE
+from mcp_server.process.app import App
+from mcp_server.webhooks.providers import providers
+from mcp_server.webhooks.worker import Recorder
 from tests.server.conftest import NOW, call, new_campaign
-from tests.server.senders import MESSAGE, Amazon, notification, ses_opened, sign_envelope
-from tests.server.webhook_scene import SENDERS, Hooks, hooks, orphans, rows, totals
+from tests.support.patience import PATIENCE
+from tests.support.webhook_senders import MESSAGE, Amazon, notification, ses_opened, sign_envelope
+from tests.support.webhooks import SENDERS, Hooks, hooks, orphans, rows, totals
 
 pytestmark = pytest.mark.anyio
 

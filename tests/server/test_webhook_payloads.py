@@ -11,10 +11,10 @@ import pytest
 
 from db.domain.events import NewEvent
 from db.domain.webhooks import Normalised, StoredDelivery
-from mcp_server.webhooks.table import Normaliser, providers
+from mcp_server.webhooks.providers import Normaliser, providers
 from tests.server.conftest import NOW
-from tests.server.senders import MESSAGE, notification, ses_mail
-from tests.server.webhook_scene import SENDERS, message_of
+from tests.support.webhook_senders import MESSAGE, notification, ses_mail
+from tests.support.webhooks import SENDERS, message_of
 
 CAMPAIGN, ENROLLMENT = (f"00000000-0000-7000-8000-00000000000{n}" for n in (1, 2))
 ATTACHED = {"sales_campaign_id": CAMPAIGN, "sales_enrollment_id": ENROLLMENT, "sales_step": "3"}

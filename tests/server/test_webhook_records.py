@@ -19,17 +19,17 @@ from sqlalchemy import text
 from db.domain.contacts import SuppressionTarget
 from db.domain.webhooks import Normalised, StoredDelivery
 from db.postgres.database import Database
-from db.services import erasure
-from mcp_server.app import App
-from mcp_server.server import build_server
+from db.services.erasure import erasure
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from mcp_server.webhooks.base import Json, Provider
-from mcp_server.webhooks.recorder import Recorder
-from mcp_server.webhooks.table import providers
-from tests.patience import PATIENCE
+from mcp_server.webhooks.providers import providers
+from mcp_server.webhooks.worker import Recorder
 from tests.server.conftest import NOW, call, new_campaign, refusal
-from tests.server.senders import SHARED
 from tests.server.test_transports import http_server, server_process
-from tests.server.webhook_scene import SENDERS, hooks, orphans, rows, sent, totals
+from tests.support.patience import PATIENCE
+from tests.support.webhook_senders import SHARED
+from tests.support.webhooks import SENDERS, hooks, orphans, rows, sent, totals
 
 pytestmark = pytest.mark.anyio
 

@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
-from tests.patience import PATIENCE
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.server.conftest import NOW
-from tests.server.senders import Sender, Signed
-from tests.server.webhook_scene import SENDERS, every_provider, hooks, rows
+from tests.support.patience import PATIENCE
+from tests.support.webhook_senders import Sender, Signed
+from tests.support.webhooks import SENDERS, every_provider, hooks, rows
 
 pytestmark = pytest.mark.anyio
 

@@ -7,11 +7,11 @@ import pytest
 from mcp.client import Client
 
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.server import build_server
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import NOW, call
-from tests.server.senders import LEMLIST_SECRET, Sender, confirmation, sign_envelope
-from tests.server.webhook_scene import SENDERS, every_provider, hooks, message_of, rows, sent, totals
+from tests.support.webhook_senders import LEMLIST_SECRET, Sender, confirmation, sign_envelope
+from tests.support.webhooks import SENDERS, every_provider, hooks, message_of, rows, sent, totals
 
 pytestmark = pytest.mark.anyio
 

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from sqlalchemy import event
 
 from db.postgres.context import current
-from mcp_server.app import App
-from mcp_server.call import Mode
+from docs.generate.examples import EXAMPLES
+from mcp_server.calls.call import Mode
+from mcp_server.calls.server import build_server
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.process.app import App
 from mcp_server.schemas.base import Given
-from mcp_server.server import build_server
-from mcp_server.toolsets import TOOLSETS
-from tests.docs.examples import EXAMPLES
 from tests.server.conftest import call, new_campaign, refusal
 
 OFFERED = [tool for toolset in TOOLSETS for tool in toolset.tools]

@@ -9,8 +9,8 @@ import pytest
 from mcp.client import Client
 from mcp_types import CallToolResult
 
-from mcp_server.app import App
-from mcp_server.server import build_server
+from mcp_server.calls.server import build_server
+from mcp_server.process.app import App
 from tests.server.conftest import refusal, text_of
 
 pytestmark = pytest.mark.anyio

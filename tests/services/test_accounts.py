@@ -12,9 +12,10 @@ from db.domain.events import EventType
 from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, explaining, linting
-from db.services.claims import Claim, DueAction
-from tests.services.scene import enroll, event, make_campaign, record
+from db.services.campaigns import campaigns
+from db.services.dispatch import actions, claims, explain, lint
+from db.services.dispatch.claims import Claim, DueAction
+from tests.support.campaigns import enroll, event, make_campaign, record
 
 ACCOUNT = "ann@example.com"
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -216,7 +217,7 @@ def test_what_ends_last_is_when_it_can_move(database: Database) -> None:
     opening = late + timedelta(hours=12)
     assert claim(database, campaign_id, late).next_due_at == opening
     with database.transaction("explain") as session:
-        assert explaining.campaign(session, campaign_id=campaign_id, now=late).next_at == opening
+        assert explain.campaign(session, campaign_id=campaign_id, now=late).next_at == opening
     assert work_off(database, campaign_id, opening) == 1
 
 
@@ -234,7 +235,7 @@ def test_a_campaign_that_names_another_zone_for_an_account_is_told(database: Dat
     other = running(database, settings("UTC", timezone="Asia/Tokyo"))
     same = running(database, settings("UTC", timezone="Europe/Berlin"))
     with database.transaction("look") as session:
-        told = [linting.of_accounts(session, campaign=campaigns.get(session, campaign_id=id_)) for id_ in (other, same)]
+        told = [lint.of_accounts(session, campaign=campaigns.get(session, campaign_id=id_)) for id_ in (other, same)]
     ((warning,), nothing) = told
     assert ("ann@example.com" in warning, "Europe/Berlin" in warning, "Asia/Tokyo" in warning) == (True, True, True)
     assert nothing == []

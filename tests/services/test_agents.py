@@ -19,10 +19,12 @@ from db.domain.events import EventType
 from db.domain.metrics import GroupBy
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import campaigns, events, metrics
-from tests.patience import PATIENCE
-from tests.services.agent import Clock
-from tests.services.scene import NOW, assert_counters_are_exact, enroll, event, make_campaign
+from db.services.campaigns import campaigns
+from db.services.events import events
+from db.services.reports import metrics
+from tests.support.agent_process import Clock
+from tests.support.campaigns import NOW, assert_counters_are_exact, enroll, event, make_campaign
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 PEOPLE = 2_000
@@ -51,7 +53,16 @@ def agents(url: str, logs: list[Path], origin: float) -> Generator[list[subproce
     """Agents at work, one a log; they are told to stop in the end, and killed if they don't."""
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.services.agent", url, str(log), NOW.isoformat(), str(origin), str(SPEED)],
+            [
+                sys.executable,
+                "-m",
+                "tests.support.agent_process",
+                url,
+                str(log),
+                NOW.isoformat(),
+                str(origin),
+                str(SPEED),
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -16,10 +16,9 @@ from db.domain.states import ActionOutcome, Channel, EnrollmentStatus
 from db.domain.templates import EmailStep
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
-from db.services import events
-from db.services.claims import DueAction
-from tests.patience import PATIENCE
-from tests.services.scene import (
+from db.services.dispatch.claims import DueAction
+from db.services.events import events
+from tests.support.campaigns import (
     NOW,
     assert_counters_are_exact,
     enroll,
@@ -30,7 +29,8 @@ from tests.services.scene import (
     statements_of,
     totals,
 )
-from tests.services.steps import claim, report
+from tests.support.patience import PATIENCE
+from tests.support.steps import claim, report
 
 
 def stored(database: Database, due: DueAction) -> tuple[dict[str, Any], dict[str, Any]]:

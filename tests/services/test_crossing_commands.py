@@ -11,10 +11,11 @@ from db.domain.errors import InvalidTransition
 from db.domain.events import EventType
 from db.domain.states import ActionOutcome, EnrollmentAction
 from db.postgres.database import Database
-from db.services import campaigns, enrollments
-from tests.services.meeting import done_first, meet
-from tests.services.scene import NOW, assert_counters_are_exact, event, new_scene, record, state
-from tests.services.steps import claim, report, run_sql
+from db.services.campaigns import campaigns
+from db.services.enrollments import enrollments
+from tests.support.campaigns import NOW, assert_counters_are_exact, event, new_scene, record, state
+from tests.support.meeting import done_first, meet
+from tests.support.steps import claim, report, run_sql
 
 
 def command(enrollment_id: UUID, action: EnrollmentAction) -> partial[None]:

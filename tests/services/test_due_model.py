@@ -20,9 +20,12 @@ from db.domain.holds import HoldReason
 from db.domain.states import ActionOutcome, Channel, LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, contacts, enrollments, explaining, templates
-from tests.services.due_model import Model, Person
-from tests.services.scene import make_campaign
+from db.services.campaigns import campaigns, templates
+from db.services.dispatch import actions, claims, explain
+from db.services.enrollments import enrollments
+from db.services.people import contacts
+from tests.support.campaigns import make_campaign
+from tests.support.due_model import Model, Person
 
 START = datetime(2026, 10, 23, 7, 0, tzinfo=UTC)  # a Friday; two days later Europe leaves summer time, then America
 VISITS, HORIZON = 26, timedelta(days=8)
@@ -90,9 +93,9 @@ class Story:
 
     def visit(self, now: datetime) -> datetime | None:
         """Take what is due, as the model has it, and report some of it; when to come back."""
-        told = explaining.campaign(self.session, campaign_id=self.campaign_id, now=now)
+        told = explain.campaign(self.session, campaign_id=self.campaign_id, now=now)
         one = list(self.model.people)[self.handed % len(self.model.people)]
-        of_one = explaining.enrollment(self.session, enrollment_id=one, now=now)
+        of_one = explain.enrollment(self.session, enrollment_id=one, now=now)
         opening = self.model.opening(self.model.people[one], now, HORIZON)
         handed, claim = self._claim(now)
         assert told.is_due == bool(handed)
@@ -106,7 +109,7 @@ class Story:
             _, claim = self._claim(now)  # a step that is passed over leaves its place to others
         moment = self.model.next_moment(now, HORIZON)
         if moment is not None:
-            whole = explaining.campaign(self.session, campaign_id=self.campaign_id, now=now)
+            whole = explain.campaign(self.session, campaign_id=self.campaign_id, now=now)
             assert (claim.next_due_at, whole.next_at) == (moment, moment)
         return moment or claim.next_due_at
 

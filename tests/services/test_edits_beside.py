@@ -14,11 +14,13 @@ from db.domain.events import EventType
 from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, events, templates
-from db.services.claims import Claim, DueAction
-from tests.services.meeting import just_before, meet
-from tests.services.scene import NOW, enroll, event, make_campaign, state
-from tests.services.steps import claim, report
+from db.services.campaigns import campaigns, templates
+from db.services.dispatch import actions, claims
+from db.services.dispatch.claims import Claim, DueAction
+from db.services.events import events
+from tests.support.campaigns import NOW, enroll, event, make_campaign, state
+from tests.support.meeting import just_before, meet
+from tests.support.steps import claim, report
 
 HOUR = timedelta(hours=1)
 

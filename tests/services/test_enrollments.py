@@ -13,9 +13,11 @@ from db.domain.events import EventType
 from db.domain.states import EnrollmentAction, SuppressionReason
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import campaigns, contacts, enrollments, suppressions, templates
-from db.services.enrollments import Enrolled
-from tests.services.scene import NOW, assert_counters_are_exact, enroll, event, new_scene, record, state
+from db.services.campaigns import campaigns, templates
+from db.services.enrollments import enrollments
+from db.services.enrollments.enrollments import Enrolled
+from db.services.people import contacts, suppressions
+from tests.support.campaigns import NOW, assert_counters_are_exact, enroll, event, new_scene, record, state
 
 LINK = "https://www.linkedin.com/in/jane"
 

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from db.domain.contacts import SuppressionTarget
 from db.postgres.database import Database
-from tests.services.scene import NOW
-from tests.services.traces import EMAIL, LINK, erase
+from tests.support.campaigns import NOW
+from tests.support.traces import EMAIL, LINK, erase
 
 PLAIN = "mia.moss@k.example"
 MAIL = "From: a@b.example\r\nTo: {}\r\nSubject: A subject that is as long as those of most mails\r\n\r\nYes, do.\r\n"

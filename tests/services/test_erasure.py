@@ -17,9 +17,14 @@ from db.domain.errors import NotFound, Refused
 from db.domain.events import EventType, NewEvent
 from db.domain.states import ActionOutcome, Channel, EnrollmentAction, SuppressionReason
 from db.postgres.database import Database
-from db.services import actions, claims, contacts, enrollments, erasure, idempotency, metrics, suppressions
-from tests.services.scene import NOW, assert_counters_are_exact, event, new_scene, record, state, totals
-from tests.services.traces import (
+from db.services.dispatch import actions, claims
+from db.services.enrollments import enrollments
+from db.services.erasure import erasure
+from db.services.ops import idempotency
+from db.services.people import contacts, suppressions
+from db.services.reports import metrics
+from tests.support.campaigns import NOW, assert_counters_are_exact, event, new_scene, record, state, totals
+from tests.support.traces import (
     EMAIL,
     LINK,
     OTHER,

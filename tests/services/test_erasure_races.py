@@ -8,10 +8,10 @@ from sqlalchemy import text
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.postgres.database import Database
-from tests.patience import PATIENCE
-from tests.services.scene import assert_counters_are_exact, new_scene
 from tests.services.test_processes import race
-from tests.services.traces import erase, take_in
+from tests.support.campaigns import assert_counters_are_exact, new_scene
+from tests.support.patience import PATIENCE
+from tests.support.traces import erase, take_in
 
 
 def active_with_address(database: Database) -> int:

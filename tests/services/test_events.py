@@ -15,8 +15,9 @@ from db.domain.contacts import SuppressionTarget
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.states import Channel, SuppressionReason
 from db.postgres.database import Database
-from db.services import events, suppressions
-from tests.services.scene import (
+from db.services.events import events
+from db.services.people import suppressions
+from tests.support.campaigns import (
     NOW,
     assert_counters_are_exact,
     enroll,

@@ -23,8 +23,11 @@ from db.domain.states import (
 )
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, enrollments, explaining, plans, suppressions
-from tests.services.scene import NOW, make_campaign
+from db.services.campaigns import campaigns, plans
+from db.services.dispatch import actions, claims, explain
+from db.services.enrollments import enrollments
+from db.services.people import suppressions
+from tests.support.campaigns import NOW, make_campaign
 
 PEOPLE = 6
 ZONES = (None, "Asia/Tokyo", "America/New_York")
@@ -176,9 +179,7 @@ def test_a_place_that_somebody_leaves_goes_to_the_next_in_line_whatever_the_chan
         )
         advance, now = EnrollmentAction.ADVANCE, NOW + timedelta(hours=1)
         enrollments.update(session, enrollment_id=later, action=advance, now=now)
-        explained = [
-            explaining.enrollment(session, enrollment_id=id_, now=now).is_due for id_ in (nameless, first, later)
-        ]
+        explained = [explain.enrollment(session, enrollment_id=id_, now=now).is_due for id_ in (nameless, first, later)]
         assert explained == [False, True, False]
         told = Story(session, campaign_id, [], [], now)
         assert [due.enrollment.id for due in told.claim(limit=10)] == [first]
@@ -197,7 +198,7 @@ def test_who_waits_for_an_account_takes_no_place_of_another_channel(database: Da
             for minutes, name in enumerate(["Ann", "Bob", "Cid"])
         )
         enrollments.update(session, enrollment_id=third, action=EnrollmentAction.ADVANCE, now=NOW)
-        explained = [explaining.enrollment(session, enrollment_id=id_, now=NOW) for id_ in (first, second, third)]
+        explained = [explain.enrollment(session, enrollment_id=id_, now=NOW) for id_ in (first, second, third)]
         assert [[hold.reason for hold in each.holds] for each in explained] == [[], [HoldReason.SENDER_DAILY_LIMIT], []]
         told = Story(session, campaign_id, [], [])
         assert {due.enrollment.id for due in told.claim(limit=10)} == {first, third}
@@ -207,7 +208,7 @@ def test_a_campaign_whose_first_step_is_claimed_says_so(database: Database) -> N
     with database.transaction("story") as session:
         told = begin(session, {"timezone": "UTC"}, start=True)
         assert len(told.claim(limit=PEOPLE)) == PEOPLE
-        (hold,) = explaining.campaign(session, campaign_id=told.campaign_id, now=NOW).holds
+        (hold,) = explain.campaign(session, campaign_id=told.campaign_id, now=NOW).holds
         assert (hold.reason, hold.until) == (HoldReason.LEASE_HELD, NOW + timedelta(hours=1))
 
 
@@ -226,7 +227,7 @@ def nameless(session: Session, count: int) -> UUID:
 def test_one_who_is_due_behind_many_who_lack_something_is_seen(database: Database, count: int) -> None:
     with database.transaction("story") as session:
         campaign_id = nameless(session, count)
-        assert explaining.campaign(session, campaign_id=campaign_id, now=NOW).is_due
+        assert explain.campaign(session, campaign_id=campaign_id, now=NOW).is_due
         told = Story(session, campaign_id, [], [])
         assert [due.contact.first_name for due in told.claim(limit=500)] == ["Ann"]
 
@@ -234,10 +235,10 @@ def test_one_who_is_due_behind_many_who_lack_something_is_seen(database: Databas
 def test_where_too_many_are_held_back_to_look_at_them_all_it_is_said(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explaining, "_LOOKED_AT_MAX", 200)
+    monkeypatch.setattr(explain, "_LOOKED_AT_MAX", 200)
     with database.transaction("story") as session:
         campaign_id = nameless(session, 200)
-        (hold,) = explaining.campaign(session, campaign_id=campaign_id, now=NOW).holds
+        (hold,) = explain.campaign(session, campaign_id=campaign_id, now=NOW).holds
         assert hold.reason is HoldReason.MISSING_VARIABLE
         assert "first 200" in hold.detail
 
@@ -272,11 +273,11 @@ def test_what_is_explained_as_due_is_what_a_claim_hands_out(
                 told.happens(what, person, later)
         assert told.keeps_to_the_daily_limit()
         told.now += timedelta(hours=hours)
-        explained = {id_: explaining.enrollment(session, enrollment_id=id_, now=told.now) for id_ in told.enrollments}
-        whole = explaining.campaign(session, campaign_id=told.campaign_id, now=told.now)
+        explained = {id_: explain.enrollment(session, enrollment_id=id_, now=told.now) for id_ in told.enrollments}
+        whole = explain.campaign(session, campaign_id=told.campaign_id, now=told.now)
         for id_, each in explained.items():
             if each.next_at is not None:
-                then = explaining.enrollment(session, enrollment_id=id_, now=each.next_at)
+                then = explain.enrollment(session, enrollment_id=id_, now=each.next_at)
                 assert {hold.reason for hold in then.holds} <= LIMITS
         claimed = set[UUID]()
         with suppress(Refused):
@@ -303,7 +304,7 @@ def test_whoever_waits_behind_others_for_a_limit_is_told_the_place_in_the_queue(
     def waits(session: Session) -> list[tuple[bool, int | None, bool]]:
         listed = enrollments.list_(session, campaign_id=campaign_id, status=None, contact_id=None, limit=9, cursor=None)
         in_order = sorted(listed.rows, key=lambda row: row.enrollment.next_action_at or NOW)
-        told = [explaining.enrollment(session, enrollment_id=row.enrollment.id, now=later) for row in in_order]
+        told = [explain.enrollment(session, enrollment_id=row.enrollment.id, now=later) for row in in_order]
         return [
             (each.is_due, each.holds[0].position if each.holds else None, "stand before" in str(each.holds))
             for each in told

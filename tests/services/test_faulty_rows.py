@@ -12,25 +12,17 @@ from db.domain.events import EventType
 from db.domain.holds import HoldReason
 from db.domain.states import ActionOutcome, EnrollmentAction
 from db.postgres.database import Database
-from db.services import enrollments, explaining
-from mcp_server.logs import JsonLines
-from tests.services.scene import (
-    NOW,
-    assert_counters_are_exact,
-    enroll,
-    event,
-    new_scene,
-    record,
-    state,
-    totals,
-)
-from tests.services.steps import claim, report, run_sql
+from db.services.dispatch import explain
+from db.services.enrollments import enrollments
+from mcp_server.process.logs import JsonLines
+from tests.support.campaigns import NOW, assert_counters_are_exact, enroll, event, new_scene, record, state, totals
+from tests.support.steps import claim, report, run_sql
 
 
 def holds_of(database: Database, enrollment_id: UUID, *, hours: float = 0) -> list[str]:
     now = NOW + timedelta(hours=hours)
     with database.transaction("explain", read_only=True) as session:
-        found = explaining.enrollment(session, enrollment_id=enrollment_id, now=now)
+        found = explain.enrollment(session, enrollment_id=enrollment_id, now=now)
     return [str(hold.reason) for hold in found.holds]
 
 

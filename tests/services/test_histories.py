@@ -16,8 +16,10 @@ from db.domain.events import EventType, NewEvent
 from db.domain.states import Channel, EnrollmentAction, LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import claims, enrollments, events
-from tests.services.scene import (
+from db.services.dispatch import claims
+from db.services.enrollments import enrollments
+from db.services.events import events
+from tests.support.campaigns import (
     NOW,
     assert_counters_are_exact,
     enroll,

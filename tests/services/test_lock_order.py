@@ -16,9 +16,12 @@ from db.domain.ids import new_ids
 from db.domain.metrics import COUNTERS
 from db.domain.states import Channel, EnrollmentAction, EnrollmentStatus, SuppressionReason
 from db.postgres.database import Database
-from db.services import contacts, counters, enrollments, events, suppressions
-from tests.services.meeting import Work, done_first, locked_first
-from tests.services.scene import NOW, enroll, event, new_scene
+from db.services.enrollments import enrollments
+from db.services.events import events
+from db.services.people import contacts, suppressions
+from db.services.state import counters
+from tests.support.campaigns import NOW, enroll, event, new_scene
+from tests.support.meeting import Work, done_first, locked_first
 
 COUNT = 9
 MIDDLE = COUNT // 2

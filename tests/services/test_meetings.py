@@ -15,9 +15,10 @@ from db.domain.events import EventType
 from db.domain.states import EnrollmentAction
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import campaigns, claims, enrollments
-from tests.services.meeting import Work, just_before, meet
-from tests.services.scene import (
+from db.services.campaigns import campaigns
+from db.services.dispatch import claims
+from db.services.enrollments import enrollments
+from tests.support.campaigns import (
     NOW,
     Scene,
     assert_counters_are_exact,
@@ -28,6 +29,7 @@ from tests.services.scene import (
     record,
     state,
 )
+from tests.support.meeting import Work, just_before, meet
 
 LATER = NOW + timedelta(hours=1)
 

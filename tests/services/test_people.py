@@ -12,9 +12,13 @@ from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType
 from db.domain.states import EnrollmentAction, SuppressionReason
 from db.postgres.database import Database
-from db.services import claims, contacts, enrollments, erasure, orphans, suppressions
-from db.services.contacts import Found
-from tests.services.scene import NOW, event, new_scene, record, state
+from db.services.dispatch import claims
+from db.services.enrollments import enrollments
+from db.services.erasure import erasure
+from db.services.events import orphans
+from db.services.people import contacts, suppressions
+from db.services.people.contacts import Found
+from tests.support.campaigns import NOW, event, new_scene, record, state
 
 Row = dict[str, Any]
 GONE, PRIVATE = "gone@a.example", "priv@a.example"

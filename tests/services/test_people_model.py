@@ -16,8 +16,11 @@ from db.domain.errors import NotFound, Refused
 from db.domain.events import EventType
 from db.domain.states import SuppressionReason
 from db.postgres.database import Database
-from db.services import claims, contacts, enrollments, erasure, suppressions
-from tests.services.scene import NOW, event, new_scene, record
+from db.services.dispatch import claims
+from db.services.enrollments import enrollments
+from db.services.erasure import erasure
+from db.services.people import contacts, suppressions
+from tests.support.campaigns import NOW, event, new_scene, record
 
 EMAILS = ["a", "b", "c"]
 PROFILES = ["P", "Q", "R"]

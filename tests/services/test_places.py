@@ -12,8 +12,8 @@ from sqlalchemy import text
 from db.domain.states import LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import claims, explaining
-from tests.services.scene import NOW, enroll, make_campaign, statements_of
+from db.services.dispatch import claims, explain
+from tests.support.campaigns import NOW, enroll, make_campaign, statements_of
 
 LATER = NOW + timedelta(minutes=10)
 
@@ -71,7 +71,7 @@ def test_no_place_is_taken_anew_while_others_are_free(database: Database) -> Non
     assert used(database, campaign_id)[0] == 3
     with database.transaction("explain") as session:
         after = LATER + timedelta(minutes=5)
-        due = [id_ for id_ in people if explaining.enrollment(session, enrollment_id=id_, now=after).is_due]
+        due = [id_ for id_ in people if explain.enrollment(session, enrollment_id=id_, now=after).is_due]
     assert sorted(claim(database, campaign_id, after)) == sorted(due)
     assert lost[0] in due
     assert len(due) == 3
@@ -92,9 +92,7 @@ def test_who_stands_first_for_a_place_gets_it_though_one_with_a_place_stands_bef
             )
     assert claim(database, campaign_id, NOW) == [lost]
     with database.transaction("explain") as session:
-        due = {
-            id_ for id_ in (lost, second, third) if explaining.enrollment(session, enrollment_id=id_, now=LATER).is_due
-        }
+        due = {id_ for id_ in (lost, second, third) if explain.enrollment(session, enrollment_id=id_, now=LATER).is_due}
     assert due == {lost, second}
     assert set(claim(database, campaign_id, LATER)) == due
 

@@ -18,9 +18,9 @@ from db.postgres.database import Database
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.planning import row_count
 from migrations.runner import migrate
-from tests.services.batches import everything
-from tests.services.scene import new_scene, statements_of
-from tests.statement_rules import constants
+from tests.support.campaigns import new_scene, statements_of
+from tests.support.service_batches import everything
+from tests.support.statement_rules import constants
 
 FEW, MANY = 3, 1_000
 # psycopg prepares a statement at its sixth run, and PostgreSQL plans it for good at the sixth of those.
@@ -123,7 +123,7 @@ def test_what_is_done_with_many_rows_is_planned_for_the_tables_as_they_are(alone
     assert not slow, slow
     assert len(set_based()) > 50
     missing = [each for each in set_based() if runs[each] < RUNS or each not in kept]
-    assert not missing, ["let tests/services/batches.py do this with many rows:", *missing]
+    assert not missing, ["let tests/support/service_batches.py do this with many rows:", *missing]
 
 
 def test_every_connection_hears_of_what_a_batch_did_to_the_tables(fresh_database: str) -> None:

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from tests.patience import PATIENCE
-from tests.services.scene import assert_counters_are_exact, new_scene, state, totals
+from tests.support.campaigns import assert_counters_are_exact, new_scene, state, totals
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def race(database_url: str, *works: dict[str, Any]) -> list[list[str]]:
     """Do all the works at the same moment, each in a process of its own; their answers."""
-    command = [sys.executable, "-m", "tests.services.worker", database_url]
+    command = [sys.executable, "-m", "tests.support.race_process", database_url]
     racers = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in works
     ]

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from db.domain.events import EventType
 from db.domain.states import ActionOutcome, EnrollmentAction
 from db.postgres.database import Database
-from tests.services.scene import assert_counters_are_exact
-from tests.services.walk import Walk, counted_ids
-from tests.services.walk_moves import ANY, About, Drawn, make
+from tests.support.campaigns import assert_counters_are_exact
+from tests.support.walk.machine import Walk, counted_ids
+from tests.support.walk.moves import ANY, About, Drawn, make
 
 SETTINGS: list[dict[str, Any]] = [
     {},

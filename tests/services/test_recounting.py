@@ -11,8 +11,11 @@ from db.domain.events import EventType
 from db.domain.states import ActionOutcome, EnrollmentAction, SuppressionReason
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import enrollments, recounting, suppressions, templates
-from tests.services.scene import (
+from db.services.campaigns import templates
+from db.services.enrollments import enrollments
+from db.services.people import suppressions
+from db.services.state import recount
+from tests.support.campaigns import (
     NOW,
     Scene,
     assert_counters_are_exact,
@@ -25,7 +28,7 @@ from tests.services.scene import (
     totals,
     verdicts,
 )
-from tests.services.steps import claim, report, run_sql
+from tests.support.steps import claim, report, run_sql
 
 
 def activated_by_hand(database: Database, people: int = 1) -> Scene:
@@ -116,8 +119,8 @@ def test_a_campaign_is_mended_once_and_others_are_let_be(database: Database) -> 
     run_sql(database, "UPDATE campaign_metrics SET sent = 5 WHERE instance_id = :id", id=wrong.campaign_id)
     for expected in (True, False):
         with database.transaction("mend") as session:
-            chosen = recounting.turn(session, turn=0, limit=5)
-            mended = {id_: recounting.mend(session, instance_id=id_) for id_ in chosen}
+            chosen = recount.turn(session, turn=0, limit=5)
+            mended = {id_: recount.mend(session, instance_id=id_) for id_ in chosen}
         assert mended == {wrong.campaign_id: expected, right.campaign_id: False}
     assert_counters_are_exact(database)
 
@@ -125,15 +128,15 @@ def test_a_campaign_is_mended_once_and_others_are_let_be(database: Database) -> 
 def test_each_campaign_has_its_turn(database: Database) -> None:
     every = {new_scene(database, 0).campaign_id for _ in range(5)}
     with database.transaction("look") as session:
-        assert {id_ for turn in range(3) for id_ in recounting.turn(session, turn=turn, limit=2)} == every
+        assert {id_ for turn in range(3) for id_ in recount.turn(session, turn=turn, limit=2)} == every
 
 
 def test_those_who_unsubscribed_with_no_step_are_recounted_too(database: Database) -> None:
     scene = new_scene(database, 2)
     record(database, event(EventType.UNSUBSCRIBED, scene.enrollments[0]))
-    assert not database.run("mend", partial(recounting.mend, instance_id=scene.campaign_id))
+    assert not database.run("mend", partial(recount.mend, instance_id=scene.campaign_id))
     run_sql(database, "UPDATE campaign_metrics SET unsubscribed = 5 WHERE step_number = 0")
-    assert database.run("mend", partial(recounting.mend, instance_id=scene.campaign_id))
+    assert database.run("mend", partial(recount.mend, instance_id=scene.campaign_id))
     assert totals(database, scene.campaign_id)["unsubscribed"] == 1
     # That it was with a step after all takes it away from there.
     run_sql(database, "DELETE FROM campaign_metrics WHERE step_number = 0")

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from db.domain.errors import InvalidInput
-from db.services.rendering import MissingVariable, OutOfBounds, check, render
+from db.services.texts.liquid import MissingVariable, OutOfBounds, check, render
 
 Y = "a" * 400
 

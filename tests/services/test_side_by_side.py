@@ -23,20 +23,13 @@ from db.domain.states import (
 from db.domain.templates import EmailStep, LinkedInStep
 from db.domain.webhooks import NewDelivery
 from db.postgres.database import Database
-from db.services import (
-    actions,
-    campaigns,
-    claims,
-    enrollments,
-    erasure,
-    events,
-    orphans,
-    suppressions,
-    templates,
-    webhooks,
-)
-from tests.services.meeting import Work, just_before, meet
-from tests.services.scene import (
+from db.services.campaigns import campaigns, templates
+from db.services.dispatch import actions, claims
+from db.services.enrollments import enrollments
+from db.services.erasure import erasure
+from db.services.events import deliveries, events, orphans
+from db.services.people import suppressions
+from tests.support.campaigns import (
     NOW,
     assert_counters_are_exact,
     enroll,
@@ -47,6 +40,7 @@ from tests.services.scene import (
     state,
     totals,
 )
+from tests.support.meeting import Work, just_before, meet
 
 ONE_STEP = [EmailStep(1, "One", "The first of all")]
 
@@ -194,12 +188,12 @@ def test_whoever_is_paused_while_the_campaign_ends_is_counted_where_they_were(da
 
 def test_a_webhook_request_is_worked_on_by_one_and_waited_for_by_nobody(database: Database) -> None:
     made = [NewDelivery("resend", b"{}", bytes([n]) * 32, NOW + timedelta(seconds=n), f"d-{n}") for n in range(3)]
-    database.run("store", partial(webhooks.store, deliveries=made))
+    database.run("store", partial(deliveries.store, deliveries=made))
     seen: list[str | None] = []
 
     def first(session: Session) -> None:
-        seen.extend(each.delivery_id for each in webhooks.next_waiting(session, limit=2))
+        seen.extend(each.delivery_id for each in deliveries.next_waiting(session, limit=2))
 
-    met = meet(database, first, partial(webhooks.next_waiting, limit=10))
+    met = meet(database, first, partial(deliveries.next_waiting, limit=10))
     assert not met.waited
     assert (seen, [each.delivery_id for each in met.second.result()]) == (["d-0", "d-1"], ["d-2"])

@@ -15,8 +15,9 @@ from db.domain.events import EventType
 from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import actions, claims, enrollments
-from tests.services.scene import assert_counters_are_exact, event, make_campaign, record
+from db.services.dispatch import actions, claims
+from db.services.enrollments import enrollments
+from tests.support.campaigns import assert_counters_are_exact, event, make_campaign, record
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Summer time begins in between, on 29 March.

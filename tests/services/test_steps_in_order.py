@@ -11,10 +11,12 @@ from db.domain.holds import HoldReason
 from db.domain.states import ActionOutcome, EnrollmentAction, LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
-from db.services import enrollments, explaining, plans, standing, templates
-from db.services.standing import Affected
-from tests.services.scene import NOW, assert_counters_are_exact, enroll, event, make_campaign, record, state
-from tests.services.steps import claim, report, run_sql
+from db.services.campaigns import plans, positions, templates
+from db.services.campaigns.positions import Affected
+from db.services.dispatch import explain
+from db.services.enrollments import enrollments
+from tests.support.campaigns import NOW, assert_counters_are_exact, enroll, event, make_campaign, record, state
+from tests.support.steps import claim, report, run_sql
 
 
 def email(number: int, *, is_active: bool = True) -> EmailStep:
@@ -35,7 +37,7 @@ def change(
     with database.transaction("change") as session:
         before = plans.steps_of_template(session, template_id=template_id)
         templates.update(session, template_id=template_id, fields={}, email_steps=steps, linkedin_steps=linkedin)
-        return standing.affected(session, template_id=template_id, before=before)
+        return positions.affected(session, template_id=template_id, before=before)
 
 
 @pytest.mark.parametrize("lease", ["reported", "runs out"])
@@ -101,7 +103,7 @@ def test_a_lease_is_told_as_one_though_its_step_is_out_of_use(database: Database
     (held,) = claim(database, campaign_id)
     change(database, template_id, email(1, is_active=False))
     with database.transaction("explain", read_only=True) as session:
-        told = explaining.enrollment(session, enrollment_id=one, now=NOW)
+        told = explain.enrollment(session, enrollment_id=one, now=NOW)
     assert [(hold.reason, hold.until) for hold in told.holds] == [(HoldReason.LEASE_HELD, held.lease_until)]
     assert claim(database, campaign_id) == []
 

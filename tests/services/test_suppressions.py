@@ -12,9 +12,11 @@ from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import EventType
 from db.domain.states import SuppressionReason, SuppressionState
 from db.postgres.database import Database
-from db.services import claims, contacts, enrollments, suppressions
-from tests.services.scene import NOW, event, new_scene, record, state
+from db.services.dispatch import claims
+from db.services.enrollments import enrollments
+from db.services.people import contacts, suppressions
 from tests.services.test_processes import race
+from tests.support.campaigns import NOW, event, new_scene, record, state
 
 LINK = "https://www.linkedin.com/in/jane"
 JANE = "p0@example.com"

@@ -11,8 +11,9 @@ from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.models import CampaignTemplate
 from db.postgres.database import Database
-from db.services import completions, templates
-from tests.services.scene import statements_of
+from db.services.campaigns import templates
+from db.services.reports import typeahead
+from tests.support.campaigns import statements_of
 
 
 def make(session: Session) -> UUID:
@@ -69,8 +70,8 @@ def test_an_archived_template_is_shown_to_whoever_asks_for_those_too(database: D
     with database.transaction("look") as session:
         assert shown(session, archived=False) == [kept]
         assert shown(session, archived=True) == [archived, kept]
-        assert completions.templates(session, typed="tour", limit=10) == [kept]
-        assert completions.templates(session, typed=str(archived), limit=10) == []
+        assert typeahead.templates(session, typed="tour", limit=10) == [kept]
+        assert typeahead.templates(session, typed=str(archived), limit=10) == []
 
 
 COUNTS = text("""

@@ -5,8 +5,8 @@ import tracemalloc
 import pytest
 
 from db.domain.errors import InvalidInput
-from db.services.rendering import OutOfBounds, check, needs, render
-from db.services.text_work import SECONDS_MAX, WORK_MAX, Work
+from db.services.texts.liquid import OutOfBounds, check, needs, render
+from db.services.texts.liquid_work import SECONDS_MAX, WORK_MAX, Work
 
 
 def rounds(text: str, count: int = 1_000) -> str:

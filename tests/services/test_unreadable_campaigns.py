@@ -10,9 +10,11 @@ from db.domain.errors import Refused
 from db.domain.events import EventType
 from db.domain.states import CampaignStatus
 from db.postgres.database import Database
-from db.services import campaigns, claims, explaining, health
-from tests.services.scene import NOW, assert_counters_are_exact, event, new_scene, state, verdicts
-from tests.services.steps import claim, run_sql
+from db.services.campaigns import campaigns
+from db.services.dispatch import claims, explain
+from db.services.ops import health
+from tests.support.campaigns import NOW, assert_counters_are_exact, event, new_scene, state, verdicts
+from tests.support.steps import claim, run_sql
 
 # What fits the CHECKs, which can't know the calendar; and a text, which they don't look into.
 UNREADABLE = {
@@ -43,7 +45,7 @@ def test_an_unreadable_campaign_stops_no_other_and_is_paused(
         campaign = campaigns.get(session, campaign_id=broken.campaign_id)
         assert (campaign.status, (campaign.pause_reason or "").split(":")[0]) == (CampaignStatus.PAUSED, reason)
         assert health.look(session).unreadable == {str(broken.campaign_id): campaign.pause_reason}
-        told = explaining.campaign(session, campaign_id=broken.campaign_id, now=NOW)
+        told = explain.campaign(session, campaign_id=broken.campaign_id, now=NOW)
         assert [hold.reason for hold in told.holds][:2] == ["campaign_paused", reason]
         noted = session.execute(text("SELECT actor, tool, ids FROM audit_log")).all()
     assert noted == [("server", "pause_campaign", {"campaign": [str(broken.campaign_id)]})]

@@ -12,8 +12,10 @@ from db.domain.contacts import ContactFields, ContactRef
 from db.domain.states import EnrollmentAction
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, enrollments, templates
-from tests.services.scene import NOW, make_campaign
+from db.services.campaigns import campaigns, templates
+from db.services.dispatch import actions
+from db.services.enrollments import enrollments
+from tests.support.campaigns import NOW, make_campaign
 
 DELAYS = {"A": 1, "B": 5, "C": 9}
 FIRST = [EmailStep(1, name, "The first of all", delay_hours=hours, a_b_variant=name) for name, hours in DELAYS.items()]

@@ -15,9 +15,12 @@ from db.domain.holds import HoldReason
 from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services import actions, campaigns, claims, contacts, enrollments, explaining, templates
-from db.services.claims import Claim, DueAction
-from tests.services.scene import make_campaign
+from db.services.campaigns import campaigns, templates
+from db.services.dispatch import actions, claims, explain
+from db.services.dispatch.claims import Claim, DueAction
+from db.services.enrollments import enrollments
+from db.services.people import contacts
+from tests.support.campaigns import make_campaign
 
 OFFICE = {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "09:00", "end": "17:00"}
 BERLIN: dict[str, Any] = {"timezone": "Europe/Berlin", "sending_window": OFFICE, "use_contact_timezone": True}
@@ -69,9 +72,9 @@ def report(database: Database, due: DueAction, now: datetime) -> None:
     )
 
 
-def explain(database: Database, campaign_id: UUID, now: datetime) -> explaining.Explanation:
+def explained(database: Database, campaign_id: UUID, now: datetime) -> explain.Explanation:
     with database.transaction("explain") as session:
-        return explaining.campaign(session, campaign_id=campaign_id, now=now)
+        return explain.campaign(session, campaign_id=campaign_id, now=now)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_whoever_follows_what_is_told_sends_at_each_persons_own_opening(
 ) -> None:
     campaign_id = running(database, BERLIN)
     enroll(database, campaign_id, [zone])
-    told = explain(database, campaign_id, NOON)
+    told = explained(database, campaign_id, NOON)
     assert (claim(database, campaign_id, NOON).next_due_at, told.next_at) == (opening, opening)
     assert [(hold.reason, hold.until) for hold in told.holds] == [(HoldReason.OUTSIDE_WINDOW, opening)]
     assert len(claim(database, campaign_id, opening).actions) == 1
@@ -100,7 +103,7 @@ def test_one_who_is_due_behind_many_who_are_closed_is_seen(database: Database) -
     with database.transaction("enroll") as session:
         person = {0: ContactRef(None, ContactFields(email="open@example.com"))}
         enrollments.enroll(session, campaign_id=campaign_id, people=person, start_at=None, now=NOON)
-    assert explain(database, campaign_id, NOON).is_due
+    assert explained(database, campaign_id, NOON).is_due
     assert len(claim(database, campaign_id, NOON, limit=1).actions) == 1
     held = claim(database, campaign_id, NOON, limit=1)
     assert (held.actions, held.next_due_at) == ([], NOON + timedelta(seconds=300))
@@ -141,7 +144,7 @@ def test_whoever_waits_is_looked_at_anew_when_what_holds_them_changes(database: 
     assert held.next_due_at is not None
     database.run("edit", lambda session: edit(session, campaign_id))
     with database.transaction("explain") as session:
-        assert explaining.enrollment(session, enrollment_id=enrollment_id, now=NOON).is_due
+        assert explain.enrollment(session, enrollment_id=enrollment_id, now=NOON).is_due
     assert [due.enrollment.id for due in claim(database, campaign_id, NOON).actions] == [enrollment_id]
 
 

@@ -8,9 +8,10 @@ import pytest
 from db.domain.errors import InvalidInput, NotFound
 from db.domain.events import EventType
 from db.postgres.database import Database
-from db.services import campaigns, watching
-from db.services.watching import Happened, Waiting
-from tests.services.scene import NOW, enroll, event, new_scene, record
+from db.services.campaigns import campaigns
+from db.services.reports import overview
+from db.services.reports.overview import Happened, Waiting
+from tests.support.campaigns import NOW, enroll, event, new_scene, record
 
 
 def queue(database: Database, campaign_id: UUID | None, limit: int = 100) -> list[Waiting]:
@@ -20,7 +21,7 @@ def queue(database: Database, campaign_id: UUID | None, limit: int = 100) -> lis
     while True:
         page = database.run(
             "look",
-            lambda session, at=cursor: watching.waiting(session, campaign_id=campaign_id, limit=limit, cursor=at),
+            lambda session, at=cursor: overview.waiting(session, campaign_id=campaign_id, limit=limit, cursor=at),
         )
         found += page.rows
         cursor = page.next_cursor
@@ -29,7 +30,7 @@ def queue(database: Database, campaign_id: UUID | None, limit: int = 100) -> lis
 
 
 def latest(database: Database, **arguments: UUID | None) -> list[Happened]:
-    return list(database.run("look", lambda session: watching.latest(session, limit=100, **arguments)))
+    return list(database.run("look", lambda session: overview.latest(session, limit=100, **arguments)))
 
 
 def test_the_queue_of_all_campaigns_is_one_line(database: Database) -> None:
@@ -56,10 +57,10 @@ def test_due_steps_are_counted_up_to_a_bound(database: Database, monkeypatch: py
 
     def due(seconds: int) -> int:
         now = NOW + timedelta(seconds=seconds)
-        return database.run("count", lambda session: watching.count_due(session, campaign_id=None, now=now))
+        return database.run("count", lambda session: overview.count_due(session, campaign_id=None, now=now))
 
     assert (due(-1), due(0)) == (0, 5)
-    monkeypatch.setattr(watching, "MOST_COUNTED", 3)
+    monkeypatch.setattr(overview, "MOST_COUNTED", 3)
     assert due(0) == 4
 
 
@@ -87,7 +88,7 @@ def test_cursors_of_other_lists_and_unknown_campaigns_are_refused(database: Data
     def look(campaign_id: UUID | None, cursor: str | None) -> None:
         database.run(
             "look",
-            lambda session: watching.waiting(session, campaign_id=campaign_id, limit=1, cursor=cursor),
+            lambda session: overview.waiting(session, campaign_id=campaign_id, limit=1, cursor=cursor),
         )
 
     with pytest.raises(InvalidInput, match="cursor"):

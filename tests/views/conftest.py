@@ -16,13 +16,13 @@ from playwright.sync_api import Browser, FrameLocator, Page, expect
 from pydantic import SecretStr
 
 from db.postgres.database import Database
-from mcp_server import views
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.settings import Settings
+from mcp_server.calls.server import build_server
+from mcp_server.offers import views
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from tests.dashboard.conftest import browser, empty, new_page
-from tests.dashboard.scene import Scene, fill
 from tests.server.conftest import make_app
+from tests.support.dashboard import Scene, fill
 
 __all__ = ["browser", "make_app"]  # fixtures of the tests here, too
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mcp_server.views import VIEWS, View
-from mcp_server.views.document import inline, joined, of_view
+from mcp_server.offers.views import VIEWS, View
+from mcp_server.offers.views.document import inline, joined, of_view
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=[view.tool for view in VIEWS])

@@ -8,10 +8,10 @@ from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent, TextResourceContents
 
-from mcp_server import views
-from mcp_server.app import App
-from mcp_server.server import build_server
-from mcp_server.toolsets import TOOLSETS
+from mcp_server.calls.server import build_server
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.offers import views
+from mcp_server.process.app import App
 from tests.server.conftest import new_campaign
 
 pytestmark = pytest.mark.anyio

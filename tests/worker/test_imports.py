@@ -19,19 +19,19 @@ from sqlalchemy import text
 
 from db.domain.jobs import JobDetail
 from db.postgres.database import Database
-from mcp_server.app import App
-from mcp_server.settings import Settings
-from mcp_server.worker import Worker
-from tests.patience import PATIENCE
-from tests.services.scene import new_scene
+from mcp_server.jobs.worker import Worker
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
+from tests.support.campaigns import new_scene
+from tests.support.patience import PATIENCE
 
 CHILD = """
 import sys, threading
 from pathlib import Path
 from pydantic import SecretStr
-from mcp_server.app import App
-from mcp_server.settings import Settings
-from mcp_server.worker import Worker
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
+from mcp_server.jobs.worker import Worker
 patient = {"lock_timeout": 600, "statement_timeout": 600}
 app = App(Settings(database_url=SecretStr(sys.argv[1]), home=Path(sys.argv[2]), **patient))
 Worker(app, poll_seconds=0.05).start()

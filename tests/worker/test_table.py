@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from db.domain.errors import InvalidInput
-from mcp_server.jobs.table import parse, read_allowed, read_table
+from mcp_server.jobs.csv_rows import parse, read_allowed, read_table
 
 
 def test_a_semicolon_and_a_byte_order_mark_are_understood() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from db.embedded.locks import wait_until
 from db.local.store import LocalStore
-from mcp_server.app import App
-from mcp_server.settings import Settings
-from mcp_server.worker import Worker
-from tests.patience import PATIENCE
+from mcp_server.jobs.worker import Worker
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
+from tests.support.patience import PATIENCE
 
 
 class Counting(App):
@@ -32,7 +32,7 @@ def test_a_queue_that_cannot_be_used_is_told_once_with_its_reason(
         before.local()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
-    caplog.set_level(logging.ERROR, "mcp_server.worker")
+    caplog.set_level(logging.ERROR, "mcp_server.jobs.worker")
     with closing(Counting(Settings(home=tmp_path))) as app:
         worker = Worker(app, poll_seconds=0.001)
         worker.start()

@@ -19,16 +19,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from db import services
 from db.domain.access import Caller
 from db.domain.errors import StoreUnavailable
-from mcp_server.app import App
-from mcp_server.caller import LOCAL, SCOPE_KEY
+from db.services.reports import overview
+from mcp_server.calls.caller import LOCAL, SCOPE_KEY
 from mcp_server.http.refusals import NO_STORE, busy
+from mcp_server.process.app import App
 from mcp_server.schemas.watching import HappenedOut
 
 if TYPE_CHECKING:
-    from db.services.watching import Happened
+    from db.services.reports.overview import Happened
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Live:
         def look() -> "list[Happened]":
             return self._app.run(
                 "live events",
-                lambda session: list(services.watching.latest(session, after=after, limit=_MOST_AT_ONCE))[::-1],
+                lambda session: list(overview.latest(session, after=after, limit=_MOST_AT_ONCE))[::-1],
                 read_only=True,
             )
 

@@ -9,13 +9,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from db.domain.access import Scope
-from mcp_server import caller
-from mcp_server.app import App
-from mcp_server.http.dashboard import live, pages
-from mcp_server.http.dashboard.reading import Reading
-from mcp_server.http.dashboard.sessions import ROOT, Sessions
+from mcp_server.calls import caller
+from mcp_server.http.dashboard import live, shell
+from mcp_server.http.dashboard.api import Reading
 from mcp_server.http.limits import Limit
 from mcp_server.http.refusals import insufficient_scope, refused
+from mcp_server.http.sessions import ROOT, Sessions
+from mcp_server.process.app import App
 
 Respond = Callable[[Request], Awaitable[Response]]
 
@@ -25,7 +25,7 @@ _OURS: Final = ("", "same-origin", "none")
 
 def routes(app: App, known: Sessions, failures: Limit) -> tuple[list[Route], AbstractAsyncContextManager[Any]]:
     """The routes, and what must run while they are served. `failures`: how often an address may try wrong links."""
-    door = pages.Door(known, failures, app.telemetry)
+    door = shell.Door(known, failures, app.telemetry)
     reading, events = Reading(app), live.Endpoint(app)
 
     def same_site(respond: Respond) -> Respond:
@@ -49,9 +49,9 @@ def routes(app: App, known: Sessions, failures: Limit) -> tuple[list[Route], Abs
         return RedirectResponse(ROOT, status_code=308)
 
     return [
-        Route(ROOT, pages.shell, methods=["GET"]),
+        Route(ROOT, shell.shell, methods=["GET"]),
         Route(f"{ROOT}/", slash, methods=["GET"]),
-        Route(f"{ROOT}/static/{{name}}", pages.static, methods=["GET"]),
+        Route(f"{ROOT}/static/{{name}}", shell.static, methods=["GET"]),
         Route(f"{ROOT}/login", door.enter, methods=["GET"]),
         Route(f"{ROOT}/logout", same_site(door.leave), methods=["POST"]),
         Route(f"{ROOT}/api/{{name}}", data(reading.respond), methods=["GET"]),

@@ -1,0 +1,301 @@
+"""Campaigns: made of a template, started, paused, completed."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import TextClause, select, text
+from sqlalchemy.orm import Session
+
+from db.domain.access import AuditEntry
+from db.domain.errors import NotFound, Refused
+from db.domain.field_limits import PAUSE_REASON_MAX
+from db.domain.scheduling import Plan, Stage, Step, Taker, due_at, next_step, stage_after, variants
+from db.domain.sending import Sending, of_settings
+from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
+from db.models import CampaignInstance, CampaignTemplate
+from db.postgres import faults
+from db.postgres.json import rows_parameter
+from db.services.campaigns import plans, step_texts, zones
+from db.services.ops import audit
+from db.services.paging import Page, page
+from db.services.state import counters
+
+# Enough to make round trips cheap, and few enough to stay far from statement_timeout.
+_CHUNK = 20_000
+
+
+def create(
+    session: Session, *, name: str, template_id: UUID, settings: dict[str, Any], provider_config: dict[str, Any]
+) -> CampaignInstance:
+    """A draft. Refused for a template that is archived or has no active step."""
+    template = session.get(CampaignTemplate, template_id, with_for_update={"read": True})
+    if template is None:
+        raise NotFound("template", template_id)
+    if not template.is_active:
+        raise Refused("This template is archived. Choose another with list_templates, or create_template.")
+    campaign = CampaignInstance(
+        name=name,
+        template_id=template_id,
+        settings=settings,
+        provider_config=provider_config,
+        status=CampaignStatus.DRAFT,
+    )
+    session.add(campaign)
+    session.flush()  # the steps are read through the campaign
+    if not plans.of_campaign(session, instance_id=campaign.id).steps:
+        raise _no_step()
+    return campaign
+
+
+def get(session: Session, *, campaign_id: UUID) -> CampaignInstance:
+    """One campaign. NotFound if there is none."""
+    campaign = session.get(CampaignInstance, campaign_id)
+    if campaign is None:
+        raise _not_found(campaign_id)
+    return campaign
+
+
+def list_(
+    session: Session, *, status: CampaignStatus | None, template_id: UUID | None, limit: int, cursor: str | None
+) -> Page[CampaignInstance]:
+    """Campaigns, newest first."""
+    statement = select(CampaignInstance)
+    if status is not None:
+        statement = statement.where(CampaignInstance.status == status)
+    if template_id is not None:
+        statement = statement.where(CampaignInstance.template_id == template_id)
+    return page(session, statement, by=[CampaignInstance.id], limit=limit, cursor=cursor, listing="campaigns")
+
+
+def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: datetime) -> CampaignInstance:
+    """Change `fields` (name, settings, provider_config) as long as the campaign has not ended.
+
+    Refused for an active one whose sending window would never open.
+    """
+    campaign = _lock(session, campaign_id)
+    if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
+        raise Refused(
+            f"This campaign is {campaign.status} and can't be changed. Create a new one with create_campaign."
+        )
+    followed = campaign.settings.get("use_contact_timezone")  # all that is asked of settings that can't be read
+    for name, value in fields.items():
+        setattr(campaign, name, value)
+    session.flush()  # updated_at is the database's
+    if "settings" not in fields:
+        return campaign
+    after = of_settings(campaign.settings)
+    if campaign.status == CampaignStatus.ACTIVE:
+        _check_window(after, now)
+    if followed or after.follows_contact:
+        zones.of_campaign(session, campaign_id=campaign_id, sending=after)
+    return campaign
+
+
+def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
+    """Start a draft or resume a paused campaign. Who is enrolled becomes active; the first step falls due.
+
+    Refused where its sending window never opens, and for a draft whose template has no active step any more.
+    """
+    campaign = _lock(session, campaign_id)
+    is_draft = campaign.status == CampaignStatus.DRAFT
+    campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.START)
+    if campaign.started_at is None:
+        campaign.started_at = now
+    campaign.paused_at = campaign.pause_reason = None
+    session.flush()  # the enrollments are moved by a statement of their own
+    plan = plans.of_campaign(session, instance_id=campaign_id)
+    problem = plan.problem or step_texts.problem(session, instance_id=campaign_id)
+    if problem is not None:
+        raise Refused(problem)
+    if is_draft and not plan.steps:  # a resumed one finishes those who waited
+        raise _no_step()
+    _check_window(plan.sending, now)
+    _activate(session, campaign_id, plan, now)
+    return campaign
+
+
+def pause(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
+    """Stop handing out actions. Nothing that is scheduled shifts."""
+    campaign = _lock(session, campaign_id)
+    campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.PAUSE)
+    campaign.paused_at = now
+    session.flush()  # updated_at is the database's
+    return campaign
+
+
+_PAUSE_UNREADABLE = text("""
+    UPDATE campaign_instances SET status = 'paused', paused_at = :now, pause_reason = :reason, updated_at = now()
+    WHERE id = (SELECT id FROM campaign_instances WHERE id = :id AND status = 'active' FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING id
+""")
+
+
+def pause_unreadable(session: Session, *, reasons: Mapping[UUID, str], now: datetime) -> None:
+    """Pause active campaigns that can't be worked on, each with its reason, in the log and the audit log too. One that
+    somebody else works on is left to the next claim."""
+    for id_, reason in sorted(reasons.items()):
+        values = {"id": id_, "reason": reason[:PAUSE_REASON_MAX], "now": now}
+        if session.scalar(_PAUSE_UNREADABLE, values) is not None:
+            faults.note("a campaign can't be read, and is paused", None, campaign=str(id_), reason=reason.split(":")[0])
+            audit.write(session, entries=[AuditEntry.of_server("pause_campaign", {"campaign": [str(id_)]}, now)])
+
+
+def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
+    """End a campaign for good, and with it every enrollment that has not ended."""
+    campaign = _lock(session, campaign_id)
+    campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.COMPLETE)
+    campaign.paused_at = campaign.pause_reason = None
+    campaign.completed_at = now
+    session.flush()  # the enrollments are moved by a statement of their own
+    _count_moves(session, campaign_id, _in_chunks(session, _END, {"campaign": campaign_id}), EnrollmentStatus.COMPLETED)
+    return campaign
+
+
+def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInstance:
+    """The campaign, kept from starting or ending while people are enrolled. Refused when it has ended."""
+    campaign = session.get(CampaignInstance, campaign_id, with_for_update={"read": True}, populate_existing=True)
+    if campaign is None:
+        raise _not_found(campaign_id)
+    if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
+        raise Refused(f"This campaign is {campaign.status} and takes nobody in. Create a new one with create_campaign.")
+    return campaign
+
+
+def lock_for_command(session: Session, *, instance_id: UUID) -> CampaignStatus:
+    """The status of a campaign that exists, kept as it is while its people are moved by hand. It is locked before
+    them, as whoever starts or ends it locks it."""
+    statement = select(CampaignInstance.status).where(CampaignInstance.id == instance_id).with_for_update(read=True)
+    return CampaignStatus(session.scalars(statement).one())
+
+
+def _no_step() -> Refused:
+    return Refused("This template has no active step. Add steps with update_template first.")
+
+
+def _check_window(sending: Sending, now: datetime) -> None:
+    if sending.opening(now) is None:
+        raise Refused(f"{sending.never_opens} Change settings with update_campaign first.")
+
+
+def _lock(session: Session, campaign_id: UUID) -> CampaignInstance:
+    campaign = session.get(CampaignInstance, campaign_id, with_for_update={"key_share": True}, populate_existing=True)
+    if campaign is None:
+        raise _not_found(campaign_id)
+    return campaign
+
+
+def _not_found(campaign_id: UUID) -> NotFound:
+    return NotFound("campaign", campaign_id)
+
+
+# In the order of their ids, as everybody locks enrollments, and by key from chunk to chunk, so that no chunk reads
+# again what the ones before it have moved. The counters come last, so that nobody waits for one who waits for them.
+_PICKED = """
+    picked AS MATERIALIZED (
+        SELECT id, status FROM campaign_enrollments
+        WHERE instance_id = :campaign AND id > :after AND {which}
+        ORDER BY id LIMIT :chunk FOR NO KEY UPDATE
+    )
+"""
+_LAST = """
+    SELECT (SELECT jsonb_object_agg(status, total) FROM (SELECT status, count(*) AS total FROM picked GROUP BY 1) t),
+           (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)
+"""
+_OPEN = "status IN ('enrolled', 'active', 'paused')"
+# Who was paused before the first start has no moment yet.
+_TO_START = "(status = 'enrolled' OR (status IN ('active', 'paused') AND next_action_at IS NULL))"
+# A moment for every variant of the first step and for those who have none of these.
+_DUE = """
+    (SELECT due FROM dues
+     WHERE dues.variant IS NOT DISTINCT FROM (CASE WHEN e.a_b_variant = ANY (:names) THEN e.a_b_variant END))
+"""
+_FROM = "delay_from = coalesce(e.delay_from, CAST(:now AS timestamptz))"
+_ACTIVATE = text(f"""
+    WITH dues AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f(variant text, due timestamptz)
+    ), {_PICKED.format(which=_TO_START)}, moved AS (
+        UPDATE campaign_enrollments e
+        SET status = CASE e.status WHEN 'enrolled' THEN 'active' ELSE e.status END,
+            next_action_at = coalesce(e.next_action_at, {_DUE}), {_FROM}, updated_at = now()
+        WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
+    ) {_LAST}
+""")
+_END = text(f"""
+    WITH {_PICKED.format(which=_OPEN)}, moved AS (
+        UPDATE campaign_enrollments e
+        SET status = 'completed', stop_reason = 'campaign_completed', next_action_at = NULL, pause_reason = NULL,
+            updated_at = now()
+        WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
+    ) {_LAST}
+""")
+
+
+def _activate(session: Session, campaign_id: UUID, plan: Plan, now: datetime) -> None:
+    stage = stage_after(plan.steps, 0)
+    _schedule_one_by_one(session, campaign_id, plan, stage, now)
+    names = variants(stage.values())
+    # Whoever has no variant of these and no moment yet gets a step that waits as long as the others.
+    any_step = next(iter(stage.values()), None)
+    dues = [{"variant": variant, "due": _due(stage.get(variant, any_step), now)} for variant in (None, *names)]
+    values = {**rows_parameter(dues), "names": list(names), "now": now, "campaign": campaign_id}
+    moved = _in_chunks(session, _ACTIVATE, values)
+    enrolled = {EnrollmentStatus.ENROLLED: moved.get(EnrollmentStatus.ENROLLED, 0)}
+    _count_moves(session, campaign_id, enrolled, EnrollmentStatus.ACTIVE)
+
+
+def _count_moves(
+    session: Session, campaign_id: UUID, moved: Mapping[EnrollmentStatus, int], to: EnrollmentStatus
+) -> None:
+    changes = {(campaign_id, status): -total for status, total in moved.items()}
+    counters.add_statuses(session, {**changes, (campaign_id, to): sum(moved.values())})
+
+
+_ONE_BY_ONE = text(f"""
+    SELECT e.id, e.current_step, e.contact_id, e.a_b_variant FROM campaign_enrollments e
+    WHERE e.instance_id = :campaign AND e.id > :after AND {_OPEN} AND e.next_action_at IS NULL
+      AND (e.current_step > 0 OR (CAST(:drawn AS bool) AND e.a_b_variant = ANY (:names) IS NOT TRUE))
+    ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
+""")
+_SCHEDULE = text("""
+    UPDATE campaign_enrollments e
+    SET next_action_at = n.due, delay_from = CAST(:now AS timestamptz), updated_at = now()
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, due timestamptz)
+    WHERE e.instance_id = :campaign AND e.id = n.id
+""")
+
+
+def _schedule_one_by_one(session: Session, campaign_id: UUID, plan: Plan, stage: Stage, now: datetime) -> None:
+    """Give a moment to those who have passed steps before the start, and to those whose first step is drawn where its
+    variants wait for different times."""
+    after = UUID(int=0)
+    drawn = len({step.delay_hours for step in stage.values()}) > 1
+    values = {"campaign": campaign_id, "names": list(variants(stage.values())), "drawn": drawn, "chunk": _CHUNK}
+    while True:
+        found = session.execute(_ONE_BY_ONE, {**values, "after": after}).all()
+        if not found:
+            return
+        dues = [
+            {"id": id_, "due": _due(next_step(plan.steps, passed, Taker(campaign_id, *taker)), now)}
+            for id_, passed, *taker in found
+        ]
+        session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id, "now": now})
+        after = found[-1][0]
+
+
+def _due(step: Step | None, now: datetime) -> datetime:
+    return due_at(now, step) if step else now
+
+
+def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) -> dict[EnrollmentStatus, int]:
+    """Run `statement` over chunks of enrollments in key order; how many it changed, by the status that they had."""
+    total, after = Counter[EnrollmentStatus](), UUID(int=0)
+    while True:
+        found: dict[str, int] | None
+        found, moved, last = session.execute(statement, {**values, "after": after, "chunk": _CHUNK}).one()
+        total.update({EnrollmentStatus(status): count for status, count in (found or {}).items()})
+        if moved < _CHUNK:
+            return total
+        after = last

@@ -1,0 +1,126 @@
+"""Who waits for a step is given a new moment when another step comes next, or the same one after another delay: the
+delay belongs to the step that is sent.
+
+A step that was handed out is not held back again by a new delay, whatever has become of its lease.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.scheduling import Stage, Step, Taker, choose, stage_after
+from db.postgres.json import rows_parameter
+from db.services.campaigns import plans
+
+# Enough to make round trips cheap, and few enough to stay far from statement_timeout.
+_CHUNK = 20_000
+
+_LOCK_CAMPAIGNS = text("""
+    SELECT id FROM campaign_instances WHERE template_id = :template AND status IN ('draft', 'active', 'paused')
+    ORDER BY id FOR NO KEY UPDATE
+""")
+# What was read of a campaign before is known to be outdated by this.
+_TOUCH_CAMPAIGNS = text("""
+    UPDATE campaign_instances SET updated_at = now()
+    WHERE template_id = :template AND status IN ('draft', 'active', 'paused')
+""")
+# Also those who have not come as far as the steps that are others now: a report or an event may take them there at this
+# moment. It is waited for, or waits, and reads the steps as they are then.
+_COMING = text("""
+    SELECT e.id, e.contact_id, e.a_b_variant, e.current_step FROM campaign_enrollments e
+    WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
+      AND e.current_step < :beyond
+    ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
+""")
+# A step under lease stays with its holder: nothing else is due before the lease ends. `known`: the step that comes next
+# as before, after another delay. The delay is added in UTC, by name: an addition to a timestamptz depends on the time
+# zone of the session.
+_MOVE = text("""
+    UPDATE campaign_enrollments e SET updated_at = now(), next_action_at = greatest(
+        (e.delay_from AT TIME ZONE 'UTC' + n.hours * interval '1 hour') AT TIME ZONE 'UTC',
+        (SELECT max(a.lease_until) FROM campaign_actions a
+         WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number > e.current_step
+           AND a.status = 'claimed'))
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, hours int, known int)
+    WHERE e.instance_id = :campaign AND e.id = n.id AND e.delay_from IS NOT NULL AND NOT EXISTS (
+        SELECT FROM campaign_actions a
+        WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number = n.known
+          AND a.status = 'claimed')
+""")
+
+
+class _Gap(NamedTuple):
+    """Those who have done a step from `first` on and none from `beyond` on: for them `stage` comes next now, and `was`
+    did before."""
+
+    first: int
+    beyond: int
+    was: Stage
+    stage: Stage
+
+    def move(self, taker: Taker) -> dict[str, int | None] | None:
+        """The delay of the step that comes next for `taker`, and its number if it is the same step as before; None
+        where nothing is different."""
+        was, step = choose(self.was, taker), choose(self.stage, taker)
+        if step is None:
+            return None
+        if was is None or was.step_number != step.step_number:
+            return {"hours": step.delay_hours, "known": None}
+        is_new = was.delay_hours != step.delay_hours
+        return {"hours": step.delay_hours, "known": step.step_number} if is_new else None
+
+
+def lock_campaigns(session: Session, *, template_id: UUID) -> Sequence[UUID]:
+    """The campaigns of a template that have not ended, locked before its steps are changed. Whoever enrolls people or
+    takes steps meanwhile is waited for, or reads the steps as they are then."""
+    return session.scalars(_LOCK_CAMPAIGNS, {"template": template_id}).all()
+
+
+def after_a_change(
+    session: Session, *, template_id: UUID, campaign_ids: Sequence[UUID], before: Sequence[Step]
+) -> None:
+    """The steps of a template were `before` and may be others now; the caller holds it and its campaigns locked.
+    Whoever waits for another step than before waits for its delay, as does whoever waits for one whose delay is new."""
+    after = plans.steps_of_template(session, template_id=template_id)
+    if after == before:
+        return
+    session.execute(_TOUCH_CAMPAIGNS, {"template": template_id})
+    gaps = list(_gaps(before, after))
+    if gaps:
+        for campaign_id in campaign_ids:
+            _reschedule(session, campaign_id, gaps)
+
+
+def _gaps(before: Sequence[Step], after: Sequence[Step]) -> Iterator[_Gap]:
+    numbers = sorted({step.step_number for step in (*before, *after)})
+    for first, beyond in zip([0, *numbers], numbers, strict=False):
+        was, stage = stage_after(before, first), stage_after(after, first)
+        if stage and _delays(was) != _delays(stage):
+            yield _Gap(first, beyond, was, stage)
+
+
+def _delays(stage: Stage) -> dict[str | None, tuple[int, int]]:
+    """Variant -> the number and the delay of its step."""
+    return {variant: (step.step_number, step.delay_hours) for variant, step in stage.items()}
+
+
+def _reschedule(session: Session, campaign_id: UUID, gaps: Sequence[_Gap]) -> None:
+    page = {"campaign": campaign_id, "beyond": gaps[-1].beyond, "chunk": _CHUNK}
+    after = UUID(int=0)
+    while found := session.execute(_COMING, {**page, "after": after}).all():
+        rows = [
+            {"id": id_, **move}
+            for id_, contact_id, variant, current_step in found
+            if (gap := _gap_at(gaps, current_step)) and (move := gap.move(Taker(campaign_id, contact_id, variant)))
+        ]
+        if rows:
+            session.execute(_MOVE, {**rows_parameter(rows), "campaign": campaign_id})
+        after = found[-1][0]
+
+
+def _gap_at(gaps: Sequence[_Gap], current_step: int) -> _Gap | None:
+    """Where something else comes next after `current_step` than before."""
+    return next((gap for gap in gaps if gap.first <= current_step < gap.beyond), None)

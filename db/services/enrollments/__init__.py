@@ -1,0 +1,1 @@
+"""Who is in which campaign: enrolled, paused, resumed, moved on by hand, and listed."""

@@ -1,0 +1,1 @@
+"""Erasure: the personal data of one person is removed from every table."""

@@ -1,0 +1,166 @@
+"""The state of one call that records events: whom they are about, what is known of them, and what has to be written."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.action import Action, ActionState
+from db.domain.counting import Contribution, Deltas, contribution
+from db.domain.enrollment import Enrollment
+from db.domain.events import ANSWERS, EventVerdict, NewEvent
+from db.domain.history import Entry, position, source_of
+from db.domain.ids import new_ids
+from db.domain.scheduling import Plan, step_for
+from db.domain.states import SuppressionReason
+from db.postgres.json import rows_parameter
+from db.postgres.results import named
+from db.services.campaigns import plans
+from db.services.events.find import Locked
+from db.services.state import action_rows
+from db.services.state.enrollment_rows import Key
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one event. `reason` says why it was refused."""
+
+    verdict: EventVerdict
+    event_id: UUID | None = None
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class BatchRow(Entry):
+    """An event whose enrollment is known and locked."""
+
+    index: int
+    enrollment: Enrollment
+    hint: int | None
+    """The step that its message belongs to."""
+    actions: dict[int, Action]
+    """step number -> action, of the enrollment; shared by all of its rows."""
+
+    @property
+    def key(self) -> Key:
+        return Key(self.enrollment.instance_id, self.enrollment.id)
+
+
+class Touched(NamedTuple):
+    """An action that events were applied to, with what it was before."""
+
+    action: Action
+    state: ActionState | None
+    """None for an action that is new"""
+    had_given_back: bool = False
+
+    @classmethod
+    def of(cls, action: Action) -> Self:
+        """An action that is known, before anything changes of it."""
+        return cls(action, action.state(), action.has_given_back)
+
+    @property
+    def contribution(self) -> Contribution | None:
+        """What it added to its counters before."""
+        return None if self.state is None else contribution(self.action, self.state)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is locked and read, and what has to be written."""
+
+    locked: Locked
+    rows: list[BatchRow]
+    plans: dict[UUID, Plan] = field(default_factory=dict[UUID, Plan])
+    """campaign -> its plan, where a send may have become known"""
+    touched: dict[int, Touched] = field(default_factory=dict[int, Touched])
+    """id() of an action -> what events have changed of it"""
+    deltas: Deltas = field(default_factory=Deltas)
+    suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
+    bounced_at: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    """contact -> the address that bounced, which need not be today's"""
+    source: str = "event"
+    """What suppressions are said to come from."""
+    new_message_ids: set[str] = field(default_factory=set[str])
+    read_before: tuple[UUID, Plan] | None = None
+    """A campaign and its plan, where that was read before the enrollments were locked."""
+    messages: dict[tuple[Key, str], str | None] = field(default_factory=dict[tuple[Key, str], str | None])
+    """(enrollment, message) -> its provider, of messages that no action holds"""
+
+    def touch(self, row: BatchRow, step_number: int) -> Action:
+        """The action of that step, made if nothing was known of it."""
+        action = row.actions.get(step_number)
+        if action is not None and id(action) in self.touched:
+            return action
+        if action is None:
+            step = step_for(self.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.taker)
+            variant = step.a_b_variant if step else None
+            action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
+            self.touched[id(action)] = Touched(action, None)
+        else:
+            self.touched[id(action)] = Touched.of(action)
+        return action
+
+
+def make(events: Sequence[NewEvent], locked: Locked) -> Batch:
+    """The batch of those events whose enrollments were found, in the order in which they happened."""
+    ids = new_ids(len(events))
+    actions: defaultdict[UUID, dict[int, Action]] = defaultdict(dict)
+    rows: list[BatchRow] = []
+    for index, event in enumerate(events):
+        found = locked.of_event.get(index)
+        if found is not None:
+            enrollment, hint = found
+            # Once a step was inferred, so may have been the one that the message belongs to.
+            told = event.step_number or (hint if enrollment.inferred_until is None else None)
+            rows.append(
+                BatchRow(ids[index], event, told, told is None, index, enrollment, hint, actions[enrollment.id])
+            )
+    rows.sort(key=position)
+    return Batch(locked, rows)
+
+
+_READ_ACTIONS = text(f"""
+    SELECT w.n, {action_rows.COLUMNS}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(n int, enrollment_id uuid, step_number int)
+    CROSS JOIN LATERAL (
+        SELECT * FROM campaign_actions
+        WHERE enrollment_id = w.enrollment_id AND (w.step_number IS NULL OR step_number = w.step_number)
+        OFFSET 0
+    ) a
+""").columns(*named("n"), *action_rows.NAMES)
+
+
+def read_actions(session: Session, rows: Iterable[BatchRow], *, every: bool = False) -> None:
+    """The actions that the rows name, or all of an enrollment where a row names none (or in any case: `every`). Those
+    that are known stay as they are."""
+    wanted = {(row.enrollment.id, None if every else row.step_number): row for row in rows}
+    if not wanted:
+        return
+    owners = list(wanted.values())
+    given = [{"n": n, "enrollment_id": id_, "step_number": step} for n, (id_, step) in enumerate(wanted)]
+    for row in session.execute(_READ_ACTIONS, rows_parameter(given)).all():
+        n: int = row.n
+        owner = owners[n]
+        action = action_rows.from_row(owner.key, row[1:])
+        owner.actions.setdefault(action.step_number, action)
+
+
+def read_plans(session: Session, batch: Batch, instance_ids: Collection[UUID]) -> None:
+    """The plans of these campaigns, if they are not known yet."""
+    missing = set(instance_ids) - batch.plans.keys()
+    if missing:
+        found = plans.of_campaigns(session, instance_ids=missing)
+        batch.plans.update(found)
+
+
+def may_reveal_a_send(row: BatchRow) -> bool:
+    """Whether the row may be the first to say that its step was sent, or when; or depends on what the step is."""
+    action = row.actions.get(row.step_number or 0)
+    if action is None or action.channel != row.event.channel or row.event.event_type in ANSWERS:
+        return True
+    return action.may_be_corrected(row.event.occurred_at, source_of(row.event))

@@ -1,0 +1,110 @@
+"""Events: recorded in batches, listed, and put aside while their enrollment is unknown."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.domain.action import Action
+from db.domain.addresses import addresses_in
+from db.domain.contacts import CONSENT
+from db.domain.enrollment import Enrollment
+from db.domain.errors import NotFound
+from db.domain.events import EventType, EventVerdict, NewEvent, impersonal
+from db.domain.scheduling import Plan
+from db.domain.states import SuppressionReason
+from db.models import CampaignEvent, CampaignInstance
+from db.services.erasure import erasure
+from db.services.events import orphans
+from db.services.events.record import Outcome, record, record_known
+from db.services.paging import Page, page
+from db.services.people import opt_outs, suppressions
+
+
+def record_events(
+    session: Session, *, events: Sequence[NewEvent], from_provider: bool = False, source: str = "event"
+) -> list[Outcome]:
+    """Record events and all that they imply; one outcome each, in order.
+
+    Exact whatever the order, the repetitions and the number of processes: an event of a provider counts once, and
+    an event that nobody is enrolled for yet waits in orphaned_events and is matched later; if it ends all writing to
+    its person, its address is suppressed at once. `from_provider` for what a provider reports: see NewEvent.
+    `source`: what a suppression that follows is said to come from.
+    """
+    for event in events:
+        event.from_provider = from_provider
+    result = record(session, events=events, source=source)
+    lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
+    _forget_erased(session, [events[index] for index in lost])
+    parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
+    # One that has waited before has been heard, and the suppression may have been lifted since.
+    new = [events[index] for index, outcome in parked.items() if outcome.verdict is EventVerdict.ORPHANED]
+    _suppress_lost(session, new)
+    # What waits since before, and what this very call told before it told of the message.
+    awaited = {events[index].provider_message_id for index in lost} & result.known | {*result.awaited}
+    orphans.match_messages(session, message_ids=sorted(filter(None, awaited)))
+    return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
+
+
+def _forget_erased(session: Session, events: Sequence[NewEvent]) -> None:
+    """What is reported of somebody who was erased waits without what it tells of them, if another reference is left."""
+    mentioned = {id(event): addresses_in(str(event.metadata)) | {event.email or ""} - {""} for event in events}
+    everybody = set[str]().union(*mentioned.values())
+    erased = erasure.erased_among(session, addresses=everybody) if everybody else set[str]()
+    for event in events:
+        if mentioned[id(event)] & erased:
+            event.email = None if event.email in erased else event.email
+            event.metadata = impersonal(event.metadata)
+
+
+def _suppress_lost(session: Session, events: Iterable[NewEvent]) -> None:
+    """Whoever wants no more mail, or can't have it, gets none, whether or not the mail is known here."""
+    stops: dict[tuple[str, str], datetime] = {}
+    for event in events:
+        if event.email and event.stop and event.suppresses:
+            key = (event.email, event.stop.reason)
+            stops[key] = max(stops.get(key, event.occurred_at), event.occurred_at)
+    for (email, reason), occurred_at in sorted(stops.items()):
+        consent = opt_outs.consent_of(session, address=email) if reason in CONSENT else None
+        if consent is not None and occurred_at < consent:
+            continue  # what the person wished since holds
+        suppressions.suppress_person(session, email=email, reason=SuppressionReason(reason), source="event")
+
+
+def record_own(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> None:
+    """Record what the server itself knows to have happened to an action: see recording.record_known."""
+    result = record_known(session, event=event, enrollment=enrollment, action=action, plan=plan)
+    (outcome,) = result.outcomes
+    assert outcome is not None, "the enrollment was given"
+    assert outcome.verdict is EventVerdict.RECORDED, outcome.reason
+    orphans.match_messages(session, message_ids=result.awaited)
+
+
+def list_(
+    session: Session,
+    *,
+    campaign_id: UUID,
+    enrollment_id: UUID | None,
+    event_type: EventType | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[CampaignEvent]:
+    """Events of a campaign, latest first: as they happened where something is asked for, else as they came in."""
+    if session.get(CampaignInstance, campaign_id) is None:
+        raise NotFound("campaign", campaign_id)
+    statement = select(CampaignEvent).where(CampaignEvent.instance_id == campaign_id)
+    if enrollment_id is not None:
+        statement = statement.where(CampaignEvent.enrollment_id == enrollment_id)
+    if event_type is not None:
+        statement = statement.where(CampaignEvent.event_type == event_type)
+    if since is not None:
+        statement = statement.where(CampaignEvent.occurred_at >= since)
+    if until is not None:
+        statement = statement.where(CampaignEvent.occurred_at < until)
+    is_filtered = any(each is not None for each in (enrollment_id, event_type, since, until))
+    by = [CampaignEvent.occurred_at, CampaignEvent.id] if is_filtered else [CampaignEvent.id]
+    return page(session, statement, by=by, limit=limit, cursor=cursor, listing="events")

@@ -1,0 +1,216 @@
+"""Enrollments whose events are placed anew: those of which an event names no step, or one comes late and may change
+what others are about. All others take their events one by one."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db.domain.action import Action
+from db.domain.bots import HASTE
+from db.domain.counting import contribution, stepless_unsubscribe
+from db.domain.enrollment import Enrollment
+from db.domain.events import ANSWERS, REACHED, EventType, EventVerdict
+from db.domain.history import Entry, Replayed, replay
+from db.domain.metrics import Milestone
+from db.services.events import batches, history
+from db.services.events.batches import Batch, BatchRow, Outcome, Touched
+from db.services.state.enrollment_rows import Key
+
+
+def must_replay(row: BatchRow) -> bool:
+    """Whether this event can't be placed alone, by what is known of its step."""
+    if row.is_inferred:
+        return True
+    event, action = row.event, row.actions.get(row.step_number or 0)
+    if _may_move_others(row, action) or _is_another_message(row, action):
+        return True
+    if event.is_soft_bounce or (
+        action is not None and action.has_soft_bounce and Milestone.DELIVERED in REACHED[event.event_type]
+    ):
+        return True
+    if event.event_type is EventType.UNSUBSCRIBED:
+        known = row.enrollment.unsubscribed_at
+        return known is not None and event.occurred_at <= known
+    return event.event_type is EventType.DELIVERED and action is not None and _may_relabel(row, action)
+
+
+def _may_move_others(row: BatchRow, action: Action | None) -> bool:
+    """Whether events whose step nobody named may be about another step, now that this one is known."""
+    event, until = row.event, row.enrollment.inferred_until
+    if until is None:
+        return False
+    first = action.first_sign if action else None
+    # Of one moment, what is told comes before what is inferred.
+    is_sign = event.occurred_at <= until and (first is None or event.occurred_at <= first)
+    return is_sign or (event.provider_message_id is not None and row.hint != row.step_number)
+
+
+def _is_another_message(row: BatchRow, action: Action | None) -> bool:
+    """Whether its step holds another message: it holds the one that came first."""
+    message, held = row.event.provider_message_id, action.provider_message_id if action else None
+    return message is not None and held is not None and message != held
+
+
+def _may_relabel(row: BatchRow, action: Action) -> bool:
+    """Whether this is the first delivery that is known, so that a click of before may have come too soon after it."""
+    at, known = row.event.occurred_at, action.delivery_told_at
+    if known is not None:
+        return at < known
+    return action.clicked_at is not None and action.clicked_at - at < HASTE
+
+
+@dataclass(slots=True)
+class Story:
+    """One enrollment that is placed anew."""
+
+    enrollment: Enrollment
+    actions: dict[int, Action]
+    stored: Sequence[Entry]
+    rows: list[BatchRow]
+    before: dict[UUID, tuple[object, ...]]
+    """event -> where it was placed before, of the stored ones"""
+    result: Replayed | None = None
+
+    def place(self, batch: Batch, outcomes: list[Outcome | None]) -> None:
+        """Decide about all of its events. Those that can be about no step are refused."""
+        plan = batch.plans[self.enrollment.instance_id]
+        self.result = replay(self.enrollment, self.actions, self.stored, self.rows, plan)
+        for row in self.rows:
+            if row.id in self.result.refused:
+                outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=self.result.refused[row.id])
+        self.rows = [row for row in self.rows if row.id not in self.result.refused]
+
+
+@dataclass(slots=True)
+class Stories:
+    """Those of a batch."""
+
+    of_enrollment: dict[UUID, Story] = field(default_factory=dict[UUID, Story])
+
+    @property
+    def rows(self) -> list[BatchRow]:
+        return [row for story in self.of_enrollment.values() for row in story.rows]
+
+    def drop(self, batch: Batch, outcomes: list[Outcome | None], duplicates: Collection[UUID]) -> None:
+        """Some of the rows turned out to be recorded before."""
+        for story in self.of_enrollment.values():
+            if any(row.id in duplicates for row in story.rows):
+                story.rows = [row for row in story.rows if row.id not in duplicates]
+                story.place(batch, outcomes)
+
+    def settle(self, batch: Batch) -> None:
+        """Take over what was decided."""
+        for story in self.of_enrollment.values():
+            _settle(batch, story)
+
+    def save(self, session: Session, batch: Batch) -> None:
+        """Write the events that are placed differently now, and take away the actions that nothing is known of any
+        more: once they are written as such."""
+        moved = [
+            (story.enrollment.instance_id, entry)
+            for story in self.of_enrollment.values()
+            for entry in story.stored
+            if _placed(entry) != story.before[entry.id]
+        ]
+        history.move(session, moved=moved)
+        # Only what is placed anew can leave a step with nothing.
+        touched = [
+            batch.touched[id(action)]
+            for story in self.of_enrollment.values()
+            for action in story.actions.values()
+            if id(action) in batch.touched
+        ]
+        emptied = [each.action for each in touched if each.contribution and not contribution(each.action)]
+        history.drop_actions(session, actions=emptied)
+
+
+def tell(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Stories:
+    """Read what is needed to place the events of some enrollments anew, and place them. Rows that were recorded before
+    are dropped."""
+    chosen = {row.enrollment.id for row in batch.rows if must_replay(row)}
+    if not chosen:
+        return Stories()
+    rows = [row for row in batch.rows if row.enrollment.id in chosen]
+    batches.read_actions(session, rows, every=True)
+    batches.read_plans(session, batch, {row.enrollment.instance_id for row in rows})
+    stored = history.read(session, owners={row.key for row in rows})
+    stories = Stories()
+    for row in rows:
+        story = stories.of_enrollment.get(row.enrollment.id)
+        if story is None:
+            known = stored.get(row.enrollment.id, ())
+            before = {entry.id: _placed(entry) for entry in known}
+            story = stories.of_enrollment[row.enrollment.id] = Story(row.enrollment, row.actions, known, [], before)
+        story.rows.append(row)
+    for story in stories.of_enrollment.values():
+        _drop_known(story, outcomes)
+        _trust_messages(story)
+        story.place(batch, outcomes)
+    return stories
+
+
+def _placed(entry: Entry) -> tuple[object, ...]:
+    return entry.step_number, entry.event.event_type
+
+
+def _drop_known(story: Story, outcomes: list[Outcome | None]) -> None:
+    """An event that comes again must not push those after it to another step."""
+    known: set[tuple[str | None, str | None]] = {
+        (entry.event.provider, entry.event.provider_event_id)
+        for entry in story.stored
+        if entry.event.provider_event_id is not None
+    }
+    fresh: list[BatchRow] = []
+    for row in story.rows:
+        identity = (row.event.provider, row.event.provider_event_id)
+        if identity in known:
+            outcomes[row.index] = Outcome(EventVerdict.DUPLICATE)
+            continue
+        if row.event.provider_event_id is not None:
+            known.add(identity)
+        fresh.append(row)
+    story.rows = fresh
+
+
+def _trust_messages(story: Story) -> None:
+    """A message whose step was not inferred tells the step."""
+    doubtful = {entry.event.provider_message_id for entry in story.stored if entry.is_inferred}
+    for row in story.rows:
+        is_told = row.hint is not None and row.event.event_type not in ANSWERS
+        if row.is_inferred and is_told and row.event.provider_message_id not in doubtful:
+            row.step_number, row.is_inferred = row.hint, False
+
+
+def _settle(batch: Batch, story: Story) -> None:
+    enrollment, actions, result = story.enrollment, story.actions, story.result
+    assert result is not None, "it was placed"
+    before = {number: action.sent_at for number, action in actions.items()}
+    stepless = stepless_unsubscribe(enrollment, actions.values())
+    owner = Key(enrollment.instance_id, enrollment.id)
+    held = {each.provider_message_id for each in result.actions.values()}
+    batch.messages.update(
+        {
+            (owner, each.provider_message_id): each.provider
+            for each in actions.values()
+            if each.provider_message_id is not None and each.provider_message_id not in held
+        }
+    )
+    for number, placed in result.actions.items():
+        action = actions.get(number)
+        if action is None:
+            actions[number] = placed
+            batch.touched[id(placed)] = Touched(placed, None)
+        else:
+            batch.touched[id(action)] = Touched.of(action)
+        if placed.provider_message_id is not None and (
+            action is None or action.provider_message_id != placed.provider_message_id
+        ):
+            batch.new_message_ids.add(placed.provider_message_id)
+        actions[number].become(placed)
+    enrollment.unsubscribed_at = result.unsubscribed_at
+    inferred = [entry.event.occurred_at for entry in (*story.stored, *story.rows) if entry.is_inferred]
+    enrollment.inferred_until = max([*inferred, *filter(None, [enrollment.inferred_until])], default=None)
+    batch.deltas.change(stepless, stepless_unsubscribe(enrollment, actions.values()))
+    enrollment.follow(before, actions, batch.plans[enrollment.instance_id])

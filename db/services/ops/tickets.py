@@ -1,0 +1,106 @@
+"""Tickets that let somebody look: signed with a key of this database, so that nobody can make one up or change one.
+
+A link is a ticket that is good for minutes and for one use; a session is what a browser gets for it, until it is used
+up by signing out. Neither is a bearer token. Without the key none holds any more: `replace_key` ends them all.
+"""
+
+import hmac
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from hashlib import sha256
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.domain.field_limits import TICKET_BYTES
+from db.models import UsedTicket
+from db.services import secret_keys
+
+SECRET_NAME = "dashboard"  # noqa: S105  the name of a row, not what stands in it
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_TIME_BYTES, _ID_BYTES, _SIGNATURE_BYTES = 6, TICKET_BYTES, 32
+_LENGTH = 1 + _TIME_BYTES + _ID_BYTES + _SIGNATURE_BYTES
+
+
+class Kind(IntEnum):
+    """What a ticket is good for; the first byte of what is signed."""
+
+    LINK = 1
+    SESSION = 2
+
+
+LIFETIMES: dict[Kind, timedelta] = {Kind.LINK: timedelta(minutes=5), Kind.SESSION: timedelta(hours=12)}
+# The clocks of two machines.
+_SKEW = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """`id` tells it from all others, so that it can be used up."""
+
+    kind: Kind
+    issued_at: datetime
+    id: bytes
+
+    @property
+    def expires_at(self) -> datetime:
+        """The first moment at which it holds no more."""
+        return self.issued_at + LIFETIMES[self.kind]
+
+
+def issue(key: bytes, kind: Kind, now: datetime) -> str:
+    """A new ticket: 74 characters of the URL-safe alphabet."""
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
+    return _sign(key, bytes([kind]) + milliseconds.to_bytes(_TIME_BYTES) + secrets.token_bytes(_ID_BYTES))
+
+
+def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
+    """What the ticket says; None if this key has not signed it, or it is another kind, or its time is over."""
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (NotBase64, ValueError):
+        return None
+    said = raw[:-_SIGNATURE_BYTES]
+    # The text and not the bytes: several texts stand for the same bytes, and one ticket has one text. What nobody
+    # signed is read no further: it may name a moment that is none.
+    if len(raw) != _LENGTH or raw[0] != kind or not hmac.compare_digest(text, _sign(key, said)):
+        return None
+    issued_at = _EPOCH + timedelta(milliseconds=int.from_bytes(said[1 : 1 + _TIME_BYTES]))
+    return Ticket(kind, issued_at, said[1 + _TIME_BYTES :]) if -_SKEW <= now - issued_at < LIFETIMES[kind] else None
+
+
+def _sign(key: bytes, said: bytes) -> str:
+    return urlsafe_b64encode(said + hmac.digest(key, said, sha256)).decode().rstrip("=")
+
+
+def use_up(session: Session, *, ticket: Ticket, now: datetime) -> bool:
+    """Let no server take the ticket from now on; False where it was used up before. What has ended is forgotten."""
+    session.execute(delete(UsedTicket).where(UsedTicket.expires_at <= now))
+    added = insert(UsedTicket).values(id=ticket.id, expires_at=ticket.expires_at).on_conflict_do_nothing()
+    return session.scalar(added.returning(UsedTicket.id)) is not None
+
+
+def used_up(session: Session, *, now: datetime) -> frozenset[bytes]:
+    """The ids of the tickets that would hold if they were not used up."""
+    return frozenset(session.scalars(select(UsedTicket.id).where(UsedTicket.expires_at > now)))
+
+
+def make_key(session: Session) -> bytes:
+    """The key of all tickets, made if there is none."""
+    return secret_keys.obtain(session, name=SECRET_NAME)
+
+
+def get_key(session: Session) -> bytes | None:
+    """The key of all tickets; None where it was never made."""
+    return secret_keys.find(session, name=SECRET_NAME)
+
+
+def replace_key(session: Session) -> None:
+    """End every link and every session."""
+    secret_keys.replace(session, name=SECRET_NAME)

@@ -1,0 +1,1 @@
+"""Contacts, their addresses, suppressions and opt-outs."""

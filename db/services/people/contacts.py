@@ -1,0 +1,236 @@
+"""People. One row a person, found by either address."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Text, func, literal_column, select, text
+from sqlalchemy.orm import Session
+
+from db.domain import merging
+from db.domain.contacts import ContactFields
+from db.domain.ids import new_ids
+from db.domain.merging import Person, merge
+from db.domain.texts import composed
+from db.models import Contact
+from db.postgres.json import rows_parameter
+from db.services.campaigns import zones
+from db.services.paging import Page, page
+from db.services.people import opt_outs
+from db.services.people.opt_outs import ANOTHER_ADDRESS
+
+_GIVEN = """
+    jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
+        id uuid, email text, linkedin_url text, first_name text, last_name text, company text, title text,
+        timezone text, attributes jsonb)
+"""
+# In order of the address, so that two calls with the same people wait for each other instead of deadlocking.
+_INSERT = text(f"""
+    INSERT INTO contacts (id, email, linkedin_url, first_name, last_name, company, title, timezone, attributes)
+    SELECT id, email, linkedin_url, first_name, last_name, company, title, timezone, attributes
+    FROM {_GIVEN} ORDER BY email, lower(linkedin_url)
+    ON CONFLICT DO NOTHING RETURNING id
+""")
+_FIND = text("""
+    SELECT g.row, by_email.id, by_profile.id
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(row int, email text, linkedin_url text)
+    LEFT JOIN contacts by_email ON lower(by_email.email) = g.email
+    LEFT JOIN contacts by_profile ON lower(by_profile.linkedin_url) = lower(g.linkedin_url)
+""")
+_MERGED = ("linkedin_url", "email", "first_name", "last_name", "company", "title", "timezone")
+
+
+def _update(keep: str, other: str) -> str:
+    """Take each field of `keep`, or of `other` where it is empty, of rows that are locked. Those that would not change
+    are not written, nor those of people who were erased."""
+    values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in _MERGED}
+    # The right side of || wins where both have the key.
+    values["attributes"] = f"{other}.attributes || {keep}.attributes"
+    return f"""
+        WITH given AS MATERIALIZED (SELECT g.* FROM {_GIVEN}),
+        before AS MATERIALIZED (SELECT c.id, c.timezone FROM contacts c WHERE c.id IN (SELECT id FROM given))
+        UPDATE contacts c SET {", ".join(f"{name} = {value}" for name, value in values.items())}, updated_at = now()
+        FROM given g JOIN before b ON b.id = g.id WHERE c.id = g.id AND c.erased_at IS NULL
+          AND ({", ".join(f"c.{name}" for name in values)}) IS DISTINCT FROM ({", ".join(values.values())})
+        RETURNING c.id, c.timezone IS DISTINCT FROM b.timezone
+    """
+
+
+_FILL = text(_update("c", "g"))
+_OVERWRITE = text(_update("g", "c"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Who a row is. `contact_id` is None where the row is refused, and `reason` says why. `is_merged`: an earlier row
+    of the call is about the same person. `note`: what of the row was kept in another place than it seems."""
+
+    contact_id: UUID | None
+    is_new: bool = False
+    is_merged: bool = False
+    reason: str | None = None
+    note: str | None = None
+
+    @property
+    def status(self) -> str:
+        """created, updated, merged or invalid"""
+        if self.contact_id is None:
+            return "invalid"
+        return "merged" if self.is_merged else "created" if self.is_new else "updated"
+
+
+# What another call makes or changes meanwhile is found by the next look.
+_LOOKS = 3
+_BUSY = "another call changed this person at the same time: give the row again"
+_KEPT_BESIDES = "the contact has another {name}: this one was kept besides, and is not written to"
+
+
+def find_or_create(
+    session: Session,
+    *,
+    people: Mapping[int, ContactFields],
+    overwrite: bool,
+    contact_ids: Mapping[int, UUID] | None = None,
+) -> dict[int, Found]:
+    """A contact for each row of `people` (any number -> fields), made where neither address is known. `contact_ids` are
+    those of rows that say which contact they mean.
+
+    Of a contact that exists, empty fields are filled; `overwrite` replaces the others too. Rows about one person are
+    merged in their order, and rows that contradict each other are refused (db.domain.merging). An address that the
+    contact had or does not take is kept besides, and the person's wish goes with them to each address that joins.
+    """
+    found: dict[int, Found] = {}
+    left = people
+    for _ in range(_LOOKS):
+        if not left:
+            break
+        persons, refused = merge(left, _known(session, left, contact_ids or {}), later_wins=overwrite)
+        found |= {row: Found(None, reason=reason) for row, reason in refused.items()}
+        known = {person.contact_id: person for person in persons if person.contact_id is not None}
+        for person in _create(session, [person for person in persons if person.contact_id is None]):
+            found |= _answers(person, people, _present(person.fields), is_new=True)
+        for contact_id, present in _change(session, known, overwrite=overwrite).items():
+            found |= _answers(known[contact_id], people, present, is_new=False)
+        left = {row: fields for row, fields in left.items() if row not in found}
+    return found | {row: Found(None, reason=_BUSY) for row in left}
+
+
+def _known(
+    session: Session, people: Mapping[int, ContactFields], contact_ids: Mapping[int, UUID]
+) -> dict[int, merging.Known]:
+    rows = [{"row": row, "email": fields.email, "linkedin_url": fields.linkedin_url} for row, fields in people.items()]
+    found = session.execute(_FIND, rows_parameter(rows))
+    return {row: merging.Known(contact_ids.get(row), *owners) for row, *owners in found}
+
+
+def _create(session: Session, people: Sequence[Person]) -> list[Person]:
+    """Those of these new people who were made; somebody else was faster with the others."""
+    if not people:
+        return []
+    new = dict(zip(new_ids(len(people)), people, strict=True))
+    rows = [{"id": id_, **_values(person.fields)} for id_, person in new.items()]
+    created = list(session.execute(_INSERT, rows_parameter(rows)).scalars())
+    for contact_id in created:
+        new[contact_id].contact_id = contact_id
+    opt_outs.keep_besides(session, addresses={id_: new[id_].addresses - _present(new[id_].fields) for id_ in created})
+    return [new[contact_id] for contact_id in created]
+
+
+def _change(session: Session, people: Mapping[UUID, Person], *, overwrite: bool) -> dict[UUID, set[str]]:
+    """Fill or overwrite these contacts. Returns which addresses each has now; whoever was erased meanwhile is left
+    out."""
+    if not people:
+        return {}
+    before = opt_outs.lock_addresses(session, contact_ids=people)
+    rows = [{"id": id_, **_values(people[id_].fields)} for id_ in before]
+    changed = session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(rows))
+    zones.of_people(session, contact_ids=[contact_id for contact_id, has_moved in changed if has_moved])
+    present: dict[UUID, set[str]] = {}
+    besides: dict[UUID, set[str]] = {}
+    joined: set[UUID] = set()
+    for contact_id, (email, linkedin_url) in before.items():
+        had = ContactFields(email, linkedin_url)
+        first, second = (people[contact_id].fields, had) if overwrite else (had, people[contact_id].fields)
+        has = ContactFields(first.email or second.email, first.linkedin_url or second.linkedin_url)
+        present[contact_id] = _present(has)
+        besides[contact_id] = (_present(had) | people[contact_id].addresses) - present[contact_id]
+        if present[contact_id] - _present(had):
+            joined.add(contact_id)
+    joined |= opt_outs.keep_besides(session, addresses=besides)
+    held = opt_outs.of_people(session, contact_ids=list(joined))
+    opt_outs.add_for_contacts(session, reasons=held, source=ANOTHER_ADDRESS)
+    return present
+
+
+def _present(fields: ContactFields) -> set[str]:
+    """The addresses, as they are compared."""
+    return {address.lower() for address in (fields.email, fields.linkedin_url) if address is not None}
+
+
+def _answers(
+    person: Person, people: Mapping[int, ContactFields], present: set[str], *, is_new: bool
+) -> dict[int, Found]:
+    answers: dict[int, Found] = {}
+    for row in person.rows:
+        fields, is_merged = people[row], row != person.rows[0]
+        besides = [
+            name
+            for name in ("email", "linkedin_url")
+            if (address := getattr(fields, name)) is not None and address.lower() not in present
+        ]
+        note = _KEPT_BESIDES.format(name=" and ".join(besides)) if besides else None
+        answers[row] = Found(person.contact_id, is_new=is_new and not is_merged, is_merged=is_merged, note=note)
+    return answers
+
+
+def existing(session: Session, *, contact_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these ids are contacts that can be written to (erased ones can't)."""
+    if not contact_ids:
+        return set()
+    statement = select(Contact.id).where(Contact.id.in_(contact_ids), Contact.erased_at.is_(None))
+    return set(session.scalars(statement))
+
+
+# One text, so that each person costs one comparison, and of immutable functions, so that it can be indexed where there
+# is pg_trgm (docs/operations.md). Nobody searches for the end of a line.
+_SEARCHED = literal_column(
+    "(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || E'\\n' || coalesce(email, '')"
+    " || E'\\n' || coalesce(company, '') || E'\\n' || coalesce(title, ''))",
+    Text,
+).label("searched")
+
+
+def find(
+    session: Session,
+    *,
+    search: str | None,
+    email: str | None,
+    company: str | None,
+    contact_id: UUID | None = None,
+    linkedin_url: str | None = None,
+    limit: int,
+    cursor: str | None,
+) -> Page[Contact]:
+    """Contacts, newest first: by id, exact email, profile or company, or by a part of name, email, company or title.
+
+    Whoever was erased is found by id alone.
+    """
+    statement = select(Contact)
+    if contact_id is None:
+        statement = statement.where(Contact.erased_at.is_(None))
+    else:
+        statement = statement.where(Contact.id == contact_id)
+    if email is not None:
+        statement = statement.where(func.lower(Contact.email) == email)
+    if linkedin_url is not None:
+        statement = statement.where(func.lower(Contact.linkedin_url) == linkedin_url.lower())
+    if company is not None:
+        statement = statement.where(func.lower(Contact.company) == func.lower(company))
+    if search is not None:
+        statement = statement.where(_SEARCHED.icontains(composed(search), autoescape=True))
+    return page(session, statement, by=[Contact.id], limit=limit, cursor=cursor, listing="contacts")
+
+
+def _values(fields: ContactFields) -> dict[str, Any]:
+    return {name: getattr(fields, name) for name in ContactFields.__slots__}

@@ -1,0 +1,176 @@
+"""Reports. They read counters alone, so their time does not grow with the number of events or enrollments; but for the
+comparison of two variants, which counts people, and reads what was sent to those of the test."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.domain.comparison import PRIMARY_RATE, Comparison, compare
+from db.domain.intervals import Interval
+from db.domain.metrics import COUNTERS, MILESTONES, GroupBy, intervals, rates
+from db.domain.states import EnrollmentStatus
+from db.models import CampaignInstance, CampaignMetrics, EnrollmentTotal
+from db.models.campaigns import MILESTONE_COLUMNS
+from db.services.campaigns import campaigns, plans
+
+_COLUMN_OF: dict[GroupBy, InstrumentedAttribute[Any]] = {
+    GroupBy.STEP: CampaignMetrics.step_number,
+    GroupBy.VARIANT: CampaignMetrics.a_b_variant,
+    GroupBy.CHANNEL: CampaignMetrics.channel,
+    GroupBy.DAY: CampaignMetrics.cohort_day,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Counts and rates of one step, variant, channel or day. `key` is its name as text; `channel` that of a step."""
+
+    key: str
+    totals: dict[str, int]
+    channel: str | None = None
+
+    @property
+    def rates(self) -> dict[str, float | None]:
+        return rates(self.totals)
+
+    @property
+    def intervals(self) -> dict[str, Interval | None]:
+        return intervals(self.totals)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`enrollment_status` counts every enrollment of the campaign, whatever the days asked for.
+
+    comparison: where groups are variants, and there are two.
+    """
+
+    enrollment_status: dict[EnrollmentStatus, int]
+    total: Group
+    groups: list[Group]
+    comparison: Comparison | None = None
+
+
+def report(session: Session, *, campaign_id: UUID, group_by: GroupBy, since: date | None, until: date | None) -> Report:
+    """Counts of the steps sent on the days `since` to `until` (UTC, both included), with all that came of them."""
+    campaign = campaigns.get(session, campaign_id=campaign_id)
+    column = _COLUMN_OF.get(group_by)
+    rows = session.execute(_sums(campaign_id, column, since, until)).all()
+    # What moved away, as to an earlier day, leaves a row of zeros behind.
+    groups = [
+        Group(str(key), dict(zip(COUNTERS, counts, strict=True)), channel if group_by is GroupBy.STEP else None)
+        for key, channel, *counts in (tuple(row) for row in rows)
+        if any(counts)
+    ]
+    total = {counter: sum(group.totals[counter] for group in groups) for counter in COUNTERS}
+    comparison = _compare(session, campaign, since, until) if group_by is GroupBy.VARIANT else None
+    statuses = _statuses(session, campaign_id)
+    return Report(statuses, Group("total", total), groups if column is not None else [], comparison)
+
+
+def totals(session: Session, *, campaign_ids: Collection[UUID]) -> dict[UUID, Group]:
+    """What came of all steps of each campaign; one of which nothing was sent is missing."""
+    sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
+    statement = select(CampaignMetrics.instance_id, *sums).where(CampaignMetrics.instance_id.in_(campaign_ids))
+    rows = session.execute(statement.group_by(CampaignMetrics.instance_id))
+    return {id_: Group(str(id_), dict(zip(COUNTERS, counts, strict=True))) for id_, *counts in rows}
+
+
+def _sums(
+    campaign_id: UUID, column: InstrumentedAttribute[Any] | None, since: date | None, until: date | None
+) -> Select[Any]:
+    key = column if column is not None else CampaignMetrics.instance_id
+    sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
+    statement = select(key, func.min(CampaignMetrics.channel), *sums).where(*_on_days(campaign_id, since, until))
+    return statement.group_by(key).order_by(key)
+
+
+def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[ColumnElement[bool]]:
+    conditions = [CampaignMetrics.instance_id == campaign_id]
+    if since is not None:
+        conditions.append(CampaignMetrics.cohort_day >= since)
+    if until is not None:
+        conditions.append(CampaignMetrics.cohort_day <= until)
+    return conditions
+
+
+def _compare(session: Session, campaign: CampaignInstance, since: date | None, until: date | None) -> Comparison | None:
+    """The comparison of the two variants of the steps that were sent, or of all steps before the first is; None where
+    there are fewer or more, or no step has both."""
+    known = _sent_by_step(session, campaign.id, since, until)
+    sent = {number: variants for number, variants in known.items() if any(variants.values())} or known
+    names = sorted({name for variants in sent.values() for name in variants})
+    common = min((number for number, variants in sent.items() if len(variants) == len(names)), default=None)
+    if len(names) != 2 or common is None:
+        return None
+    values = {"campaign": campaign.id, "template": campaign.template_id, "names": names, "common": common}
+    counted = {
+        variant: counts for variant, *counts in session.execute(_PEOPLE, {**values, "since": since, "until": until})
+    }
+    nobody = [0] * (len(MILESTONES) + 1)
+    sample = {name: counted.get(name, nobody)[-1] for name in names}
+    people = {
+        name: {str(milestone): count for milestone, count in zip(MILESTONES, counted.get(name, nobody), strict=False)}
+        for name in names
+    }
+    primary = campaign.settings.get("primary_rate") or PRIMARY_RATE
+    return compare((names[0], names[1]), people, sample, primary=primary)
+
+
+# Only people whose variant was drawn when both were there can be compared: whoever had one before the other was added
+# keeps it. A person's own variant is drawn at enrolment, and that of a step which has other names when it is claimed.
+_PEOPLE = text(f"""
+    WITH test AS MATERIALIZED (
+        SELECT max(began) AS began FROM (
+            SELECT min(created_at) AS began FROM email_sequences
+            WHERE template_id = :template AND a_b_variant = ANY (:names) GROUP BY a_b_variant
+        ) variants
+    ), people AS (
+        SELECT a.a_b_variant AS variant, bool_or(a.step_number = :common) AS is_sample,
+               {", ".join(f"bool_or(a.{column} IS NOT NULL) AS {column}" for column in MILESTONE_COLUMNS)}
+        FROM campaign_actions a
+        JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
+        CROSS JOIN test
+        WHERE a.instance_id = :campaign AND a.a_b_variant = ANY (:names) AND a.sent_at IS NOT NULL
+          AND (CAST(:since AS date) IS NULL OR a.sent_at >= CAST(:since AS date)::timestamp AT TIME ZONE 'UTC')
+          AND (CAST(:until AS date) IS NULL OR a.sent_at < (CAST(:until AS date) + 1)::timestamp AT TIME ZONE 'UTC')
+          AND (CASE WHEN e.a_b_variant = a.a_b_variant THEN e.created_at ELSE a.created_at END) >= test.began
+        GROUP BY a.enrollment_id, a.a_b_variant
+    )
+    SELECT variant, {", ".join(f"count(*) FILTER (WHERE {column})" for column in MILESTONE_COLUMNS)},
+           count(*) FILTER (WHERE is_sample)
+    FROM people GROUP BY variant
+""")
+
+
+def _sent_by_step(
+    session: Session, campaign_id: UUID, since: date | None, until: date | None
+) -> dict[int, dict[str, int]]:
+    """How many people each variant was sent to, by step; 0 for what the template knows and nobody was sent."""
+    sent: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for step in plans.of_campaign(session, instance_id=campaign_id).steps:
+        if step.a_b_variant is not None:
+            sent[step.step_number][step.a_b_variant] = 0
+    counted = session.execute(
+        select(CampaignMetrics.step_number, CampaignMetrics.a_b_variant, func.sum(CampaignMetrics.sent))
+        .where(*_on_days(campaign_id, since, until))
+        .where(CampaignMetrics.step_number > 0, CampaignMetrics.a_b_variant != "")
+        .group_by(CampaignMetrics.step_number, CampaignMetrics.a_b_variant)
+    )
+    for number, variant, count in counted:
+        sent[number][variant] = count
+    return sent
+
+
+def _statuses(session: Session, campaign_id: UUID) -> dict[EnrollmentStatus, int]:
+    rows = session.execute(
+        select(EnrollmentTotal.status, EnrollmentTotal.total).where(EnrollmentTotal.instance_id == campaign_id)
+    )
+    counted = {row.status: row.total for row in rows}
+    return {status: counted.get(status, 0) for status in EnrollmentStatus}

@@ -1,0 +1,1 @@
+"""Texts of steps as Liquid, within bounds."""

@@ -1,0 +1,73 @@
+"""Links by which people unsubscribe: signed, so that nobody can make one up, and telling nothing of the person."""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as NotBase64
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db.services import secret_keys
+
+SECRET_NAME = "unsubscribe"  # noqa: S105  the name of a row, not what stands in it
+
+_ID_BYTES, _STEP_BYTES, _SIGNATURE_BYTES = 16, 2, 16
+_LENGTH = _ID_BYTES + _STEP_BYTES + _SIGNATURE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a link says: whose mail it was in."""
+
+    enrollment_id: UUID
+    step_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Makes links under `base`, the public address of this server."""
+
+    base: str
+    key: bytes
+
+    def url(self, enrollment_id: UUID, step_number: int) -> str:
+        """The link of one mail."""
+        return f"{self.base}/unsubscribe/{sign(self.key, Link(enrollment_id, step_number))}"
+
+
+def headers(url: str) -> dict[str, str]:
+    """The header fields of a mail that let mail programs unsubscribe with one click (RFC 2369, RFC 8058)."""
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
+def sign(key: bytes, link: Link) -> str:
+    """The token of a link: 46 characters of the URL-safe alphabet. It never ends."""
+    said = link.enrollment_id.bytes + link.step_number.to_bytes(_STEP_BYTES)
+    signature = hmac.digest(key, said, sha256)[:_SIGNATURE_BYTES]
+    return urlsafe_b64encode(said + signature).decode().rstrip("=")
+
+
+def read(key: bytes, token: str) -> Link | None:
+    """What the token says; None if this key has not signed it."""
+    try:
+        raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (NotBase64, ValueError):
+        return None
+    if len(raw) != _LENGTH:
+        return None
+    link = Link(UUID(bytes=raw[:_ID_BYTES]), int.from_bytes(raw[_ID_BYTES:-_SIGNATURE_BYTES]))
+    # The text and not the bytes: several texts stand for the same bytes, and one link has one text.
+    return link if hmac.compare_digest(token.encode(), sign(key, link).encode()) else None
+
+
+def make_key(session: Session) -> bytes:
+    """The key of all links, made if there is none. Without it no link that was sent works any more."""
+    return secret_keys.obtain(session, name=SECRET_NAME)
+
+
+def links(session: Session, *, base: str | None) -> Links | None:
+    """What makes links under `base`; None where there is no such address, or the key was never made."""
+    key = secret_keys.find(session, name=SECRET_NAME) if base is not None else None
+    return None if base is None or key is None else Links(base, key)

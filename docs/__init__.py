@@ -1,0 +1,1 @@
+"""The documentation; its tables are written by docs.generate."""

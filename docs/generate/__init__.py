@@ -1,0 +1,1 @@
+"""Writes the generated regions of docs/ anew: `python -m docs.generate`."""

@@ -1,0 +1,191 @@
+"""/dashboard/api/: what the pages show. Most of it is the answer of a tool, called as an agent would call it."""
+
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from uuid import UUID
+
+from anyio.to_thread import run_sync
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool as OfferedTool
+from mcp_types import CallToolResult
+from pydantic import Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from db.domain.access import Scope
+from db.domain.errors import NotFound, SalesAutomationError, StoreUnavailable
+from db.domain.field_limits import NAME_MAX, PAGE_DEFAULT
+from db.services.campaigns import campaigns
+from db.services.reports import overview, typeahead
+from mcp_server import __version__
+from mcp_server.calls import caller
+from mcp_server.calls.caller import Invocation
+from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.http.dashboard.headers import answer
+from mcp_server.http.refusals import NO_STORE, insufficient_scope, refused, unavailable
+from mcp_server.http.sessions import SESSION_PREFIX
+from mcp_server.process.app import App
+from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line
+from mcp_server.schemas.campaigns import CampaignLine
+from mcp_server.schemas.faults import explain
+from mcp_server.schemas.watching import FoundCampaigns, HappenedList, HappenedOut, Viewer, WaitingList, WaitingOut
+
+if TYPE_CHECKING:
+    from db.services import Session
+
+TOOLS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "campaigns": "list_campaigns",
+        "campaign": "get_campaign",
+        "template": "get_template",
+        "metrics": "get_metrics",
+        "explain": "explain_due",
+        "enrollment": "get_enrollment",
+        "orphans": "list_orphaned_events",
+        "jobs": "list_jobs",
+        "suppressions": "list_suppressions",
+        "health": "get_health",
+    }
+)
+"""Endpoint -> the tool that answers it. Each changes nothing. Its arguments are those of the query."""
+
+logger = logging.getLogger(__name__)
+
+_MOST_FOUND: Final = 20
+_MOST_EVENTS: Final = 200
+
+
+class Queue(Given):
+    """Arguments of `waiting`."""
+
+    campaign_id: UUID | None = None
+    limit: Limit = PAGE_DEFAULT
+    cursor: Cursor = None
+
+
+class Latest(Given):
+    """Arguments of `latest`."""
+
+    campaign_id: UUID | None = None
+    before: UUID | None = None
+    limit: Annotated[int, Field(ge=1, le=_MOST_EVENTS)] = PAGE_DEFAULT
+
+
+class Find(Given):
+    """Arguments of `find`: the start of a campaign's name or id."""
+
+    typed: Annotated[Line, Field(min_length=1, max_length=NAME_MAX)]
+
+
+class Offered(NamedTuple):
+    """A tool as an agent would call it, and what its caller must have."""
+
+    tool: OfferedTool
+    scope: Scope
+
+
+class Reading:
+    """Answers the requests. Independent of the toolsets that agents are offered."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._offered: Mapping[str, Offered] | None = None
+        self._own: Mapping[str, Callable[[Mapping[str, str]], Answer]] = {
+            "waiting": self._waiting,
+            "latest": self._latest,
+            "find": self._find,
+        }
+
+    async def respond(self, request: Request) -> Response:
+        """GET /dashboard/api/{name}."""
+        name, who = request.path_params["name"], request.scope[caller.SCOPE_KEY]
+        if name == "viewer":
+            return answer(Viewer.of(who, __version__, is_session=who.id.startswith(SESSION_PREFIX)))
+        invocation = Invocation(who, dict(request.query_params), "")
+        try:
+            if name in TOOLS:
+                return await self._tool(TOOLS[name], invocation)
+            if name in self._own:
+                return answer(await run_sync(self._own[name], invocation.arguments))
+        except SalesAutomationError as error:
+            return _refusal(error, error.for_clients)
+        except ValidationError as error:
+            return refused(400, "invalid", "; ".join(explain(error)))
+        return refused(404, "not_found", "There is no such endpoint.")
+
+    async def _tool(self, name: str, invocation: Invocation) -> Response:
+        if self._offered is None:
+            self._offered = await run_sync(_offer, self._app)
+        tool, scope = self._offered[name]
+        missing = caller.missing_scope(invocation.caller, scope, name)
+        if missing is not None:
+            return insufficient_scope(missing)
+        try:
+            with caller.invoked(invocation):
+                result: CallToolResult = await tool.run(dict(invocation.arguments), Context())
+        except ToolError as error:
+            return _tool_refusal(name, error)
+        return JSONResponse(result.structured_content, headers=NO_STORE)
+
+    def _waiting(self, query: Mapping[str, str]) -> Answer:
+        given = Queue.model_validate(query)
+        watching = overview
+
+        def work(session: "Session") -> WaitingList:
+            page = watching.waiting(session, campaign_id=given.campaign_id, limit=given.limit, cursor=given.cursor)
+            return WaitingList(
+                waiting=[WaitingOut.model_validate(row) for row in page.rows],
+                due=watching.count_due(session, campaign_id=given.campaign_id, now=self._app.clock()),
+                due_most=watching.MOST_COUNTED,
+                next_cursor=page.next_cursor,
+            )
+
+        return self._app.run("waiting", work, read_only=True)
+
+    def _latest(self, query: Mapping[str, str]) -> Answer:
+        given = Latest.model_validate(query)
+
+        def work(session: "Session") -> HappenedList:
+            rows = overview.latest(session, campaign_id=given.campaign_id, before=given.before, limit=given.limit)
+            return HappenedList(events=[HappenedOut.model_validate(row) for row in rows])
+
+        return self._app.run("latest events", work, read_only=True)
+
+    def _find(self, query: Mapping[str, str]) -> Answer:
+        typed = Find.model_validate(query).typed
+
+        def work(session: "Session") -> FoundCampaigns:
+            found = typeahead.campaigns(session, typed=typed, limit=_MOST_FOUND)
+            rows = [campaigns.get(session, campaign_id=id_) for id_ in found]
+            return FoundCampaigns(campaigns=[CampaignLine.of(row, "concise") for row in rows])
+
+        return self._app.run("find campaigns", work, read_only=True)
+
+
+def _offer(app: App) -> Mapping[str, Offered]:
+    wanted = set(TOOLS.values())
+    scopes = {tool.name: tool.scope for toolset in TOOLSETS for tool in toolset.tools}
+    offered = [tool for toolset in TOOLSETS for tool in toolset.offer(app, read_only=True)]
+    return {tool.name: Offered(tool, scopes[tool.name]) for tool in offered if tool.name in wanted}
+
+
+def _tool_refusal(name: str, error: ToolError) -> Response:
+    if isinstance(error, UnexpectedToolError):
+        logger.error("The dashboard's call of %s failed", name)
+        return refused(500, "failed", "The server failed at this. Its log says more.")
+    # The SDK wraps the refusal of the tool's handler, which wraps that of the service.
+    cause = error.__cause__.__cause__ if error.__cause__ else None
+    if isinstance(error.__cause__, ValidationError):
+        return refused(400, "invalid", "; ".join(explain(error.__cause__)))
+    return _refusal(cause, str(error).removeprefix(f"Error executing tool {name}: "))
+
+
+def _refusal(error: BaseException | None, text: str) -> Response:
+    if isinstance(error, StoreUnavailable):
+        return unavailable(error)
+    if isinstance(error, NotFound):
+        return refused(404, "not_found", text)
+    return refused(400, "refused", text)

@@ -1,0 +1,123 @@
+"""Which tokens hold. They are read all at once and kept for some seconds, so that no request waits for the database."""
+
+import hmac
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
+
+from db.domain.access import ACTOR_DEFAULT_TOKEN, Caller
+from db.domain.errors import StoreUnavailable
+from db.services.ops import tokens
+from mcp_server.calls.caller import EVERY_SCOPE
+from mcp_server.process.app import App
+from mcp_server.process.bounded import SECONDS, Look
+
+if TYPE_CHECKING:
+    from db.services import Session
+    from db.services.ops.tokens import Tokens
+
+KEPT_SECONDS: Final = 10.0
+"""A token that was revoked holds for at most as long."""
+
+_MISS_SECONDS = 1.0  # how soon a token that is not known makes us look again, for one that was made just now
+_NOTED_SECONDS = 60  # how exact last_used_at is
+_PATIENCE = 5.0  # seconds to wait for the tokens where nothing can be said without them
+
+DEFAULT: Final = Caller(ACTOR_DEFAULT_TOKEN, EVERY_SCOPE, ACTOR_DEFAULT_TOKEN)
+
+
+class _Kept(NamedTuple):
+    read_at: float
+    tokens: "Tokens"
+
+
+class Keeper:
+    """Knows the tokens. Used on the event loop; what it asks the database it asks on a thread."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        default: str | None,
+        is_loopback: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`default`: the token of the settings, which may do everything."""
+        self._app = app
+        self._default = sha256(default.encode()).digest() if default else None
+        self._is_loopback = is_loopback
+        self._monotonic = monotonic
+        self._kept: _Kept | None = None
+        self._look = Look(self._ask, seconds=_PATIENCE)
+        self._failure: StoreUnavailable | None = None
+        self._failed_at = float("-inf")
+        self._used: dict[UUID, datetime] = {}
+
+    async def find(self, token: str) -> Caller | None:
+        """Whose token this is. None if nobody's; StoreUnavailable where that can't be told."""
+        given = sha256(token.encode()).digest()
+        # All are compared, and each in the same time, so that a wrong token tells nothing of a right one.
+        if self._default is not None and hmac.compare_digest(given, self._default):
+            return DEFAULT
+        found = self._match(await self._read(KEPT_SECONDS), given)
+        if found is None:
+            found = self._match(await self._read(_MISS_SECONDS), given)
+        return found
+
+    async def is_open(self) -> bool:
+        """Nobody needs a token: the server listens to this machine alone, and has none and never had."""
+        if self._default is not None or not self._is_loopback:
+            return False
+        known = self._kept
+        try:
+            tokens = await self._read(KEPT_SECONDS, _PATIENCE if known is None else SECONDS)
+        except StoreUnavailable:
+            # Nobody makes a token while there is no database, so what held before holds still.
+            if known is None:
+                raise
+            tokens = known.tokens
+        return not tokens.is_used
+
+    def _match(self, tokens: "Tokens", given: bytes) -> Caller | None:
+        found: Caller | None = None
+        now = self._app.clock()
+        for token in tokens.active:
+            is_it = hmac.compare_digest(given, token.token_hash)
+            if is_it and (token.expires_at is None or token.expires_at > now):
+                found = Caller(token.name, token.scopes, str(token.id))
+                self._used[token.id] = now
+        return found
+
+    async def _read(self, at_most: float, patience: float = _PATIENCE) -> "Tokens":
+        """The tokens as they were `at_most` seconds ago, or later. StoreUnavailable after `patience` seconds."""
+        wanted = self._monotonic() - at_most
+        while self._kept is None or self._kept.read_at <= wanted:
+            if self._failure is not None and self._monotonic() - self._failed_at < _MISS_SECONDS:
+                raise self._failure.anew()  # those who waited for that answer need not ask again
+            try:
+                await self._look.take_async(patience)
+            except StoreUnavailable as error:
+                self._failure, self._failed_at = error, self._monotonic()
+                raise
+            self._failure = None
+        return self._kept.tokens
+
+    def _ask(self) -> None:
+        """Keep what the database says, also where everybody has given up waiting for it."""
+        started, now = self._monotonic(), self._app.clock()
+        used, self._used = self._used.copy(), {}
+
+        def work(session: "Session") -> "Tokens":
+            if used and not self._app.settings.read_only:
+                tokens.note_use(session, used=used, after=timedelta(seconds=_NOTED_SECONDS))
+            return tokens.load(session, now=now)
+
+        self._kept = _Kept(started, self._app.run("tokens", work))
+
+
+def has_tokens(app: App) -> bool:
+    """There is a stored token that holds. StoreUnavailable where that can't be told."""
+    return bool(app.run("tokens", lambda session: tokens.load(session, now=app.clock()), read_only=True).active)

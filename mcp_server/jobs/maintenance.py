@@ -1,0 +1,112 @@
+"""What has to be done from time to time: once an hour by the worker, and when run_maintenance is called."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from db.domain.errors import StoreUnavailable
+from db.services.events import deliveries, orphans
+from db.services.ops import audit, idempotency, maintenance
+from db.services.state import allowances, recount
+from mcp_server.process.app import App
+
+logger = logging.getLogger(__name__)
+
+# Small enough for a transaction to stay far from statement_timeout.
+_CHUNK = 2_000
+_LOOK_BACK = timedelta(hours=1)
+# Of campaigns, each of which is counted from end to end.
+_RECOUNTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """What one run has done. `warning` says what is unusual."""
+
+    matched: int
+    expired: int
+    deleted_orphans: int
+    idempotency_keys: int
+    webhook_bodies: int
+    audit_records: int
+    jobs: int
+    cache_entries: int
+    recounted: int
+    warning: str | None
+
+
+def maintain(app: App) -> Maintained:
+    """Match what waits, give up what has waited too long, and forget what is old. Each chunk is a transaction of its
+    own, so that a run that is cut short has done its part, and several at once do no harm."""
+    settings, now = app.settings, app.clock()
+    matched = _match(app)
+    expired = _expire(app, now)
+    deleted = _until_done(app, "delete orphans", orphans.delete_some, now - timedelta(days=settings.orphan_keep_days))
+    keys = _until_done(app, "prune keys", idempotency.prune_some, now - timedelta(days=settings.idempotency_key_days))
+    bodies = _until_done(app, "forget bodies", deliveries.forget_some, now - timedelta(days=settings.webhook_body_days))
+    audited = _until_done(app, "prune the audit log", audit.prune_some, now - timedelta(days=settings.audit_days))
+    _until_done(app, "forget counts", allowances.forget_some, now - allowances.KEPT)
+    jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
+    cached = app.local().cache.sweep(now=now)
+    recounted = _recount(app)
+    share = app.run("orphan share", partial(maintenance.orphan_share, since=now - _LOOK_BACK), read_only=True)
+    warning = None
+    if share.is_unusual:
+        warning = (
+            f"Of the last hour's events {share.waiting} found no enrollment and {share.recorded} did. Look at their "
+            "reasons with list_orphaned_events, and at what the provider sends as metadata."
+        )
+        logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
+    return Maintained(matched, expired, deleted, keys, bodies, audited, jobs, cached, recounted, warning)
+
+
+def _recount(app: App) -> int:
+    """Look at the counters of a few campaigns, others at each hour; how many had to be counted anew."""
+    hour = int(app.clock().timestamp()) // 3_600
+    ids = app.run("choose campaigns", partial(recount.turn, turn=hour, limit=_RECOUNTED), read_only=True)
+    mended = 0
+    for instance_id in ids:
+        try:
+            mended += app.run("recount", partial(recount.mend, instance_id=instance_id))
+        except StoreUnavailable:
+            logger.warning("a campaign's counters could not be looked at", extra={"campaign": str(instance_id)})
+    return mended
+
+
+def _match(app: App) -> int:
+    matched, after = 0, UUID(int=0)
+    while True:
+        work = partial(orphans.match_some, after=after, limit=_CHUNK)
+        done, last = app.run("match orphans", work)
+        matched += done
+        if last is None:
+            return matched
+        after = last
+
+
+def _expire(app: App, now: datetime) -> int:
+    before = now - timedelta(days=app.settings.orphan_days)
+    expired: Counter[str] = Counter()
+    while True:
+        work = partial(orphans.expire_some, before=before, now=now, limit=_CHUNK)
+        some = app.run("expire orphans", work)
+        expired += some
+        if some.total() < _CHUNK:
+            break
+    if expired:
+        counts = ", ".join(f"{provider}: {count}" for provider, count in sorted(expired.items()))
+        logger.warning("%s events waited %s days for nobody: %s", expired.total(), app.settings.orphan_days, counts)
+    return expired.total()
+
+
+def _until_done(app: App, what: str, some: "Callable[..., int]", before: object) -> int:
+    total = 0
+    while True:
+        done = app.run(what, partial(some, before=before, limit=_CHUNK))
+        total += done
+        if done < _CHUNK:
+            return total

@@ -1,0 +1,1 @@
+"""What is offered beside tools: prompts, resources, views and type-ahead."""

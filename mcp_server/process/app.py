@@ -1,0 +1,267 @@
+"""The composition root: one process, one database, one clock."""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
+from db.postgres.config import DatabaseConfig
+from mcp_server.process.bounded import Look
+from mcp_server.process.group_commit import Grouping
+from mcp_server.process.settings import Settings
+
+if TYPE_CHECKING:
+    from db.domain.access import AuditEntry
+    from db.domain.events import NewEvent
+    from db.domain.webhooks import NewDelivery, StoreVerdict
+    from db.embedded import EmbeddedPostgres
+    from db.local.store import LocalStore
+    from db.postgres.database import Database
+    from db.services import Session
+    from db.services.events.record import Outcome
+    from db.services.ops.health import Stored
+    from mcp_server.process.telemetry import Telemetry
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+# The first start of the embedded database makes a cluster, which takes seconds on a slow disk.
+_PATIENCE = 90.0
+_GROUP_MOST = 500
+_STOPPING = "This server is stopping. Nothing was done: call again when it is back."
+
+
+def _system_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class Recording(NamedTuple):
+    """An event to record, and what the audit log is to say of it, given what became of it."""
+
+    event: "NewEvent"
+    entry: "Callable[[Outcome], AuditEntry | None]"
+
+
+class App:
+    """What the tools work with. Start it once a process, and close it at the end.
+
+    The database comes up on a thread of its own, so that a client is answered at once; the first call that needs the
+    database waits for it, and gets the reason when it can't be had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = _system_clock,
+        patience: float = _PATIENCE,
+        when_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`patience`: seconds for which a call waits for the database to come up; `when_up` is called once it is."""
+        self.settings = settings
+        self.clock = clock
+        self._patience = patience
+        self._when_up = when_up
+        self._embedded: EmbeddedPostgres | None = None
+        self._database: Database | None = None
+        self._local: LocalStore | None = None
+        self._failure: StoreUnavailable | None = None
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self.events: Grouping[Recording, Outcome] = Grouping(self._record, most=_GROUP_MOST)
+        """Single events of callers at the same time, in shared transactions."""
+        self.deliveries: Grouping[NewDelivery, StoreVerdict] = Grouping(self._store, most=_GROUP_MOST)
+        """Requests of providers to keep, in shared transactions."""
+        self.stored: Look[Stored] = Look(self._look)
+        """What the database can tell of how the system is."""
+
+    @cached_property
+    def telemetry(self) -> "Telemetry":
+        """What this process counts. A server makes it with its tools, before there are calls to count."""
+        from mcp_server.process.telemetry import Telemetry  # noqa: PLC0415  a client is answered without it
+
+        return Telemetry()
+
+    def start(self) -> None:
+        """Begin to open the database in the background. Calling it again while it is under way does nothing.
+
+        StoreUnavailable once the app is closed: nobody would close again what a late call opens.
+        """
+        with self._lock:
+            self._refuse_when_closed()
+            if self._database is not None or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._done.clear()
+            self._thread = threading.Thread(target=self._open, name="database-start", daemon=True)
+            self._thread.start()
+
+    def database(self) -> "Database":
+        """The database, once it is up. StoreUnavailable with the reason; the next call tries anew."""
+        if self._database is not None:
+            return self._database
+        self.start()
+        if not self._done.wait(self._patience):
+            raise StoreUnavailable("The database is still starting. Call again in a minute.")
+        if self._database is None:
+            raise self._failure.anew() if self._failure else StoreUnavailable(_STOPPING)
+        return self._database
+
+    def run(
+        self,
+        description: str,
+        work: "Callable[[Session], Result]",
+        *,
+        read_only: bool = False,
+        attempts: int | None = None,
+        is_security: bool = False,
+    ) -> Result:
+        """`work` in one transaction (see Database.run). An embedded database that is gone is brought back once."""
+        database = self.database()
+        try:
+            return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
+        except (Busy, OutcomeUnknown):
+            raise
+        except StoreUnavailable:
+            if not self._bring_back():
+                raise
+            return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
+
+    def _look(self) -> "Stored":
+        from db.services.ops import health  # noqa: PLC0415  a client is answered without it
+
+        return self.run("health", health.look, read_only=True)
+
+    def _record(self, given: "Sequence[Recording]") -> "list[Outcome]":
+        from db.services.events import events  # noqa: PLC0415  a client is answered without it
+        from db.services.ops import audit  # noqa: PLC0415  as above
+
+        def work(session: "Session") -> "list[Outcome]":
+            outcomes = events.record_events(session, events=[each.event for each in given])
+            entries = [each.entry(outcome) for each, outcome in zip(given, outcomes, strict=True)]
+            audit.write(session, entries=[entry for entry in entries if entry is not None])
+            return outcomes
+
+        return self.run("record_event", work)
+
+    def _store(self, deliveries: "Sequence[NewDelivery]") -> "list[StoreVerdict]":
+        from db.services.events.deliveries import store  # noqa: PLC0415  a client is answered without it
+
+        return self.run("store webhooks", lambda session: store(session, deliveries=deliveries))
+
+    def local(self) -> "LocalStore":
+        """The store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""
+        with self._lock:
+            self._refuse_when_closed()
+            if self._local is None:
+                from db.local.store import LocalStore  # noqa: PLC0415  a server that is never asked needs none
+
+                self._local = LocalStore.open(self.settings.home, synchronous=self.settings.local_synchronous)
+            return self._local
+
+    @property
+    def open_database(self) -> "Database | None":
+        """The database if it is up. Nothing is waited for."""
+        return self._database
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no database, when the last attempt failed; for who runs the server."""
+        return None if self._failure is None else str(self._failure)
+
+    def close(self) -> None:
+        """Close the pool and leave the embedded database, which stops when nobody uses it any more.
+
+        For good: what is called later is refused.
+        """
+        with self._lock:
+            self._is_closed = True
+        if self._thread is not None:
+            self._thread.join(self._patience)
+        if self._local is not None:
+            self._local.close()
+            self._local = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        with self._embedded_lock:
+            if self._embedded is not None:
+                self._embedded.stop()
+                self._embedded = None
+
+    def _refuse_when_closed(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable(_STOPPING)
+
+    def _bring_back(self) -> bool:
+        """Start an embedded database again that is gone. False where there is none."""
+        with self._embedded_lock:
+            if self._embedded is None or self._is_closed:
+                return False
+            self._embedded.start()
+            return True
+
+    def _open(self) -> None:
+        try:
+            self._database = self._connect()
+            self._failure = None
+            self._when_up()
+        except StoreUnavailable as error:
+            self._failed(error)
+        except Exception as error:
+            self._failed(StoreUnavailable(f"The database could not be opened: {type(error).__name__}."))
+            logger.info("database start failed", exc_info=True)
+        finally:
+            self._done.set()
+
+    def _failed(self, reason: StoreUnavailable) -> None:
+        self._failure = reason
+        sys.stderr.write(f"sales-automation-mcp: {reason}\n")
+
+    def _connect(self) -> "Database":
+        # Imported here: they take longer to import than a client should wait for its first answer.
+        from db.embedded import EmbeddedPostgres  # noqa: PLC0415
+        from db.postgres.database import Database  # noqa: PLC0415
+        from migrations.runner import ensure_current  # noqa: PLC0415
+
+        url = self.settings.database_url
+        if url is None:
+            self._embedded = self._embedded or EmbeddedPostgres(self.settings.home)
+            database = Database.open(self._config(self._embedded.start()))
+        else:
+            database = Database.open(self._config(url.get_secret_value()))
+        try:
+            ensure_current(database.engine, upgrade=url is None or self.settings.migrate)
+        except BaseException:
+            database.close()
+            raise
+        if self.settings.public_url is not None and not self.settings.read_only:
+            from db.services.texts import unsubscribe_links  # noqa: PLC0415  see above
+
+            # A preview must not write, so it needs the key to be there.
+            database.run("unsubscribe key", unsubscribe_links.make_key)
+        return database
+
+    def _config(self, url: str) -> DatabaseConfig:
+        settings = self.settings
+        rootcert = settings.database_sslrootcert
+        return DatabaseConfig(
+            url=url,
+            pool_size=settings.pool_size,
+            max_overflow=settings.pool_overflow,
+            pool_timeout=settings.pool_timeout,
+            statement_timeout=settings.statement_timeout,
+            lock_timeout=settings.lock_timeout,
+            slow_query=settings.slow_query_seconds,
+            start_attempts=settings.start_attempts,
+            sslmode=settings.database_sslmode,
+            sslrootcert=str(rootcert) if rootcert else None,
+            read_only=settings.read_only,
+        )

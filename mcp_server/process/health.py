@@ -1,0 +1,71 @@
+"""How the server is now, as facts: /metrics and get_health say the same of them."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from db.domain.errors import StoreUnavailable
+from db.domain.jobs import JobStatus
+from mcp_server.process.app import App
+from mcp_server.process.telemetry import DatabaseState
+
+if TYPE_CHECKING:
+    from db.postgres.monitor import PoolState
+    from db.services.ops.health import Stored
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """None stands for what can't be told now."""
+
+    database: DatabaseState
+    pool: "PoolState | None"
+    slow_queries: int
+    retries: int
+    stored: "Stored | None"
+    jobs: Mapping[JobStatus, int] | None
+    broken_values: int | None
+
+
+def facts(app: App) -> Facts:
+    """Ask both stores. A database that is not up is not waited for, and one that is silent not for long."""
+    database = app.open_database
+    stored = _stored(app) if database else None
+    jobs, broken_values = _local(app)
+    return Facts(
+        database=_state(app, stored),
+        pool=database and database.pool_state(),
+        slow_queries=database.watch.slow_queries.value if database else 0,
+        retries=database.watch.retries.value if database else 0,
+        stored=stored,
+        jobs=jobs,
+        broken_values=broken_values,
+    )
+
+
+def _state(app: App, stored: "Stored | None") -> DatabaseState:
+    if stored is not None:
+        return DatabaseState.OK
+    is_starting = app.open_database is None and app.failure is None
+    return DatabaseState.STARTING if is_starting else DatabaseState.UNAVAILABLE
+
+
+def _stored(app: App) -> "Stored | None":
+    try:
+        return app.stored.take()
+    except StoreUnavailable as error:
+        logger.info("the database does not answer: %s", error)
+        return None
+
+
+def _local(app: App) -> tuple[Mapping[JobStatus, int] | None, int | None]:
+    """The jobs by status, and how many values of the local store can't be read."""
+    try:
+        local = app.local()
+        return local.jobs.stats(now=app.clock()).by_status, local.broken_values
+    except StoreUnavailable as error:
+        logger.info("the local store does not answer: %s", error)
+        return None, None

@@ -1,0 +1,1 @@
+"""What the judges of the protocol are given: servers, questions and a Node.js to run them."""

@@ -1,0 +1,217 @@
+"""Everything that the services do for many people in one call, as one run of calls, for any number of people."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.access import AuditEntry, AuditOutcome, Scope
+from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
+from db.domain.events import EventType, NewEvent
+from db.domain.ids import new_id
+from db.domain.states import ActionOutcome, Channel, LinkedInStepType, SuppressionReason
+from db.domain.templates import EmailStep, LinkedInStep
+from db.domain.webhooks import NewDelivery, Normalised, StoredDelivery
+from db.services import secret_keys
+from db.services.campaigns import campaigns, positions, templates, zones
+from db.services.dispatch import actions, claims, explain
+from db.services.enrollments import enrollments
+from db.services.erasure import erasure
+from db.services.events import deliveries, events, orphans
+from db.services.ops import audit, idempotency, tokens
+from db.services.people import contacts, opt_outs, suppressions
+from tests.support.campaigns import NOW, make_campaign
+
+PUBLIC_URL = "https://mail.example.com"
+_LATER = NOW + timedelta(minutes=10)
+_SENT = partial(NewEvent, EventType.SENT, Channel.EMAIL, NOW)
+
+
+def everything(session: Session, *, people: int, tag: str) -> None:
+    """Each call that takes many, with `people` of them. `tag` makes them others than those of another run."""
+    emails = [f"{tag}-{number}@{tag}.example.com" for number in range(people)]
+    secret_keys.make(session, name=erasure.SECRET_NAME)  # so that hashes are looked for as well
+    campaign_id = _recorded(session, emails, tag)
+    _placed_anew(session, emails)
+    _handed_out(session, emails, tag)
+    _started(session, emails)
+    _written_down(session, emails, tag)
+    _stopped(session, emails, tag, campaign_id)
+
+
+def _campaign(session: Session, *, is_started: bool = True, **settings: Any) -> UUID:
+    steps = [
+        EmailStep(1, "One", "The first of all", a_b_variant="A"),
+        EmailStep(1, "Uno", "The first of all", a_b_variant="B", delay_hours=0 if is_started else 1),
+        EmailStep(3, "Three", "The last of all", delay_hours=48),
+    ]
+    visits = [LinkedInStep(2, LinkedInStepType.PROFILE_VISIT, None, delay_hours=24)]
+    return make_campaign(
+        session,
+        email_steps=steps,
+        linkedin_steps=visits,
+        settings={"use_contact_timezone": True, "timezone": "UTC", **settings},
+        start_at=NOW if is_started else None,
+    )
+
+
+def _person(email: str, **more: Any) -> ContactFields:
+    profile = email.replace("@", "-at-").replace(".", "-")
+    return ContactFields(email, f"https://www.linkedin.com/in/{profile}", "Ada", timezone="Europe/Berlin", **more)
+
+
+def _enroll(session: Session, campaign_id: UUID, refs: Sequence[ContactRef]) -> Sequence[enrollments.Enrolled]:
+    given = dict(enumerate(refs))
+    answers = enrollments.enroll(session, campaign_id=campaign_id, people=given, start_at=None, now=NOW)
+    return [answers[number] for number in given]
+
+
+def _by_email(emails: Sequence[str]) -> list[ContactRef]:
+    return [ContactRef(None, _person(email)) for email in emails]
+
+
+def _recorded(session: Session, emails: Sequence[str], tag: str) -> UUID:
+    """People who are enrolled after events about them came in, and events that find them in each way there is."""
+    campaign_id = _campaign(session)
+    early = [
+        _SENT(campaign_id=campaign_id, email=email, step_number=1, provider="mail", provider_event_id=f"{email}-early")
+        for email in emails
+    ]
+    # These wait for the message ids that the sends reveal.
+    opened = partial(NewEvent, EventType.OPENED, Channel.EMAIL, NOW, provider="mail")
+    late = [opened(provider_message_id=f"{email}-1", provider_event_id=f"{email}-opened") for email in emails]
+    events.record_events(session, events=[*early, *late])
+    half = len(emails) // 2
+    suppressions.suppress_person(session, email=emails[0], reason=SuppressionReason.UNSUBSCRIBED, source="manual")
+    _enroll(session, campaign_id, _by_email(emails[:half]))
+    answers = _enroll(session, campaign_id, _by_email(emails))
+    _enroll(session, campaign_id, [ContactRef(each.contact_id, ContactFields()) for each in answers])
+    contacts.find_or_create(
+        session, people={n: _person(email, title="Ms") for n, email in enumerate(emails)}, overwrite=True
+    )
+    ids = [each.enrollment_id for each in answers if each.enrollment_id]
+    events.record_events(session, events=[_SENT(id_, step_number=3) for id_ in ids])
+    known = list(zip(emails, ids, strict=False))
+    for name in ("1", "2"):
+        message = [(f"{email}-{name}", id_) for email, id_ in known]
+        sent = [_SENT(id_, step_number=1, provider_message_id=id_of, provider="mail") for id_of, id_ in message]
+        events.record_events(session, events=sent)
+    clicked = partial(NewEvent, EventType.CLICKED, Channel.EMAIL, NOW, provider="mail")
+    events.record_events(session, events=[clicked(provider_message_id=f"{email}-1") for email in emails])
+    delivered = partial(NewEvent, EventType.DELIVERED, Channel.EMAIL, NOW, campaign_id=campaign_id)
+    events.record_events(session, events=[delivered(email=email) for email in emails])
+    orphans.match_some(session, after=UUID(int=0), limit=len(emails))
+    return campaign_id
+
+
+def _placed_anew(session: Session, emails: Sequence[str]) -> None:
+    """Opens that are taken for those of the first step, until a later one is said to have been sent before them."""
+    campaign_id = _campaign(session)
+    answers = _enroll(session, campaign_id, _by_email(emails))
+    explain.campaign(session, campaign_id=campaign_id, now=NOW)
+    ids = [each.enrollment_id for each in answers if each.enrollment_id]
+    opened = partial(NewEvent, EventType.OPENED, Channel.EMAIL, NOW + timedelta(hours=2))
+    events.record_events(session, events=[opened(id_) for id_ in ids])
+    sent = partial(NewEvent, EventType.SENT, Channel.EMAIL, NOW + timedelta(hours=1))
+    events.record_events(session, events=[sent(id_, step_number=3) for id_ in ids])
+
+
+def _handed_out(session: Session, emails: Sequence[str], tag: str) -> None:
+    """Claims under limits, and claims of what was claimed and not reported."""
+    welcome = len(emails) - 1  # the first is suppressed
+    senders = {"email": {"account": f"{tag}@example.com", "daily_limit": welcome}}
+    campaign_id = _campaign(session, daily_limit=welcome, senders=senders)
+    _enroll(session, campaign_id, _by_email(emails))
+    claim = partial(
+        claims.claim, session, campaign_id=campaign_id, channel=None, lease_seconds=60, public_url=PUBLIC_URL
+    )
+    claimed = claim(limit=len(emails), now=NOW).actions
+    explain.campaign(session, campaign_id=campaign_id, now=NOW)
+    explain.campaign(session, campaign_id=campaign_id, now=_LATER)
+    claim(limit=1, now=NOW)
+    for due in claim(limit=len(emails), now=_LATER).actions[:2]:
+        actions.complete(
+            session,
+            action_id=due.action_id,
+            lease_token=due.lease_token,
+            outcome=ActionOutcome.SKIPPED,
+            provider=None,
+            provider_message_id=None,
+            error=None,
+            now=_LATER,
+        )
+    explain.enrollment(session, enrollment_id=claimed[-1].enrollment.id, now=_LATER)
+    free = _campaign(session, use_contact_timezone=False)
+    _enroll(session, free, _by_email(emails))
+    explain.campaign(session, campaign_id=free, now=NOW)
+    claims.claim(session, campaign_id=free, channel=Channel.EMAIL, limit=len(emails), lease_seconds=60, now=NOW)
+    _take_the_first_step_away(session, free)
+
+
+def _take_the_first_step_away(session: Session, campaign_id: UUID) -> None:
+    """From those who wait for it: they wait for the next one then."""
+    template_id = campaigns.get(session, campaign_id=campaign_id).template_id
+    gone = [EmailStep(1, "One", "The first of all", a_b_variant=name, is_active=False) for name in ("A", "B")]
+    before = templates.lock_steps(session, template_id=template_id)
+    templates.update(session, template_id=template_id, fields={}, email_steps=gone, linkedin_steps=[])
+    visit = [LinkedInStep(2, LinkedInStepType.PROFILE_VISIT, None, delay_hours=30)]
+    templates.update(session, template_id=template_id, fields={}, email_steps=[], linkedin_steps=visit)
+    positions.affected(session, template_id=template_id, before=before)
+
+
+def _started(session: Session, emails: Sequence[str]) -> None:
+    """A campaign that begins with its people in it, and ends with them."""
+    campaign_id = _campaign(session, is_started=False)
+    _enroll(session, campaign_id, _by_email(emails))
+    # As those of a template that had no variants when they were enrolled.
+    session.execute(
+        text("UPDATE campaign_enrollments SET a_b_variant = NULL WHERE instance_id = :id"), {"id": campaign_id}
+    )
+    campaigns.start(session, campaign_id=campaign_id, now=NOW)
+    campaigns.complete(session, campaign_id=campaign_id, now=NOW)
+
+
+def _nothing(_: StoredDelivery) -> Normalised:
+    return Normalised()
+
+
+def _written_down(session: Session, emails: Sequence[str], tag: str) -> None:
+    """What is kept beside campaigns: webhook requests, the audit log, uses of tokens, answers."""
+    coded = b64encode(emails[-1].encode()).decode()  # of whom is erased
+    bodies = [f"{email} {coded}".encode() for email in emails]
+    given = [NewDelivery("resend", body, sha256(body).digest(), NOW, delivery_id=body.decode()) for body in bodies]
+    deliveries.store(session, deliveries=given)
+    deliveries.store(session, deliveries=given)
+    waiting = deliveries.next_waiting(session, limit=len(given))
+    deliveries.record(session, deliveries=waiting, normalise=_nothing, now=NOW)
+    entry = partial(AuditEntry, NOW, "ada", "create_campaign", None, None, {}, is_cut=False, outcome=AuditOutcome.OK)
+    audit.write(session, entries=[entry() for _ in emails])
+    token, _ = tokens.create(session, name=tag, scopes=[Scope.READ], expires_at=None)
+    tokens.note_use(session, used={token.id: NOW, **{new_id(): NOW for _ in emails}}, after=timedelta(0))
+    for email in emails[:2]:
+        idempotency.keep_done(session, key=email, tool="t", request_hash="", response={"email": email})
+
+
+def _stopped(session: Session, emails: Sequence[str], tag: str, campaign_id: UUID) -> None:
+    """People who want no more mail, and people who are erased."""
+    half = len(emails) // 2
+    unsubscribed = partial(NewEvent, EventType.UNSUBSCRIBED, Channel.EMAIL, NOW, campaign_id=campaign_id)
+    events.record_events(session, events=[unsubscribed(email=email) for email in emails[:half]])
+    # Their wish goes with them to the profile that they have now, and the one that they had is kept.
+    moved: Mapping[int, ContactFields] = {
+        number: ContactFields(email, _person(f"new-{email}").linkedin_url) for number, email in enumerate(emails)
+    }
+    found = contacts.find_or_create(session, people=moved, overwrite=True).values()
+    people = [each.contact_id for each in found if each.contact_id]
+    opt_outs.consents_of(session, contact_ids=people)
+    zones.of_people(session, contact_ids=people)
+    suppressions.suppress(session, domain=f"{tag}.example.com", reason=SuppressionReason.MANUAL, source="manual")
+    erasure.erase(session, target=SuppressionTarget(email=emails[-1]), now=NOW)
+    erasure.erased_among(session, addresses=emails)
+    orphans.expire_some(session, before=NOW - timedelta(days=30), now=NOW, limit=len(emails))
