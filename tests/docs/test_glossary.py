@@ -7,10 +7,8 @@ import pytest
 from docs.generate.regions import PAGES, ROOT
 
 _ROW = re.compile(r"^\| (?P<word>[a-z -]+) \| (?P<meaning>.+) \| `(?P<module>[\w/.]+)` \|$", re.MULTILINE)
-ROWS = [
-    (found["word"], found["meaning"], found["module"])
-    for found in _ROW.finditer((PAGES / "glossary.md").read_text("utf-8"))
-]
+PAGE = (PAGES / "glossary.md").read_text("utf-8")
+ROWS = [(found["word"], found["meaning"], found["module"]) for found in _ROW.finditer(PAGE)]
 
 
 def test_every_row_is_read_and_the_words_stand_in_order() -> None:
