@@ -104,6 +104,19 @@ def test_an_event_that_comes_again_pushes_nothing_on(database: Database) -> None
     assert steps_of(database, E.SENT) == [1, 2]
 
 
+@pytest.mark.parametrize("in_one_call", [False, True])
+def test_an_event_that_was_told_of_somebody_else_pushes_nothing_on(database: Database, in_one_call: bool) -> None:
+    campaign_id, who = emails(database)
+    other = enroll(database, campaign_id, ["other@example.com"])[0]
+    record(database, event(E.OPENED, other, step_number=1, provider="p", provider_event_id="1"))
+    repeated = event(E.SENT, who, provider="p", provider_event_id="1")
+    sent = event(E.SENT, who, hours=1)
+    calls = [[repeated, sent]] if in_one_call else [[sent], [repeated]]
+    assert [verdict for call in calls for verdict in verdicts(database, *call)].count("duplicate") == 1
+    assert steps_of(database, E.SENT) == [1]
+    assert_counters_are_exact(database)
+
+
 def test_sends_beyond_the_last_step_count_for_none(database: Database) -> None:
     campaign_id, who = emails(database)
     outcomes = record(database, *[event(E.SENT, who, hours=n, provider_message_id=f"m{n}") for n in range(4)])

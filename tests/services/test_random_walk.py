@@ -131,6 +131,11 @@ FOUND: dict[str, list[tuple[Any, ...]]] = {
         ("complete", (0, ActionOutcome.SKIPPED, False)),
         ("complete", (1, ActionOutcome.FAILED, False)),
     ],
+    "an earlier send that was told of somebody else before": [
+        ("record", [About(0, EventType.OPENED, 1, 0, event_id=1)]),
+        ("record", [About(1, EventType.SENT, None, 1)]),
+        ("record", [About(1, EventType.SENT, None, 24, event_id=1)]),
+    ],
 }
 
 

@@ -2,7 +2,8 @@
 what others are about. All others take their events one by one."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -61,21 +62,29 @@ def _may_relabel(row: BatchRow, action: Action) -> bool:
     return action.clicked_at is not None and action.clicked_at - at < HASTE
 
 
+Placed: TypeAlias = tuple[int | None, EventType]
+
+
 @dataclass(slots=True)
 class Story:
     """One enrollment that is placed anew."""
 
     enrollment: Enrollment
     actions: dict[int, Action]
-    stored: Sequence[Entry]
+    known: Sequence[Entry]
+    """Its events as they stood when the call began."""
     rows: list[BatchRow]
-    before: dict[UUID, tuple[object, ...]]
-    """event -> where it was placed before, of the stored ones"""
+    stored: Sequence[Entry] = ()
+    """The same events where they are placed now."""
+    written: dict[UUID, Placed] = field(default_factory=dict[UUID, Placed])
+    """event -> where the table has it, of all that are in the table"""
     result: Replayed | None = None
 
     def place(self, batch: Batch, outcomes: list[Outcome | None]) -> None:
-        """Decide about all of its events. Those that can be about no step are refused."""
+        """Decide about all of its events, from what was known when the call began: also a second time. Those that can
+        be about no step are refused."""
         plan = batch.plans[self.enrollment.instance_id]
+        self.stored = [replace(entry) for entry in self.known]
         self.result = replay(self.enrollment, self.actions, self.stored, self.rows, plan)
         for row in self.rows:
             if row.id in self.result.refused:
@@ -94,10 +103,11 @@ class Stories:
         return [row for story in self.of_enrollment.values() for row in story.rows]
 
     def drop(self, batch: Batch, outcomes: list[Outcome | None], duplicates: Collection[UUID]) -> None:
-        """Some of the rows turned out to be recorded before."""
+        """Some of the rows turned out to be recorded before; all others are in the table now."""
         for story in self.of_enrollment.values():
             if any(row.id in duplicates for row in story.rows):
                 story.rows = [row for row in story.rows if row.id not in duplicates]
+                story.written.update({row.id: _placed(row) for row in story.rows})
                 story.place(batch, outcomes)
 
     def settle(self, batch: Batch) -> None:
@@ -111,8 +121,8 @@ class Stories:
         moved = [
             (story.enrollment.instance_id, entry)
             for story in self.of_enrollment.values()
-            for entry in story.stored
-            if _placed(entry) != story.before[entry.id]
+            for entry in (*story.stored, *story.rows)
+            if story.written.get(entry.id, _placed(entry)) != _placed(entry)
         ]
         history.move(session, moved=moved)
         # Only what is placed anew can leave a step with nothing.
@@ -141,8 +151,8 @@ def tell(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Stor
         story = stories.of_enrollment.get(row.enrollment.id)
         if story is None:
             known = stored.get(row.enrollment.id, ())
-            before = {entry.id: _placed(entry) for entry in known}
-            story = stories.of_enrollment[row.enrollment.id] = Story(row.enrollment, row.actions, known, [], before)
+            story = stories.of_enrollment[row.enrollment.id] = Story(row.enrollment, row.actions, known, [])
+            story.written = {entry.id: _placed(entry) for entry in known}
         story.rows.append(row)
     for story in stories.of_enrollment.values():
         _drop_known(story, outcomes)
@@ -151,7 +161,7 @@ def tell(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Stor
     return stories
 
 
-def _placed(entry: Entry) -> tuple[object, ...]:
+def _placed(entry: Entry) -> Placed:
     return entry.step_number, entry.event.event_type
 
 
@@ -159,7 +169,7 @@ def _drop_known(story: Story, outcomes: list[Outcome | None]) -> None:
     """An event that comes again must not push those after it to another step."""
     known: set[tuple[str | None, str | None]] = {
         (entry.event.provider, entry.event.provider_event_id)
-        for entry in story.stored
+        for entry in story.known
         if entry.event.provider_event_id is not None
     }
     fresh: list[BatchRow] = []
@@ -176,7 +186,7 @@ def _drop_known(story: Story, outcomes: list[Outcome | None]) -> None:
 
 def _trust_messages(story: Story) -> None:
     """A message whose step was not inferred tells the step."""
-    doubtful = {entry.event.provider_message_id for entry in story.stored if entry.is_inferred}
+    doubtful = {entry.event.provider_message_id for entry in story.known if entry.is_inferred}
     for row in story.rows:
         is_told = row.hint is not None and row.event.event_type not in ANSWERS
         if row.is_inferred and is_told and row.event.provider_message_id not in doubtful:
@@ -210,7 +220,7 @@ def _settle(batch: Batch, story: Story) -> None:
             batch.new_message_ids.add(placed.provider_message_id)
         actions[number].become(placed)
     enrollment.unsubscribed_at = result.unsubscribed_at
-    inferred = [entry.event.occurred_at for entry in (*story.stored, *story.rows) if entry.is_inferred]
+    inferred = [entry.event.occurred_at for entry in (*story.known, *story.rows) if entry.is_inferred]
     enrollment.inferred_until = max([*inferred, *filter(None, [enrollment.inferred_until])], default=None)
     batch.deltas.change(stepless, stepless_unsubscribe(enrollment, actions.values()))
     enrollment.follow(before, actions, batch.plans[enrollment.instance_id])
