@@ -70,6 +70,8 @@ GOOD = [
     "UPDATE contacts SET updated_at = (created_at AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'",
     "SELECT coalesce(erased_at, now()), jsonb_build_array(id) FROM contacts FOR UPDATE",
     "DELETE FROM contacts WHERE id = %(id)s RETURNING id, lower(email) || '{a (b) :c \\}'",
+    # More than a function may have arguments.
+    f"DELETE FROM contacts WHERE id IN ({', '.join(f'%(id_1_{number})s::UUID' for number in range(1, 150))})",
 ]
 
 

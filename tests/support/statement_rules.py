@@ -30,6 +30,8 @@ Node: TypeAlias = dict[str, list[Any]]
 """A node of PostgreSQL's tree: its fields, and under "" its name. A value is a text, a Node or a list of values."""
 
 _PARAMETER = re.compile(r"%%|%\((\w+)\)s")
+# A list that SQLAlchemy has written out: a parameter for each value, more than a function may have.
+_LIST = re.compile(r"(%\(\w+_)\d+(\)s[\w:]*)(?:, \1\d+\2)+")
 _TOKEN = re.compile(r"[(){}]|(?:\\.|[^\s(){}\\])+", re.DOTALL)
 _CHANGE = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 
@@ -106,7 +108,7 @@ class Rules:
                 names.append(match[1])
             return f"${names.index(match[1]) + 1}"
 
-        sql = _PARAMETER.sub(number, statement)
+        sql = _PARAMETER.sub(number, _LIST.sub(r"\g<1>1\2", statement))
         with self._connection.transaction(force_rollback=True):
             self._connection.execute(f"PREPARE checked AS {sql}".encode())
             ((types,),) = self._rows("SELECT parameter_types::text[] FROM pg_prepared_statements")
