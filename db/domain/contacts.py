@@ -1,6 +1,6 @@
 """People as they come in, and the addresses that can be suppressed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,7 +19,11 @@ def strength(reason: SuppressionReason) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ContactFields:
-    """A person. Addresses are in their normal form (db.domain.addresses)."""
+    """A person. Addresses are in their normal form (db.domain.addresses).
+
+    These are all the fields that a contact has: what writes, merges, imports, exports, fills in or erases people takes
+    their names from here.
+    """
 
     email: str | None = None
     linkedin_url: str | None = None
@@ -29,6 +33,17 @@ class ContactFields:
     title: str | None = None
     timezone: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def values(self) -> dict[str, Any]:
+        """Name -> value, of every field."""
+        return {name: getattr(self, name) for name in CONTACT_FIELDS}
+
+
+CONTACT_FIELDS: Final = tuple(each.name for each in fields(ContactFields))
+CONTACT_TEXTS: Final = tuple(each.name for each in fields(ContactFields) if each.type == str | None)
+"""Those that hold one text: a column of a CSV, a variable of a step's text."""
+CONTACT_ADDRESSES: Final = ("email", "linkedin_url")
+"""Those by which a person is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from db.domain.contacts import ContactFields
+from db.domain.contacts import CONTACT_TEXTS, ContactFields
 
 TWO_CONTACTS = "email and linkedin_url belong to two contacts: give one"
 _TWO_OWNERS = "{field} is that of another person in row {other} of this call: give it to one of them"
@@ -151,7 +151,6 @@ def _merged(fields: Iterable[ContactFields]) -> ContactFields:
     values: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
     for each in fields:
-        said = {name: getattr(each, name) for name in ContactFields.__slots__ if name != "attributes"}
-        values |= {name: value for name, value in said.items() if value is not None}
+        values |= {name: said for name in CONTACT_TEXTS if (said := getattr(each, name)) is not None}
         attributes |= each.attributes
     return replace(ContactFields(attributes=attributes), **values)

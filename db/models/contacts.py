@@ -8,6 +8,7 @@ from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Text, event, fun
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import field_limits
+from db.domain.contacts import CONTACT_TEXTS
 from db.domain.states import SuppressionReason
 from db.models.base import Base, Created, Mutable, is_object, json_object, length, one_of, primary_key
 
@@ -31,8 +32,7 @@ class Contact(Mutable, Base):
         is_object("attributes"),
         # Whatever races with an erasure can't write the person back into the row.
         CheckConstraint(
-            "erased_at IS NULL OR (num_nonnulls(email, linkedin_url, first_name, last_name, company, title, timezone)"
-            " = 0 AND attributes = '{}')",
+            f"erased_at IS NULL OR (num_nonnulls({', '.join(CONTACT_TEXTS)}) = 0 AND attributes = '{{}}')",
             name="erased_is_empty",
         ),
     )

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from db.domain.contacts import CONTACT_TEXTS
 from mcp_server.cli.opening import EXIT_CODES, Home, failed, opened
 from mcp_server.cli.session import settings_of
 from mcp_server.process.app import App
@@ -96,7 +97,6 @@ def _sink(output: Path) -> Generator[BinaryIO]:
             yield file
 
 
-_PERSON: Final = ("email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone")
 _ENROLLMENT: Final = ("status", "current_step", "next_action_at", "stop_reason", "a_b_variant")
 
 
@@ -112,7 +112,7 @@ def _enrollment_row(enrollment: Any, contact: Any) -> Row:  # noqa: ANN401  rows
         "enrollment_id": enrollment.id,
         "campaign_id": enrollment.instance_id,
         "contact_id": enrollment.contact_id,
-        **{name: getattr(contact, name) for name in _PERSON},
+        **{name: getattr(contact, name) for name in CONTACT_TEXTS},
         **{name: getattr(enrollment, name) for name in _ENROLLMENT},
         "created_at": enrollment.created_at,
         "updated_at": enrollment.updated_at,
@@ -155,7 +155,7 @@ _SOURCES: Final = {
         _enrollments,
         (
             *("enrollment_id", "campaign_id", "contact_id"),
-            *_PERSON,
+            *CONTACT_TEXTS,
             *_ENROLLMENT,
             *("created_at", "updated_at", "attributes"),
         ),

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import typer
 
+from db.domain.contacts import CONTACT_TEXTS
 from mcp_server.cli.opening import PARTLY, AsJson, Home, complain, failed, opened
 from mcp_server.cli.session import fail, settings_of
 from mcp_server.process.app import App
@@ -38,6 +39,11 @@ class _Undone(Exception):
 
 @cli.command(
     "import",
+    help=f"""Import contacts from a CSV file, and enroll them with --campaign.
+
+    Columns called {", ".join(CONTACT_TEXTS[:-1])} and {CONTACT_TEXTS[-1]} fill those fields, and all
+    others become attributes. Whoever is known is updated, and nobody is enrolled twice: an import may be repeated.
+    """,
     epilog="Exit codes: 0 every row was taken, 1 failed on the way, 2 the command or the file can't be used, "
     "3 some rows were rejected: invalid, or suppressed and so not enrolled.",
 )
@@ -56,11 +62,6 @@ def import_(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Import contacts from a CSV file, and enroll them with --campaign.
-
-    Columns called email, linkedin_url, first_name, last_name, company, title and timezone fill those fields, and all
-    others become attributes. Whoever is known is updated, and nobody is enrolled twice: an import may be repeated.
-    """
     settings = settings_of(home=home)
     if settings.read_only:
         raise failed("SALES_AUTOMATION_READ_ONLY is set. Nothing was done.")

@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from db.domain.contacts import CONTACT_ADDRESSES, CONTACT_TEXTS
 from db.domain.errors import InvalidInput
 
-FIELDS: Final = frozenset({"email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone"})
 MAX_FILE_BYTES: Final = 67_108_864
 COLUMNS_MAX: Final = 1_000
 _NAME_MAX: Final = 100
 _SHOWN: Final = 10
-_ADDRESSES: Final = frozenset({"email", "linkedin_url"})
 _TOO_LARGE: Final = f"the file is over {MAX_FILE_BYTES:,} bytes. Split it."
 _NOT_UTF_8: Final = "the file is not UTF-8. Save it as CSV UTF-8."
 
@@ -109,7 +108,7 @@ def _names(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
     if missing:
         raise InvalidInput(f"mapping: no such column: {_listed(missing)}.")
     names = [wanted.get(cell.casefold(), _field(cell)) for cell in given]
-    if _ADDRESSES.isdisjoint(names):
+    if frozenset(CONTACT_ADDRESSES).isdisjoint(names):
         # They are not named: where a header is missing, they are somebody's data.
         raise InvalidInput("csv: no column is called email or linkedin_url. Say with mapping which one it is.")
     twice = {name for name, count in Counter(names).items() if name and count > 1}
@@ -126,13 +125,13 @@ def _listed(names: Collection[str]) -> str:
 
 def _field(column: str) -> str:
     field = column.casefold().replace(" ", "_")
-    return field if field in FIELDS else column
+    return field if field in CONTACT_TEXTS else column
 
 
 def _row(names: Sequence[str], cells: Sequence[str]) -> dict[str, Any] | str:
     if len(cells) > len(names):
         return "more cells than the header has columns"
     filled = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if name and cell.strip()}
-    fields: dict[str, Any] = {name: cell for name, cell in filled.items() if name in FIELDS}
-    attributes = {name: cell for name, cell in filled.items() if name not in FIELDS}
+    fields: dict[str, Any] = {name: cell for name, cell in filled.items() if name in CONTACT_TEXTS}
+    attributes = {name: cell for name, cell in filled.items() if name not in CONTACT_TEXTS}
     return {**fields, "attributes": attributes} if attributes else fields

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from db.domain import field_limits, texts
 from db.domain.addresses import domain_in_unicode, normalise_email, normalise_linkedin_url
-from db.domain.contacts import ContactFields, ContactRef
+from db.domain.contacts import CONTACT_FIELDS, ContactFields, ContactRef
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
 from mcp_server.schemas.base import Answer, Given, JsonObject, Maybe, Prose, Second, is_nothing
@@ -67,8 +67,8 @@ PersonName = Annotated[_Tidied, Field(max_length=field_limits.PERSON_NAME_MAX)]
 CompanyName = Annotated[_Tidied, Field(max_length=field_limits.COMPANY_MAX)]
 
 
-class ContactIn(Given):
-    """Known by email, linkedin_url or both"""
+class _PersonIn(Given):
+    """Every field of a person; db.domain.contacts.ContactFields has the same."""
 
     email: Email | None = None
     linkedin_url: LinkedInUrl | None = None
@@ -78,6 +78,13 @@ class ContactIn(Given):
     title: CompanyName | None = None
     timezone: TimeZone | None = None
     attributes: JsonObject = {}
+
+    def to_fields(self) -> ContactFields:
+        return ContactFields(**{name: getattr(self, name) for name in CONTACT_FIELDS})
+
+
+class ContactIn(_PersonIn):
+    """Known by email, linkedin_url or both"""
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:
@@ -85,22 +92,13 @@ class ContactIn(Given):
             raise ValueError("give email or linkedin_url")
         return self
 
-    def to_fields(self) -> ContactFields:
-        return ContactFields(**{name: getattr(self, name) for name in ContactFields.__slots__})
 
-
-class EnrollIn(Given):
-    """contact_id of a contact that exists, or the person's fields with email or linkedin_url"""
-
+class _Known(Given):
     contact_id: UUID | None = None
-    email: Email | None = None
-    linkedin_url: LinkedInUrl | None = None
-    first_name: PersonName | None = None
-    last_name: PersonName | None = None
-    company: CompanyName | None = None
-    title: CompanyName | None = None
-    timezone: TimeZone | None = None
-    attributes: JsonObject = {}
+
+
+class EnrollIn(_PersonIn, _Known):  # pydantic shows the fields of the last base first
+    """contact_id of a contact that exists, or the person's fields with email or linkedin_url"""
 
     @model_validator(mode="after")
     def _is_somebody(self) -> Self:
@@ -109,8 +107,7 @@ class EnrollIn(Given):
         return self
 
     def to_ref(self) -> ContactRef:
-        fields = ContactFields(**{name: getattr(self, name) for name in ContactFields.__slots__})
-        return ContactRef(self.contact_id, fields)
+        return ContactRef(self.contact_id, self.to_fields())
 
 
 class ContactOut(Answer):

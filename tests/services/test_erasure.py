@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
+from db.domain.contacts import CONTACT_FIELDS, ContactFields, ContactRef, SuppressionTarget
 from db.domain.errors import NotFound, Refused
 from db.domain.events import EventType, NewEvent
 from db.domain.states import ActionOutcome, Channel, EnrollmentAction, SuppressionReason
@@ -220,11 +220,10 @@ def test_an_erased_contact_is_found_by_id_alone_and_takes_no_change(database: Da
         assert contact_id not in {row.id for row in find(search=None, email=None, company=None).rows}
         (row,) = find(search=None, email=None, company=None, contact_id=contact_id).rows
         assert row.erased_at == NOW + timedelta(days=1)
-        assert {getattr(row, name) for name in ContactFields.__slots__ if name != "attributes"} == {None}
+        assert ContactFields(**{name: getattr(row, name) for name in CONTACT_FIELDS}) == ContactFields()
     # An update that found the person before the erasure, and comes to write after it.
     with database.transaction("late") as session:
-        given = [{"row": 0, "id": str(contact_id), **dict.fromkeys(ContactFields.__slots__), "email": EMAIL}]
-        given[0]["attributes"] = {}
+        given = [{"row": 0, "id": str(contact_id), **ContactFields(email=EMAIL).values()}]
         for statement in (contacts._FILL, contacts._OVERWRITE):  # pyright: ignore[reportPrivateUsage] - no call can be stopped between its statements
             session.execute(statement, contacts.rows_parameter(given))
     assert "quux" not in without_others(everything(database))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from db.domain import campaign_settings, field_limits
+from db.domain.contacts import CONTACT_ADDRESSES, CONTACT_TEXTS
 from db.models import Base
 from db.models.webhooks import EVENT_COUNTS
 from tests.support.rule_rows import ADA, EMAIL_TEMPLATE, NOON, NOWHERE, PROFILE, SCENE, uuid
@@ -185,7 +186,8 @@ RELATIONS = [
     check("contacts", "erased_is_empty", linkedin_url=None, erased_at=NOON),
     *(
         check("contacts", "erased_is_empty", **{"email": None, "linkedin_url": None, column: "x", "erased_at": NOON})
-        for column in ("first_name", "last_name", "company", "title", "timezone")
+        for column in CONTACT_TEXTS
+        if column not in CONTACT_ADDRESSES
     ),
     check("contacts", "erased_is_empty", email=None, linkedin_url=None, attributes='{"a": 1}', erased_at=NOON),
     check("suppressions", "one_target", email=None),

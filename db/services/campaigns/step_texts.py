@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.contacts import CONTACT_TEXTS
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput
 from db.domain.field_limits import BODY_MAX, CONNECTION_MESSAGE_MAX, LINKEDIN_MESSAGE_MAX, SUBJECT_MAX
@@ -186,20 +187,19 @@ def _giving(what: str) -> str:
         return "update_campaign gives it in settings.variables, or update_template the text a default"
     if name == f"'{UNSUBSCRIBE_URL}'":
         return "update_template leaves it out (emails have it, where the server has a public address)"
-    if name.startswith("'") and name.strip("'") not in PERSONAL:
+    if name.startswith("'") and name.strip("'") not in CONTACT_TEXTS:
         return "update_template corrects the text"
     return "upsert_contacts gives the person a value, or update_template the text a default"
 
 
 # In emails alone, and only where the server has a public address.
 UNSUBSCRIBE_URL = "unsubscribe_url"
-PERSONAL = ("email", "linkedin_url", "first_name", "last_name", "company", "title", "timezone")
 
 
 def variables(contact: Contact, campaign: Campaign) -> dict[str, Any]:
     """What a text may use: the person's fields, `attributes`, and `campaign` with the campaign's name and variables.
     What is empty counts as missing."""
-    personal = {name: getattr(contact, name) for name in PERSONAL}
+    personal = {name: getattr(contact, name) for name in CONTACT_TEXTS}
     return {**filled(personal), "attributes": filled(contact.attributes), "campaign": campaign_variables(campaign)}
 
 

@@ -12,15 +12,16 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.domain.allowance import Account
+from db.domain.contacts import CONTACT_TEXTS
 from db.domain.errors import InvalidInput
 from db.domain.sending import of_settings
 from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact
 from db.services.campaigns import templates
-from db.services.campaigns.step_texts import PERSONAL, UNSUBSCRIBE_URL, campaign_variables
+from db.services.campaigns.step_texts import UNSUBSCRIBE_URL, campaign_variables
 from db.services.state import allowances
 from db.services.texts import liquid
 
-KNOWN = (*PERSONAL, "attributes", "campaign", UNSUBSCRIBE_URL)
+KNOWN = (*CONTACT_TEXTS, "attributes", "campaign", UNSUBSCRIBE_URL)
 # Enough to tell that a list lacks a field, and few enough to count in no time.
 _LOOKED_AT = 10_000
 
@@ -36,7 +37,7 @@ def of_template(template: CampaignTemplate) -> list[str]:
     """Texts that can't be read, and variables that no contact and no campaign can have, each with its place."""
     unknown = [
         f"{use.where}: {{{{ {'.'.join(use.path)} }}}} is unknown, so the step will never be sent. Known are "
-        f"{', '.join(PERSONAL)}, attributes.NAME (of the contact), campaign.NAME (settings.variables) "
+        f"{', '.join(CONTACT_TEXTS)}, attributes.NAME (of the contact), campaign.NAME (settings.variables) "
         f"and {UNSUBSCRIBE_URL} (in emails, where the server has a public address)."
         for use in _uses(template)
         if use.path[0] not in KNOWN
@@ -104,7 +105,7 @@ def _texts(template: CampaignTemplate) -> Iterator[tuple[str, str]]:
 
 def _lacking(session: Session, campaign_id: UUID, template: CampaignTemplate) -> list[str]:
     """How many of the first people of the campaign lack a field that a text has no default for."""
-    paths = sorted({use.path for use in _uses(template) if use.path[0] in PERSONAL or use.path[0] == "attributes"})
+    paths = sorted({use.path for use in _uses(template) if use.path[0] in CONTACT_TEXTS or use.path[0] == "attributes"})
     wanted = [path for path in paths if path != ("attributes",)]
     if not wanted:
         return []

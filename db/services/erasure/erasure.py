@@ -23,7 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.addresses import addresses_in
-from db.domain.contacts import ContactFields, SuppressionTarget
+from db.domain.contacts import CONTACT_FIELDS, ContactFields, SuppressionTarget
 from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound
 from db.domain.events import Stop
@@ -278,10 +278,9 @@ def _drop_addresses(session: Session, person: _Person) -> None:
     opt_outs.add_for_contacts(session, reasons=reasons, source="erasure")
 
 
-_CLEAR = text("""
+_CLEAR = text(f"""
     UPDATE contacts
-    SET email = NULL, linkedin_url = NULL, first_name = NULL, last_name = NULL, company = NULL, title = NULL,
-        timezone = NULL, attributes = '{}', erased_at = :now, updated_at = :now
+    SET {", ".join(f"{name} = DEFAULT" for name in CONTACT_FIELDS)}, erased_at = :now, updated_at = :now
     WHERE id = :id AND erased_at IS NULL
 """)
 _REMOVE = text("DELETE FROM contacts WHERE id = :id")

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Text, func, literal_column, select, text
 from sqlalchemy.orm import Session
 
 from db.domain import merging
-from db.domain.contacts import ContactFields
+from db.domain.contacts import CONTACT_ADDRESSES, CONTACT_FIELDS, CONTACT_TEXTS, ContactFields
 from db.domain.ids import new_ids
 from db.domain.merging import Person, merge
 from db.domain.texts import composed
@@ -20,16 +19,14 @@ from db.services.paging import Page, page
 from db.services.people import opt_outs
 from db.services.people.opt_outs import ANOTHER_ADDRESS
 
-_GIVEN = """
+_COLUMNS = ", ".join(CONTACT_FIELDS)
+_GIVEN = f"""
     jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
-        id uuid, email text, linkedin_url text, first_name text, last_name text, company text, title text,
-        timezone text, attributes jsonb)
+        id uuid, {", ".join(f"{name} text" for name in CONTACT_TEXTS)}, attributes jsonb)
 """
 # In order of the address, so that two calls with the same people wait for each other instead of deadlocking.
 _INSERT = text(f"""
-    INSERT INTO contacts (id, email, linkedin_url, first_name, last_name, company, title, timezone, attributes)
-    SELECT id, email, linkedin_url, first_name, last_name, company, title, timezone, attributes
-    FROM {_GIVEN} ORDER BY email, lower(linkedin_url)
+    INSERT INTO contacts (id, {_COLUMNS}) SELECT id, {_COLUMNS} FROM {_GIVEN} ORDER BY email, lower(linkedin_url)
     ON CONFLICT DO NOTHING RETURNING id
 """)
 _FIND = text("""
@@ -38,13 +35,12 @@ _FIND = text("""
     LEFT JOIN contacts by_email ON lower(by_email.email) = g.email
     LEFT JOIN contacts by_profile ON lower(by_profile.linkedin_url) = lower(g.linkedin_url)
 """)
-_MERGED = ("linkedin_url", "email", "first_name", "last_name", "company", "title", "timezone")
 
 
 def _update(keep: str, other: str) -> str:
     """Take each field of `keep`, or of `other` where it is empty, of rows that are locked. Those that would not change
     are not written, nor those of people who were erased."""
-    values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in _MERGED}
+    values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in CONTACT_TEXTS}
     # The right side of || wins where both have the key.
     values["attributes"] = f"{other}.attributes || {keep}.attributes"
     return f"""
@@ -129,7 +125,7 @@ def _create(session: Session, people: Sequence[Person]) -> list[Person]:
     if not people:
         return []
     new = dict(zip(new_ids(len(people)), people, strict=True))
-    rows = [{"id": id_, **_values(person.fields)} for id_, person in new.items()]
+    rows = [{"id": id_, **person.fields.values()} for id_, person in new.items()]
     created = list(session.execute(_INSERT, rows_parameter(rows)).scalars())
     for contact_id in created:
         new[contact_id].contact_id = contact_id
@@ -143,7 +139,7 @@ def _change(session: Session, people: Mapping[UUID, Person], *, overwrite: bool)
     if not people:
         return {}
     before = opt_outs.lock_addresses(session, contact_ids=people)
-    rows = [{"id": id_, **_values(people[id_].fields)} for id_ in before]
+    rows = [{"id": id_, **people[id_].fields.values()} for id_ in before]
     changed = session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(rows))
     zones.of_people(session, contact_ids=[contact_id for contact_id, has_moved in changed if has_moved])
     present: dict[UUID, set[str]] = {}
@@ -176,7 +172,7 @@ def _answers(
         fields, is_merged = people[row], row != person.rows[0]
         besides = [
             name
-            for name in ("email", "linkedin_url")
+            for name in CONTACT_ADDRESSES
             if (address := getattr(fields, name)) is not None and address.lower() not in present
         ]
         note = _KEPT_BESIDES.format(name=" and ".join(besides)) if besides else None
@@ -230,7 +226,3 @@ def find(
     if search is not None:
         statement = statement.where(_SEARCHED.icontains(composed(search), autoescape=True))
     return page(session, statement, by=[Contact.id], limit=limit, cursor=cursor, listing="contacts")
-
-
-def _values(fields: ContactFields) -> dict[str, Any]:
-    return {name: getattr(fields, name) for name in ContactFields.__slots__}
