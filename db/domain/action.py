@@ -78,7 +78,7 @@ class Action:
         return self.sent_at is not None or self.status is ActionStatus.SKIPPED
 
     @property
-    def has_given_back(self) -> bool:
+    def has_released(self) -> bool:
         """Whether the place that its claim took is free again: its holder has not sent it, nor has anybody else."""
         is_unsent = self.reported in (ActionOutcome.FAILED, ActionOutcome.SKIPPED) and self.sent_at is None
         return is_unsent and self.reserved_at is not None

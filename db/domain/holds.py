@@ -1,15 +1,15 @@
-"""What holds an action back. One set of rules: claim_due_actions acts on them, and explain_due shows them.
+"""What holds back an action. claim_due_actions acts on these rules, and explain_due shows them.
 
-A hold with `until` ends by itself then. One without waits for a person: to resume, to fill in, to start.
+A hold with `until` ends by itself at that time. One without it needs a person: to resume, to fill in, to start.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from db.domain.enrollment import Enrollment
-from db.domain.sending import Day, Limits, Sending, Usage, zone
+from db.domain.sending import Sending, zone
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
 
 
@@ -38,10 +38,10 @@ class HoldReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One reason why something is not handed out now. `detail` is a sentence for whoever asks.
+    """One reason why something is not handed out now. `detail` explains it in a sentence.
 
-    position: of somebody who waits for a limit, the place in the queue of the campaign, from 1. `until` is then when
-    the limit lets out the next, and not yet those behind.
+    position: the position in the campaign's due queue, from 1, of somebody who waits for a limit. `until` is then when
+    the limit allows the next send, not the send of this person.
     """
 
     reason: HoldReason
@@ -50,13 +50,13 @@ class Hold:
     position: int | None = None
 
     def behind(self, before: int) -> "Hold":
-        """The limit, as it is told to somebody before whom so many stand."""
+        """Returns the limit as it is explained to somebody with `before` others in front."""
         turn = f" {before:,} stand before this person: until is when the limit lets out the next." if before else ""
         return replace(self, detail=f"{self.detail}{turn}", position=before + 1)
 
 
 ANEW = "create_campaign makes a new one of its template."
-"""What is left to do where a campaign has ended."""
+"""What the caller can do after a campaign has ended."""
 
 _STATES = {
     CampaignStatus.DRAFT: Hold(
@@ -69,7 +69,8 @@ _STATES = {
 
 
 def of_campaign(status: CampaignStatus, sending: Sending, now: datetime) -> list[Hold]:
-    """What holds every action of the campaign back. A window that follows the person is left to `of_window`."""
+    """Returns what holds back every action of the campaign, except a window in the person's own zone: see
+    `of_window`."""
     holds = [_STATES[status]] if status in _STATES else []
     if not sending.follows_contact or sending.opening(now) is None:
         holds += of_window(sending, None, now)
@@ -77,12 +78,13 @@ def of_campaign(status: CampaignStatus, sending: Sending, now: datetime) -> list
 
 
 def of_problem(problem: str | None) -> list[Hold]:
-    """Why the server can't work on a campaign, and pauses it; `problem` begins with the reason."""
+    """Returns the hold on a campaign that the server paused because it can't work on it; `problem` begins with the
+    reason."""
     return [Hold(HoldReason(problem.partition(":")[0]), problem)] if problem else []
 
 
 def of_window(sending: Sending, own_zone: str | None, now: datetime) -> list[Hold]:
-    """The closed window, read in the zone of an enrollment or in the campaign's; or nothing."""
+    """Returns the hold of a closed window, read in the zone of an enrollment or in the campaign's; or nothing."""
     opening = sending.opening(now, own_zone)
     if opening == now:
         return []
@@ -92,45 +94,8 @@ def of_window(sending: Sending, own_zone: str | None, now: datetime) -> list[Hol
     return [Hold(HoldReason.OUTSIDE_WINDOW, f"Outside the sending window in {name}.", opening)]
 
 
-@dataclass(slots=True)
-class Places:
-    """How many more a limit lets out now, and what holds back those for whom there is no place.
-
-    is_of_day: who was counted that day already takes no place anew; otherwise each takes one, however often.
-    """
-
-    free: int
-    hold: Hold
-    is_of_day: bool = False
-
-
-def places(limits: Limits, usage: Usage, day: Day, now: datetime, sender: str | None = None) -> list[Places]:
-    """What `limits` (the campaign's, or those of the account `sender`) leave after `usage`: of the day, of the gap."""
-    who = f"The account {sender}" if sender else "The campaign"
-    found: list[Places] = []
-    if limits.daily is not None:
-        left = max(0, limits.daily - usage.used)
-        reason = HoldReason.SENDER_DAILY_LIMIT if sender else HoldReason.DAILY_LIMIT
-        detail = f"{who} has reached its daily limit of {limits.daily}."
-        found.append(Places(left, Hold(reason, detail, day.end), is_of_day=True))
-    if limits.gap > timedelta(0):
-        found.append(_waiting_for_the_gap(limits, usage, now, who, is_sender=sender is not None))
-    return found
-
-
-def _waiting_for_the_gap(limits: Limits, usage: Usage, now: datetime, who: str, *, is_sender: bool) -> Places:
-    open_at = now if usage.last_at is None else max(now, usage.last_at + limits.gap)
-    reason = HoldReason.SENDER_MIN_GAP if is_sender else HoldReason.MIN_GAP
-    detail = f"{who} waits {limits.gap.total_seconds():g} s from one send to the next."
-    return (
-        Places(1, Hold(reason, detail, now + limits.gap))
-        if open_at == now
-        else Places(0, Hold(reason, detail, open_at))
-    )
-
-
 def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: datetime) -> list[Hold]:
-    """What holds the enrollment back by its own state; `lease_until` is that of the step that comes next."""
+    """Returns what holds back the enrollment by its own state; `lease_until` is that of its next step."""
     if enrollment.status is EnrollmentStatus.PAUSED:
         paused = Hold(HoldReason.ENROLLMENT_PAUSED, "The enrollment is paused. update_enrollment resumes it.")
         reason = enrollment.pause_reason or ""
@@ -145,7 +110,7 @@ def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: dat
 
 
 def of_fault(fault: str, what: str) -> Hold:
-    """What the server can't do for one person by a fault of its own or of a row; `fault`: its id in the log."""
+    """Returns the hold on one person for a fault of the server or of a row; `fault`: its id in the log."""
     detail = (
         f"{HoldReason.INTERNAL_FAULT}: {what} The server's log has the fault as {fault}. Once it is mended, "
         "update_enrollment resumes; or advance passes the step."
@@ -154,13 +119,14 @@ def of_fault(fault: str, what: str) -> Hold:
 
 
 def until_expiry(limit: Hold, lease_until: datetime) -> Hold:
-    """A limit that is reached, until a step that is claimed can go out again on the place it has."""
+    """Returns a limit that is reached, until a claimed step can go out again with its reservation."""
     detail = f"{limit.detail} A step that is claimed goes out again if its lease runs out."
     return Hold(limit.reason, detail, lease_until)
 
 
 def of_address(channel: Channel, email: str | None) -> list[Hold]:
-    """An email to somebody whose address is not known. A profile can be searched for by name, and an address not."""
+    """Returns the hold on an email to somebody without an address. A profile can be searched for by name, an address
+    can't."""
     if channel is not Channel.EMAIL or email is not None:
         return []
     detail = (
@@ -171,19 +137,19 @@ def of_address(channel: Channel, email: str | None) -> list[Hold]:
 
 
 def not_before(due: datetime, now: datetime) -> list[Hold]:
-    """The delay of a step that falls due at that moment, while it lasts."""
+    """Returns the hold of a delay that ends at `due`, while it lasts."""
     return [Hold(HoldReason.STEP_DELAY, "The step is not due yet.", due)] if due > now else []
 
 
 def can_move_at(holds: Sequence[Hold], sending: Sending, own_zone: str | None, now: datetime) -> datetime | None:
-    """The next moment at which nothing of `holds` stands in the way; None if that needs a person."""
+    """Returns the next moment at which none of `holds` applies; None if that needs a person."""
     if any(hold.until is None for hold in holds):
         return None
     return sending.opening(latest(holds, now), own_zone)
 
 
 def latest(holds: Iterable[Hold], now: datetime) -> datetime:
-    """When the last of them that end by themselves has ended; `now` where none holds."""
+    """Returns when the last hold that ends by itself has ended; `now` if there is none."""
     return max(_untils(holds), default=now)
 
 

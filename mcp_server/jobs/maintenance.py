@@ -11,7 +11,7 @@ from uuid import UUID
 from db.domain.errors import StoreUnavailable
 from db.services.events import deliveries, orphans
 from db.services.ops import audit, idempotency, maintenance
-from db.services.state import allowances, recount
+from db.services.state import recount, usage
 from mcp_server.process.app import App
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def maintain(app: App) -> Maintained:
     keys = _until_done(app, "prune keys", idempotency.prune_some, now - timedelta(days=settings.idempotency_key_days))
     bodies = _until_done(app, "forget bodies", deliveries.forget_some, now - timedelta(days=settings.webhook_body_days))
     audited = _until_done(app, "prune the audit log", audit.prune_some, now - timedelta(days=settings.audit_days))
-    _until_done(app, "forget counts", allowances.forget_some, now - allowances.KEPT)
+    _until_done(app, "forget counts", usage.forget_some, now - usage.KEPT)
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     cached = app.local().cache.sweep(now=now)
     recounted = _recount(app)

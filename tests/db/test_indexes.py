@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
-from db.domain.allowance import Allowance, Budget
+from db.domain.allowance import Allowance, Allowances, DayAllowances
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType, NewEvent
-from db.domain.holds import Hold, HoldReason, Places
+from db.domain.holds import Hold, HoldReason
 from db.domain.metrics import GroupBy
 from db.domain.scheduling import Plan, Step
 from db.domain.sending import day_of
@@ -32,7 +32,7 @@ from db.domain.webhooks import NewDelivery, Settled, StoreVerdict
 from db.postgres.database import Database
 from db.services.campaigns import campaigns
 from db.services.dispatch import actions, claims, due_queue
-from db.services.dispatch.due_streams import Lane
+from db.services.dispatch.due_streams import DueStream
 from db.services.enrollments import enrollments
 from db.services.erasure import erasure
 from db.services.events import deliveries, events
@@ -358,8 +358,8 @@ def test_a_table_without_the_index_would_be_noticed(database: Database) -> None:
 
 def test_what_falls_due_next_is_read_in_order_from_an_index_of_its_own(database: Database) -> None:
     def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
-        lane, budget = Lane(campaign_id, (Channel.EMAIL,)), Budget({campaign_id: Plan(())}, NOW)
-        return due_queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
+        stream, allowances = DueStream(campaign_id, (Channel.EMAIL,)), Allowances({campaign_id: Plan(())}, NOW)
+        return due_queue.front(session, streams=[stream], allowances=allowances, limit=10, now=NOW, take=True)
 
     plan = plans(database, take)
     # Within a campaign nothing is sorted; what stands in front of each campaign is.
@@ -368,11 +368,11 @@ def test_what_falls_due_next_is_read_in_order_from_an_index_of_its_own(database:
 
 def test_whose_lease_ran_out_is_found_by_the_place_they_keep(database: Database) -> None:
     def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
-        full = Places(0, Hold(HoldReason.DAILY_LIMIT, "The limit is reached."), is_of_day=True)
+        full = Allowance(0, Hold(HoldReason.DAILY_LIMIT, "The limit is reached."), is_of_day=True)
         plan = Plan((Step(1, Channel.EMAIL, 0),))
-        budget = Budget({campaign_id: plan}, NOW, {campaign_id: Allowance(day_of(NOW, "UTC"), [full])})
-        lane = Lane(campaign_id, (Channel.EMAIL,))
-        return due_queue.front(session, lanes=[lane], budget=budget, limit=10, now=NOW, take=True)
+        allowances = Allowances({campaign_id: plan}, NOW, {campaign_id: DayAllowances(day_of(NOW, "UTC"), [full])})
+        stream = DueStream(campaign_id, (Channel.EMAIL,))
+        return due_queue.front(session, streams=[stream], allowances=allowances, limit=10, now=NOW, take=True)
 
     plan = plans(database, take)
     assert "ix_campaign_actions_places" in plan

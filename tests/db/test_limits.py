@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from db.domain.holds import places
+from db.domain import allowance
 from db.domain.sending import Limits, Sender, Usage, day_of, of_settings
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
@@ -40,7 +40,7 @@ def test_whoever_sends_as_many_as_places_are_free_keeps_to_the_limits(given_limi
         now += timedelta(seconds=seconds)
         today = day_of(now, "UTC")
         usage = Usage(sum(each >= today.start for each in sent), sent[-1] if sent else None)
-        found = places(given_limits, usage, today, now)
+        found = allowance.of_limits(given_limits, usage, today, now)
         waiting = [each.hold.until for each in found if each.free == 0]
         if not waiting:
             sent += [now] * min(3, *(each.free for each in found), 3)

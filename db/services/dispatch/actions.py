@@ -26,7 +26,7 @@ from db.postgres.results import named
 from db.services.campaigns import campaigns, plans
 from db.services.campaigns.step_texts import Text, Texts
 from db.services.events import events, messages, orphans
-from db.services.state import action_rows, allowances, enrollment_rows
+from db.services.state import action_rows, enrollment_rows, usage
 
 
 class Completed(NamedTuple):
@@ -66,8 +66,8 @@ def complete(
         raise Refused(f"This action was reported as {reported} before. Nothing was changed.")
     before = enrollment_rows.snapshot([held.enrollment])
     held.action.reported = outcome
-    if held.action.has_given_back:
-        allowances.give_back(session, places=dict.fromkeys(allowances.spots(held.action), 1))
+    if held.action.has_released:
+        usage.release(session, reservations=dict.fromkeys(usage.usage_keys(held.action), 1))
     if outcome is ActionOutcome.SENT:
         _record(session, held, _sent_event_type(held), provider, provider_message_id, now)
     elif held.status != ActionStatus.SKIPPED:  # nothing waits for a step that somebody advanced past meanwhile

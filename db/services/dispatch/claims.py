@@ -1,8 +1,8 @@
-"""Due steps are handed out under a lease.
+"""Hands out due steps under a lease.
 
-A claim moves the enrollment's next_action_at to the end of the lease. So the worker's index knows of leases without
-looking at actions, and a step whose holder died is due again by itself. The unique key of campaign_actions and the
-lock on the enrollment make a step sent at most once.
+A claim moves the enrollment's next_action_at to the end of the lease. The index of due enrollments therefore covers
+leases without reading actions, and a step whose holder died falls due again by itself. The unique key of
+campaign_actions and the lock on the enrollment ensure that a step is handed out to one holder at a time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from db.domain import holds
 from db.domain.action import Action
-from db.domain.allowance import Budget, Place
+from db.domain.allowance import Allowances, Reservation
 from db.domain.counting import Deltas, contribution
 from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound, Refused
@@ -42,14 +42,14 @@ from db.services.campaigns import campaigns, plans
 from db.services.campaigns.step_texts import Text
 from db.services.dispatch import due_queue
 from db.services.dispatch.due_queue import Candidate
-from db.services.dispatch.due_streams import Lane, finder, of_campaigns
-from db.services.state import allowances, counters, enrollment_rows
+from db.services.dispatch.due_streams import DueStream, finder, of_campaigns
+from db.services.state import counters, enrollment_rows, usage
 from db.services.texts import unsubscribe_links
 
 
 @dataclass(frozen=True, slots=True)
 class DueAction:
-    """A step for one person, rendered and leased to whoever claimed it."""
+    """A step for one person, rendered, and leased to the caller."""
 
     action_id: UUID
     lease_token: UUID
@@ -64,7 +64,7 @@ class DueAction:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What was handed out, and when the next step falls due if nothing else is due now."""
+    """What was handed out; if nothing was, when the next step falls due."""
 
     actions: list[DueAction]
     next_due_at: datetime | None
@@ -72,8 +72,8 @@ class Claim:
 
 Settle: TypeAlias = Callable[[Session, Sequence[Enrollment]], list[DueAction]]
 
-# Each round settles at least one enrollment for good, so this many without a step to hand out is a queue of people who
-# may not be written to; the caller comes back for the rest.
+# Each round settles at least one enrollment for good. This many rounds without a step to hand out mean a long run of
+# people who may not be written to; the caller comes back for the rest.
 _ROUNDS = 20
 
 
@@ -87,49 +87,57 @@ def claim(
     now: datetime,
     public_url: str | None = None,
 ) -> Claim:
-    """Hand out up to `limit` due steps of active campaigns, the one due longest first, for `lease_seconds`.
+    """Hands out up to `limit` due steps of active campaigns, the one due longest first, for `lease_seconds`.
 
-    Whoever must not be written to is stopped instead, and whoever's text lacks a variable, is empty or too long is
-    paused, with the reason in the action's `error`. `public_url`: see Texts.of_campaigns.
+    An enrollment whose person is suppressed is stopped instead. One whose text lacks a variable, is empty or too long
+    is paused, with the reason in the action's `error`. `public_url`: see Texts.of_campaigns.
     """
     running = _running(session, campaign_id)
     unreadable = {id_: plan.problem for id_, plan in running.items() if plan.problem is not None}
     running = {id_: plan for id_, plan in running.items() if id_ not in unreadable}
     held = {id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now) for id_, plan in running.items()}
-    every_lane = of_campaigns(session, plans=running, channel=channel)
+    all_streams = of_campaigns(session, plans=running, channel=channel)
     open_now = [
-        lane for lane in every_lane if not held[lane.instance_id] and not lane.window(running[lane.instance_id], now)
+        stream
+        for stream in all_streams
+        if not held[stream.instance_id] and not stream.window(running[stream.instance_id], now)
     ]
-    lanes = _due_lanes(session, open_now, running, now)
-    concerned = {lane.instance_id: running[lane.instance_id] for lane in lanes}
-    budget = allowances.budget(session, plans=concerned, now=now, lock=True)
+    streams = _streams_with_due(session, open_now, running, now)
+    concerned = {stream.instance_id: running[stream.instance_id] for stream in streams}
+    allowances = usage.allowances_for(session, plans=concerned, now=now, lock=True)
     until = now + timedelta(seconds=lease_seconds)
     claimed: list[DueAction] = []
     stuck = set[UUID]()
-    if lanes and public_url is not None:
+    if streams and public_url is not None:
         unsubscribe_links.make_key(session)
     for _ in range(_ROUNDS):
-        lanes = [lane for lane in lanes if lane.instance_id not in unreadable]
+        streams = [stream for stream in streams if stream.instance_id not in unreadable]
         settle = partial(
-            _settle, lanes=lanes, budget=budget, until=until, now=now, public_url=public_url, unreadable=unreadable
+            _settle,
+            streams=streams,
+            allowances=allowances,
+            until=until,
+            now=now,
+            public_url=public_url,
+            unreadable=unreadable,
         )
         wanted = limit - len(claimed) + len(stuck)
-        front = due_queue.front(session, lanes=lanes, budget=budget, limit=wanted, now=now, take=True)
-        found = [each for each in front if each.id not in stuck]
+        front = due_queue.front(session, streams=streams, allowances=allowances, limit=wanted, now=now, take=True)
+        found = [enrollment for enrollment in front if enrollment.id not in stuck]
         if not found:
             break
-        claimed += _settle_sound(session, found, budget, settle, stuck)
+        claimed += _settle_sound(session, found, allowances, settle, stuck)
         if len(claimed) == limit:
             break
-    allowances.save(session, budget)
+    usage.save(session, allowances)
     campaigns.pause_unreadable(session, reasons=unreadable, now=now)
     if claimed:
         return Claim(claimed, None)
-    return Claim([], _next_due(session, every_lane, held, running, now))
+    return Claim([], _next_due(session, all_streams, held, running, now))
 
 
 def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
-    """The plans of the active campaigns, or of the one that is asked for."""
+    """Returns the plans of the active campaigns, or of the one that is asked for."""
     if campaign_id is None:
         return plans.of_active(session)
     found = plans.with_status(session, instance_id=campaign_id)
@@ -143,20 +151,22 @@ def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
     return {campaign_id: plan}
 
 
-def _due_lanes(session: Session, lanes: Sequence[Lane], running: Mapping[UUID, Plan], now: datetime) -> Sequence[Lane]:
-    """Those of the lanes that have something due, where limits are to be locked: nobody waits for the limits of a
-    campaign that has nothing to hand out."""
-    if not any(running[lane.instance_id].sending.may_be_limited for lane in lanes):
-        return lanes
-    return [lane for lane, moment in due_queue.earliest(session, lanes=lanes).items() if moment <= now]
+def _streams_with_due(
+    session: Session, streams: Sequence[DueStream], running: Mapping[UUID, Plan], now: datetime
+) -> Sequence[DueStream]:
+    """Returns the streams that have something due if limits must be locked, so that a claim does not wait for the
+    limits of a campaign that has nothing to hand out; otherwise all of them."""
+    if not any(running[stream.instance_id].sending.may_be_limited for stream in streams):
+        return streams
+    return [stream for stream, moment in due_queue.earliest(session, streams=streams).items() if moment <= now]
 
 
 def _settle_sound(
-    session: Session, found: Sequence[Enrollment], budget: Budget, settle: Settle, stuck: set[UUID]
+    session: Session, found: Sequence[Enrollment], allowances: Allowances, settle: Settle, stuck: set[UUID]
 ) -> list[DueAction]:
-    """`settle` all of `found` at once; where that fails for some of them, the others alone. Those are paused, or added
-    to `stuck` where even that fails."""
-    before, left = enrollment_rows.snapshot(found), budget.copy_of_what_is_left()
+    """Settles all of `found` at once. If that fails for some of them, settles the others without them; those are
+    paused, or added to `stuck` if even that fails."""
+    before, reserved = enrollment_rows.snapshot(found), allowances.snapshot()
     try:
         with session.begin_nested():
             return settle(session, found)
@@ -164,19 +174,20 @@ def _settle_sound(
         if not faults.is_of_a_row(error):
             raise
         enrollment_rows.restore(before, found)
-        budget.restore(left)
+        allowances.restore(reserved)
         if len(found) == 1:
             stuck.update(_pause_faulty(session, found[0], error))
             return []
     middle = len(found) // 2
     return [
-        *_settle_sound(session, found[:middle], budget, settle, stuck),
-        *_settle_sound(session, found[middle:], budget, settle, stuck),
+        *_settle_sound(session, found[:middle], allowances, settle, stuck),
+        *_settle_sound(session, found[middle:], allowances, settle, stuck),
     ]
 
 
 def _pause_faulty(session: Session, enrollment: Enrollment, error: Exception) -> list[UUID]:
-    """Pause whom nothing can be handed out for, with the reason. Its id where the row takes no change at all."""
+    """Pauses an enrollment that nothing can be handed out for, with the reason. Returns its id if the row can't be
+    changed."""
     concerned = enrollment_rows.ids(enrollment)
     before = enrollment_rows.snapshot([enrollment])
     fault = faults.note("a step can't be handed out", error, **concerned)
@@ -196,30 +207,36 @@ def _settle(
     session: Session,
     found: Sequence[Enrollment],
     *,
-    lanes: Sequence[Lane],
-    budget: Budget,
+    streams: Sequence[DueStream],
+    allowances: Allowances,
     until: datetime,
     now: datetime,
     public_url: str | None,
     unreadable: dict[UUID, str],
 ) -> list[DueAction]:
-    """Hand out of `found` what nothing holds back; the others are ended, paused or moved as their first hold says."""
+    """Hands out the steps of `found` that nothing holds back; ends, pauses or moves the others as their first hold
+    says."""
     before = enrollment_rows.snapshot(found)
     handed: list[DueAction] = []
     blocked: list[dict[str, Any]] = []
-    candidates = due_queue.examine(session, enrollments=found, plans=budget.plans, now=now, public_url=public_url)
-    reach = _reach(candidates, lanes, budget)
-    for position, each in enumerate(candidates):
-        enrollment, step, text_ = each.enrollment, each.step, each.text
-        if each.is_broken and each.holds[0].reason is HoldReason.INVALID_TEXT:
-            unreadable[enrollment.instance_id] = each.holds[0].detail  # and nobody of it is at fault
-        elif each.holds:
-            blocked += _hold(each)
-        elif position > reach:
-            continue  # the next round finds it again, behind those who stand before it
-        elif step is not None and text_ is not None and isinstance(place := each.take(budget), Place):
+    candidates = due_queue.examine(session, enrollments=found, plans=allowances.plans, now=now, public_url=public_url)
+    cutoff = _fair_cutoff(candidates, streams, allowances)
+    for position, candidate in enumerate(candidates):
+        enrollment, step, text_ = candidate.enrollment, candidate.step, candidate.text
+        if candidate.is_broken and candidate.holds[0].reason is HoldReason.INVALID_TEXT:
+            unreadable[enrollment.instance_id] = candidate.holds[0].detail  # the campaign's fault, not the person's
+        elif candidate.holds:
+            blocked += _hold(candidate)
+        elif position > cutoff:
+            continue  # the next round finds it again, behind the enrollments that come before it
+        elif (
+            step is not None
+            and text_ is not None
+            and isinstance(reservation := candidate.take(allowances), Reservation)
+        ):
             enrollment.hand_out(step.step_number, until)
-            due = DueAction(new_id(), uuid4(), until, enrollment, each.contact, step, text_, place.account, place.at)
+            account, at = reservation.account, reservation.at
+            due = DueAction(new_id(), uuid4(), until, enrollment, candidate.contact, step, text_, account, at)
             handed.append(due)
     ids = _write(
         session, [*(_claimed_row(due, now) for due in handed), *blocked], enrollment_rows.changes(before, found)
@@ -227,25 +244,30 @@ def _settle(
     return [replace(due, action_id=ids[due.enrollment.id]) for due in handed]
 
 
-def _reach(candidates: Sequence[Candidate], lanes: Sequence[Lane], budget: Budget) -> int:
-    """The last position at which a place may be given. No more of a lane was read than there are places for: where one
-    of these is held back, or has a place, another of the lane may stand before those of other lanes who share them."""
-    spare = {each.enrollment.id for each in candidates if each.holds or each.spares(budget)}
-    if not spare:
+def _fair_cutoff(candidates: Sequence[Candidate], streams: Sequence[DueStream], allowances: Allowances) -> int:
+    """Returns the last position at which a step may be handed out in this round.
+
+    A stream was read up to its allowance. If one of those read is held back, or has a reservation, it leaves allowance
+    over; then the next of its stream may come before enrollments of other streams that share the same limits.
+    """
+    unused = {
+        candidate.enrollment.id for candidate in candidates if candidate.holds or candidate.has_reservation(allowances)
+    }
+    if not unused:
         return len(candidates)
-    lane_of = finder(lanes, budget.plans)
-    last: dict[Lane, int] = {}
-    held = set[Lane]()
-    for position, each in enumerate(candidates):
-        lane = lane_of(each.enrollment)
-        last[lane] = position
-        if each.enrollment.id in spare and lane.free(budget):
-            held.add(lane)
-    return min((last[lane] for lane in held), default=len(candidates))
+    stream_of = finder(streams, allowances.plans)
+    last: dict[DueStream, int] = {}
+    held = set[DueStream]()
+    for position, candidate in enumerate(candidates):
+        stream = stream_of(candidate.enrollment)
+        last[stream] = position
+        if candidate.enrollment.id in unused and stream.free(allowances):
+            held.add(stream)
+    return min((last[stream] for stream in held), default=len(candidates))
 
 
 def _hold(candidate: Candidate) -> list[dict[str, Any]]:
-    """Do to an enrollment what its first hold asks for; the action to write with it, if any."""
+    """Does what the first hold on an enrollment asks for. Returns the row of the action to write with it, if any."""
     enrollment, hold = candidate.enrollment, candidate.holds[0]
     if hold.reason is HoldReason.SUPPRESSED:
         enrollment.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
@@ -263,18 +285,18 @@ def _hold(candidate: Candidate) -> list[dict[str, Any]]:
 
 def _next_due(
     session: Session,
-    lanes: Sequence[Lane],
+    streams: Sequence[DueStream],
     held: Mapping[UUID, Sequence[Hold]],
     running: Mapping[UUID, Plan],
     now: datetime,
 ) -> datetime | None:
-    """When the first step of these lanes can be handed out, as far as it depends on time alone."""
+    """Returns when the first step of these streams can be handed out, as far as that depends on time alone."""
     moments: list[datetime] = []
-    # Also the limits of those that have nothing due or are closed now, which the claim had no need to lock.
-    budget = allowances.budget(session, plans=running, now=now, lock=False)
-    for lane, waits in due_queue.waits(session, lanes=lanes, budget=budget, now=now).items():
-        obstacles = [*held[lane.instance_id], *waits]
-        moment = holds.can_move_at(obstacles, running[lane.instance_id].sending, lane.zone, now)
+    # Includes the limits of streams that have nothing due or are closed now; the claim did not need to lock those.
+    allowances = usage.allowances_for(session, plans=running, now=now, lock=False)
+    for stream, waits in due_queue.waits(session, streams=streams, allowances=allowances, now=now).items():
+        obstacles = [*held[stream.instance_id], *waits]
+        moment = holds.can_move_at(obstacles, running[stream.instance_id].sending, stream.zone, now)
         if moment is not None:
             moments.append(moment)
     return min(moments, default=None)
@@ -306,7 +328,8 @@ _CHANGE_VARIANT = text("""
 
 
 def _write(session: Session, actions: Sequence[dict[str, Any]], changed: enrollment_rows.Changes) -> dict[UUID, UUID]:
-    """enrollment -> its action. A step that was sent is behind its enrollment, so it can't be among these."""
+    """Writes the actions and the changed enrollments. Returns enrollment -> its action. A sent step can't be among
+    these, since it lies behind its enrollment."""
     if not (actions or changed.rows):
         return {}
     values = {"actions": to_text(actions), "enrollments": to_text(changed.rows)}

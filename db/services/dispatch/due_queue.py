@@ -1,6 +1,6 @@
-"""The queue of due steps: in which order they stand, and what holds each of them back.
+"""The due queue: the order of the due steps, and what holds each of them back.
 
-claim_due_actions takes from it and explain_due looks at it; what may be handed out is decided here for both.
+claim_due_actions takes from it and explain_due reads it. This module decides for both what may be handed out.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db.domain import holds
-from db.domain.allowance import Budget, Place
+from db.domain.allowance import Allowances, Reservation
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput
 from db.domain.holds import Hold, HoldReason
@@ -24,39 +24,39 @@ from db.models import Contact
 from db.postgres import faults
 from db.postgres.json import rows_parameter
 from db.services.campaigns.step_texts import Text, Texts
-from db.services.dispatch.due_streams import Lane, finder
+from db.services.dispatch.due_streams import DueStream, finder
 from db.services.people import suppressions
 from db.services.state import enrollment_rows
 from db.services.texts.liquid import BrokenText, MissingVariable
 
 _QUEUE = f"""
     SELECT {enrollment_rows.COLUMNS}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(
-        campaign uuid, changed_at timestamptz, zone text, stages int[], beyond int, places int)
-    JOIN campaign_instances i ON i.id = l.campaign {{running}}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(
+        campaign uuid, changed_at timestamptz, zone text, next_after int[], finished_from int, most int)
+    JOIN campaign_instances i ON i.id = s.campaign {{running}}
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_enrollments
-        WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :now
+        WHERE instance_id = s.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :now
           {{of_zone}} {{after}}
-          AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
-        ORDER BY next_action_at, id LIMIT l.places {{lock}}
+          AND (s.next_after IS NULL OR current_step = ANY (s.next_after) OR current_step >= s.finished_from)
+        ORDER BY next_action_at, id LIMIT s.most {{lock}}
     ) e
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
 """
-_OF_ZONE = "AND zone IS NOT NULL AND zone = l.zone"
+_OF_ZONE = "AND zone IS NOT NULL AND zone = s.zone"
 _AFTER = "AND (next_action_at, id) > (CAST(:after_due AS timestamptz), CAST(:after_id AS uuid))"
 _LOOKING = {"running": "", "after": _AFTER, "lock": "", "lock_campaign": ""}
-# The lock on the campaign makes a pause or a change of its steps wait until those who are taking steps have them, so
-# none is handed out after it by what was read before it: whoever comes too late for that finds nothing. Nothing here
-# waits for anybody: what somebody else holds is passed over.
-_RUNNING = "AND i.status = 'active' AND i.updated_at = l.changed_at"
+# The lock on the campaign makes a pause or a change of its steps wait until running claims are done, so that no step is
+# handed out after the change by a plan that was read before it. A claim that comes after the change finds nothing.
+# Nothing here waits: rows that another transaction holds are skipped.
+_RUNNING = "AND i.status = 'active' AND i.updated_at = s.changed_at"
 _TAKING = {
     "running": _RUNNING,
     "after": "",
     "lock": "FOR NO KEY UPDATE SKIP LOCKED",
     "lock_campaign": "FOR SHARE OF i SKIP LOCKED",
 }
-# By whether the lanes are those of a zone, since each kind has its index.
+# Keyed by whether the streams have a zone, because each kind has its index.
 _LOOK = {
     False: text(_QUEUE.format(of_zone="", **_LOOKING)).columns(*enrollment_rows.NAMES),
     True: text(_QUEUE.format(of_zone=_OF_ZONE, **_LOOKING)).columns(*enrollment_rows.NAMES),
@@ -70,69 +70,84 @@ _TAKE = {
 def front(
     session: Session,
     *,
-    lanes: Sequence[Lane],
-    budget: Budget,
+    streams: Sequence[DueStream],
+    allowances: Allowances,
     limit: int,
     now: datetime,
     take: bool,
-    after: "Standing | None" = None,
+    after: "QueuePosition | None" = None,
 ) -> list[Enrollment]:
-    """The first `limit` enrollments of the lanes whose step is due, the one due longest first. Of a lane without places
-    they are those that have one.
+    """Returns the first `limit` enrollments of the streams whose step is due, the one due longest first. A stream that
+    is out of daily allowance contributes only enrollments that have a reservation.
 
-    `take` locks them, and no more of a lane than there are places for, so that others can have the rest. A look begins
-    behind `after`.
+    `take` locks them, and takes no more from a stream than its allowance, so that others can have the rest. Without
+    `take`, reading begins after `after`.
     """
-    read = _read(session, lanes, budget, limit, now, take=take, after=after)
-    full = [lane for lane in lanes if lane.free(budget) == 0 and lane.free(budget, again=True) != 0]
-    kept = again(session, lanes=full, budget=budget, limit=None if after else limit, now=now, take=take)
-    read += [each for each in kept if after is None or standing(each) > after]
-    first = sorted(read, key=standing)[:limit]
+    read = _read(session, streams, allowances, limit, now, take=take, after=after)
+    full = [
+        stream
+        for stream in streams
+        if stream.free(allowances) == 0 and stream.free(allowances, with_reservation=True) != 0
+    ]
+    most = None if after else limit
+    reserved = with_reservation(session, streams=full, allowances=allowances, limit=most, now=now, take=take)
+    read += [enrollment for enrollment in reserved if after is None or queue_position(enrollment) > after]
+    first = sorted(read, key=queue_position)[:limit]
     if take:
-        last = _last_before_the_lost(session, lanes, first, budget, limit, now)
-        first = [each for each in first if last is None or standing(each) <= last]
+        last = _last_before_expired(session, streams, first, allowances, limit, now)
+        first = [enrollment for enrollment in first if last is None or queue_position(enrollment) <= last]
     return first
 
 
-def _last_before_the_lost(
-    session: Session, lanes: Sequence[Lane], found: Sequence[Enrollment], budget: Budget, limit: int, now: datetime
-) -> "Standing | None":
-    """Where the last stands behind whom a lost step that has its place was left out: of its lane no more was read than
-    there are places for. Those of other lanes who stand behind it wait for the next round."""
-    short = [lane for lane in lanes if 0 < (lane.free(budget) or 0) < limit]
-    lost = again(session, lanes=short, budget=budget, limit=limit, now=now, take=False, wanted=limit)
-    known = {each.id for each in found}
-    lane_of = finder(lanes, budget.plans)
-    concerned = {lane_of(each) for each in lost if each.id not in known}
-    last = {lane_of(each): standing(each) for each in found}
-    return min((last[lane] for lane in concerned if lane in last), default=None)
+def _last_before_expired(
+    session: Session,
+    streams: Sequence[DueStream],
+    found: Sequence[Enrollment],
+    allowances: Allowances,
+    limit: int,
+    now: datetime,
+) -> "QueuePosition | None":
+    """Returns the position of the last enrollment that may be taken now, or None for all of them.
+
+    A stream is read up to its allowance, so a step with a reservation whose lease has expired may stand just behind
+    what was read. Enrollments of other streams that stand behind it wait for the next round.
+    """
+    short = [stream for stream in streams if 0 < (stream.free(allowances) or 0) < limit]
+    expired = with_reservation(
+        session, streams=short, allowances=allowances, limit=limit, now=now, take=False, wanted=limit
+    )
+    known = {enrollment.id for enrollment in found}
+    stream_of = finder(streams, allowances.plans)
+    concerned = {stream_of(enrollment) for enrollment in expired if enrollment.id not in known}
+    last = {stream_of(enrollment): queue_position(enrollment) for enrollment in found}
+    return min((last[stream] for stream in concerned if stream in last), default=None)
 
 
 def _read(
     session: Session,
-    lanes: Sequence[Lane],
-    budget: Budget,
+    streams: Sequence[DueStream],
+    allowances: Allowances,
     limit: int,
     now: datetime,
     *,
     take: bool,
-    after: "Standing | None",
+    after: "QueuePosition | None",
 ) -> list[Enrollment]:
-    """The first of the lanes that have places."""
+    """Returns the first enrollments of the streams that have allowance left."""
     found: list[Enrollment] = []
     begin = {} if take else dict(zip(("after_due", "after_id"), after or _BEFORE_ALL, strict=True))
     for has_zone in (False, True):
         rows = [
             {
-                "campaign": lane.instance_id,
-                "changed_at": budget.plans[lane.instance_id].changed_at,
-                "zone": lane.zone,
-                "stages": lane.stages,
-                "beyond": lane.beyond,
-                "places": min(free, limit) if take and free is not None else limit,
+                "campaign": stream.instance_id,
+                "changed_at": allowances.plans[stream.instance_id].changed_at,
+                "zone": stream.zone,
+                "next_after": stream.next_after,
+                "finished_from": stream.finished_from,
+                "most": min(free, limit) if take and free is not None else limit,
             }
-            for lane in lanes
-            if (lane.zone is not None) == has_zone and (free := lane.free(budget)) != 0
+            for stream in streams
+            if (stream.zone is not None) == has_zone and (free := stream.free(allowances)) != 0
         ]
         if rows:
             values = {**rows_parameter(rows), **begin, "now": now, "limit": limit}
@@ -141,140 +156,147 @@ def _read(
     return found
 
 
-# Places are few, and those who are due many: the moment is written so that the index of these can't be read for it.
-_DUE_AGAIN = "greatest(a.lease_until, coalesce(e.next_action_at, 'infinity'))"
-_OF_PLACES = f"""
+# Reservations are few and due enrollments many, so this expression is written such that PostgreSQL can't choose the
+# index of due enrollments for it.
+_EXPIRED_AT = "greatest(a.lease_until, coalesce(e.next_action_at, 'infinity'))"
+_OF_RESERVED = f"""
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS l(lane int, campaign uuid, changed_at timestamptz, zone text, stages int[], steps int[], since timestamptz,
-             account text)
-    JOIN campaign_instances i ON i.id = l.campaign
+        AS s(stream int, campaign uuid, changed_at timestamptz, zone text, next_after int[], steps int[],
+             since timestamptz, account text)
+    JOIN campaign_instances i ON i.id = s.campaign
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
-        WHERE instance_id = l.campaign AND status = 'claimed' AND reserved_at >= l.since OFFSET 0
+        WHERE instance_id = s.campaign AND status = 'claimed' AND reserved_at >= s.since OFFSET 0
     ) a
     JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
-    WHERE a.sender IS NOT DISTINCT FROM l.account AND e.status = 'active' AND {_DUE_AGAIN} < 'infinity'
-      AND (l.zone IS NULL OR e.zone = l.zone) AND (l.stages IS NULL OR e.current_step = ANY (l.stages))
-      AND a.step_number = (SELECT min(number) FROM unnest(l.steps) AS number WHERE number > e.current_step)
+    WHERE a.sender IS NOT DISTINCT FROM s.account AND e.status = 'active' AND {_EXPIRED_AT} < 'infinity'
+      AND (s.zone IS NULL OR e.zone = s.zone) AND (s.next_after IS NULL OR e.current_step = ANY (s.next_after))
+      AND a.step_number = (SELECT min(number) FROM unnest(s.steps) AS number WHERE number > e.current_step)
 """
-_AGAIN = f"""
-    SELECT {enrollment_rows.COLUMNS} {_OF_PLACES} AND {_DUE_AGAIN} <= :now {{running}}
+_RESERVED = f"""
+    SELECT {enrollment_rows.COLUMNS} {_OF_RESERVED} AND {_EXPIRED_AT} <= :now {{running}}
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock}}
 """
-_LOOK_AGAIN = text(_AGAIN.format(running="", lock="")).columns(*enrollment_rows.NAMES)
-_TAKE_AGAIN = text(
-    _AGAIN.format(
+_LOOK_RESERVED = text(_RESERVED.format(running="", lock="")).columns(*enrollment_rows.NAMES)
+_TAKE_RESERVED = text(
+    _RESERVED.format(
         running=_RUNNING,
         lock="FOR NO KEY UPDATE OF e SKIP LOCKED FOR SHARE OF i SKIP LOCKED",
     )
 ).columns(*enrollment_rows.NAMES)
-_NEXT_AGAIN = text(f"SELECT l.lane, min({_DUE_AGAIN}) {_OF_PLACES} GROUP BY l.lane")
+_NEXT_RESERVED = text(f"SELECT s.stream, min({_EXPIRED_AT}) {_OF_RESERVED} GROUP BY s.stream")
 
 
-def again(
+def with_reservation(
     session: Session,
     *,
-    lanes: Sequence[Lane],
-    budget: Budget,
+    streams: Sequence[DueStream],
+    allowances: Allowances,
     limit: int | None,
     now: datetime,
     take: bool,
     wanted: int = 1,
 ) -> list[Enrollment]:
-    """The first `limit` of the lanes whose lease ran out and who keep their place in each day that has fewer than
-    `wanted` left, the one due longest first. `take` locks them."""
-    rows = _rows_of_places(lanes, budget, wanted)
+    """Returns the first `limit` enrollments of the streams whose lease has expired and whose reservation counts for
+    every day that allows fewer than `wanted` more sends, the one due longest first. `take` locks them."""
+    rows = _rows_of_reserved(streams, allowances, wanted)
     if not rows:
         return []
     values = {**rows_parameter(rows), "now": now, "limit": limit}
-    return [enrollment_rows.from_row(row) for row in session.execute(_TAKE_AGAIN if take else _LOOK_AGAIN, values)]
+    statement = _TAKE_RESERVED if take else _LOOK_RESERVED
+    return [enrollment_rows.from_row(row) for row in session.execute(statement, values)]
 
 
-def _rows_of_places(lanes: Sequence[Lane], budget: Budget, wanted: int = 1) -> list[dict[str, object]]:
-    """The lanes, by their number, in which an earlier place can count."""
+def _rows_of_reserved(streams: Sequence[DueStream], allowances: Allowances, wanted: int = 1) -> list[dict[str, object]]:
+    """Returns a row for each stream in which an earlier reservation can count; `stream` is its index."""
     return [
         {
-            "lane": number,
-            "campaign": lane.instance_id,
-            "changed_at": budget.plans[lane.instance_id].changed_at,
-            "zone": lane.zone,
-            "stages": lane.stages,
-            "steps": sorted({step.step_number for step in budget.plans[lane.instance_id].steps}),
+            "stream": number,
+            "campaign": stream.instance_id,
+            "changed_at": allowances.plans[stream.instance_id].changed_at,
+            "zone": stream.zone,
+            "next_after": stream.next_after,
+            "steps": sorted({step.step_number for step in allowances.plans[stream.instance_id].steps}),
             "since": since,
-            "account": budget.account(lane.instance_id, lane.channels[0]),
+            "account": allowances.account(stream.instance_id, stream.channels[0]),
         }
-        for number, lane in enumerate(lanes)
-        if lane.channels and (since := budget.kept_since(lane.instance_id, lane.channels[0], wanted)) is not None
+        for number, stream in enumerate(streams)
+        if stream.channels
+        and (since := allowances.reservations_since(stream.instance_id, stream.channels[0], wanted)) is not None
     ]
 
 
 _BEFORE_ALL = ("-infinity", UUID(int=0))
-Standing: TypeAlias = tuple[datetime, UUID]
-standing: Callable[[Enrollment], Standing] = attrgetter("next_action_at", "id")
-"""Where a due enrollment stands in the queue."""
+QueuePosition: TypeAlias = tuple[datetime, UUID]
+queue_position: Callable[[Enrollment], QueuePosition] = attrgetter("next_action_at", "id")
+"""The position of a due enrollment in the due queue."""
 
 
 _EARLIEST = """
-    SELECT l.lane, min(e.next_action_at)
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS l(lane int, campaign uuid, zone text, stages int[], beyond int)
+    SELECT s.stream, min(e.next_action_at)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+        AS s(stream int, campaign uuid, zone text, next_after int[], finished_from int)
     CROSS JOIN LATERAL (
         SELECT next_action_at FROM campaign_enrollments
-        WHERE instance_id = l.campaign AND status = 'active' AND next_action_at IS NOT NULL
-          {of_zone} AND (l.stages IS NULL OR current_step = ANY (l.stages) OR current_step >= l.beyond)
+        WHERE instance_id = s.campaign AND status = 'active' AND next_action_at IS NOT NULL
+          {of_zone} AND (s.next_after IS NULL OR current_step = ANY (s.next_after) OR current_step >= s.finished_from)
         ORDER BY next_action_at, id LIMIT 1
     ) e
-    GROUP BY l.lane
+    GROUP BY s.stream
 """
 _FIRST = {False: text(_EARLIEST.format(of_zone="")), True: text(_EARLIEST.format(of_zone=_OF_ZONE))}
 
 
-def earliest(session: Session, *, lanes: Sequence[Lane]) -> dict[Lane, datetime]:
-    """When the first enrollment of each lane is due, be it past or to come; lanes without one are left out."""
-    found: dict[Lane, datetime] = {}
+def earliest(session: Session, *, streams: Sequence[DueStream]) -> dict[DueStream, datetime]:
+    """Returns when the first enrollment of each stream is due, in the past or the future. Empty streams are left
+    out."""
+    found: dict[DueStream, datetime] = {}
     for has_zone in (False, True):
         rows = [
             {
-                "lane": number,
-                "campaign": lane.instance_id,
-                "zone": lane.zone,
-                "stages": lane.stages,
-                "beyond": lane.beyond,
+                "stream": number,
+                "campaign": stream.instance_id,
+                "zone": stream.zone,
+                "next_after": stream.next_after,
+                "finished_from": stream.finished_from,
             }
-            for number, lane in enumerate(lanes)
-            if (lane.zone is not None) == has_zone
+            for number, stream in enumerate(streams)
+            if (stream.zone is not None) == has_zone
         ]
         if rows:
-            found |= {lanes[number]: due for number, due in session.execute(_FIRST[has_zone], rows_parameter(rows))}
+            found |= {streams[number]: due for number, due in session.execute(_FIRST[has_zone], rows_parameter(rows))}
     return found
 
 
-def waits(session: Session, *, lanes: Sequence[Lane], budget: Budget, now: datetime) -> dict[Lane, list[Hold]]:
-    """What the first that can be handed out of each lane waits for, apart from what holds its whole campaign back.
-    Lanes in which nobody waits are left out."""
-    found: dict[Lane, list[Hold]] = {}
-    for lane, due in earliest(session, lanes=lanes).items():
-        window = lane.window(budget.plans[lane.instance_id], now)
-        found[lane] = [*window, *holds.not_before(due, now), *lane.limits(budget)]
-    full = [lane for lane in found if lane.free(budget) == 0]
-    rows = _rows_of_places(full, budget)
-    next_again: dict[int, datetime] = (
-        dict(tuple(row) for row in session.execute(_NEXT_AGAIN, rows_parameter(rows))) if rows else {}
+def waits(
+    session: Session, *, streams: Sequence[DueStream], allowances: Allowances, now: datetime
+) -> dict[DueStream, list[Hold]]:
+    """Returns what holds back the first enrollment of each stream that can be handed out, apart from the holds on its
+    whole campaign. Streams in which nobody waits are left out."""
+    found: dict[DueStream, list[Hold]] = {}
+    for stream, due in earliest(session, streams=streams).items():
+        window = stream.window(allowances.plans[stream.instance_id], now)
+        found[stream] = [*window, *holds.not_before(due, now), *stream.limits(allowances)]
+    full = [stream for stream in found if stream.free(allowances) == 0]
+    rows = _rows_of_reserved(full, allowances)
+    next_reserved: dict[int, datetime] = (
+        dict(tuple(row) for row in session.execute(_NEXT_RESERVED, rows_parameter(rows))) if rows else {}
     )
-    for number, due in next_again.items():
-        lane = full[number]
-        window = lane.window(budget.plans[lane.instance_id], now)
-        expiry = [holds.until_expiry(limit, due) for limit in lane.limits(budget)[:1] if due > now]
-        those = [*window, *expiry, *lane.limits(budget, again=True)]
-        found[lane] = min(found[lane], those, key=lambda each: holds.latest(each, now))
+    for number, due in next_reserved.items():
+        stream = full[number]
+        window = stream.window(allowances.plans[stream.instance_id], now)
+        expiry = [holds.until_expiry(limit, due) for limit in stream.limits(allowances)[:1] if due > now]
+        reserved = [*window, *expiry, *stream.limits(allowances, with_reservation=True)]
+        found[stream] = min(found[stream], reserved, key=lambda candidates: holds.latest(candidates, now))
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An enrollment with the step that comes next, and in order what holds it back apart from its campaign's limits.
+    """An enrollment with its next step and, in order, the holds on it apart from its campaign's limits.
 
-    place: what the last claim of the step took of them.
-    is_broken: the text can be filled in for nobody.
+    reservation: the one that the last claim of the step made.
+    is_broken: the text can't be rendered for anybody.
     """
 
     enrollment: Enrollment
@@ -282,18 +304,20 @@ class Candidate:
     holds: list[Hold]
     step: Step | None = None
     text: Text | None = None
-    place: Place | None = None
+    reservation: Reservation | None = None
     is_broken: bool = False
 
-    def spares(self, budget: Budget) -> bool:
-        """Whether it leaves a place of today to another, since it has one."""
-        return self.step is not None and budget.spares(self.enrollment.instance_id, self.step.channel, self.place)
+    def has_reservation(self, allowances: Allowances) -> bool:
+        """Returns whether its reservation spares a daily limit one send."""
+        if self.step is None:
+            return False
+        return allowances.has_reservation(self.enrollment.instance_id, self.step.channel, self.reservation)
 
-    def take(self, budget: Budget) -> Place | Hold | None:
-        """Take what its step needs of the limits, or say what stands in the way."""
+    def take(self, allowances: Allowances) -> Reservation | Hold | None:
+        """Reserves what its step needs under the limits, or returns the hold. None: there is no step."""
         if self.step is None:
             return None
-        return budget.take(self.enrollment.instance_id, self.step.channel, self.place)
+        return allowances.take(self.enrollment.instance_id, self.step.channel, self.reservation)
 
 
 def examine(
@@ -304,40 +328,40 @@ def examine(
     now: datetime,
     public_url: str | None = None,
 ) -> list[Candidate]:
-    """Each enrollment with what comes next for it, in the order given. `public_url`: see Texts.of_campaigns."""
+    """Returns a candidate for each enrollment, in the order given. `public_url`: see Texts.of_campaigns."""
     if not enrollments:
         return []
-    contact_ids = list({each.contact_id for each in enrollments})
+    contact_ids = list({enrollment.contact_id for enrollment in enrollments})
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(contact_ids)))}
     refused = suppressions.of_contacts(session, contact_ids=contact_ids, now=now)
-    concerned = {each.instance_id: plans[each.instance_id] for each in enrollments}
+    concerned = {enrollment.instance_id: plans[enrollment.instance_id] for enrollment in enrollments}
     texts = Texts.of_campaigns(session, concerned, public_url)
-    steps = {each.id: texts.next_step(each) for each in enrollments}
+    steps = {enrollment.id: texts.next_step(enrollment) for enrollment in enrollments}
     leases, done = _actions(session, enrollments, steps)
     found: list[Candidate] = []
-    for each in enrollments:
-        contact, step = people[each.contact_id], steps[each.id]
-        lease_until, place = leases.get(each.id, (None, None))
-        held = holds.of_enrollment(each, lease_until, now)
-        if each.contact_id in refused:
-            held.append(Hold(HoldReason.SUPPRESSED, f"The person is suppressed ({refused[each.contact_id]})."))
-        sending = plans[each.instance_id].sending
+    for enrollment in enrollments:
+        contact, step = people[enrollment.contact_id], steps[enrollment.id]
+        lease_until, reservation = leases.get(enrollment.id, (None, None))
+        held = holds.of_enrollment(enrollment, lease_until, now)
+        if enrollment.contact_id in refused:
+            held.append(Hold(HoldReason.SUPPRESSED, f"The person is suppressed ({refused[enrollment.contact_id]})."))
+        sending = plans[enrollment.instance_id].sending
         if sending.follows_contact:
-            held += holds.of_window(sending, each.zone, now)
+            held += holds.of_window(sending, enrollment.zone, now)
         if step is None:
             held.append(Hold(HoldReason.NO_STEP_LEFT, "No active step is left for this person."))
-            found.append(Candidate(each, contact, held))
+            found.append(Candidate(enrollment, contact, held))
             continue
-        if each.is_open:
+        if enrollment.is_open:
             held += holds.of_address(step.channel, contact.email)
-            held += _of_done_step(each, step) if each.id in done else []
-        text_, problem, is_broken = _render(texts, each, step, contact)
-        found.append(Candidate(each, contact, [*held, *problem], step, text_, place, is_broken))
+            held += _of_done_step(enrollment, step) if enrollment.id in done else []
+        text_, problem, is_broken = _render(texts, enrollment, step, contact)
+        found.append(Candidate(enrollment, contact, [*held, *problem], step, text_, reservation, is_broken))
     return found
 
 
 def _of_done_step(enrollment: Enrollment, step: Step) -> list[Hold]:
-    """The step was sent, and yet it stands before the enrollment, which no report does."""
+    """Returns the hold on a step that was sent and is next all the same, which no report causes."""
     concerned = enrollment_rows.ids(enrollment)
     fault = faults.note("a step that was sent is next again", step=step.step_number, **concerned)
     return [holds.of_fault(fault, f"Step {step.step_number} comes next, and was sent before.")]
@@ -372,24 +396,24 @@ _ACTIONS = text("""
 
 def _actions(
     session: Session, enrollments: Iterable[Enrollment], steps: Mapping[UUID, Step | None]
-) -> tuple[dict[UUID, tuple[datetime, Place | None]], set[UUID]]:
-    """(enrollment -> until when a step of it is claimed, and on which place; enrollments whose next step was sent). An
-    event that corrects the moment of the step before moves next_action_at, so that alone does not tell; and the step
-    that is claimed may be out of use since."""
+) -> tuple[dict[UUID, tuple[datetime, Reservation | None]], set[UUID]]:
+    """Returns (enrollment -> the end of the lease on a step of it, and its reservation; the enrollments whose next step
+    was sent). next_action_at alone does not tell, since an event that corrects the time of the step before moves it;
+    and the claimed step may have been taken out of use since."""
     rows = [
         {
-            "instance_id": each.instance_id,
-            "enrollment_id": each.id,
-            "step_number": step.step_number if (step := steps[each.id]) is not None else None,
-            "passed": each.current_step,
+            "instance_id": enrollment.instance_id,
+            "enrollment_id": enrollment.id,
+            "step_number": step.step_number if (step := steps[enrollment.id]) is not None else None,
+            "passed": enrollment.current_step,
         }
-        for each in enrollments
+        for enrollment in enrollments
     ]
-    leases: dict[UUID, tuple[datetime, Place | None]] = {}
+    leases: dict[UUID, tuple[datetime, Reservation | None]] = {}
     done = set[UUID]()
     for enrollment_id, status, until, at, account in session.execute(_ACTIONS, rows_parameter(rows)) if rows else ():
         if status == ActionStatus.SENT:
             done.add(enrollment_id)
         else:
-            leases[enrollment_id] = until, None if at is None else Place(at, account)
+            leases[enrollment_id] = until, None if at is None else Reservation(at, account)
     return leases, done

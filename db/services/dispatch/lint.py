@@ -18,7 +18,7 @@ from db.domain.sending import of_settings
 from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact
 from db.services.campaigns import templates
 from db.services.campaigns.step_texts import UNSUBSCRIBE_URL, campaign_variables
-from db.services.state import allowances
+from db.services.state import usage
 from db.services.texts import liquid
 
 KNOWN = (*CONTACT_TEXTS, "attributes", "campaign", UNSUBSCRIBE_URL)
@@ -63,7 +63,7 @@ def of_accounts(session: Session, *, campaign: CampaignInstance) -> list[str]:
         Account(channel, sender.account): sender for channel, sender in of_settings(campaign.settings).senders.items()
     }
     zones = {account: sender.zone for account, sender in named.items() if sender.zone is not None}
-    known = allowances.accounts(session) if zones else {}
+    known = usage.accounts(session) if zones else {}
     return [
         f"settings.senders.{account.channel}.timezone: the days of {account.account} are counted in {counted.zone}, "
         f"since an older campaign says so, and not in {zone}. Name one time zone in all campaigns that share it."

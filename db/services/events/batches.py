@@ -56,12 +56,12 @@ class Touched(NamedTuple):
     action: Action
     state: ActionState | None
     """None for an action that is new"""
-    had_given_back: bool = False
+    had_released: bool = False
 
     @classmethod
     def of(cls, action: Action) -> Self:
         """An action that is known, before anything changes of it."""
-        return cls(action, action.state(), action.has_given_back)
+        return cls(action, action.state(), action.has_released)
 
     @property
     def contribution(self) -> Contribution | None:

@@ -38,7 +38,7 @@ from db.services.events import batches, messages, placement
 from db.services.events.batches import Batch, BatchRow, Outcome, Touched
 from db.services.events.find import Locked, lock_enrollments
 from db.services.people import opt_outs
-from db.services.state import action_rows, allowances, counters, enrollment_rows
+from db.services.state import action_rows, counters, enrollment_rows, usage
 
 _NO_PLAN = Plan(())
 
@@ -300,7 +300,7 @@ def _write(
     changed = [each for each in batch.touched.values() if each.state != each.action.state()]
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
-    _settle_places(session, changed)
+    _settle_reservations(session, changed)
     _note_recipients(session, batch, [each.action for each in changed])
     opt_outs.add_for_contacts(session, reasons=batch.suppressed, source=batch.source, bounced_at=batch.bounced_at)
     enrollments = enrollment_rows.changes(before, batch.locked.enrollments.values())
@@ -326,14 +326,14 @@ def _write(
     return awaited or []
 
 
-def _settle_places(session: Session, changed: Iterable[Touched]) -> None:
+def _settle_reservations(session: Session, changed: Iterable[Touched]) -> None:
     """Who gave a place back takes it again if it turns out to be sent, and the other way round."""
-    back = Counter[allowances.Spot]()
-    for each in changed:
-        if each.action.has_given_back != each.had_given_back:
-            for spot in allowances.spots(each.action):
-                back[spot] += 1 if each.action.has_given_back else -1
-    allowances.give_back(session, places=back)
+    released = Counter[usage.UsageKey]()
+    for change in changed:
+        if change.action.has_released != change.had_released:
+            for key in usage.usage_keys(change.action):
+                released[key] += 1 if change.action.has_released else -1
+    usage.release(session, reservations=released)
 
 
 # One statement, since one event needs most of these and each costs a round trip. The counters come last, after what

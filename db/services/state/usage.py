@@ -1,7 +1,8 @@
-"""The limits of campaigns and of the accounts they send from: what is left of them, and what was taken.
+"""Counts what campaigns and their accounts have used of their limits, and computes their allowances.
 
-All that is handed out is counted, whether a limit is set or not, so that one that is set later knows what went out
-before it. Whoever is under a limit locks its owner first, so that no two pass it at once; nobody else waits.
+Everything that is handed out is counted, with or without a limit, so that a limit that is set later knows what went out
+before. A claim under a limit locks the limit's owner first, so that no two claims pass it at once; no other claim
+waits.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,37 +15,38 @@ from sqlalchemy.orm import Session
 
 from db.domain import campaign_settings
 from db.domain.action import Action
-from db.domain.allowance import Account, Allowance, Budget, Owner
-from db.domain.holds import places
+from db.domain.allowance import Account, Allowances, DayAllowances, Owner, of_limits
 from db.domain.scheduling import Plan
 from db.domain.sending import WORKSPACE_ZONE, Day, Limits, Sender, Usage, day_of, of_settings, quarter_of
 from db.domain.states import CampaignStatus
 from db.models import CampaignInstance
 from db.postgres.json import rows_parameter, to_text
 
-Spot: TypeAlias = tuple[Owner, datetime]
-"""Whose count, and of which quarter of an hour."""
+UsageKey: TypeAlias = tuple[Owner, datetime]
+"""The owner of a count, and its quarter of an hour."""
 
 KEPT = timedelta(days=3)
-"""How long counts are kept: past any day of any zone, and any gap."""
+"""How long counts are kept: longer than any day in any zone, and any gap."""
 
 
-def budget(session: Session, *, plans: Mapping[UUID, Plan], now: datetime, lock: bool) -> Budget:
-    """What is left of the limits that these campaigns are under. `lock` keeps it true until the transaction ends."""
+def allowances_for(session: Session, *, plans: Mapping[UUID, Plan], now: datetime, lock: bool) -> Allowances:
+    """Returns what is left of the limits of these campaigns. `lock` keeps it true until the transaction ends."""
     limits = _limits(session, plans, now)
     usages = _usages(session, {owner: day for owner, (limit, day) in limits.items() if limit.are_set}, now, lock=lock)
     allowances = {
-        owner: Allowance(
+        owner: DayAllowances(
             day,
-            places(limit, usages.get(owner, Usage()), day, now, owner.account if isinstance(owner, Account) else None),
+            of_limits(
+                limit, usages.get(owner, Usage()), day, now, owner.account if isinstance(owner, Account) else None
+            ),
         )
         for owner, (limit, day) in limits.items()
     }
-    return Budget(plans, now, allowances)
+    return Allowances(plans, now, allowances)
 
 
 def _limits(session: Session, plans: Mapping[UUID, Plan], now: datetime) -> dict[Owner, tuple[Limits, Day]]:
-    """The limits of each owner, and its day."""
+    """Returns the limits of each owner, and its day."""
     limits: dict[Owner, tuple[Limits, Day]] = {
         instance_id: (plan.sending.limits_on(plan.sending.today(now)), plan.sending.day(now))
         for instance_id, plan in plans.items()
@@ -60,8 +62,8 @@ def _limits(session: Session, plans: Mapping[UUID, Plan], now: datetime) -> dict
 
 
 def accounts(session: Session) -> dict[Account, Sender]:
-    """Every account that an active or a paused campaign names: the tightest of its limits, and the zone that the oldest
-    of those gives it that give one."""
+    """Returns every account that an active or a paused campaign names, with the tightest of its limits, and the zone
+    from the oldest campaign that gives it one."""
     statement = (
         select(CampaignInstance.settings)
         .where(
@@ -80,7 +82,7 @@ def accounts(session: Session) -> dict[Account, Sender]:
     return found
 
 
-# By the number alone, so that whoever locks several goes by one order.
+# Ordered by the number alone, so that all who lock several lock them in one order.
 _LOCK = text("""
     SELECT pg_advisory_xact_lock(number)
     FROM (
@@ -103,7 +105,7 @@ _READ = text("""
 
 
 def _usages(session: Session, days: Mapping[Owner, Day], now: datetime, *, lock: bool) -> dict[Owner, Usage]:
-    """What each owner has used of its day."""
+    """Returns what each owner has used of its day."""
     if not days:
         return {}
     if lock:
@@ -114,9 +116,8 @@ def _usages(session: Session, days: Mapping[Owner, Day], now: datetime, *, lock:
     return {owners[number]: Usage(used, last_at) for number, used, last_at in found}
 
 
-# Each connection adds to a row of its own, so that nobody who counts waits for another; those who must know what is
-# left hold the lock above. What is given back is taken off there too, wherever it was added: only the sum has a
-# meaning.
+# Each connection adds to a row of its own, so that counting never waits; those who must know what is left hold the lock
+# above. A release subtracts from the connection's own row too, wherever it was added: only the sum has a meaning.
 _COUNT = text("""
     WITH campaigns AS (
         INSERT INTO campaign_usage (instance_id, quarter, backend, used, last_at)
@@ -138,11 +139,11 @@ _COUNT = text("""
 """)
 
 
-def save(session: Session, taken: Budget) -> None:
-    """Count what was taken of a budget."""
+def save(session: Session, taken: Allowances) -> None:
+    """Counts what was reserved and released."""
     if not taken.taken:
         return
-    give_back(session, places=taken.given_back)
+    release(session, reservations=taken.released)
     values = {"quarter": quarter_of(taken.now), "now": taken.now}
     session.execute(
         _COUNT,
@@ -154,27 +155,27 @@ def save(session: Session, taken: Budget) -> None:
     )
 
 
-def _rows(taken: Budget, owners: Iterable[Owner]) -> str:
+def _rows(taken: Allowances, owners: Iterable[Owner]) -> str:
     return to_text([{**_key(owner), "taken": taken.taken[owner]} for owner in owners])
 
 
-# A quarter of which nothing is known any more has nothing to give back to. The gap goes on from the last hand-out.
-_GIVE_BACK = text("""
+# A quarter whose counts were deleted is left alone. The gap still counts from the last hand-out.
+_RELEASE = text("""
     WITH given AS MATERIALIZED (
-        SELECT instance_id, channel, account, quarter, places FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-            AS g(instance_id uuid, channel text, account text, quarter timestamptz, places int)
+        SELECT instance_id, channel, account, quarter, reservations FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+            AS g(instance_id uuid, channel text, account text, quarter timestamptz, reservations int)
     ), campaigns AS (
         INSERT INTO campaign_usage (instance_id, quarter, backend, used, last_at)
-        SELECT u.instance_id, u.quarter, pg_backend_pid(), -g.places, max(u.last_at)
+        SELECT u.instance_id, u.quarter, pg_backend_pid(), -g.reservations, max(u.last_at)
         FROM given g JOIN campaign_usage u ON u.instance_id = g.instance_id AND u.quarter = g.quarter
-        GROUP BY u.instance_id, u.quarter, g.places
+        GROUP BY u.instance_id, u.quarter, g.reservations
         ON CONFLICT (instance_id, quarter, backend) DO UPDATE SET used = campaign_usage.used + excluded.used
         RETURNING 1
     ), accounts AS (
         INSERT INTO sender_usage (channel, account, quarter, backend, used, last_at)
-        SELECT u.channel, u.account, u.quarter, pg_backend_pid(), -g.places, max(u.last_at)
+        SELECT u.channel, u.account, u.quarter, pg_backend_pid(), -g.reservations, max(u.last_at)
         FROM given g JOIN sender_usage u ON u.channel = g.channel AND u.account = g.account AND u.quarter = g.quarter
-        GROUP BY u.channel, u.account, u.quarter, g.places
+        GROUP BY u.channel, u.account, u.quarter, g.reservations
         ON CONFLICT (channel, account, quarter, backend) DO UPDATE SET used = sender_usage.used + excluded.used
         RETURNING 1
     )
@@ -182,8 +183,8 @@ _GIVE_BACK = text("""
 """)
 
 
-def spots(action: Action) -> list[Spot]:
-    """Where the place that the last claim of a step took is counted: of the campaign, and of the account."""
+def usage_keys(action: Action) -> list[UsageKey]:
+    """Returns where the reservation of the last claim of a step is counted: for the campaign, and for the account."""
     if action.reserved_at is None:
         return []
     quarter = quarter_of(action.reserved_at)
@@ -191,11 +192,15 @@ def spots(action: Action) -> list[Spot]:
     return [(action.instance_id, quarter), *account]
 
 
-def give_back(session: Session, *, places: Mapping[Spot, int]) -> None:
-    """So many places are free again; a number below zero takes those back of what was sent after all."""
-    rows = [{**_key(owner), "quarter": quarter, "places": count} for (owner, quarter), count in places.items() if count]
+def release(session: Session, *, reservations: Mapping[UsageKey, int]) -> None:
+    """Frees that many reservations; a negative number takes back those of steps that were sent after all."""
+    rows = [
+        {**_key(owner), "quarter": quarter, "reservations": count}
+        for (owner, quarter), count in reservations.items()
+        if count
+    ]
     if rows:
-        session.execute(_GIVE_BACK, rows_parameter(rows))
+        session.execute(_RELEASE, rows_parameter(rows))
 
 
 _FORGET = text("""
@@ -211,7 +216,7 @@ _FORGET = text("""
 
 
 def forget_some(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete counts from before then, up to `limit` of each kind; how many."""
+    """Deletes counts from before then, up to `limit` of each kind. Returns how many."""
     return session.scalars(_FORGET, {"before": before, "chunk": limit}).one()
 
 
