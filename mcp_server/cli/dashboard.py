@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from db.services import secret_keys
+from db.services import secrets
 from db.services.ops import tickets
 from mcp_server.cli.opening import Home, complain, opened
 from mcp_server.cli.session import fail, settings_of
@@ -60,7 +60,7 @@ def _serve(app: App, port: int, *, is_opened: bool) -> None:
     from mcp_server.http.serve import CannotListen, run  # noqa: PLC0415  see above
 
     # A key of its own, so that nothing is written anywhere: it ends with the process, and its sessions with it.
-    key = secret_keys.new_key()
+    key = secrets.new_key()
     try:
         run(
             build_dashboard_app(app, host=_HOST, key=key),

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from db.domain.access import Scope
 from db.models import UsedTicket
 from db.postgres.database import Database
-from db.services import secret_keys
+from db.services import secrets
 from db.services.ops import tickets
 from db.services.ops.tickets import LIFETIMES, Kind
 from mcp_server.calls.server import build_server
@@ -357,7 +357,7 @@ def test_other_sites_get_no_data(make_app: MakeApp, headers: dict[str, str], sta
 
 
 def test_a_dashboard_of_its_own_is_open_to_nobody(make_app: MakeApp) -> None:
-    key = secret_keys.new_key()
+    key = secrets.new_key()
     with TestClient(build_dashboard_app(make_app(), host="127.0.0.1", key=key), base_url=BASE) as client:
         assert client.get("/healthz").status_code == 200
         assert client.get("/dashboard/api/campaigns").status_code == 401

@@ -18,7 +18,7 @@ from db.domain.ids import new_id
 from db.domain.states import ActionOutcome, Channel, LinkedInStepType, SuppressionReason
 from db.domain.templates import EmailStep, LinkedInStep
 from db.domain.webhooks import NewDelivery, Normalised, StoredDelivery
-from db.services import secret_keys
+from db.services import secrets
 from db.services.campaigns import campaigns, positions, templates, zones
 from db.services.dispatch import actions, claims, explain
 from db.services.enrollments import enrollments
@@ -36,7 +36,7 @@ _SENT = partial(NewEvent, EventType.SENT, Channel.EMAIL, NOW)
 def everything(session: Session, *, people: int, tag: str) -> None:
     """Each call that takes many, with `people` of them. `tag` makes them others than those of another run."""
     emails = [f"{tag}-{number}@{tag}.example.com" for number in range(people)]
-    secret_keys.make(session, name=erasure.SECRET_NAME)  # so that hashes are looked for as well
+    secrets.make(session, name=secrets.SecretName.ERASURE)  # so that hashes are looked for as well
     campaign_id = _recorded(session, emails, tag)
     _placed_anew(session, emails)
     _handed_out(session, emails, tag)

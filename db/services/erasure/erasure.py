@@ -30,6 +30,7 @@ from db.domain.events import Stop
 from db.domain.ids import new_ids
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason
 from db.postgres.json import rows_parameter
+from db.services import secrets
 from db.services.erasure.bodies import drop_bodies, spellings
 from db.services.erasure.rows import (
     CLEAN_ACTIONS,
@@ -39,11 +40,10 @@ from db.services.erasure.rows import (
     CLEAN_ORPHANS,
     DROP_ORPHANS,
 )
-from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.people import contacts, opt_outs
 from db.services.people.opt_outs import STRENGTH
 from db.services.people.suppressions import find_erased
-from db.services.secret_keys import make as make_key
+from db.services.secrets import ADDRESS_HASH, ERASURE_KEY, SecretName
 from db.services.state import enrollment_rows
 
 _HINT = "find_contacts shows the people there are; nothing is kept of this one."
@@ -93,7 +93,7 @@ def erase(
     """
     # An erasure is rare, and two of the tables that it searches have no index for what it looks for.
     session.execute(text("SET LOCAL statement_timeout = '5min'"))
-    make_key(session, name=SECRET_NAME)
+    secrets.make(session, name=SecretName.ERASURE)
     before = None if target is None else find_erased(session, target)
     person = _lock_person(session, contact_id, target)
     answers = _drop_answers(session, person)  # the longest search, before anybody's events have to wait
@@ -232,7 +232,7 @@ def _drop_answers(session: Session, person: _Person) -> int:
 
 
 _REPLACE = text(f"""
-    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    WITH {ERASURE_KEY},
     given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, address text)
     ), gone AS (
@@ -242,7 +242,7 @@ _REPLACE = text(f"""
         ) RETURNING s.reason
     ), made AS (
         INSERT INTO suppressions (id, address_hash, reason, source)
-        SELECT g.id, {HASH_OF.format(address="g.address")},
+        SELECT g.id, {ADDRESS_HASH.format(address="g.address")},
             coalesce((SELECT reason FROM gone ORDER BY {STRENGTH.format(row="gone")} DESC, reason LIMIT 1),
                      '{SuppressionReason.UNSUBSCRIBED}'), 'erasure'
         FROM given g CROSS JOIN k ORDER BY g.address
@@ -296,8 +296,8 @@ def _clear_contact(session: Session, person: _Person, now: datetime) -> None:
 _ERASED_AMONG = text(f"""
     SELECT n.address FROM secrets k
     CROSS JOIN jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(address)
-    JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="n.address")}
-    WHERE k.name = '{SECRET_NAME}'
+    JOIN suppressions s ON s.address_hash = {ADDRESS_HASH.format(address="n.address")}
+    WHERE k.name = '{SecretName.ERASURE}'
 """)
 _ASKED_AT_ONCE = 10_000
 

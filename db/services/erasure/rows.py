@@ -7,12 +7,12 @@ CLEAN_ORPHANS also takes `mentioning`, the ids of orphans whose details tell of 
 from sqlalchemy import text
 
 from db.domain.events import BounceType
-from db.services.hashing import HASH_OF, SECRET_NAME
+from db.services.secrets import ADDRESS_HASH, ERASURE_KEY
 from db.services.state.enrollment_rows import ERASED
 
 # The person's enrollments, and addresses, as the statements below read them.
 _OF_PERSON = f"""
-    k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    {ERASURE_KEY},
     mine AS MATERIALIZED (
         SELECT instance_id, id FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(instance_id uuid, id uuid)
     ),
@@ -33,7 +33,7 @@ _MADE_OF = "EXISTS (SELECT FROM known WHERE position(address in lower({value})) 
 # A provider's id, or its hash where it holds an address: still one id, and still the same for the same. The hash is
 # made in a part of the statement of its own, since convert_to() is STABLE: a distributed PostgreSQL takes no such
 # function of a column in an UPDATE.
-_HASHED = f"(SELECT 'erased:' || encode({HASH_OF.format(address='{value}')}, 'hex') FROM k)"
+_HASHED = f"(SELECT 'erased:' || encode({ADDRESS_HASH.format(address='{value}')}, 'hex') FROM k)"
 _HIDDEN = f"CASE WHEN {_MADE_OF} THEN {{hashed}} ELSE {{value}} END"
 
 CLEAN_EVENTS = text(f"""

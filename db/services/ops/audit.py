@@ -13,10 +13,9 @@ from db.domain.access import AuditEntry
 from db.domain.ids import new_ids
 from db.models import AuditRecord
 from db.postgres.json import canonical, rows_parameter
-from db.services import secret_keys
+from db.services import secrets
 from db.services.paging import Page, page
-
-SECRET_NAME = "audit"  # noqa: S105  the name of a row, not what stands in it
+from db.services.secrets import HASH, SecretName
 
 
 def digest(arguments: Mapping[str, Any]) -> bytes:
@@ -32,10 +31,10 @@ _INSERT = text(f"""
             outcome text, error text)
     )
     INSERT INTO audit_log (id, at, actor, tool, request_id, arguments_digest, ids, is_cut, outcome, error)
-    SELECT a.id, a.at, a.actor, a.tool, a.request_id, sha256(k.value || decode(a.digest, 'hex')), a.ids, a.is_cut,
+    SELECT a.id, a.at, a.actor, a.tool, a.request_id, {HASH.format(value="decode(a.digest, 'hex')")}, a.ids, a.is_cut,
            a.outcome, a.error
     FROM secrets k CROSS JOIN given a
-    WHERE k.name = '{SECRET_NAME}'
+    WHERE k.name = '{SecretName.AUDIT}'
     RETURNING audit_log.id
 """)
 
@@ -46,7 +45,7 @@ def write(session: Session, *, entries: Sequence[AuditEntry]) -> None:
         return
     parameter = rows_parameter([_row(id_, each) for id_, each in zip(new_ids(len(entries)), entries, strict=True)])
     if session.execute(_INSERT, parameter).first() is None:
-        secret_keys.make(session, name=SECRET_NAME)
+        secrets.make(session, name=SecretName.AUDIT)
         session.execute(_INSERT, parameter)
 
 

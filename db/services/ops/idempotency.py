@@ -1,8 +1,6 @@
 """Answers to writes, kept under the caller's key in the transaction of the write itself."""
 
-import hmac
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import select, text, update
@@ -12,14 +10,13 @@ from sqlalchemy.orm import Session
 from db.domain.errors import Conflict, Refused
 from db.models import IdempotencyKey
 from db.postgres.json import canonical
-from db.services import secret_keys
-
-SECRET_NAME = "idempotency"  # noqa: S105  the name of a row, not what stands in it
+from db.services import secrets
+from db.services.secrets import SecretName
 
 
 def fingerprint(session: Session, arguments: dict[str, Any]) -> str:
     """The same text for the same arguments, in whatever order they were given. Nobody can try by it whom they named."""
-    return hmac.digest(secret_keys.obtain(session, name=SECRET_NAME), canonical(arguments), sha256).hex()
+    return secrets.keyed_hash(secrets.obtain(session, name=SecretName.IDEMPOTENCY), canonical(arguments)).hex()
 
 
 def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:

@@ -5,13 +5,12 @@ up by signing out. Neither is a bearer token. Without the key none holds any mor
 """
 
 import hmac
-import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from hashlib import sha256
+from secrets import token_bytes
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -19,9 +18,8 @@ from sqlalchemy.orm import Session
 
 from db.domain.field_limits import TICKET_BYTES
 from db.models import UsedTicket
-from db.services import secret_keys
-
-SECRET_NAME = "dashboard"  # noqa: S105  the name of a row, not what stands in it
+from db.services import secrets
+from db.services.secrets import SecretName
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _TIME_BYTES, _ID_BYTES, _SIGNATURE_BYTES = 6, TICKET_BYTES, 32
@@ -57,7 +55,7 @@ class Ticket:
 def issue(key: bytes, kind: Kind, now: datetime) -> str:
     """A new ticket: 74 characters of the URL-safe alphabet."""
     milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
-    return _sign(key, bytes([kind]) + milliseconds.to_bytes(_TIME_BYTES) + secrets.token_bytes(_ID_BYTES))
+    return _sign(key, bytes([kind]) + milliseconds.to_bytes(_TIME_BYTES) + token_bytes(_ID_BYTES))
 
 
 def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
@@ -76,7 +74,7 @@ def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
 
 
 def _sign(key: bytes, said: bytes) -> str:
-    return urlsafe_b64encode(said + hmac.digest(key, said, sha256)).decode().rstrip("=")
+    return urlsafe_b64encode(said + secrets.keyed_hash(key, said)).decode().rstrip("=")
 
 
 def use_up(session: Session, *, ticket: Ticket, now: datetime) -> bool:
@@ -93,14 +91,14 @@ def used_up(session: Session, *, now: datetime) -> frozenset[bytes]:
 
 def make_key(session: Session) -> bytes:
     """The key of all tickets, made if there is none."""
-    return secret_keys.obtain(session, name=SECRET_NAME)
+    return secrets.obtain(session, name=SecretName.DASHBOARD)
 
 
 def get_key(session: Session) -> bytes | None:
     """The key of all tickets; None where it was never made."""
-    return secret_keys.find(session, name=SECRET_NAME)
+    return secrets.find(session, name=SecretName.DASHBOARD)
 
 
 def replace_key(session: Session) -> None:
     """End every link and every session."""
-    secret_keys.replace(session, name=SECRET_NAME)
+    secrets.replace(session, name=SecretName.DASHBOARD)

@@ -18,7 +18,7 @@ from db.domain.contacts import CONSENT, strength
 from db.domain.ids import new_ids
 from db.domain.states import SuppressionReason
 from db.postgres.json import rows_parameter
-from db.services.hashing import HASH_OF, SECRET_NAME
+from db.services.secrets import ADDRESS_HASH, ERASURE_KEY
 
 ANOTHER_ADDRESS = "another address of the person"
 """The source of a suppression that follows the person from one address to another."""
@@ -36,7 +36,7 @@ _PEOPLE = """
 """
 # The address of somebody who was erased is held by its hash, and is not written down again.
 _ADDRESSES = text(f"""
-    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    WITH {ERASURE_KEY},
     people AS MATERIALIZED ({_PEOPLE})
     SELECT id, address, is_present FROM (
         SELECT id, email AS address, true AS is_present FROM people WHERE email IS NOT NULL
@@ -50,7 +50,7 @@ _ADDRESSES = text(f"""
             WHERE e.contact_id = p.id AND x.sent_to IS NOT NULL
         ) b ON b.address IS DISTINCT FROM p.email AND b.address IS DISTINCT FROM lower(p.linkedin_url))
     ) a
-    WHERE NOT EXISTS (SELECT FROM k JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="a.address")})
+    WHERE NOT EXISTS (SELECT FROM k JOIN suppressions s ON s.address_hash = {ADDRESS_HASH.format(address="a.address")})
 """)
 
 
@@ -172,10 +172,10 @@ BESIDES = f"""
     JOIN suppressions s ON lower(s.linkedin_url) = a.address WHERE a.contact_id = {{contact}} AND s.{OWN_WISH}
     UNION ALL
     SELECT s.id, s.reason, s.expires_at FROM contact_addresses a CROSS JOIN k
-    JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="a.address")} WHERE a.contact_id = {{contact}}
+    JOIN suppressions s ON s.address_hash = {ADDRESS_HASH.format(address="a.address")} WHERE a.contact_id = {{contact}}
 """
 _WISHES = text(f"""
-    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    WITH {ERASURE_KEY},
     people AS MATERIALIZED ({_PEOPLE})
     SELECT p.id, s.reason, s.is_wish FROM people p JOIN LATERAL (
         SELECT reason, {OWN_WISH} AS is_wish FROM suppressions WHERE email = p.email
@@ -183,7 +183,7 @@ _WISHES = text(f"""
         SELECT reason, {OWN_WISH} FROM suppressions WHERE lower(linkedin_url) = lower(p.linkedin_url)
         UNION ALL
         SELECT reason, true FROM k JOIN suppressions s ON s.address_hash IN
-            ({HASH_OF.format(address="p.email")}, {HASH_OF.format(address="p.linkedin_url")})
+            ({ADDRESS_HASH.format(address="p.email")}, {ADDRESS_HASH.format(address="p.linkedin_url")})
         UNION ALL
         SELECT reason, true FROM ({BESIDES.format(contact="p.id")}) besides
     ) s ON s.is_wish

@@ -20,10 +20,10 @@ from db.domain.ids import new_id
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState
 from db.models import Contact, ContactAddress, Suppression, email_domain
 from db.postgres.json import rows_parameter
-from db.services.hashing import HASH_OF, SECRET_NAME
 from db.services.paging import Page, page
 from db.services.people import opt_outs
 from db.services.people.opt_outs import ANOTHER_ADDRESS, BESIDES, STRENGTH, add_for_contacts
+from db.services.secrets import ADDRESS_HASH, ERASURE_KEY, SecretName
 from db.services.state import enrollment_rows
 
 _COLUMNS: Mapping[str, InstrumentedAttribute[str | None]] = {
@@ -163,8 +163,8 @@ def _concerned(target: SuppressionTarget, reason: SuppressionReason) -> ColumnEl
 
 _FIND_ERASED = text(f"""
     SELECT s.id FROM secrets k
-    JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="CAST(:address AS text)")}
-    WHERE k.name = '{SECRET_NAME}'
+    JOIN suppressions s ON s.address_hash = {ADDRESS_HASH.format(address="CAST(:address AS text)")}
+    WHERE k.name = '{SecretName.ERASURE}'
 """)
 
 
@@ -177,7 +177,7 @@ def find_erased(session: Session, target: SuppressionTarget) -> Suppression | No
 
 
 _STILL_HELD = text(f"""
-    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}'),
+    WITH {ERASURE_KEY},
     people AS MATERIALIZED (
         SELECT id, email, linkedin_url FROM contacts WHERE lower(email) = :email
         UNION SELECT id, email, linkedin_url FROM contacts WHERE lower(linkedin_url) = lower(:linkedin_url)
@@ -217,7 +217,7 @@ def _stop(session: Session, contact_ids: Sequence[UUID]) -> int:
 # The secret is not there before the first erasure, and then nothing is hashed. People are looked up one by one
 # (OFFSET), since the planner does not know for how few it is asked, and would read thousands for ten.
 _SUPPRESSED = text(f"""
-    WITH k AS MATERIALIZED (SELECT value FROM secrets WHERE name = '{SECRET_NAME}')
+    WITH {ERASURE_KEY}
     SELECT DISTINCT ON (c.id) c.id, s.reason
     FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
     CROSS JOIN LATERAL (SELECT * FROM contacts WHERE id = CAST(n.id AS uuid) OFFSET 0) c
@@ -228,10 +228,11 @@ _SUPPRESSED = text(f"""
         UNION ALL
         SELECT reason, expires_at FROM suppressions s WHERE lower(s.linkedin_url) = lower(c.linkedin_url)
         UNION ALL
-        SELECT reason, expires_at FROM k JOIN suppressions s ON s.address_hash = {HASH_OF.format(address="c.email")}
+        SELECT reason, expires_at FROM k JOIN suppressions s
+        ON s.address_hash = {ADDRESS_HASH.format(address="c.email")}
         UNION ALL
         SELECT reason, expires_at FROM k JOIN suppressions s
-        ON s.address_hash = {HASH_OF.format(address="c.linkedin_url")}
+        ON s.address_hash = {ADDRESS_HASH.format(address="c.linkedin_url")}
         UNION ALL
         SELECT reason, expires_at FROM ({BESIDES.format(contact="c.id")}) besides
         UNION ALL

@@ -4,14 +4,12 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from dataclasses import dataclass
-from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.services import secret_keys
-
-SECRET_NAME = "unsubscribe"  # noqa: S105  the name of a row, not what stands in it
+from db.services import secrets
+from db.services.secrets import SecretName
 
 _ID_BYTES, _STEP_BYTES, _SIGNATURE_BYTES = 16, 2, 16
 _LENGTH = _ID_BYTES + _STEP_BYTES + _SIGNATURE_BYTES
@@ -45,7 +43,7 @@ def headers(url: str) -> dict[str, str]:
 def sign(key: bytes, link: Link) -> str:
     """The token of a link: 46 characters of the URL-safe alphabet. It never ends."""
     said = link.enrollment_id.bytes + link.step_number.to_bytes(_STEP_BYTES)
-    signature = hmac.digest(key, said, sha256)[:_SIGNATURE_BYTES]
+    signature = secrets.keyed_hash(key, said)[:_SIGNATURE_BYTES]
     return urlsafe_b64encode(said + signature).decode().rstrip("=")
 
 
@@ -64,10 +62,10 @@ def read(key: bytes, token: str) -> Link | None:
 
 def make_key(session: Session) -> bytes:
     """The key of all links, made if there is none. Without it no link that was sent works any more."""
-    return secret_keys.obtain(session, name=SECRET_NAME)
+    return secrets.obtain(session, name=SecretName.UNSUBSCRIBE)
 
 
 def links(session: Session, *, base: str | None) -> Links | None:
     """What makes links under `base`; None where there is no such address, or the key was never made."""
-    key = secret_keys.find(session, name=SECRET_NAME) if base is not None else None
+    key = secrets.find(session, name=SecretName.UNSUBSCRIBE) if base is not None else None
     return None if base is None or key is None else Links(base, key)
