@@ -2,19 +2,24 @@
 
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from db.embedded import EmbeddedPostgres
-from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
+from mcp_server.process.app import App
+from mcp_server.process.settings import Settings
 from migrations.runner import migrate
+from tests.support.databases import empty
+from tests.support.server import NOW
 from tests.support.statement_rules import Executed
 
 # A run tells of the change alone: each tries the same examples, and how long they take on this machine is no fault.
@@ -77,9 +82,7 @@ def migrated(postgres: str, executed: Executed) -> Generator[Database]:
 @pytest.fixture
 def database(migrated: Database, postgres: str, executed: Executed) -> Generator[Database]:
     """The migrated database, with no row in any table. What is executed meanwhile must keep the rules of statements."""
-    with migrated.transaction("empty") as session:
-        for table in reversed(Base.metadata.sorted_tables):
-            session.execute(table.delete())
+    empty(migrated)
     yield migrated
     executed.check(postgres)
 
@@ -88,6 +91,21 @@ def database(migrated: Database, postgres: str, executed: Executed) -> Generator
 def database_url(database: Database, postgres: str) -> str:
     """The URL of `database`, for other processes."""
     return postgres
+
+
+@pytest.fixture
+def make_app(database_url: str, tmp_path: Path) -> Generator[Callable[..., App]]:
+    """Makes servers on the test database, with the settings it is given; they are closed in the end."""
+    apps: list[App] = []
+
+    def make(**settings: Any) -> App:
+        given: dict[str, Any] = {"database_url": SecretStr(database_url), "home": tmp_path, **settings}
+        apps.append(App(Settings(**given), clock=lambda: NOW))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.close()
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from bench import postgres
 from docs.generate.regions import PAGES
-from tests.dashboard.conftest import ARGUMENTS, chromium
-from tests.server.test_transports import http_server
+from tests.support.browser import ARGUMENTS, chromium
 from tests.support.dashboard import fill
+from tests.support.processes import http_server
 
 _PEOPLE = 1_200
 _SIZE: ViewportSize = {"width": 1280, "height": 1236}

@@ -1,81 +1,22 @@
 """A server with data, as a process of its own, and a headless Chromium that looks at it."""
 
-import os
-import shutil
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Generator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser
 
-from db.models import Base
 from db.postgres.database import Database
-from tests.server.conftest import make_app
-from tests.server.test_transports import http_server
-from tests.support.dashboard import Scene, fill
-from tests.support.patience import PATIENCE
-
-__all__ = ["make_app"]  # a fixture of the tests here, too
-
-# Nothing of the browser itself may go to the network.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-_PATIENCE_MS = PATIENCE * 1_000
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+from tests.support.browser import Start, launched, visits
+from tests.support.dashboard import Site, fill
+from tests.support.databases import empty
+from tests.support.processes import http_server
 
 
-def chromium() -> str | None:
-    """Where the browser is, if there is one."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-
-
-# Of a module: Playwright runs an event loop on the thread of the tests, and no async test could run beside it.
 @pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    path = chromium()
-    if path is None:
-        pytest.skip(f"no Chromium: none of {', '.join(_NAMES)} is on PATH, and CHROMIUM names none")
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=_PATIENCE_MS)
-        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=_PATIENCE_MS)
-        yield started
-        started.close()
-
-
-def new_page(browser: Browser, **options: Any) -> Page:
-    """A page in a context of its own, which waits as long as other tests do."""
-    page = browser.new_page(**options)
-    page.set_default_timeout(_PATIENCE_MS)
-    return page
-
-
-def empty(database: Database) -> None:
-    with database.transaction("empty") as session:
-        for each in reversed(Base.metadata.sorted_tables):
-            session.execute(each.delete())
-
-
-@dataclass(frozen=True)
-class Site:
-    """A server, its data, and the way to both. It is open, as servers on loopback without a token are."""
-
-    base: str
-    scene: Scene
-    database: Database
-    now: datetime
-    home: Path
-    """Where the server's local store is."""
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -89,64 +30,8 @@ def site(migrated: Database, postgres: str, tmp_path_factory: pytest.TempPathFac
     empty(migrated)
 
 
-@dataclass
-class Visit:
-    """A page, and what its console said."""
-
-    page: Page
-    base: str
-    said: list[str] = field(default_factory=list[str])
-
-    def go(self, path: str) -> None:
-        """Open a page of the dashboard and wait until it stands, with all that its rows load afterwards."""
-        # Another hash loads no document. The page before it must not pass for the new one until that is drawn.
-        self.page.evaluate("document.querySelector('main')?.setAttribute('aria-busy', 'true')")
-        self.page.goto(f"{self.base}/dashboard#/{path}")
-        self.stands()
-
-    def stands(self) -> None:
-        """Wait until the page is drawn, and no row waits for anything."""
-        self.page.wait_for_selector("main:not([aria-busy]) h1")
-        self.page.wait_for_function("() => ![...document.querySelectorAll('.slot')].some(e => e.textContent === '…')")
-
-
-Start = Callable[..., Visit]
-"""Opens a page on the server of that base address; see `_visits` for what else it takes."""
-
-
 @pytest.fixture
 def visit(browser: Browser) -> Generator[Start]:
     """Opens pages on a server, and in the end holds that their consoles stayed clean."""
-    with _visits(browser) as opened:
+    with visits(browser) as opened:
         yield opened
-
-
-@contextmanager
-def _visits(browser: Browser) -> Generator[Start]:
-    visits: list[Visit] = []
-
-    def start(base: str, *, width: int = 1280, **more: Any) -> Visit:
-        options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, **more}
-        page = new_page(browser, **options)
-        started = Visit(page, base)
-        page.on("console", lambda message: started.said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: started.said.append(str(error)))
-        page.on("requestfailed", lambda request: _note_failure(started, request.url, request.failure))
-        visits.append(started)
-        return started
-
-    yield start
-    for each in visits:
-        each.page.context.close()
-    assert [line for each in visits for line in each.said] == []
-
-
-def _note_failure(visit: Visit, url: str, failure: str | None) -> None:
-    # What a page no longer needs when it is left is given up by the browser.
-    if failure != "net::ERR_ABORTED":
-        visit.said.append(f"{url}: {failure}")
-
-
-def seen(page: Page, selector: str) -> list[str]:
-    """The texts of all elements that fit."""
-    return page.locator(selector).all_inner_texts()

@@ -24,8 +24,8 @@ from mcp_server.http.app import build_dashboard_app, build_http_app
 from mcp_server.http.dashboard.api import TOOLS
 from mcp_server.http.sessions import Sessions, StoredTickets, cookie_name, link
 from mcp_server.process.app import App
-from tests.server.conftest import NOW
-from tests.server.test_tokens import bearer, new_token
+from tests.support.server import NOW
+from tests.support.tokens import bearer, new_token
 
 BASE = "http://127.0.0.1:8000"
 DATA = ("/dashboard/api/campaigns", "/dashboard/api/viewer", "/dashboard/api/latest", "/dashboard/events")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from db.domain.metrics import COUNTERS, intervals, rates
-from tests.dashboard.conftest import new_page
+from tests.support.browser import new_page
 
 Draw = Callable[..., Locator]
 Totals = dict[str, int]

@@ -13,10 +13,10 @@ from sqlalchemy import text
 from db.domain.access import Scope
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
-from tests.server.test_tokens import new_token
-from tests.server.test_transports import http_server
 from tests.support.command_line import COMMAND, Cli
 from tests.support.patience import PATIENCE
+from tests.support.processes import http_server
+from tests.support.tokens import new_token
 
 _SECRETS = text("SELECT name FROM secrets WHERE name = 'dashboard'")
 

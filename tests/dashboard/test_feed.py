@@ -6,9 +6,9 @@ from playwright.sync_api import Page, expect
 
 from db.domain.events import EventType
 from db.services.reports import overview
-from tests.dashboard.conftest import Site, Start, seen
+from tests.support.browser import Start, seen
 from tests.support.campaigns import record
-from tests.support.dashboard import event
+from tests.support.dashboard import Site, event
 
 
 def test_new_events_appear_by_themselves_and_wait_while_paused(site: Site, visit: Start) -> None:

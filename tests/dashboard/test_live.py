@@ -21,11 +21,11 @@ from mcp_server.calls.caller import LOCAL
 from mcp_server.http.dashboard import live
 from mcp_server.http.dashboard.live import Live
 from mcp_server.process.app import App
-from tests.server.test_tokens import bearer, new_token
-from tests.server.test_transports import http_server
 from tests.support.campaigns import enroll, new_scene, record
 from tests.support.dashboard import event
 from tests.support.patience import PATIENCE
+from tests.support.processes import http_server
+from tests.support.tokens import bearer, new_token
 
 OF_ONE = 10
 MakeApp = Callable[..., App]

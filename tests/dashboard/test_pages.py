@@ -16,10 +16,11 @@ from db.services.ops import tickets
 from db.services.reports import metrics, overview
 from db.services.reports.metrics import Report
 from mcp_server.http.sessions import link
-from tests.dashboard.conftest import Site, Start, Visit, empty, seen
-from tests.server.test_transports import TOKEN, http_server
-from tests.support.dashboard import HOSTILE, LONG, RIGHT_TO_LEFT
+from tests.support.browser import Start, Visit, seen
+from tests.support.dashboard import HOSTILE, LONG, RIGHT_TO_LEFT, Site
+from tests.support.databases import empty
 from tests.support.patience import PATIENCE
+from tests.support.processes import TOKEN, http_server
 
 PAGES = ("campaigns", "due", "events", "orphans", "jobs", "suppressions", "health")
 WIDTHS = {"desk": 1280, "tablet": 1000, "phone": 375}

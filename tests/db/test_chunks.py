@@ -11,7 +11,7 @@ from db.domain.ids import new_ids
 from db.postgres.database import Database
 from db.services.events import deliveries, orphans
 from db.services.ops import audit, idempotency
-from tests.db.test_indexes import watched
+from tests.support.plans import watched
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MANY = 20_000

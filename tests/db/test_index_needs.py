@@ -19,9 +19,9 @@ from db.services.enrollments import enrollments
 from db.services.events import deliveries, events, orphans
 from db.services.ops import audit, idempotency
 from db.services.people import suppressions
-from tests.db.test_indexes import NOW, Work, claim_and_complete, find, list_events, person, plans
 from tests.support.campaigns import NOW as START, new_scene
 from tests.support.meeting import Work as InSession
+from tests.support.plans import NOW, Work, claim_and_complete, find, list_events, person, plans
 
 
 def before_now(some: Callable[..., object]) -> Work:

@@ -12,7 +12,7 @@ from db.services.enrollments import enrollments
 from db.services.events import deliveries
 from db.services.people import contacts
 from docs.generate.regions import PAGES
-from tests.db.test_indexes import campaign, watched
+from tests.support.plans import campaign, watched
 
 # One person in two is of a domain of many, and each of the others of a domain of their own.
 PEOPLE = """

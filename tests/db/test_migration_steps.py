@@ -14,7 +14,7 @@ import migrations
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from migrations.runner import current_revision, migrate
-from tests.db.test_migrations import Catalog, catalog_of, differences
+from tests.support.catalog import Catalog, catalog_of, differences
 
 
 @pytest.fixture

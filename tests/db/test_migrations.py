@@ -22,33 +22,8 @@ from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from migrations import runner
 from migrations.runner import current_revision, ensure_current, migrate
+from tests.support.catalog import CATALOG, catalog, catalog_of, differences
 from tests.support.patience import PATIENCE
-
-# What PostgreSQL itself makes of a schema, in its own words.
-CATALOG = {
-    "columns": """
-        SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name, is_generated
-        FROM information_schema.columns WHERE table_schema = 'public'
-    """,
-    "constraints": """
-        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), condeferrable, convalidated
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-    """,
-    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-    "statistics": """
-        SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxnamespace = 'public'::regnamespace
-    """,
-    "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
-    "relations": """
-        SELECT relname, relkind, relpersistence, reloptions::text FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace
-    """,
-    "triggers": "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal",
-    "routines": "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-    "types": "SELECT typname, typtype FROM pg_type WHERE typnamespace = 'public'::regnamespace",
-}
-Catalog = dict[str, set[tuple[object, ...]]]
-
 
 # One server that starts: it waits for the end of its input, so that all of them start at the same instant.
 MIGRATE = """
@@ -63,23 +38,6 @@ sys.stdin.read()
 ensure_current(database.engine, upgrade=True)
 database.close()
 """
-
-
-def catalog(connection: Connection) -> Catalog:
-    """Everything in the schema but Alembic's own table."""
-    return {
-        part: {tuple(row) for row in connection.execute(text(query)) if "alembic_version" not in str(row)}
-        for part, query in CATALOG.items()
-    }
-
-
-def catalog_of(database: Database) -> Catalog:
-    with database.engine.connect() as connection:
-        return catalog(connection)
-
-
-def differences(one: Catalog, other: Catalog) -> list[tuple[object, ...]]:
-    return [row for part in one for row in one[part] ^ other[part]]
 
 
 @pytest.fixture

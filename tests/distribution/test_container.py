@@ -12,8 +12,8 @@ import yaml
 
 from mcp_server import __version__
 from mcp_server.process.settings import Settings, variable
-from tests.server.test_transports import COMMAND, http_server
 from tests.support.patience import PATIENCE
+from tests.support.processes import COMMAND, http_server
 
 ROOT = Path(__file__).parent.parent.parent
 

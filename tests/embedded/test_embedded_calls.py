@@ -10,8 +10,8 @@ from mcp.client import Client
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.server.conftest import call
 from tests.support.embedded import keepers_of, killed, postmaster_of
+from tests.support.server import call
 
 pytestmark = pytest.mark.anyio
 

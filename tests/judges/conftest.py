@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from db.postgres.database import Database
-from tests.server.test_transports import http_server
 from tests.support.judges.node import Node, Unavailable, node
+from tests.support.processes import http_server
 
 
 @pytest.fixture(scope="session")

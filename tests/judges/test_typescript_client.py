@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mcp_server.calls.toolsets import TOOLSETS
-from tests.server.test_transports import COMMAND
 from tests.support.judges.node import Node
+from tests.support.processes import COMMAND
 
 SCRIPT = Path(__file__).parent / "client.mjs"
 

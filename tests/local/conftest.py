@@ -7,8 +7,6 @@ import pytest
 
 from db.local.store import LocalStore
 
-pytest.register_assert_rewrite(f"{__package__}.conformance")
-
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:

@@ -11,7 +11,7 @@ from mcp.client import Client
 
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import NOW, call, refusal
+from tests.support.server import NOW, call, refusal
 
 pytestmark = pytest.mark.anyio
 

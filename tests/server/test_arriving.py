@@ -23,9 +23,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from mcp_server.http.body_timeout import Arriving
 from mcp_server.http.bounded_http import BoundedProtocol
 from mcp_server.http.serve import listen
-from tests.server.conftest import call, new_campaign
-from tests.server.test_transports import received, server_process
 from tests.support.patience import PATIENCE
+from tests.support.processes import server_process
+from tests.support.server import call, new_campaign
+from tests.support.wire import received
 
 HEAD = (
     "Host: {host}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"

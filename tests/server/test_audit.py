@@ -15,7 +15,7 @@ from db.services.ops import audit
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.server.conftest import NOW, call, new_campaign, refusal
+from tests.support.server import NOW, call, new_campaign, refusal
 from tests.support.traces import EMAIL, LINK, TRACES, everything
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from db.domain.ids import new_ids
 from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import call, new_campaign
+from tests.support.server import call, new_campaign
 
 pytestmark = pytest.mark.anyio
 

@@ -11,11 +11,11 @@ from mcp.client import Client
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from tests.server.conftest import call, new_campaign
-from tests.server.test_storm import SECRET, signed
-from tests.server.test_transports import http_server
 from tests.support.campaigns import assert_counters_are_exact
 from tests.support.patience import PATIENCE
+from tests.support.processes import http_server
+from tests.support.server import call, new_campaign
+from tests.support.signed_events import SECRET, signed
 
 pytestmark = pytest.mark.anyio
 

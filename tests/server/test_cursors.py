@@ -12,7 +12,7 @@ from mcp.client import Client
 from db.domain.errors import InvalidInput
 from db.services.paging import decode_cursor, encode_cursor, seal
 from mcp_server.calls.toolsets import TOOLSETS
-from tests.server.conftest import NOW, new_campaign, refusal
+from tests.support.server import NOW, new_campaign, refusal
 
 ID = b"u" + UUID(int=7).bytes
 MOMENT = b"t" + (0).to_bytes(8)

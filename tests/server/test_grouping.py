@@ -16,8 +16,8 @@ from db.domain.errors import NotFound, Refused
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
 from mcp_server.process.group_commit import Grouping
-from tests.server.conftest import call, new_campaign, refusal
 from tests.support.patience import PATIENCE
+from tests.support.server import call, new_campaign, refusal
 
 
 class Slow:

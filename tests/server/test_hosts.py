@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 from mcp_server.calls.server import build_server
 from mcp_server.http.app import build_http_app
 from mcp_server.process.app import App
-from tests.server.test_stdio import INITIALIZE
-from tests.server.test_tokens import ACCEPT, bearer
-from tests.server.test_transports import TOKEN
+from tests.support.processes import TOKEN
+from tests.support.tokens import bearer
+from tests.support.wire import ACCEPT, INITIALIZE
 
 CHECKED = [
     "/mcp",

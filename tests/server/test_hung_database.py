@@ -20,11 +20,11 @@ from mcp_server.calls.server import build_server
 from mcp_server.http.token_cache import KEPT_SECONDS, Keeper
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.server.conftest import call
-from tests.server.test_ops import named, scrape
-from tests.server.test_tokens import Clock
-from tests.server.test_transports import TOKEN, environment, http_server, run
 from tests.support.patience import PATIENCE
+from tests.support.processes import TOKEN, environment, http_server, run
+from tests.support.scraping import named, scrape
+from tests.support.server import call
+from tests.support.tokens import Clock
 
 pytestmark = pytest.mark.anyio
 

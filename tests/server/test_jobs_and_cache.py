@@ -13,7 +13,7 @@ from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.server.conftest import NOW, call, new_campaign, refusal
+from tests.support.server import NOW, call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 

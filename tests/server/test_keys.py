@@ -12,7 +12,7 @@ from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.process.app import App
-from tests.server.conftest import call, refusal
+from tests.support.server import call, refusal
 
 pytestmark = pytest.mark.anyio
 

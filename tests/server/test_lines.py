@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
-from tests.server.conftest import call, new_campaign, refusal
+from tests.support.server import call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 

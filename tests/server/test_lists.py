@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import NOW, call
+from tests.support.server import NOW, call
 
 pytestmark = pytest.mark.anyio
 

@@ -6,25 +6,13 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
-from tests.server.conftest import call, refusal
+from tests.support.server import call, refusal, running
 
 pytestmark = pytest.mark.anyio
 
 
 def email(number: int, body: str = "The text of this step", **more: Any) -> dict[str, Any]:
     return {"step_number": number, "subject": f"Step {number}", "body": body, **more}
-
-
-async def running(client: Client, *steps: dict[str, Any], people: int = 1) -> dict[str, Any]:
-    """{template_id, campaign_id} of an active campaign, people enrolled and nothing sent."""
-    made = await call(client, "create_template", name="T", type="multi_channel", email_steps=list(steps))
-    template_id = made["template"]["id"]
-    campaign = await call(client, "create_campaign", name="C", template_id=template_id)
-    campaign_id = campaign["campaign"]["id"]
-    await call(client, "start_campaign", campaign_id=campaign_id)
-    contacts = [{"email": f"p{n}@example.com"} for n in range(people)]
-    await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
-    return {"template_id": template_id, "campaign_id": campaign_id}
 
 
 async def send(client: Client) -> dict[str, Any]:

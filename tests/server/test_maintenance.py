@@ -15,8 +15,8 @@ from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.jobs.worker import Worker
 from mcp_server.process.app import App
-from tests.server.conftest import call, new_campaign
 from tests.support.patience import PATIENCE
+from tests.support.server import call, new_campaign
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
-from tests.server.conftest import call, refusal
+from tests.support.server import call, refusal
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from mcp.client import Client
 
-from tests.server.conftest import NOW, call, new_campaign, refusal
+from tests.support.server import NOW, call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 

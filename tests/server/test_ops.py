@@ -11,7 +11,6 @@ from uuid import uuid4
 import httpx2 as httpx
 import pytest
 from mcp.client import Client
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -25,29 +24,13 @@ from mcp_server.process import health
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
 from mcp_server.process.telemetry import BUCKETS, CallOutcome, DatabaseState
-from tests.server.conftest import call, new_campaign, refusal
-from tests.server.test_tokens import bearer, new_token
-from tests.server.test_transports import TOKEN, http_server
 from tests.support.patience import PATIENCE
+from tests.support.processes import TOKEN, http_server
+from tests.support.scraping import named, scrape
+from tests.support.server import call, new_campaign, refusal
+from tests.support.tokens import bearer, new_token
 
 pytestmark = pytest.mark.anyio
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def scrape(base: str, token: str | None = None) -> Samples:
-    answer = httpx.get(f"{base}/metrics", headers=bearer(token) if token else {}, timeout=PATIENCE)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain")
-    return {
-        (sample.name.removeprefix("sales_automation_"), tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
-
-
-def named(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    return name, tuple(sorted(labels.items()))
 
 
 async def use(client: Client) -> None:

@@ -16,7 +16,7 @@ from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.offers.prompts.catalogue import PROMPTS
 from mcp_server.offers.prompts.texts import calls_of, fill
 from mcp_server.process.app import App
-from tests.server.conftest import call, new_campaign
+from tests.support.server import call, new_campaign
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from db.postgres.database import Database
 from db.services.people import suppressions
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import call
+from tests.support.server import call
 
 
 def sneak(session: Session) -> None:

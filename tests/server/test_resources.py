@@ -14,7 +14,7 @@ from mcp_server.calls.server import build_server
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.offers.resources.catalogue import RESOURCES
 from mcp_server.process.app import App
-from tests.server.conftest import call, new_campaign
+from tests.support.server import call, new_campaign
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from db.domain.access import Scope
 from db.postgres.database import Database
-from tests.server.conftest import call, new_campaign
-from tests.server.test_tokens import connected, new_token
-from tests.server.test_transports import ERAS, TOKEN, http_server
 from tests.support.patience import PATIENCE
+from tests.support.processes import ERAS, TOKEN, http_server
+from tests.support.server import call, new_campaign
+from tests.support.tokens import connected, new_token
 
 pytestmark = pytest.mark.anyio
 

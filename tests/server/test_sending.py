@@ -10,7 +10,7 @@ from mcp.client import Client
 
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import call, refusal
+from tests.support.server import call, refusal
 
 pytestmark = pytest.mark.anyio
 

@@ -14,26 +14,17 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_server.process.stdio import Lines, Sink
-from tests.server.conftest import call, new_campaign
-from tests.server.test_transports import COMMAND, ERAS, environment
 from tests.support.patience import PATIENCE
+from tests.support.processes import COMMAND, ERAS, environment
+from tests.support.server import call, new_campaign
+from tests.support.wire import INITIALIZE
 
 pytestmark = pytest.mark.anyio
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
 
 PRINTS = """
 import subprocess, sys
-from mcp_server import stdio
+from mcp_server.process import stdio
 with stdio.claimed() as (lines, sink):
     print("a library", flush=True)
     subprocess.run(["echo", "a child"])

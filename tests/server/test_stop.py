@@ -19,10 +19,11 @@ from pydantic_core import to_json
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from tests.server.conftest import new_campaign
-from tests.server.test_transports import HELLO, received, server_process
 from tests.support.campaigns import assert_counters_are_exact
 from tests.support.patience import PATIENCE
+from tests.support.processes import server_process
+from tests.support.server import new_campaign
+from tests.support.wire import HELLO, received
 
 pytestmark = pytest.mark.anyio
 

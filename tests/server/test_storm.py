@@ -1,8 +1,5 @@
 """A stream of webhooks while the server and its PostgreSQL are killed: every event is there once, and counted once."""
 
-import base64
-import hmac
-import json
 import os
 import random
 import signal
@@ -12,8 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +21,19 @@ from sqlalchemy import text
 from db.embedded import EmbeddedPostgres
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
-from tests.server.conftest import new_campaign
-from tests.server.test_transports import held_port
 from tests.support.campaigns import assert_counters_are_exact
 from tests.support.patience import PATIENCE
+from tests.support.processes import held_port
+from tests.support.server import new_campaign
+from tests.support.signed_events import KINDS, SECRET, signed
 
 pytestmark = pytest.mark.anyio
 
 PEOPLE = 5_000
-KINDS = ("sent", "delivered", "opened", "clicked")
 SENDERS = 24
 LONG = 3 * PATIENCE
 # Of a sender that was refused or has reached nobody.
 BACK_OFF = 0.05
-KEY = b"a key that was made for this test"
-SECRET = "whsec_" + base64.b64encode(KEY).decode()
-START = datetime(2026, 3, 2, 9, tzinfo=UTC)
-
-
-def signed(number: int, enrollment_id: str, kind: str) -> tuple[bytes, dict[str, str]]:
-    """One event as its sender signs it."""
-    at = START + timedelta(hours=KINDS.index(kind), seconds=number)
-    event = {"event_type": kind, "enrollment_id": enrollment_id, "step_number": 1, "occurred_at": at.isoformat()}
-    body = json.dumps({"data": event}).encode()
-    id_, now = f"msg-{number}", str(int(time.time()))
-    signature = hmac.new(KEY, f"{id_}.{now}.".encode() + body, sha256).digest()
-    headers = {"webhook-id": id_, "webhook-timestamp": now}
-    return body, {**headers, "webhook-signature": "v1," + base64.b64encode(signature).decode()}
 
 
 class Server:

@@ -17,7 +17,7 @@ from db.postgres.json import canonical
 from db.services.ops import idempotency
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import NOW, call, new_campaign, refusal
+from tests.support.server import NOW, call, new_campaign, refusal
 from tests.support.traces import everything
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from mcp.client import Client
 
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import call
+from tests.support.server import call
 from tests.support.tasks import TASKS, Step, Task
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from mcp.client import Client
 from sqlalchemy import text
 
 from db.postgres.database import Database
-from tests.server.conftest import call, refusal
+from tests.support.server import call, refusal
 
 pytestmark = pytest.mark.anyio
 

@@ -2,15 +2,13 @@
 
 import subprocess
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 from mcp.client import Client
-from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from sqlalchemy import text
 
@@ -22,30 +20,19 @@ from db.services.ops import tokens
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.http.token_cache import DEFAULT, KEPT_SECONDS, Keeper
 from mcp_server.process.app import App
-from tests.server.conftest import NOW, call, new_campaign, refusal
-from tests.server.test_stdio import INITIALIZE
-from tests.server.test_transports import COMMAND, ERAS, TOKEN, environment, http_server, run
 from tests.support.patience import PATIENCE
+from tests.support.processes import COMMAND, ERAS, TOKEN, environment, http_server, run
+from tests.support.server import NOW, call, new_campaign, refusal
+from tests.support.tokens import Clock, bearer, connected, new_token
+from tests.support.wire import ACCEPT, INITIALIZE
 
 pytestmark = pytest.mark.anyio
 
 PING: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-ACCEPT = {"Accept": "application/json, text/event-stream"}
-
-
-def new_token(database: Database, name: str, *scopes: Scope, expires_at: datetime | None = None) -> str:
-    _, plain = database.run(
-        "token", lambda session: tokens.create(session, name=name, scopes=scopes, expires_at=expires_at)
-    )
-    return plain
 
 
 def revoke(database: Database, name: str) -> None:
     database.run("revoke", lambda session: tokens.revoke(session, name_or_id=name, now=NOW))
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
 
 
 def status(base: str, token: str | None, path: str = "/mcp", **headers: str) -> int:
@@ -53,20 +40,6 @@ def status(base: str, token: str | None, path: str = "/mcp", **headers: str) -> 
     return httpx.post(
         f"{base}{path}", headers={**ACCEPT, **held, **headers}, json=INITIALIZE, timeout=PATIENCE
     ).status_code
-
-
-@asynccontextmanager
-async def connected(base: str, token: str, how: str) -> AsyncGenerator[Client]:
-    """A client of Streamable HTTP in either era, or of SSE."""
-    if how == "sse":
-        async with Client(sse_client(f"{base}/sse", headers=bearer(token), timeout=PATIENCE)) as client:
-            yield client
-        return
-    async with (
-        httpx.AsyncClient(headers=bearer(token), timeout=PATIENCE) as http,
-        Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=how) as client,
-    ):
-        yield client
 
 
 @pytest.mark.parametrize("how", [*ERAS, "sse"])
@@ -268,16 +241,6 @@ def test_host_and_origin_are_checked_on_every_route_that_holds_data(database_url
                     httpx.post(f"{base}{path}", headers={**ACCEPT, **headers}, json=PING, timeout=PATIENCE).status_code
                     == refused
                 ), path
-
-
-class Clock:
-    """Monotonic seconds, moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 async def test_a_revoked_token_holds_for_ten_seconds_at_most(database: Database, make_app: Callable[..., App]) -> None:

@@ -17,7 +17,7 @@ from mcp_server.calls.call import Tool
 from mcp_server.calls.server import build_server
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.process.app import App
-from tests.server.conftest import call, text_of
+from tests.support.server import call, text_of
 
 Schema = dict[str, Any]
 

@@ -1,15 +1,10 @@
 """The server as clients start it: real processes on stdio, SSE and Streamable HTTP, in both protocol eras."""
 
-import os
 import socket
 import subprocess
-import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,50 +20,12 @@ from pydantic_core import to_json
 from starlette.applications import Starlette
 
 from mcp_server.http.serve import listen, run as run_app
-from tests.server.conftest import call, new_campaign, refusal
 from tests.support.patience import PATIENCE
+from tests.support.processes import COMMAND, ERAS, TOKEN, environment, held_port, http_server, run
+from tests.support.server import call, new_campaign, refusal
+from tests.support.wire import HELLO, received
 
 pytestmark = pytest.mark.anyio
-
-COMMAND = [sys.executable, "-m", "mcp_server"]
-SERVE_HTTP = [*COMMAND, "serve", "--transport", "streamable-http"]
-ERAS = ["auto", "legacy"]
-TOKEN = "a-token-made-for-this-test"
-
-
-def environment(database_url: str, **more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SALES_AUTOMATION_")}
-    return {**kept, "DATABASE_URL": database_url, **more}
-
-
-@contextmanager
-def server_process(
-    database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, is_read: bool = False, **more: str
-) -> Generator[tuple[str, subprocess.Popen[str]]]:
-    """The base URL of a server on a free port and its process, which is stopped at the end if it runs still. Where the
-    test does not read what it says (`is_read`), that is thrown away: else the server stops at a full pipe."""
-    command = [*command, "--port", "0", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(database_url, **more), text=True)
-    try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "listening on" in line)
-        rest = Thread(target=deque, args=(process.stderr, 0), daemon=True)
-        if not is_read:
-            rest.start()
-        yield line.split("listening on ")[1].split(" ")[0], process
-        process.terminate()
-        if not is_read:
-            rest.join(PATIENCE)
-    finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE)
-
-
-@contextmanager
-def http_server(database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str) -> Generator[str]:
-    """The base URL of a server of which the process does not matter."""
-    with server_process(database_url, *arguments, command=command, is_read=False, **more) as (base, _):
-        yield base
 
 
 async def flow(client: Client) -> None:
@@ -173,21 +130,6 @@ def test_a_token_file_without_a_token_opens_the_server_to_nobody(
     result = run("serve", "--transport", "sse", "--port", "0", env=hollow)
     assert result.returncode == 2
     assert "holds no token" in result.stderr
-
-
-def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-
-
-@contextmanager
-def held_port() -> Generator[int]:
-    """A port on which nobody listens, and which nobody else is given meanwhile; a server may be told to take it."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # which servers set, too
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 @pytest.fixture
@@ -329,22 +271,6 @@ OFFERS_HTTP2 = (
     b"Content-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n"
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
 )
-HELLO = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "java", "version": "21"}},
-}
-
-
-def received(stranger: socket.socket, end: bytes) -> bytes:
-    """All up to `end`, which must come."""
-    said = b""
-    while end not in said:
-        part = stranger.recv(65_536)
-        assert part, said
-        said += part
-    return said
 
 
 @pytest.mark.parametrize("is_in_one_piece", [True, False])

@@ -14,7 +14,7 @@ from mcp_server.calls.server import build_server
 from mcp_server.http.refusals import unavailable
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.server.conftest import refusal
+from tests.support.server import refusal
 
 pytestmark = pytest.mark.anyio
 

@@ -17,10 +17,10 @@ from db.services.texts.unsubscribe_links import Link
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.server.conftest import call, refusal
-from tests.server.test_transports import TOKEN, http_server
 from tests.support.campaigns import assert_counters_are_exact
 from tests.support.patience import PATIENCE
+from tests.support.processes import TOKEN, http_server
+from tests.support.server import call, refusal
 
 pytestmark = pytest.mark.anyio
 

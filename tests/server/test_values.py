@@ -9,8 +9,8 @@ from mcp.client import Client
 
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import call, new_campaign, refusal
-from tests.server.test_wrong_arguments import SHAPED, told
+from tests.support.arguments import SHAPED, told
+from tests.support.server import call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 

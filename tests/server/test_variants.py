@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
-from tests.server.conftest import call
-from tests.server.test_live_edits import running
+from tests.support.server import call, running
 
 # One era is enough: they differ in how calls travel, and these are a thousand.
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("client", ["auto"], indirect=True)]

@@ -7,7 +7,7 @@ import pytest
 
 from db.postgres.database import Database
 from mcp_server.process.app import App
-from tests.server.conftest import NOW
+from tests.support.server import NOW
 from tests.support.webhook_senders import (
     CERTIFICATE,
     TOPIC,

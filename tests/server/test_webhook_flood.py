@@ -20,8 +20,8 @@ from mcp_server.http import webhooks
 from mcp_server.process.app import App
 from mcp_server.webhooks.providers import providers
 from mcp_server.webhooks.worker import Recorder
-from tests.server.conftest import NOW, call, new_campaign
 from tests.support.patience import PATIENCE
+from tests.support.server import NOW, call, new_campaign
 from tests.support.webhook_senders import MESSAGE, Amazon, notification, ses_opened, sign_envelope
 from tests.support.webhooks import SENDERS, Hooks, hooks, orphans, rows, totals
 

@@ -12,7 +12,7 @@ import pytest
 from db.domain.events import NewEvent
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.webhooks.providers import Normaliser, providers
-from tests.server.conftest import NOW
+from tests.support.server import NOW
 from tests.support.webhook_senders import MESSAGE, notification, ses_mail
 from tests.support.webhooks import SENDERS, message_of
 

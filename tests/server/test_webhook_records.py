@@ -25,9 +25,9 @@ from mcp_server.process.app import App
 from mcp_server.webhooks.base import Json, Provider
 from mcp_server.webhooks.providers import providers
 from mcp_server.webhooks.worker import Recorder
-from tests.server.conftest import NOW, call, new_campaign, refusal
-from tests.server.test_transports import http_server, server_process
 from tests.support.patience import PATIENCE
+from tests.support.processes import http_server, server_process
+from tests.support.server import NOW, call, new_campaign, refusal
 from tests.support.webhook_senders import SHARED
 from tests.support.webhooks import SENDERS, hooks, orphans, rows, sent, totals
 

@@ -13,8 +13,8 @@ from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.server.conftest import NOW
 from tests.support.patience import PATIENCE
+from tests.support.server import NOW
 from tests.support.webhook_senders import Sender, Signed
 from tests.support.webhooks import SENDERS, every_provider, hooks, rows
 

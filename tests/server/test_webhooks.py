@@ -9,7 +9,7 @@ from mcp.client import Client
 from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import NOW, call
+from tests.support.server import NOW, call
 from tests.support.webhook_senders import LEMLIST_SECRET, Sender, confirmation, sign_envelope
 from tests.support.webhooks import SENDERS, every_provider, hooks, message_of, rows, sent, totals
 

@@ -16,7 +16,7 @@ from mcp_server.calls.server import build_server
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.process.app import App
 from mcp_server.schemas.base import Given
-from tests.server.conftest import call, new_campaign, refusal
+from tests.support.server import call, new_campaign, refusal
 
 OFFERED = [tool for toolset in TOOLSETS for tool in toolset.tools]
 READS = sorted(tool.name for tool in OFFERED if tool.read_only and tool.mode is not Mode.LOCAL)

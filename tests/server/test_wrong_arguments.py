@@ -3,40 +3,17 @@
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
-from uuid import uuid4
 
 import pytest
 from mcp.client import Client
-from mcp_types import CallToolResult
 
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.server.conftest import refusal, text_of
+from tests.support.arguments import ID, SHAPED, STEP, told
+from tests.support.server import refusal
 
 pytestmark = pytest.mark.anyio
 
-ID = str(uuid4())
-STEP = {"step_number": 1, "subject": "Hello", "body": "Good morning, all", "delay_hours": 0, "a_b_variant": "A"}
-PERSON = {"email": "a@example.com", "first_name": "A", "timezone": "UTC", "attributes": {"a": [{"b": "c"}]}}
-EVENT = {"event_type": "opened", "channel": "email", "enrollment_id": ID, "occurred_at": "2026-11-02T09:00:00Z"}
-SETTINGS = {
-    "timezone": "UTC",
-    "sending_window": {"days": ["mon"], "start": "09:00", "end": "17:00"},
-    "holidays": ["2026-12-25"],
-    "daily_limit": 3,
-    "ramp_up": {"start": 1, "increase": 1},
-    "senders": {"email": {"account": "a@example.com", "daily_limit": 1}},
-    "variables": {"offer": "x"},
-}
-# Arguments with shapes inside; those of all the other tools are made by their type.
-SHAPED: dict[str, dict[str, Any]] = {
-    "create_template": {"email_steps": [STEP], "linkedin_steps": [{"step_number": 2, "type": "message"}]},
-    "create_campaign": {"settings": SETTINGS},
-    "enroll_contacts": {"contacts": [PERSON]},
-    "upsert_contacts": {"contacts": [PERSON]},
-    "record_event": {"event": EVENT},
-    "record_events": {"events": [EVENT]},
-}
 BAD: list[Any] = [
     None, True, 1.5, 10**30, "", "x" * 60_000, "a\x00b", "no", "2026-11-02T09:00:00", [None], {"a b": None},
 ]  # fmt: skip
@@ -58,16 +35,6 @@ def spoiled(value: Any, bad: Any) -> Iterator[Any]:
     if isinstance(value, list):
         for part in cast("list[Any]", value)[:1]:
             yield from ([each] for each in spoiled(part, bad))
-
-
-def told(result: CallToolResult) -> list[str]:
-    """All that a call says of what is wrong, a line each."""
-    if result.is_error:
-        head, *lines = text_of(result).splitlines()
-        return [line for line in lines if not line.startswith("It takes: ")] or [head]
-    answer = cast("dict[str, Any]", result.structured_content or {})
-    rows = cast("list[dict[str, str]]", answer.get("results", []))
-    return [reason for row in rows for reason in row.get("reason", "").split("; ") if reason]
 
 
 async def test_no_text_shows_how_arguments_are_checked(make_app: Callable[..., App]) -> None:

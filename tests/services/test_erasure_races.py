@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.postgres.database import Database
-from tests.services.test_processes import race
 from tests.support.campaigns import assert_counters_are_exact, new_scene
 from tests.support.patience import PATIENCE
+from tests.support.races import race
 from tests.support.traces import erase, take_in
 
 

@@ -15,8 +15,8 @@ from db.postgres.database import Database
 from db.services.dispatch import claims
 from db.services.enrollments import enrollments
 from db.services.people import contacts, suppressions
-from tests.services.test_processes import race
 from tests.support.campaigns import NOW, event, new_scene, record, state
+from tests.support.races import race
 
 LINK = "https://www.linkedin.com/in/jane"
 JANE = "p0@example.com"

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.server.test_transports import environment
 from tests.support.patience import PATIENCE
+from tests.support.processes import environment
 
 COMMAND = [sys.executable, "-m", "mcp_server"]
 _COLOURED = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import resources
+from pathlib import Path
 from random import Random
 from unicodedata import normalize
 from uuid import UUID
@@ -185,3 +186,15 @@ def _odds_and_ends(database: Database, now: datetime) -> None:
             session, email="no-thanks@example.com", reason=SuppressionReason.MANUAL, source=HOSTILE
         ),
     )
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server, its data, and the way to both. It is open, as servers on loopback without a token are."""
+
+    base: str
+    scene: Scene
+    database: Database
+    now: datetime
+    home: Path
+    """Where the server's local store is."""

@@ -16,7 +16,7 @@ from mcp_server.http.app import build_http_app
 from mcp_server.process.app import App
 from mcp_server.webhooks.providers import providers
 from mcp_server.webhooks.worker import Recorder
-from tests.server.conftest import call, new_campaign
+from tests.support.server import call, new_campaign
 from tests.support.webhook_senders import MESSAGE, Amazon, Sender, Signed, senders
 
 SENDERS = senders()

@@ -1,7 +1,6 @@
 """A server with data, and a small host page in Chromium that shows its views as hosts of MCP Apps must."""
 
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from anyio.from_thread import start_blocking_portal
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextResourceContents
-from playwright.sync_api import Browser, FrameLocator, Page, expect
+from playwright.sync_api import Browser
 from pydantic import SecretStr
 
 from db.postgres.database import Database
@@ -20,13 +19,10 @@ from mcp_server.calls.server import build_server
 from mcp_server.offers import views
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
-from tests.dashboard.conftest import browser, empty, new_page
-from tests.server.conftest import make_app
-from tests.support.dashboard import Scene, fill
-
-__all__ = ["browser", "make_app"]  # fixtures of the tests here, too
-
-Answer = dict[str, Any]
+from tests.support.browser import launched, new_page
+from tests.support.dashboard import fill
+from tests.support.databases import empty
+from tests.support.views import Answer, Backend, Show, Shown
 
 # What a host must apply to a view that names no domain.
 _POLICY = (
@@ -35,14 +31,10 @@ _POLICY = (
 )
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A real server and its data. Answers are as they are on the wire."""
-
-    scene: Scene
-    call: Callable[[str, Mapping[str, Any]], Answer]
-    document: Callable[[str], str]
-    """The HTML of the view of a tool."""
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -64,58 +56,6 @@ def backend(migrated: Database, postgres: str, tmp_path_factory: pytest.TempPath
         yield Backend(scene, call, document)
     app.close()
     empty(migrated)
-
-
-@dataclass
-class Shown:
-    """A view in its host."""
-
-    page: Page
-    backend: Backend
-    tool: str
-    said: list[str] = field(default_factory=list[str])
-    requests: list[str] = field(default_factory=list[str])
-    calls: list[Answer] = field(default_factory=list[Answer])
-    asked: int = 0
-
-    @property
-    def view(self) -> FrameLocator:
-        return self.page.frame_locator("iframe")
-
-    def evaluate(self, script: str) -> Any:
-        """The value of a script that runs in the view itself."""
-        return self.page.frames[1].evaluate(script)
-
-    def received(self, method: str) -> list[Answer]:
-        return self.page.evaluate("method => host.received.filter(one => one.method === method)", method)
-
-    def answer_to(self, method: str) -> Answer:
-        """What the view answers to a request of the host. It has read by then whatever was sent before."""
-        self.asked += 1
-        id_ = f"test-{self.asked}"
-        self.page.evaluate("([id, method]) => host.send({ id, method, params: {} })", [id_, method])
-        self.page.wait_for_function("id => host.received.some(one => one.id === id)", arg=id_)
-        return self.page.evaluate("id => host.received.find(one => one.id === id)", id_)
-
-    def notify(self, name: str, **params: Any) -> None:
-        """Notify the view of something, and wait until it has read it."""
-        self.page.evaluate("([name, params]) => host.notify(name, params)", [name, params])
-        self.answer_to("ping")
-
-    def give(self, result: Answer, **arguments: Any) -> None:
-        """Tell the view of a call and its result."""
-        self.notify("tool-input", arguments=arguments)
-        self.notify("tool-result", **result)
-
-    def answered(self, **arguments: Any) -> Answer:
-        """Tell the view of a call to the real server; the structured answer."""
-        result = self.backend.call(self.tool, arguments)
-        self.give(result, **arguments)
-        expect(self.view.get_by_role("status")).to_contain_text("As of")
-        return result["structuredContent"]
-
-
-Show = Callable[..., Shown]
 
 
 @pytest.fixture

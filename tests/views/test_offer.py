@@ -12,7 +12,7 @@ from mcp_server.calls.server import build_server
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.offers import views
 from mcp_server.process.app import App
-from tests.server.conftest import new_campaign
+from tests.support.server import new_campaign
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from db.domain.metrics import RATES
 from mcp_server import __version__
 from tests.support.dashboard import HOSTILE
-from tests.views.conftest import Answer, Backend, Show, Shown
+from tests.support.views import Answer, Backend, Show, Shown
 
 _SERIOUS = ("serious", "critical")
 
