@@ -1,12 +1,11 @@
 """Cursors: the last id of a page, signed together with the filters it belongs to."""
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final
 
 from db.domain.errors import InvalidInput
+from db.domain.signing import from_text, to_text
 
 _SIGNATURE_BYTES: Final = 16
 
@@ -19,14 +18,11 @@ class Cursors:
 
     def write(self, last_id: int, scope: str) -> str:
         packed = last_id.to_bytes(8, "big")
-        return urlsafe_b64encode(packed + self._sign(packed, scope)).decode()
+        return to_text(packed + self._sign(packed, scope))
 
     def read(self, cursor: str, scope: str) -> int:
         """The last id of the page before, or InvalidInput for a cursor that this store did not write for `scope`."""
-        try:
-            raw = urlsafe_b64decode(cursor.encode("ascii"))
-        except (binascii.Error, UnicodeEncodeError, AttributeError):
-            raw = b""
+        raw = from_text(cursor)
         packed, signature = raw[:8], raw[8:]
         if not compare_digest(signature, self._sign(packed, scope)):
             raise InvalidInput(

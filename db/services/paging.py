@@ -1,6 +1,5 @@
 """Keyset pages: a cursor names the last row seen, so a page costs the same at any depth and misses nothing."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.domain.errors import InvalidInput
+from db.domain.signing import from_text, to_text
 
 Row = TypeVar("Row")
 
@@ -54,16 +54,16 @@ def cut(rows: Sequence[Row], count: int, *, by: Sequence[InstrumentedAttribute[A
 def encode_cursor(listing: str, values: Sequence[UUID | datetime]) -> str:
     """The cursor that names a row of a list by `values`."""
     plain = b"".join(map(_packed, values))
-    return urlsafe_b64encode(seal(listing, plain) + plain).decode().rstrip("=")
+    return to_text(seal(listing, plain) + plain)
 
 
 def decode_cursor(cursor: str, listing: str, kinds: Sequence[type]) -> list[UUID | datetime]:
     """The values of a cursor, which are of these `kinds`. InvalidInput where this list did not give it."""
     refusal = InvalidInput("cursor is not one that this list gave. Pass next_cursor unchanged, or leave cursor out.")
+    raw = from_text(cursor)
+    if raw[:4] != seal(listing, raw[4:]):
+        raise refusal
     try:
-        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        if raw[:4] != seal(listing, raw[4:]):
-            raise refusal
         values = list(_unpacked(raw[4:]))
     except (ValueError, OverflowError):
         raise refusal from None

@@ -4,9 +4,7 @@ Where it can be, a hash is made in SQL: a set of values costs no more statements
 database. Such a statement calls the row of the key `k`.
 """
 
-import hmac
 from enum import StrEnum
-from hashlib import sha256
 from secrets import token_bytes
 from typing import Final
 
@@ -70,8 +68,3 @@ def replace(session: Session, *, name: SecretName) -> None:
     """A new key in the place of the old one: what that one signed holds no more."""
     session.execute(delete(Secret).where(Secret.name == name))
     make(session, name=name)
-
-
-def keyed_hash(key: bytes, value: bytes) -> bytes:
-    """32 bytes that only who has the key can make."""
-    return hmac.digest(key, value, sha256)

@@ -7,6 +7,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.domain import signing
 from db.domain.errors import Conflict, Refused
 from db.models import IdempotencyKey
 from db.postgres.json import canonical
@@ -16,7 +17,7 @@ from db.services.secrets import SecretName
 
 def fingerprint(session: Session, arguments: dict[str, Any]) -> str:
     """The same text for the same arguments, in whatever order they were given. Nobody can try by it whom they named."""
-    return secrets.keyed_hash(secrets.obtain(session, name=SecretName.IDEMPOTENCY), canonical(arguments)).hex()
+    return signing.keyed_hash(secrets.obtain(session, name=SecretName.IDEMPOTENCY), canonical(arguments)).hex()
 
 
 def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:

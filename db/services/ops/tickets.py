@@ -4,9 +4,6 @@ A link is a ticket that is good for minutes and for one use; a session is what a
 up by signing out. Neither is a bearer token. Without the key none holds any more: `replace_key` ends them all.
 """
 
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as NotBase64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -17,13 +14,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.domain.field_limits import TICKET_BYTES
+from db.domain.signing import Codec
 from db.models import UsedTicket
 from db.services import secrets
 from db.services.secrets import SecretName
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_TIME_BYTES, _ID_BYTES, _SIGNATURE_BYTES = 6, TICKET_BYTES, 32
-_LENGTH = 1 + _TIME_BYTES + _ID_BYTES + _SIGNATURE_BYTES
+_TIME_BYTES = 6
+_CODEC = Codec(1 + _TIME_BYTES + TICKET_BYTES, signature_size=32)
 
 
 class Kind(IntEnum):
@@ -55,26 +53,16 @@ class Ticket:
 def issue(key: bytes, kind: Kind, now: datetime) -> str:
     """A new ticket: 74 characters of the URL-safe alphabet."""
     milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
-    return _sign(key, bytes([kind]) + milliseconds.to_bytes(_TIME_BYTES) + token_bytes(_ID_BYTES))
+    return _CODEC.sign(key, bytes([kind]) + milliseconds.to_bytes(_TIME_BYTES) + token_bytes(TICKET_BYTES))
 
 
 def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
     """What the ticket says; None if this key has not signed it, or it is another kind, or its time is over."""
-    try:
-        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (NotBase64, ValueError):
-        return None
-    said = raw[:-_SIGNATURE_BYTES]
-    # The text and not the bytes: several texts stand for the same bytes, and one ticket has one text. What nobody
-    # signed is read no further: it may name a moment that is none.
-    if len(raw) != _LENGTH or raw[0] != kind or not hmac.compare_digest(text, _sign(key, said)):
+    said = _CODEC.read(key, text)
+    if said is None or said[0] != kind:
         return None
     issued_at = _EPOCH + timedelta(milliseconds=int.from_bytes(said[1 : 1 + _TIME_BYTES]))
     return Ticket(kind, issued_at, said[1 + _TIME_BYTES :]) if -_SKEW <= now - issued_at < LIFETIMES[kind] else None
-
-
-def _sign(key: bytes, said: bytes) -> str:
-    return urlsafe_b64encode(said + secrets.keyed_hash(key, said)).decode().rstrip("=")
 
 
 def use_up(session: Session, *, ticket: Ticket, now: datetime) -> bool:
