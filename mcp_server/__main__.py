@@ -16,7 +16,7 @@ import typer
 
 from mcp_server import __version__
 from mcp_server.cli.lazy import LazyGroup
-from mcp_server.cli.session import INTERRUPTED, await_database, fail, settings_of
+from mcp_server.cli.session import INTERRUPTED, await_database, settings_of, unusable
 from mcp_server.process import logs
 from mcp_server.process.app import App
 from mcp_server.process.settings import TOKEN_CHARACTERS_MIN, Settings
@@ -138,14 +138,16 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
     try:
         token = settings.bearer_token()
     except OSError as error:
-        raise fail(f"SALES_AUTOMATION_TOKEN_FILE can't be read: {error.strerror}. Correct it, or unset it.") from None
+        raise unusable(
+            f"SALES_AUTOMATION_TOKEN_FILE can't be read: {error.strerror}. Correct it, or unset it."
+        ) from None
     except ValueError:
-        raise fail(
+        raise unusable(
             "SALES_AUTOMATION_TOKEN, or the first line of SALES_AUTOMATION_TOKEN_FILE, holds no token in UTF-8. Put "
             "one there, or unset it."
         ) from None
     if host not in LOOPBACK and token is not None and len(token) < TOKEN_CHARACTERS_MIN:
-        raise fail(
+        raise unusable(
             f"Listening on {host} needs a token of {TOKEN_CHARACTERS_MIN} characters or more, since others can try to "
             "guess it. Set a longer one, or unset it and run `sales-automation-mcp tokens create NAME --scope read`."
         )
@@ -154,14 +156,14 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
         server = _build(app)
         await_database(app)
         if host not in LOOPBACK and token is None and not has_tokens(app):
-            raise fail(
+            raise unusable(
                 f"Listening on {host} needs a token: run `sales-automation-mcp tokens create NAME --scope read`, set "
                 "SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, or listen on 127.0.0.1."
             )
         with _worker(app):
             serve_http(server, app, host=host, port=port, token=token)
     except CannotListen as error:
-        raise fail(str(error)) from None
+        raise unusable(str(error)) from None
     finally:
         app.close()
 
@@ -190,7 +192,7 @@ def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only 
 
         return build_server(app)
     except ValueError as error:
-        raise fail(f"--toolsets or SALES_AUTOMATION_TOOLSETS: {error}") from None
+        raise unusable(f"--toolsets or SALES_AUTOMATION_TOOLSETS: {error}") from None
     finally:
         gc.freeze()
         gc.enable()

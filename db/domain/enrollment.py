@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.domain.action import Action
 from db.domain.events import Stop
-from db.domain.scheduling import Plan, Taker, due_at, next_step
+from db.domain.scheduling import Plan, Recipient, due_at, next_step
 from db.domain.states import (
     ENDS,
     STOP_RANKS,
@@ -51,8 +51,8 @@ class Enrollment:
         return self.status not in _TERMINAL
 
     @property
-    def taker(self) -> Taker:
-        return Taker(self.instance_id, self.contact_id, self.a_b_variant)
+    def recipient(self) -> Recipient:
+        return Recipient(self.instance_id, self.contact_id, self.a_b_variant)
 
     def advance(self, action: Action, plan: Plan) -> None:
         """Take note that `action` was sent: its step is done, and the next one is due after its delay, or none is left.
@@ -68,7 +68,7 @@ class Enrollment:
         if step_number < self.current_step:
             return
         self.current_step, self.delay_from = step_number, at
-        upcoming = next_step(plan.steps, step_number, self.taker)
+        upcoming = next_step(plan.steps, step_number, self.recipient)
         if upcoming is None:
             self.stop(_FINISH)
         elif self.is_open:

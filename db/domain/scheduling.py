@@ -30,7 +30,7 @@ Stage: TypeAlias = Mapping[str | None, Step]
 """The steps of one number, by variant: several variants, or under None the one that all share. Empty: no such step."""
 
 
-class Taker(NamedTuple):
+class Recipient(NamedTuple):
     """Who takes a step. `a_b_variant` is the enrollment's own, which it has had since it was made."""
 
     instance_id: UUID
@@ -56,13 +56,13 @@ def due_at(delay_from: datetime, step: Step) -> datetime:
     return delay_from + timedelta(hours=step.delay_hours)
 
 
-def choose(stage: Stage, taker: Taker) -> Step | None:
-    """The step that `taker` takes: that of its own variant, else the one that all share, else one that is drawn.
+def choose(stage: Stage, recipient: Recipient) -> Step | None:
+    """The step that `recipient` takes: that of its own variant, else the one that all share, else one that is drawn.
 
     Own variants are drawn among all names of a template, so each stage of it is split evenly, whatever names it has.
     """
-    shared = stage.get(taker.a_b_variant) or stage.get(None)
-    return shared or stage.get(draw_variant(variants(stage.values()), taker.instance_id, taker.contact_id))
+    shared = stage.get(recipient.a_b_variant) or stage.get(None)
+    return shared or stage.get(draw_variant(variants(stage.values()), recipient.instance_id, recipient.contact_id))
 
 
 def stage_of(steps: Sequence[Step], step_number: int) -> Stage:
@@ -76,14 +76,14 @@ def stage_after(steps: Sequence[Step], current_step: int) -> Stage:
     return stage_of(steps, min(numbers)) if numbers else {}
 
 
-def step_for(steps: Sequence[Step], step_number: int, taker: Taker) -> Step | None:
-    """The step of that number that `taker` takes, see `choose`."""
-    return choose(stage_of(steps, step_number), taker)
+def step_for(steps: Sequence[Step], step_number: int, recipient: Recipient) -> Step | None:
+    """The step of that number that `recipient` takes, see `choose`."""
+    return choose(stage_of(steps, step_number), recipient)
 
 
-def next_step(steps: Sequence[Step], current_step: int, taker: Taker) -> Step | None:
-    """The step that `taker` takes after `current_step` (0 = nothing done yet), or None when all are done."""
-    return choose(stage_after(steps, current_step), taker)
+def next_step(steps: Sequence[Step], current_step: int, recipient: Recipient) -> Step | None:
+    """The step that `recipient` takes after `current_step` (0 = nothing done yet), or None when all are done."""
+    return choose(stage_after(steps, current_step), recipient)
 
 
 def variants(steps: Iterable[Step]) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class SqliteCache:
     def __init__(self, file: LocalFile, *, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._file = file
         self._max_bytes = max_bytes
-        self._notes = _Notes()
+        self._notes = _PendingReads()
 
     def get(self, namespace: str, key: str, *, now: datetime) -> CacheEntry | None:
         at = to_microseconds(now)
@@ -124,7 +124,7 @@ class SqliteCache:
             self._notes.write(connection)
 
 
-class _Notes:
+class _PendingReads:
     """What gets have seen since it was last written, for all threads of this process."""
 
     def __init__(self) -> None:

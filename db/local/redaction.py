@@ -11,11 +11,11 @@ ERASED: Final = "erased"
 """What stands where something was taken out whose place has to stay."""
 
 
-class _Gone:
+class _PersonalValue:
     """A value that is about the person."""
 
 
-_GONE: Final = _Gone()
+_GONE: Final = _PersonalValue()
 
 
 class Redactor:
@@ -38,7 +38,7 @@ class Redactor:
         them altogether becomes {"erased": true}. Of a CSV their rows are emptied, so that the others keep their number.
         """
         redacted = self._walk(value)
-        if isinstance(redacted, _Gone):
+        if isinstance(redacted, _PersonalValue):
             return {ERASED: True}, True
         return redacted, redacted != value
 
@@ -47,7 +47,7 @@ class Redactor:
             return self._text(value) if self.mentions(value) else value
         if isinstance(value, list):
             walked = [self._walk(item) for item in cast("list[object]", value)]
-            return [item for item in walked if not isinstance(item, _Gone)]
+            return [item for item in walked if not isinstance(item, _PersonalValue)]
         if isinstance(value, dict):
             return self._object(cast("dict[str, object]", value))
         return value
@@ -55,7 +55,7 @@ class Redactor:
     def _object(self, value: dict[str, object]) -> object:
         kept = {key: item for key, item in value.items() if not self.mentions(key)}
         walked = {key: self._walk(item) for key, item in kept.items()}
-        return _GONE if any(isinstance(item, _Gone) for item in walked.values()) else walked
+        return _GONE if any(isinstance(item, _PersonalValue) for item in walked.values()) else walked
 
     def _text(self, text: str) -> object:
         table = _table(text)

@@ -19,7 +19,7 @@ from mcp_server.offers.prompts.base import Prompt
 from mcp_server.offers.prompts.catalogue import PROMPTS
 from mcp_server.offers.resources.catalogue import RESOURCES
 from mcp_server.process.settings import Settings, variable
-from mcp_server.process.telemetry import PREFIX, CallOutcome, Tally, Telemetry
+from mcp_server.process.telemetry import PREFIX, CallOutcome, LabelledCounter, Telemetry
 from mcp_server.webhooks.providers import providers
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -125,7 +125,7 @@ def _counted_by_us() -> Iterator[tuple[str, str, Sequence[str], str]]:
     """What Telemetry counts: (name, type, labels, meaning). Labels show once something was counted."""
     telemetry = Telemetry()
     for tally in vars(telemetry).values():
-        if isinstance(tally, Tally):
+        if isinstance(tally, LabelledCounter):
             tally.add("name", "verdict")
     telemetry.add_call("tool", CallOutcome.OK, 0.0)
     for family in telemetry.registry.collect():

@@ -34,7 +34,7 @@ from mcp_server.process.telemetry import NO_PROVIDER, CallOutcome
 from mcp_server.schemas.faults import explain
 
 if TYPE_CHECKING:
-    from mcp_server.offers.registration import Guides
+    from mcp_server.offers.registration import Offers
 
 _INSTRUCTIONS = """\
 System of record for sales outreach: a campaign is made of a template of email and LinkedIn steps, people are enrolled \
@@ -68,7 +68,7 @@ class SalesServer(MCPServer[App]):
         self._app = app
         self._toolsets = select(app.settings.toolsets)
         self._has_tools = False
-        self._guides: Guides | None = None
+        self._offers: Offers | None = None
         self._without_http = caller.LOCAL
         self._loading = Lock()
         super().__init__(
@@ -119,12 +119,12 @@ class SalesServer(MCPServer[App]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[App, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        (await self._guide()).check_address(str(uri))
+        (await self._loaded_offers()).check_address(str(uri))
         with caller.invoked(caller.of_context(context, {}, self._without_http)):
             return await super().read_resource(uri, context)
 
     async def list_prompts(self) -> list[mcp_types.Prompt]:
-        return (await self._guide()).list_prompts()
+        return (await self._loaded_offers()).list_prompts()
 
     async def get_prompt(
         self,
@@ -132,7 +132,7 @@ class SalesServer(MCPServer[App]):
         arguments: dict[str, Any] | None = None,
         context: Context[App, Any] | None = None,  # noqa: ARG002  the SDK's signature
     ) -> mcp_types.GetPromptResult:
-        return (await self._guide()).get_prompt(name, arguments or {})
+        return (await self._loaded_offers()).get_prompt(name, arguments or {})
 
     async def list_resources(self) -> list[mcp_types.Resource]:
         await self._load()
@@ -148,8 +148,8 @@ class SalesServer(MCPServer[App]):
         argument: mcp_types.CompletionArgument,
         _: mcp_types.CompletionContext | None,
     ) -> mcp_types.Completion:
-        guides = await self._guide()
-        return await anyio.to_thread.run_sync(guides.complete, reference, argument)
+        offers = await self._loaded_offers()
+        return await anyio.to_thread.run_sync(offers.complete, reference, argument)
 
     async def run_stdio_async(self) -> None:
         self._without_http = Caller(ACTOR_STDIO, caller.EVERY_SCOPE)
@@ -182,10 +182,10 @@ class SalesServer(MCPServer[App]):
             with suppress(StoreUnavailable):  # the process ends already
                 self._app.start()
 
-    async def _guide(self) -> "Guides":
+    async def _loaded_offers(self) -> "Offers":
         await self._load()
-        assert self._guides is not None, "loaded with the tools"
-        return self._guides
+        assert self._offers is not None, "loaded with the tools"
+        return self._offers
 
     async def _load(self) -> None:
         if not self._has_tools:
@@ -199,19 +199,19 @@ class SalesServer(MCPServer[App]):
             tools = [tool for toolset in self._toolsets for tool in toolset.offer(self._app, read_only=read_only)]
             # The SDK takes finished tools in its constructor alone, and reads this attribute at every request.
             self._tool_manager = ToolManager(tools=tools)
-            self._guides = self._make_guides({tool.name for tool in tools})
+            self._offers = self._make_offers({tool.name for tool in tools})
             _ = self._app.telemetry  # made here, since many threads are to count
             self._has_tools = True
 
-    def _make_guides(self, tools: Collection[str]) -> "Guides":
-        from mcp_server.offers.registration import Guides  # noqa: PLC0415  as long to import as the tools
+    def _make_offers(self, tools: Collection[str]) -> "Offers":
+        from mcp_server.offers.registration import Offers  # noqa: PLC0415  as long to import as the tools
 
         read_only = self._app.settings.read_only
         prompts = [name for toolset in self._toolsets for name in toolset.prompts(read_only=read_only)]
         resources = [noun for toolset in self._toolsets for noun in toolset.resources]
-        guides = Guides(self._app, prompts, resources, tools)
-        guides.add_resources(self)
-        return guides
+        offers = Offers(self._app, prompts, resources, tools)
+        offers.add_resources(self)
+        return offers
 
 
 def build_server(app: App) -> MCPServer[App]:

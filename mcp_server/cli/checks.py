@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 from db import homes
 from db.domain.errors import SalesAutomationError
 from db.domain.jobs import JobStatus
-from db.services.ops import vitals
+from db.services.ops import health
 from mcp_server import __version__
 from mcp_server.process.app import App
 from mcp_server.process.settings import WEBHOOKS_WITH_SECRETS, Settings
@@ -125,7 +125,7 @@ def check_database(app: App) -> Check:
     try:
         with redirect_stderr(StringIO()):  # the app says there what the check says
             app.database()
-        server = app.run("doctor", vitals.look, read_only=True)
+        server = app.run("doctor", health.server, read_only=True)
         seconds = median(_timed_ping(app) for _ in range(_PINGS))
     except SalesAutomationError as error:
         found, advice = _split(str(error))
@@ -136,7 +136,7 @@ def check_database(app: App) -> Check:
 
 def _timed_ping(app: App) -> float:
     started = time.perf_counter()
-    app.run("doctor", vitals.ping, read_only=True)
+    app.run("doctor", health.ping, read_only=True)
     return time.perf_counter() - started
 
 
@@ -152,7 +152,7 @@ def check_encryption(app: App) -> Check:
     used = ""
     if app.open_database is not None:
         with suppress(SalesAutomationError):  # it went away since the last check
-            used = ", used" if app.run("doctor", vitals.look, read_only=True).is_encrypted else ", not used"
+            used = ", used" if app.run("doctor", health.server, read_only=True).is_encrypted else ", not used"
     advice = "Set SALES_AUTOMATION_DATABASE_SSLMODE=verify-full, or require."
     return Check("database TLS", Verdict.WARNING, f"not demanded{used} (sslmode {mode or 'prefer'})", advice)
 

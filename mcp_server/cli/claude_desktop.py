@@ -16,8 +16,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 from platformdirs import user_config_path
 
-from mcp_server.cli.opening import EXIT_CODES, complain, failed
-from mcp_server.cli.session import fail
+from mcp_server.cli.session import EXIT_CODES, complain, failed, unusable
 
 _SERVERS: Final = "mcpServers"
 _UV_CACHE: Final = ("archive-v", "environments-v")
@@ -61,7 +60,7 @@ def install(
     """
     given = _variables(env or [])
     if not name:
-        raise fail("--name is empty.")
+        raise unusable("--name is empty.")
 
     def change(servers: dict[str, Any]) -> None:
         variables = given if name in servers else _NEW | given
@@ -96,7 +95,7 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
     for pair in given:
         key, found, value = pair.partition("=")
         if not _VARIABLE.fullmatch(key) or not (found or key in os.environ):
-            raise fail(
+            raise unusable(
                 "--env: write KEY=VALUE, such as SALES_AUTOMATION_TOOLSETS=campaigns, or a KEY that is set here."
             )
         variables[key] = value if found else os.environ[key]

@@ -9,8 +9,7 @@ import typer
 
 from db.services import secrets
 from db.services.ops import tickets
-from mcp_server.cli.opening import Home, complain, opened
-from mcp_server.cli.session import fail, settings_of
+from mcp_server.cli.session import Home, complain, opened, settings_of, unusable
 from mcp_server.process.app import App
 
 cli = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -49,9 +48,9 @@ def dashboard(
 def _base(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise fail("--url: give scheme, host and port alone, such as http://127.0.0.1:8000.")
+        raise unusable("--url: give scheme, host and port alone, such as http://127.0.0.1:8000.")
     if parts.path.rstrip("/") not in ("", "/dashboard"):
-        raise fail("--url: the dashboard is at /dashboard of a server. Leave the path out.")
+        raise unusable("--url: the dashboard is at /dashboard of a server. Leave the path out.")
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -69,7 +68,7 @@ def _serve(app: App, port: int, *, is_opened: bool) -> None:
             when_listening=lambda base: _show(app, base, key, is_opened=is_opened, is_serving=True),
         )
     except CannotListen as error:
-        raise fail(str(error)) from None
+        raise unusable(str(error)) from None
     except KeyboardInterrupt:
         complain("stopped.")
 

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mcp_server.cli.opening import FAILED, AsJson, Home
-from mcp_server.cli.session import wrong_settings
+from mcp_server.cli.session import FAILED, AsJson, Home, wrong_settings
 from mcp_server.process import logs
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings, unknown_variables

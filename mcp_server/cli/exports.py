@@ -11,8 +11,7 @@ from uuid import UUID
 import typer
 
 from db.domain.contacts import CONTACT_TEXTS
-from mcp_server.cli.opening import EXIT_CODES, Home, failed, opened
-from mcp_server.cli.session import settings_of
+from mcp_server.cli.session import EXIT_CODES, Home, failed, opened, settings_of
 from mcp_server.process.app import App
 
 if TYPE_CHECKING:

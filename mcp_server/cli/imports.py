@@ -14,8 +14,7 @@ from uuid import UUID
 import typer
 
 from db.domain.contacts import CONTACT_TEXTS
-from mcp_server.cli.opening import PARTLY, AsJson, Home, complain, failed, opened
-from mcp_server.cli.session import fail, settings_of
+from mcp_server.cli.session import PARTLY, AsJson, Home, complain, failed, opened, settings_of, unusable
 from mcp_server.process.app import App
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _COUNTED: Final = ("created", "updated", "enrolled", "already_enrolled", "suppre
 cli = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
-class _Undone(Exception):
+class _DryRun(Exception):
     """No error: it carries an answer out of a transaction that must not commit."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
@@ -82,15 +81,15 @@ def _read(file: Path, mapping: Sequence[str]) -> "Table":
     for pair in mapping:
         field, found, column = pair.partition("=")
         if not (found and field.strip() and column.strip()):
-            raise fail(f"--mapping {pair}: write FIELD=COLUMN, such as email=Mail.")
+            raise unusable(f"--mapping {pair}: write FIELD=COLUMN, such as email=Mail.")
         columns[column] = field.strip()
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         return read_table(decode(content), columns)
     except OSError as error:
-        raise fail(f"{file} can't be read: {error.strerror}.") from None
+        raise unusable(f"{file} can't be read: {error.strerror}.") from None
     except InvalidInput as error:
-        raise fail(f"{file}: {error}") from None
+        raise unusable(f"{file}: {error}") from None
 
 
 @contextmanager
@@ -102,10 +101,10 @@ def _error_file(path: Path | None, source: Path) -> Generator[BinaryIO | None]:
         return
     try:
         if path.exists() and source.exists() and path.samefile(source):
-            raise fail("--errors names the file that is imported. Choose another.")
+            raise unusable("--errors names the file that is imported. Choose another.")
         sheet = open_private(path)
     except OSError as error:
-        raise fail(f"{path} can't be written: {error.strerror}.") from None
+        raise unusable(f"{path} can't be written: {error.strerror}.") from None
     with sheet:
         yield sheet
 
@@ -206,13 +205,13 @@ def _take_chunk(app: App, campaign_id: UUID | None, chunk: "Sequence[Record]", *
     def work(session: "Session") -> dict[str, Any]:
         answer = take_in(session, campaign_id, 0, [record.fields for record in chunk], now)
         if dry_run:
-            raise _Undone(answer)
+            raise _DryRun(answer)
         note(session, Invocation(LOCAL, about, token_hex(8)), now)
         return answer
 
     try:
         return app.run("import", work)
-    except _Undone as undone:
+    except _DryRun as undone:
         return undone.answer
 
 

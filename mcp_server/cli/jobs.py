@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.domain.jobs import MAX_PAGE, JobStatus, JobType
-from mcp_server.cli.opening import EXIT_CODES, AsJson, Home, opened
 from mcp_server.cli.output import plain, print_table
-from mcp_server.cli.session import settings_of
+from mcp_server.cli.session import EXIT_CODES, AsJson, Home, opened, settings_of
 
 if TYPE_CHECKING:
     from db.domain.jobs import Job, JobDetail

@@ -13,8 +13,7 @@ import typer
 from db.domain.access import Scope
 from db.domain.errors import SalesAutomationError, StoreUnavailable
 from db.services.ops import tokens
-from mcp_server.cli.opening import EXIT_CODES, Home, complain, opened
-from mcp_server.cli.session import fail, settings_of
+from mcp_server.cli.session import EXIT_CODES, Home, complain, opened, settings_of, unusable
 
 if TYPE_CHECKING:
     from db.models import AccessToken
@@ -78,7 +77,7 @@ def _run(home: Path | None, work: "Callable[[Session, datetime], Result]") -> Re
         except StoreUnavailable:
             raise
         except SalesAutomationError as error:  # the name that was given
-            raise fail(str(error)) from None
+            raise unusable(str(error)) from None
 
 
 def _is_open_file(fd: int) -> bool:

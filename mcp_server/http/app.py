@@ -14,17 +14,17 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import BaseRoute, Route
 
 from db.domain.errors import StoreUnavailable
-from db.services.ops import vitals
+from db.services.ops import health
 from mcp_server.http import metrics, unsubscribe
 from mcp_server.http.auth import Gate
 from mcp_server.http.dashboard.routes import routes as dashboard
 from mcp_server.http.hosts import Hosts, names_of
 from mcp_server.http.limits import Limit
 from mcp_server.http.sessions import OwnTickets, Sessions, StoredTickets
-from mcp_server.http.token_cache import Keeper
+from mcp_server.http.token_cache import TokenCache
 from mcp_server.http.webhooks import webhooks
 from mcp_server.process.app import App
-from mcp_server.process.bounded import Look
+from mcp_server.process.bounded import SharedCall
 from mcp_server.webhooks.certificates import Fetch, download
 
 # 10,000 rows with their metadata; the SDK's own bound of 4 MiB would cut such a call off.
@@ -42,7 +42,7 @@ def build_http_app(
     """The HTTP face of `server`. `token` is that of the settings, beside those that the database holds; `fetch` gets
     the certificates that webhooks are verified with."""
     sessions, failures = Sessions(StoredTickets(app), app.clock), _failures(app)
-    gate = _gate(app, Keeper(app, default=token, is_loopback=host in LOOPBACK), sessions, failures)
+    gate = _gate(app, TokenCache(app, default=token, is_loopback=host in LOOPBACK), sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
     streamable = server.streamable_http_app(
         transport_security=_CHECKED, json_response=True, max_request_body_size=_MAX_BODY
@@ -57,11 +57,11 @@ def build_http_app(
         async with server.session_manager.run(), recording, watching:
             yield
 
-    readiness = Look(lambda: app.run("readiness", vitals.ping, read_only=True))
+    readiness = SharedCall(lambda: app.run("readiness", health.ping, read_only=True))
 
     async def readyz(_: Request) -> JSONResponse:
         try:
-            await readiness.take_async()
+            await readiness.wait_async()
         except StoreUnavailable:
             return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ready"})
@@ -86,7 +86,7 @@ def build_http_app(
 def build_dashboard_app(app: App, *, host: str, key: bytes) -> Starlette:
     """The dashboard alone, for holders of a link that `key` signed or of a token; never for this whole machine."""
     sessions, failures = Sessions(OwnTickets(key), app.clock), _failures(app)
-    gate = _gate(app, Keeper(app, default=None, is_loopback=False), sessions, failures)
+    gate = _gate(app, TokenCache(app, default=None, is_loopback=False), sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
 
     @asynccontextmanager
@@ -129,10 +129,10 @@ def _hosts(app: App, host: str) -> Middleware:
     return Middleware(Hosts, names=names_of(app.settings, host))
 
 
-def _gate(app: App, keeper: Keeper, sessions: Sessions, failures: Limit) -> Middleware:
+def _gate(app: App, token_cache: TokenCache, sessions: Sessions, failures: Limit) -> Middleware:
     return Middleware(
         Gate,
-        keeper=keeper,
+        token_cache=token_cache,
         requests=Limit(app.settings.rate_limit, 2 * app.settings.rate_limit),
         failures=failures,
         telemetry=app.telemetry,

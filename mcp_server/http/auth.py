@@ -16,7 +16,7 @@ from mcp_server.calls.caller import LOCAL, SCOPE_KEY
 from mcp_server.http import refusals
 from mcp_server.http.limits import Limit
 from mcp_server.http.sessions import ROOT as DASHBOARD, Sessions
-from mcp_server.http.token_cache import Keeper
+from mcp_server.http.token_cache import TokenCache
 from mcp_server.process.telemetry import Telemetry
 
 # What a load balancer asks before it knows any token; it tells nothing about the data.
@@ -37,7 +37,7 @@ class Gate:
         self,
         app: ASGIApp,
         *,
-        keeper: Keeper,
+        token_cache: TokenCache,
         requests: Limit,
         failures: Limit,
         telemetry: Telemetry,
@@ -45,7 +45,7 @@ class Gate:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._keeper = keeper
+        self._tokens = token_cache
         self._requests = requests
         self._failures = failures
         self._telemetry = telemetry
@@ -80,10 +80,10 @@ class Gate:
         given = headers.get("authorization")
         if given is None:
             visitor = await self._sessions.find(headers.get("cookie")) if path.startswith(_DASHBOARD_DATA) else None
-            return visitor or (LOCAL if await self._keeper.is_open() else None)
+            return visitor or (LOCAL if await self._tokens.is_open() else None)
         scheme, _, token = given.partition(" ")
-        found = await self._keeper.find(token.strip()) if scheme.lower() == "bearer" else None
-        return found or (LOCAL if await self._keeper.is_open() else None)
+        found = await self._tokens.find(token.strip()) if scheme.lower() == "bearer" else None
+        return found or (LOCAL if await self._tokens.is_open() else None)
 
     def _stop_stranger(self, scope: Scope) -> Response:
         wait = self._failures.take(address(scope), self._monotonic())

@@ -15,7 +15,7 @@ _TOO_SLOW: Final = JSONResponse(
 )
 
 
-class Arriving:
+class BodyTimeout:
     """An ASGI app around all others, which takes up to `seconds` for the body of a request. Used on the event loop."""
 
     def __init__(self, app: ASGIApp, seconds: float = _SECONDS) -> None:

@@ -11,7 +11,7 @@ _MEDIA_TYPE: Final = b"text/event-stream"
 _SECONDS_TO_TELL: Final = 1.0
 
 
-class Ending:
+class Drain:
     """An ASGI app around all others. Used on the event loop."""
 
     def __init__(self, app: ASGIApp) -> None:

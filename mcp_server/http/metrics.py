@@ -87,13 +87,13 @@ def route(app: App) -> Route:
 
 def _scrape(app: App) -> Response:
     registry = CollectorRegistry()
-    registry.register(_Ours(app))
+    registry.register(_ServerCollector(app))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class _Ours(Collector):
+class _ServerCollector(Collector):
     """READINGS, and what has been counted."""
 
     def __init__(self, app: App) -> None:

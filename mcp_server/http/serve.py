@@ -13,8 +13,8 @@ from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
 from mcp_server.http.app import build_http_app
-from mcp_server.http.body_timeout import Arriving
-from mcp_server.http.drain import Ending
+from mcp_server.http.body_timeout import BodyTimeout
+from mcp_server.http.drain import Drain
 from mcp_server.process.app import App
 
 _SECONDS_TO_FINISH = 10
@@ -39,10 +39,10 @@ def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token:
 def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[str], None]) -> None:
     """Serve until a signal says stop, or CannotListen. `when_listening` is called with the address, before the first
     request."""
-    arriving = Arriving(http_app)
-    ending = Ending(arriving)
+    with_timeout = BodyTimeout(http_app)
+    drain = Drain(with_timeout)
     config = uvicorn.Config(
-        ending,
+        drain,
         host=host,
         port=port,
         http=_protocol(),
@@ -57,7 +57,7 @@ def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[
     when_listening(f"http://{shown}:{address[1]}")
     # Else the streams of one library would be broken off by itself, half a second later than the others.
     AppStatus.disable_automatic_graceful_drain()
-    _Server(config, [ending.end, arriving.end]).run(sockets=[listener])
+    _Server(config, [drain.end, with_timeout.end]).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

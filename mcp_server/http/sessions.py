@@ -21,7 +21,7 @@ from db.domain.access import Caller, Scope
 from db.domain.errors import NotPermitted, StoreUnavailable
 from db.services.ops import tickets
 from mcp_server.process.app import App
-from mcp_server.process.bounded import SECONDS, Look
+from mcp_server.process.bounded import SECONDS, SharedCall
 
 if TYPE_CHECKING:
     from db.services import Session
@@ -103,7 +103,7 @@ class Sessions:
         self._monotonic = monotonic
         self._kept: tuple[float, Known] = (float("-inf"), Known(None))
         """(when it was read, what was known then)"""
-        self._look = Look(self._read)
+        self._reading = SharedCall(self._read)
         self._started_at = clock() - timedelta(milliseconds=1)
         self._used_up: dict[bytes, datetime] = {}
 
@@ -176,7 +176,7 @@ class Sessions:
         wanted = self._monotonic() - at_most
         while self._kept[0] <= wanted:
             # Those who wait share a reading, or strangers with wrong links could keep the database busy.
-            await self._look.take_async()
+            await self._reading.wait_async()
         return self._kept[1]
 
     def _read(self) -> None:

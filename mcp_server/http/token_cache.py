@@ -13,7 +13,7 @@ from db.domain.errors import StoreUnavailable
 from db.services.ops import tokens
 from mcp_server.calls.caller import EVERY_SCOPE
 from mcp_server.process.app import App
-from mcp_server.process.bounded import SECONDS, Look
+from mcp_server.process.bounded import SECONDS, SharedCall
 
 if TYPE_CHECKING:
     from db.services import Session
@@ -34,7 +34,7 @@ class _Kept(NamedTuple):
     tokens: "Tokens"
 
 
-class Keeper:
+class TokenCache:
     """Knows the tokens. Used on the event loop; what it asks the database it asks on a thread."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Keeper:
         self._is_loopback = is_loopback
         self._monotonic = monotonic
         self._kept: _Kept | None = None
-        self._look = Look(self._ask, seconds=_PATIENCE)
+        self._reading = SharedCall(self._ask, seconds=_PATIENCE)
         self._failure: StoreUnavailable | None = None
         self._failed_at = float("-inf")
         self._used: dict[UUID, datetime] = {}
@@ -98,7 +98,7 @@ class Keeper:
             if self._failure is not None and self._monotonic() - self._failed_at < _MISS_SECONDS:
                 raise self._failure.anew()  # those who waited for that answer need not ask again
             try:
-                await self._look.take_async(patience)
+                await self._reading.wait_async(patience)
             except StoreUnavailable as error:
                 self._failure, self._failed_at = error, self._monotonic()
                 raise

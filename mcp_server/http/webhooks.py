@@ -55,7 +55,7 @@ class Endpoint:
         self._known = known
         self._recorder = recorder
         self._acknowledged = Acknowledged()
-        self._room = Room(_HELD_MOST)
+        self._memory = BodyMemory(_HELD_MOST)
         # Of its own: those of the tools must not all wait for a certificate.
         self._threads = anyio.CapacityLimiter(_THREADS)
 
@@ -71,8 +71,8 @@ class Endpoint:
             self._app.telemetry.webhooks.add(name if provider else "unknown", "off")
             return _answer(404, "There is no such webhook here, or it has no secret.")
         try:
-            with self._room.place() as place:
-                body = await read(headers, receive, self._app.settings.webhook_max_bytes, place)
+            with self._memory.reserve() as hold:
+                body = await read(headers, receive, self._app.settings.webhook_max_bytes, hold)
                 verdict, identity = await self._take(provider, secret, body, headers)
         except Full:
             answer = self._busy(provider)
@@ -147,14 +147,14 @@ class Full(Exception):
     """As many bytes are held as may be."""
 
 
-class Room:
+class BodyMemory:
     """The bytes of bodies that are held at once. Used on the event loop."""
 
     def __init__(self, most: int) -> None:
         self._left = most
 
     @contextmanager
-    def place(self) -> Generator[Callable[[int], None]]:
+    def reserve(self) -> Generator[Callable[[int], None]]:
         """What is called with each number of bytes that is held besides, until the end of the block. It raises Full."""
         held = 0
 
@@ -193,7 +193,7 @@ class Acknowledged:
 
 
 async def read(headers: Headers, receive: Receive, limit: int, hold: Callable[[int], None]) -> bytes:
-    """The body; it is refused as soon as it is too large, not when it has been read. `hold`: see Room."""
+    """The body; it is refused as soon as it is too large, not when it has been read. `hold`: see BodyMemory."""
     announced = headers.get("content-length", "0")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > limit:
         raise TooLarge(f"At most {limit} bytes are taken.")

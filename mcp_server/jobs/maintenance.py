@@ -10,7 +10,7 @@ from uuid import UUID
 
 from db.domain.errors import StoreUnavailable
 from db.services.events import deliveries, orphans
-from db.services.ops import audit, idempotency, maintenance
+from db.services.ops import audit, health, idempotency
 from db.services.state import recount, usage
 from mcp_server.process.app import App
 
@@ -24,7 +24,7 @@ _RECOUNTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Maintained:
+class MaintenanceReport:
     """What one run has done. `warning` says what is unusual."""
 
     matched: int
@@ -39,7 +39,7 @@ class Maintained:
     warning: str | None
 
 
-def maintain(app: App) -> Maintained:
+def maintain(app: App) -> MaintenanceReport:
     """Match what waits, give up what has waited too long, and forget what is old. Each chunk is a transaction of its
     own, so that a run that is cut short has done its part, and several at once do no harm."""
     settings, now = app.settings, app.clock()
@@ -53,7 +53,7 @@ def maintain(app: App) -> Maintained:
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     cached = app.local().cache.sweep(now=now)
     recounted = _recount(app)
-    share = app.run("orphan share", partial(maintenance.orphan_share, since=now - _LOOK_BACK), read_only=True)
+    share = app.run("orphan share", partial(health.orphan_share, since=now - _LOOK_BACK), read_only=True)
     warning = None
     if share.is_unusual:
         warning = (
@@ -61,7 +61,7 @@ def maintain(app: App) -> Maintained:
             "reasons with list_orphaned_events, and at what the provider sends as metadata."
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
-    return Maintained(matched, expired, deleted, keys, bodies, audited, jobs, cached, recounted, warning)
+    return MaintenanceReport(matched, expired, deleted, keys, bodies, audited, jobs, cached, recounted, warning)
 
 
 def _recount(app: App) -> int:

@@ -30,7 +30,7 @@ from mcp_server.offers.views import document
 from mcp_server.process.app import App
 
 
-class Guides:
+class Offers:
     """`prompts` and `resources` are the names of those that are on; prompts speak of `tools` alone, and each view comes
     with its tool.
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
 from db.postgres.config import DatabaseConfig
-from mcp_server.process.bounded import Look
-from mcp_server.process.group_commit import Grouping
+from mcp_server.process.bounded import SharedCall
+from mcp_server.process.group_commit import GroupCommit
 from mcp_server.process.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ class App:
         self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
         self._thread: threading.Thread | None = None
         self._is_closed = False
-        self.events: Grouping[Recording, Outcome] = Grouping(self._record, most=_GROUP_MOST)
+        self.events: GroupCommit[Recording, Outcome] = GroupCommit(self._record, most=_GROUP_MOST)
         """Single events of callers at the same time, in shared transactions."""
-        self.deliveries: Grouping[NewDelivery, StoreVerdict] = Grouping(self._store, most=_GROUP_MOST)
+        self.deliveries: GroupCommit[NewDelivery, StoreVerdict] = GroupCommit(self._store, most=_GROUP_MOST)
         """Requests of providers to keep, in shared transactions."""
-        self.stored: Look[Stored] = Look(self._look)
+        self.stored: SharedCall[Stored] = SharedCall(self._read_stored)
         """What the database can tell of how the system is."""
 
     @cached_property
@@ -134,10 +134,10 @@ class App:
                 raise
             return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
 
-    def _look(self) -> "Stored":
+    def _read_stored(self) -> "Stored":
         from db.services.ops import health  # noqa: PLC0415  a client is answered without it
 
-        return self.run("health", health.look, read_only=True)
+        return self.run("health", health.stored, read_only=True)
 
     def _record(self, given: "Sequence[Recording]") -> "list[Outcome]":
         from db.services.events import events  # noqa: PLC0415  a client is answered without it

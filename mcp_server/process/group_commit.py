@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class _Ticket(Generic[Item, Answer]):
+class _Request(Generic[Item, Answer]):
     """One caller's item, and what the caller waits for: on its event loop, or on its own thread."""
 
     def __init__(self, item: Item, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -40,9 +40,9 @@ class _Ticket(Generic[Item, Answer]):
             self.future.set_result(self.answers[0])
 
 
-class Grouping(Generic[Item, Answer]):
+class GroupCommit(Generic[Item, Answer]):
     """`perform` takes the items of a group, in the order in which they came, and returns an answer for each; it does
-    all of them or, when it raises, none. It runs on a thread of the grouping's own. A process that ends does not wait
+    all of them or, when it raises, none. It runs on a thread of its own. A process that ends does not wait
     for it, since the database may have gone silent.
 
     A refusal of the store concerns the whole group. Any other error may be one item's: the items are then performed one
@@ -52,7 +52,7 @@ class Grouping(Generic[Item, Answer]):
     def __init__(self, perform: Callable[[Sequence[Item]], Sequence[Answer]], *, most: int) -> None:
         self._perform = perform
         self._most = most
-        self._waiting: list[_Ticket[Item, Answer]] = []
+        self._waiting: list[_Request[Item, Answer]] = []
         self._came = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
 
@@ -63,25 +63,25 @@ class Grouping(Generic[Item, Answer]):
 
     def submit(self, item: Item) -> Answer:
         """The answer for `item`, once it is kept; or the error of its group. Blocks; for any number of threads."""
-        ticket = _Ticket[Item, Answer](item, None)
-        self._enter(ticket)
-        assert isinstance(ticket.future, Future)
-        return ticket.future.result()
+        request = _Request[Item, Answer](item, None)
+        self._enter(request)
+        assert isinstance(request.future, Future)
+        return request.future.result()
 
     async def ask(self, item: Item) -> Answer:
         """`submit` for callers on an event loop. Who is cancelled gets no answer; the item may be kept all the same."""
-        ticket = _Ticket[Item, Answer](item, asyncio.get_running_loop())
-        self._enter(ticket)
-        assert isinstance(ticket.future, asyncio.Future)
-        return await ticket.future
+        request = _Request[Item, Answer](item, asyncio.get_running_loop())
+        self._enter(request)
+        assert isinstance(request.future, asyncio.Future)
+        return await request.future
 
-    def _enter(self, ticket: _Ticket[Item, Answer]) -> None:
+    def _enter(self, request: _Request[Item, Answer]) -> None:
         with self._came:
             if self._thread is None:
-                thread = threading.Thread(target=self._work, name="grouping", daemon=True)
+                thread = threading.Thread(target=self._work, name="group-commit", daemon=True)
                 thread.start()  # where none can be had this raises, and nobody waits
                 self._thread = thread
-            self._waiting.append(ticket)
+            self._waiting.append(request)
             self._came.notify()
 
     def _work(self) -> None:
@@ -90,37 +90,37 @@ class Grouping(Generic[Item, Answer]):
             self._settle(group)
             _hand_over(group)
 
-    def _next(self) -> Sequence[_Ticket[Item, Answer]]:
+    def _next(self) -> Sequence[_Request[Item, Answer]]:
         with self._came:
             if not self._came.wait_for(lambda: self._waiting, _IDLE_SECONDS):
                 self._thread = None
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         return group
 
-    def _settle(self, group: Sequence[_Ticket[Item, Answer]]) -> None:
+    def _settle(self, group: Sequence[_Request[Item, Answer]]) -> None:
         try:
-            for ticket, answer in zip(group, self._perform([each.item for each in group]), strict=True):
-                ticket.answers.append(answer)
+            for request, answer in zip(group, self._perform([each.item for each in group]), strict=True):
+                request.answers.append(answer)
         except BaseException as error:  # noqa: BLE001  nobody may wait for ever, whatever it was
             is_refusal = isinstance(error, SalesAutomationError)
             if len(group) > 1 and isinstance(error, Exception) and not is_refusal:
-                for ticket in group:
-                    self._settle([ticket])
+                for request in group:
+                    self._settle([request])
                 return
-            for ticket in group:
-                ticket.error = error.anew() if isinstance(error, SalesAutomationError) else error
+            for request in group:
+                request.error = error.anew() if isinstance(error, SalesAutomationError) else error
 
 
-def _hand_over(group: Sequence[_Ticket[Item, Answer]]) -> None:
+def _hand_over(group: Sequence[_Request[Item, Answer]]) -> None:
     """Wake the callers of a group; those of one event loop together, since to wake it costs more than all else."""
 
-    def wake(tickets: Sequence[_Ticket[Item, Answer]]) -> None:
-        for ticket in tickets:
-            ticket.hand_over()
+    def wake(requests: Sequence[_Request[Item, Answer]]) -> None:
+        for request in requests:
+            request.hand_over()
 
-    for loop, tickets in groupby(group, key=lambda ticket: ticket.loop):
+    for loop, requests in groupby(group, key=lambda request: request.loop):
         if loop is None:
-            wake(list(tickets))
+            wake(list(requests))
         else:
             with suppress(RuntimeError):  # it is closed, so nobody waits there any more
-                loop.call_soon_threadsafe(wake, list(tickets))
+                loop.call_soon_threadsafe(wake, list(requests))

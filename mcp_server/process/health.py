@@ -55,7 +55,7 @@ def _state(app: App, stored: "Stored | None") -> DatabaseState:
 
 def _stored(app: App) -> "Stored | None":
     try:
-        return app.stored.take()
+        return app.stored.wait()
     except StoreUnavailable as error:
         logger.info("the database does not answer: %s", error)
         return None

@@ -45,7 +45,7 @@ class Latency:
         return self.passed[-1][1]
 
 
-class Tally:
+class LabelledCounter:
     """A counter with two labels, a name and a verdict. Names come from outside, so from the 101st on they are counted
     as `other`."""
 
@@ -83,8 +83,8 @@ class Telemetry:
         disable_created_metrics()  # all counts begin with the process, whose start is told once
         self.registry = CollectorRegistry()
 
-        def tally(name: str, meaning: str, *labels: str) -> Tally:
-            return Tally(Counter(name, meaning, labels, namespace=PREFIX, registry=self.registry))
+        def tally(name: str, meaning: str, *labels: str) -> LabelledCounter:
+            return LabelledCounter(Counter(name, meaning, labels, namespace=PREFIX, registry=self.registry))
 
         self.events = tally("events", "Events by provider and verdict.", "provider", "verdict")
         """Events that were recorded, whichever way they came."""

@@ -14,7 +14,7 @@ from mcp_server.schemas.base import Answer, Maybe, Second, is_nothing
 if TYPE_CHECKING:
     from db.models import AuditRecord
     from mcp_server.process.health import Facts
-    from mcp_server.process.telemetry import Latency, Tally, Telemetry
+    from mcp_server.process.telemetry import LabelledCounter, Latency, Telemetry
 
 
 class AuditLine(Answer):
@@ -133,7 +133,7 @@ class HealthAnswer(Answer):
         )
 
 
-def _counts(tally: "Tally") -> list[CountOut]:
+def _counts(tally: "LabelledCounter") -> list[CountOut]:
     counts = sorted(tally.counts().items())
     return [CountOut(provider=name, verdict=verdict, count=count) for (name, verdict), count in counts]
 

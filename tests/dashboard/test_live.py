@@ -160,24 +160,24 @@ async def test_the_database_is_looked_at_only_while_somebody_watches(
 def test_there_are_so_many_watchers_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_MOST_WATCHERS", 3)
     monkeypatch.setattr(live, "_MOST_OF_ONE", 2)
-    places = live.Places()
+    limit = live.WatcherLimit()
     ada, ben, eve = (Caller(name, frozenset(), name) for name in ("ada", "ben", "eve"))
-    assert [places.refuse(ada) for _ in range(2)] == [None, None]
-    refusal = places.refuse(ada)
+    assert [limit.refuse(ada) for _ in range(2)] == [None, None]
+    refusal = limit.refuse(ada)
     assert refusal is not None
     assert "as often as it may" in refusal
-    assert places.refuse(ben) is None
-    assert "Too many" in (places.refuse(eve) or "")
-    places.give_back(ada)
-    assert places.refuse(eve) is None
-    places.give_back(ben)
-    assert places.refuse(ada) is None
+    assert limit.refuse(ben) is None
+    assert "Too many" in (limit.refuse(eve) or "")
+    limit.release(ada)
+    assert limit.refuse(eve) is None
+    limit.release(ben)
+    assert limit.refuse(ada) is None
 
 
 def test_those_of_this_machine_are_bounded_together_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_MOST_OF_ONE", 1)
-    places = live.Places()
-    assert [places.refuse(LOCAL) for _ in range(3)] == [None, None, None]
+    limit = live.WatcherLimit()
+    assert [limit.refuse(LOCAL) for _ in range(3)] == [None, None, None]
 
 
 def test_one_token_leaves_room_for_others(database: Database, database_url: str, enrollment: UUID) -> None:

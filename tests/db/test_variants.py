@@ -7,7 +7,17 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from db.domain.scheduling import Step, Taker, choose, draw_variant, next_step, stage_after, stage_of, step_for, variants
+from db.domain.scheduling import (
+    Recipient,
+    Step,
+    choose,
+    draw_variant,
+    next_step,
+    stage_after,
+    stage_of,
+    step_for,
+    variants,
+)
 from db.domain.states import Channel
 
 CAMPAIGN, PERSON = UUID(int=1), UUID(int=3)
@@ -24,10 +34,10 @@ def varied(stages: Sequence[Sequence[str]]) -> list[Step]:
     ]
 
 
-def people(campaign: UUID, steps: Sequence[Step]) -> list[Taker]:
+def people(campaign: UUID, steps: Sequence[Step]) -> list[Recipient]:
     """As they are enrolled while the template has these steps."""
     contacts = [UUID(int=number) for number in range(PEOPLE)]
-    return [Taker(campaign, each, draw_variant(variants(steps), campaign, each)) for each in contacts]
+    return [Recipient(campaign, each, draw_variant(variants(steps), campaign, each)) for each in contacts]
 
 
 def assert_even(taken: Sequence[str | None], stage: Sequence[str]) -> None:
@@ -39,25 +49,25 @@ def assert_even(taken: Sequence[str | None], stage: Sequence[str]) -> None:
         assert abs(list(taken).count(name) - PEOPLE * share) <= margin
 
 
-def taken_at(steps: Sequence[Step], number: int, takers: Sequence[Taker]) -> list[str | None]:
+def taken_at(steps: Sequence[Step], number: int, recipients: Sequence[Recipient]) -> list[str | None]:
     stage = stage_of(steps, number)
-    return [step.a_b_variant for each in takers if (step := choose(stage, each))]
+    return [step.a_b_variant for each in recipients if (step := choose(stage, each))]
 
 
 @quick
 @given(campaigns, st.lists(names, min_size=1, max_size=4))
 def test_every_step_is_split_evenly_whatever_its_variants_are_called(campaign: UUID, stages: list[list[str]]) -> None:
     steps = varied(stages)
-    takers = people(campaign, steps)
+    recipients = people(campaign, steps)
     for number, stage in enumerate(stages, start=1):
-        taken = taken_at(steps, number, takers)
+        taken = taken_at(steps, number, recipients)
         assert_even(taken, stage)
-        for each, name in zip(takers, taken, strict=True):
+        for each, name in zip(recipients, taken, strict=True):
             assert name == each.a_b_variant or each.a_b_variant not in stage
             step = next_step(steps, number - 1, each)
             assert step == step_for(steps, number, each)
             # Whoever is yet to be enrolled is shown what they will get.
-            assert step == step_for(steps, number, Taker(campaign, each.contact_id))
+            assert step == step_for(steps, number, Recipient(campaign, each.contact_id))
 
 
 @quick
@@ -66,7 +76,7 @@ def test_a_test_that_is_added_later_is_split_evenly_among_those_without_its_vari
     campaign: UUID, before: list[str], after: list[str]
 ) -> None:
     steps = varied([before, after])
-    assert_even(taken_at(steps, 2, [Taker(campaign, UUID(int=number)) for number in range(PEOPLE)]), after)
+    assert_even(taken_at(steps, 2, [Recipient(campaign, UUID(int=number)) for number in range(PEOPLE)]), after)
     strangers = [each for each in after if each not in before]
     if strangers:
         assert_even(taken_at(varied([before, strangers]), 2, people(campaign, varied([before]))), strangers)
@@ -74,16 +84,16 @@ def test_a_test_that_is_added_later_is_split_evenly_among_those_without_its_vari
 
 def test_tests_of_different_names_say_nothing_of_each_other() -> None:
     steps = varied(["AB", "XY"])
-    takers = people(CAMPAIGN, steps)
-    pairs = Counter(zip(taken_at(steps, 1, takers), taken_at(steps, 2, takers), strict=True))
+    recipients = people(CAMPAIGN, steps)
+    pairs = Counter(zip(taken_at(steps, 1, recipients), taken_at(steps, 2, recipients), strict=True))
     assert len(pairs) == 4
     assert all(190 < count < 310 for count in pairs.values())
 
 
 def test_tests_of_the_same_names_are_taken_alike() -> None:
     steps = varied(["AB", "XY", "XY"])
-    takers = people(CAMPAIGN, steps)
-    assert taken_at(steps, 2, takers) == taken_at(steps, 3, takers)
+    recipients = people(CAMPAIGN, steps)
+    assert taken_at(steps, 2, recipients) == taken_at(steps, 3, recipients)
     assert stage_after(steps, 3) == {}
 
 
@@ -102,15 +112,15 @@ VARIED = [
 def test_the_step_of_a_number_is_ones_own_variant_else_the_shared_one_or_the_last_left(
     number: int, variant: str | None, delay: int | None
 ) -> None:
-    step = step_for(VARIED, number, Taker(CAMPAIGN, PERSON, variant))
+    step = step_for(VARIED, number, Recipient(CAMPAIGN, PERSON, variant))
     assert (step.delay_hours if step else None) == delay
 
 
 @pytest.mark.parametrize(("current", "number"), [(0, 1), (1, 3), (2, 3), (3, 7), (6, 7), (7, None), (8, None)])
 def test_the_next_step_skips_numbers_that_are_not_there(current: int, number: int | None) -> None:
-    step = next_step(VARIED, current, Taker(CAMPAIGN, PERSON, "B"))
+    step = next_step(VARIED, current, Recipient(CAMPAIGN, PERSON, "B"))
     assert (step.step_number if step else None) == number
-    assert next_step([], current, Taker(CAMPAIGN, PERSON, "B")) is None
+    assert next_step([], current, Recipient(CAMPAIGN, PERSON, "B")) is None
     assert variants(VARIED) == ("A", "B")
 
 

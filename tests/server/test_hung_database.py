@@ -17,7 +17,7 @@ from db.embedded import EmbeddedPostgres
 from db.embedded.locks import wait_until
 from db.embedded.postmaster import read_pid_file
 from mcp_server.calls.server import build_server
-from mcp_server.http.token_cache import KEPT_SECONDS, Keeper
+from mcp_server.http.token_cache import KEPT_SECONDS, TokenCache
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
 from tests.support.patience import PATIENCE
@@ -123,15 +123,15 @@ async def test_get_health_tells_that_it_is_down(stoppable: Stoppable, tmp_path: 
 async def test_who_may_speak_is_told_without_it(stoppable: Stoppable, tmp_path: Path) -> None:
     app, clock = app_of(stoppable, tmp_path), Clock()
     try:
-        keeper = Keeper(app, default=None, is_loopback=True, monotonic=clock)
-        assert await keeper.is_open()
+        token_cache = TokenCache(app, default=None, is_loopback=True, monotonic=clock)
+        assert await token_cache.is_open()
         with stoppable.hung():
             clock.seconds += 2 * KEPT_SECONDS
-            assert await keeper.is_open()
+            assert await token_cache.is_open()
             with pytest.raises(StoreUnavailable):
-                await keeper.find("nobody's")
+                await token_cache.find("nobody's")
         clock.seconds += 2 * KEPT_SECONDS
-        assert await keeper.find("nobody's") is None
+        assert await token_cache.find("nobody's") is None
     finally:
         await to_thread.run_sync(app.close)
 

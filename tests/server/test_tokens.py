@@ -18,7 +18,7 @@ from db.embedded.locks import wait_until
 from db.postgres.database import Database
 from db.services.ops import tokens
 from mcp_server.calls.toolsets import TOOLSETS
-from mcp_server.http.token_cache import DEFAULT, KEPT_SECONDS, Keeper
+from mcp_server.http.token_cache import DEFAULT, KEPT_SECONDS, TokenCache
 from mcp_server.process.app import App
 from tests.support.patience import PATIENCE
 from tests.support.processes import COMMAND, ERAS, TOKEN, environment, http_server, run
@@ -246,16 +246,16 @@ def test_host_and_origin_are_checked_on_every_route_that_holds_data(database_url
 async def test_a_revoked_token_holds_for_ten_seconds_at_most(database: Database, make_app: Callable[..., App]) -> None:
     clock = Clock()
     token = new_token(database, "agent", Scope.READ, Scope.OPS)
-    keeper = Keeper(make_app(), default=None, is_loopback=True, monotonic=clock)
-    found = await keeper.find(token)
+    token_cache = TokenCache(make_app(), default=None, is_loopback=True, monotonic=clock)
+    found = await token_cache.find(token)
     assert found is not None
     assert (found.name, found.scopes) == ("agent", {Scope.READ, Scope.OPS})
     revoke(database, "agent")
     clock.seconds += KEPT_SECONDS - 0.1
-    assert await keeper.find(token) == found
+    assert await token_cache.find(token) == found
     clock.seconds += 0.1
-    assert await keeper.find(token) is None
-    assert not await keeper.is_open()
+    assert await token_cache.find(token) is None
+    assert not await token_cache.is_open()
 
 
 async def test_the_last_use_of_a_token_is_the_moment_of_its_use(
@@ -264,11 +264,11 @@ async def test_the_last_use_of_a_token_is_the_moment_of_its_use(
     clock, app = Clock(), make_app()
     token, used_at = new_token(database, "agent", Scope.READ), app.clock()
     app.clock = lambda: used_at
-    keeper = Keeper(app, default=None, is_loopback=True, monotonic=clock)
-    assert await keeper.find(token) is not None
+    token_cache = TokenCache(app, default=None, is_loopback=True, monotonic=clock)
+    assert await token_cache.find(token) is not None
     app.clock = lambda: used_at + timedelta(minutes=5)
     clock.seconds += KEPT_SECONDS
-    assert await keeper.find("another") is None
+    assert await token_cache.find("another") is None
     with database.transaction("look") as session:
         assert session.scalar(text("SELECT last_used_at FROM access_tokens")) == used_at
 
@@ -278,42 +278,42 @@ async def test_a_token_ends_at_its_moment_even_while_it_is_kept(
 ) -> None:
     app = make_app()
     token = new_token(database, "agent", Scope.READ, expires_at=NOW + timedelta(seconds=3))
-    keeper = Keeper(app, default=None, is_loopback=True)
-    assert await keeper.find(token) is not None
+    token_cache = TokenCache(app, default=None, is_loopback=True)
+    assert await token_cache.find(token) is not None
     app.clock = lambda: NOW + timedelta(seconds=3)
-    assert await keeper.find(token) is None
+    assert await token_cache.find(token) is None
 
 
 async def test_requests_do_not_ask_the_database_each(database: Database, make_app: Callable[..., App]) -> None:
     clock = Clock()
     app = make_app()
     token = new_token(database, "agent", Scope.READ)
-    keeper = Keeper(app, default=TOKEN, is_loopback=True, monotonic=clock)
-    assert await keeper.find(token) is not None
+    token_cache = TokenCache(app, default=TOKEN, is_loopback=True, monotonic=clock)
+    assert await token_cache.find(token) is not None
     app.close()  # from here on every look at the database fails
-    assert [await keeper.find(each) is not None for each in (token, TOKEN) * 50] == [True] * 100
+    assert [await token_cache.find(each) is not None for each in (token, TOKEN) * 50] == [True] * 100
     clock.seconds += KEPT_SECONDS
-    assert await keeper.find(TOKEN) == DEFAULT
-    errors = [await error_of(keeper, token) for _ in range(3)]
+    assert await token_cache.find(TOKEN) == DEFAULT
+    errors = [await error_of(token_cache, token) for _ in range(3)]
     assert len({str(each) for each in errors}) == 1
     assert len({id(each) for each in errors}) == 3  # what is raised again grows with each raise
 
 
-async def error_of(keeper: Keeper, token: str) -> StoreUnavailable:
+async def error_of(token_cache: TokenCache, token: str) -> StoreUnavailable:
     with pytest.raises(StoreUnavailable) as raised:
-        await keeper.find(token)
+        await token_cache.find(token)
     return raised.value
 
 
 async def test_a_loopback_server_stays_open_while_the_database_is_away(make_app: Callable[..., App]) -> None:
     clock = Clock()
     app = make_app()
-    keeper = Keeper(app, default=None, is_loopback=True, monotonic=clock)
-    assert await keeper.is_open()
+    token_cache = TokenCache(app, default=None, is_loopback=True, monotonic=clock)
+    assert await token_cache.is_open()
     app.close()
     clock.seconds += 2 * KEPT_SECONDS
-    assert await keeper.is_open()
-    assert not await Keeper(app, default=None, is_loopback=False).is_open()
+    assert await token_cache.is_open()
+    assert not await TokenCache(app, default=None, is_loopback=False).is_open()
 
 
 def test_a_name_is_free_again_once_its_token_is_revoked(database: Database) -> None:

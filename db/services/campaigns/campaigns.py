@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db.domain.access import AuditEntry
 from db.domain.errors import NotFound, Refused
 from db.domain.field_limits import PAUSE_REASON_MAX
-from db.domain.scheduling import Plan, Stage, Step, Taker, due_at, next_step, stage_after, variants
+from db.domain.scheduling import Plan, Recipient, Stage, Step, due_at, next_step, stage_after, variants
 from db.domain.sending import Sending, of_settings
 from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
 from db.models import CampaignInstance, CampaignTemplate
@@ -278,8 +278,8 @@ def _schedule_one_by_one(session: Session, campaign_id: UUID, plan: Plan, stage:
         if not found:
             return
         dues = [
-            {"id": id_, "due": _due(next_step(plan.steps, passed, Taker(campaign_id, *taker)), now)}
-            for id_, passed, *taker in found
+            {"id": id_, "due": _due(next_step(plan.steps, passed, Recipient(campaign_id, *recipient)), now)}
+            for id_, passed, *recipient in found
         ]
         session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id, "now": now})
         after = found[-1][0]

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain.scheduling import Stage, Step, Taker, choose, stage_after
+from db.domain.scheduling import Recipient, Stage, Step, choose, stage_after
 from db.postgres.json import rows_parameter
 from db.services.campaigns import plans
 
@@ -61,10 +61,10 @@ class _Gap(NamedTuple):
     was: Stage
     stage: Stage
 
-    def move(self, taker: Taker) -> dict[str, int | None] | None:
-        """The delay of the step that comes next for `taker`, and its number if it is the same step as before; None
+    def move(self, recipient: Recipient) -> dict[str, int | None] | None:
+        """The delay of the step that comes next for `recipient`, and its number if it is the same step as before; None
         where nothing is different."""
-        was, step = choose(self.was, taker), choose(self.stage, taker)
+        was, step = choose(self.was, recipient), choose(self.stage, recipient)
         if step is None:
             return None
         if was is None or was.step_number != step.step_number:
@@ -114,7 +114,7 @@ def _reschedule(session: Session, campaign_id: UUID, gaps: Sequence[_Gap]) -> No
         rows = [
             {"id": id_, **move}
             for id_, contact_id, variant, current_step in found
-            if (gap := _gap_at(gaps, current_step)) and (move := gap.move(Taker(campaign_id, contact_id, variant)))
+            if (gap := _gap_at(gaps, current_step)) and (move := gap.move(Recipient(campaign_id, contact_id, variant)))
         ]
         if rows:
             session.execute(_MOVE, {**rows_parameter(rows), "campaign": campaign_id})

@@ -101,7 +101,7 @@ class Texts:
     def next_step(self, enrollment: Enrollment) -> Step | None:
         """The step that comes next for this enrollment, or None."""
         steps = self.plans[enrollment.instance_id].steps
-        return next_step(steps, enrollment.current_step, enrollment.taker)
+        return next_step(steps, enrollment.current_step, enrollment.recipient)
 
     def render(self, instance_id: UUID, enrollment_id: UUID | None, step: Step, contact: Contact) -> Text:
         """The step for one person. MissingVariable or InvalidInput say why it can't be sent as it is.

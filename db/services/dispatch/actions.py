@@ -13,7 +13,7 @@ from db.domain.action import Action
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
-from db.domain.scheduling import Plan, Step, Taker, next_step, step_for, variants
+from db.domain.scheduling import Plan, Recipient, Step, next_step, step_for, variants
 from db.domain.states import (
     ActionOutcome,
     ActionStatus,
@@ -299,8 +299,10 @@ def preview(
     sequence = texts.plans[campaign_id].steps
     if enrollment_id is None:
         _check_variant(a_b_variant, variants(sequence))
-    taker = Taker(campaign_id, contact.id, a_b_variant)
-    step = next_step(sequence, current, taker) if step_number is None else step_for(sequence, step_number, taker)
+    recipient = Recipient(campaign_id, contact.id, a_b_variant)
+    step = (
+        next_step(sequence, current, recipient) if step_number is None else step_for(sequence, step_number, recipient)
+    )
     if step is None:
         raise InvalidInput(
             "step_number: the campaign has no such active step left for this person. get_template of "

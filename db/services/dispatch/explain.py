@@ -165,7 +165,7 @@ def _those_before(
 
 def _may_take(one: Enrollment, allowances: Allowances) -> bool:
     """Returns whether the limits leave a send for its next step; if not, its text need not be rendered."""
-    step = next_step(allowances.plans[one.instance_id].steps, one.current_step, one.taker)
+    step = next_step(allowances.plans[one.instance_id].steps, one.current_step, one.recipient)
     return step is not None and not allowances.limits(one.instance_id, step.channel)
 
 

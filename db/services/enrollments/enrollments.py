@@ -15,7 +15,7 @@ from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound, Refused
 from db.domain.events import EventType, NewEvent, Stop
 from db.domain.ids import new_ids
-from db.domain.scheduling import Plan, Taker, choose, draw_variant, due_at, next_step, stage_after, variants
+from db.domain.scheduling import Plan, Recipient, choose, draw_variant, due_at, next_step, stage_after, variants
 from db.domain.states import (
     ActionStatus,
     CampaignStatus,
@@ -162,7 +162,7 @@ def _insert(
     rows: list[dict[str, Any]] = []
     for id_, contact_id in zip(new_ids(len(contact_ids)), contact_ids, strict=True):
         variant = draw_variant(names, campaign_id, contact_id)
-        step = choose(opening, Taker(campaign_id, contact_id, variant))
+        step = choose(opening, Recipient(campaign_id, contact_id, variant))
         due = due_at(first, step) if first and step else first
         zone = plan.sending.zone_of(zones.get(contact_id))
         row = {"id": id_, "contact_id": contact_id, "next_action_at": due, "zone": zone, "a_b_variant": variant}
@@ -238,7 +238,7 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draf
     """Skip the step that comes next. It is noted as skipped, so that nobody sends it later. In a draft the delay of the
     step after it counts from the moment that the enrollment was given, or from the start."""
     plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
-    skipped = next_step(plan.steps, enrollment.current_step, enrollment.taker)
+    skipped = next_step(plan.steps, enrollment.current_step, enrollment.recipient)
     if skipped is None:
         raise Refused("No step is left to advance past. Call update_enrollment with action complete to end it.")
     of_step = select(CampaignAction).filter_by(enrollment_id=enrollment.id, step_number=skipped.step_number)

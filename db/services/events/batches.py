@@ -50,7 +50,7 @@ class BatchRow(Entry):
         return Key(self.enrollment.instance_id, self.enrollment.id)
 
 
-class Touched(NamedTuple):
+class ChangedAction(NamedTuple):
     """An action that events were applied to, with what it was before."""
 
     action: Action
@@ -77,7 +77,7 @@ class Batch:
     rows: list[BatchRow]
     plans: dict[UUID, Plan] = field(default_factory=dict[UUID, Plan])
     """campaign -> its plan, where a send may have become known"""
-    touched: dict[int, Touched] = field(default_factory=dict[int, Touched])
+    changed_actions: dict[int, ChangedAction] = field(default_factory=dict[int, ChangedAction])
     """id() of an action -> what events have changed of it"""
     deltas: Deltas = field(default_factory=Deltas)
     suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
@@ -91,18 +91,18 @@ class Batch:
     messages: dict[tuple[Key, str], str | None] = field(default_factory=dict[tuple[Key, str], str | None])
     """(enrollment, message) -> its provider, of messages that no action holds"""
 
-    def touch(self, row: BatchRow, step_number: int) -> Action:
+    def action_to_change(self, row: BatchRow, step_number: int) -> Action:
         """The action of that step, made if nothing was known of it."""
         action = row.actions.get(step_number)
-        if action is not None and id(action) in self.touched:
+        if action is not None and id(action) in self.changed_actions:
             return action
         if action is None:
-            step = step_for(self.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.taker)
+            step = step_for(self.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.recipient)
             variant = step.a_b_variant if step else None
             action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
-            self.touched[id(action)] = Touched(action, None)
+            self.changed_actions[id(action)] = ChangedAction(action, None)
         else:
-            self.touched[id(action)] = Touched.of(action)
+            self.changed_actions[id(action)] = ChangedAction.of(action)
         return action
 
 

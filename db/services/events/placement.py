@@ -16,7 +16,7 @@ from db.domain.events import ANSWERS, REACHED, EventType, EventVerdict
 from db.domain.history import Entry, Replayed, replay
 from db.domain.metrics import Milestone
 from db.services.events import batches, history
-from db.services.events.batches import Batch, BatchRow, Outcome, Touched
+from db.services.events.batches import Batch, BatchRow, ChangedAction, Outcome
 from db.services.state.enrollment_rows import Key
 
 
@@ -66,7 +66,7 @@ Placed: TypeAlias = tuple[int | None, EventType]
 
 
 @dataclass(slots=True)
-class Story:
+class Placement:
     """One enrollment that is placed anew."""
 
     enrollment: Enrollment
@@ -93,87 +93,87 @@ class Story:
 
 
 @dataclass(slots=True)
-class Stories:
+class Placements:
     """Those of a batch."""
 
-    of_enrollment: dict[UUID, Story] = field(default_factory=dict[UUID, Story])
+    of_enrollment: dict[UUID, Placement] = field(default_factory=dict[UUID, Placement])
 
     @property
     def rows(self) -> list[BatchRow]:
-        return [row for story in self.of_enrollment.values() for row in story.rows]
+        return [row for placement in self.of_enrollment.values() for row in placement.rows]
 
     def drop(self, batch: Batch, outcomes: list[Outcome | None], duplicates: Collection[UUID]) -> None:
         """Some of the rows turned out to be recorded before; all others are in the table now."""
-        for story in self.of_enrollment.values():
-            if any(row.id in duplicates for row in story.rows):
-                story.rows = [row for row in story.rows if row.id not in duplicates]
-                story.written.update({row.id: _placed(row) for row in story.rows})
-                story.place(batch, outcomes)
+        for placement in self.of_enrollment.values():
+            if any(row.id in duplicates for row in placement.rows):
+                placement.rows = [row for row in placement.rows if row.id not in duplicates]
+                placement.written.update({row.id: _placed(row) for row in placement.rows})
+                placement.place(batch, outcomes)
 
     def settle(self, batch: Batch) -> None:
         """Take over what was decided."""
-        for story in self.of_enrollment.values():
-            _settle(batch, story)
+        for placement in self.of_enrollment.values():
+            _settle(batch, placement)
 
     def save(self, session: Session, batch: Batch) -> None:
         """Write the events that are placed differently now, and take away the actions that nothing is known of any
         more: once they are written as such."""
         moved = [
-            (story.enrollment.instance_id, entry)
-            for story in self.of_enrollment.values()
-            for entry in (*story.stored, *story.rows)
-            if story.written.get(entry.id, _placed(entry)) != _placed(entry)
+            (placement.enrollment.instance_id, entry)
+            for placement in self.of_enrollment.values()
+            for entry in (*placement.stored, *placement.rows)
+            if placement.written.get(entry.id, _placed(entry)) != _placed(entry)
         ]
         history.move(session, moved=moved)
         # Only what is placed anew can leave a step with nothing.
-        touched = [
-            batch.touched[id(action)]
-            for story in self.of_enrollment.values()
-            for action in story.actions.values()
-            if id(action) in batch.touched
+        changed = [
+            batch.changed_actions[id(action)]
+            for placement in self.of_enrollment.values()
+            for action in placement.actions.values()
+            if id(action) in batch.changed_actions
         ]
-        emptied = [each.action for each in touched if each.contribution and not contribution(each.action)]
+        emptied = [each.action for each in changed if each.contribution and not contribution(each.action)]
         history.drop_actions(session, actions=emptied)
 
 
-def tell(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Stories:
+def place_anew(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Placements:
     """Read what is needed to place the events of some enrollments anew, and place them. Rows that were recorded before
     are dropped."""
     chosen = {row.enrollment.id for row in batch.rows if must_replay(row)}
     if not chosen:
-        return Stories()
+        return Placements()
     rows = [row for row in batch.rows if row.enrollment.id in chosen]
     batches.read_actions(session, rows, every=True)
     batches.read_plans(session, batch, {row.enrollment.instance_id for row in rows})
     stored = history.read(session, owners={row.key for row in rows})
-    stories = Stories()
+    placements = Placements()
     for row in rows:
-        story = stories.of_enrollment.get(row.enrollment.id)
-        if story is None:
+        placement = placements.of_enrollment.get(row.enrollment.id)
+        if placement is None:
             known = stored.get(row.enrollment.id, ())
-            story = stories.of_enrollment[row.enrollment.id] = Story(row.enrollment, row.actions, known, [])
-            story.written = {entry.id: _placed(entry) for entry in known}
-        story.rows.append(row)
-    for story in stories.of_enrollment.values():
-        _drop_known(story, outcomes)
-        _trust_messages(story)
-        story.place(batch, outcomes)
-    return stories
+            placement = placements.of_enrollment[row.enrollment.id] = Placement(row.enrollment, row.actions, known, [])
+            placement.written = {entry.id: _placed(entry) for entry in known}
+        placement.rows.append(row)
+    for placement in placements.of_enrollment.values():
+        _drop_known(placement, outcomes)
+        _trust_messages(placement)
+        placement.place(batch, outcomes)
+    return placements
 
 
 def _placed(entry: Entry) -> Placed:
     return entry.step_number, entry.event.event_type
 
 
-def _drop_known(story: Story, outcomes: list[Outcome | None]) -> None:
+def _drop_known(placement: Placement, outcomes: list[Outcome | None]) -> None:
     """An event that comes again must not push those after it to another step."""
     known: set[tuple[str | None, str | None]] = {
         (entry.event.provider, entry.event.provider_event_id)
-        for entry in story.known
+        for entry in placement.known
         if entry.event.provider_event_id is not None
     }
     fresh: list[BatchRow] = []
-    for row in story.rows:
+    for row in placement.rows:
         identity = (row.event.provider, row.event.provider_event_id)
         if identity in known:
             outcomes[row.index] = Outcome(EventVerdict.DUPLICATE)
@@ -181,20 +181,20 @@ def _drop_known(story: Story, outcomes: list[Outcome | None]) -> None:
         if row.event.provider_event_id is not None:
             known.add(identity)
         fresh.append(row)
-    story.rows = fresh
+    placement.rows = fresh
 
 
-def _trust_messages(story: Story) -> None:
+def _trust_messages(placement: Placement) -> None:
     """A message whose step was not inferred tells the step."""
-    doubtful = {entry.event.provider_message_id for entry in story.known if entry.is_inferred}
-    for row in story.rows:
+    doubtful = {entry.event.provider_message_id for entry in placement.known if entry.is_inferred}
+    for row in placement.rows:
         is_told = row.hint is not None and row.event.event_type not in ANSWERS
         if row.is_inferred and is_told and row.event.provider_message_id not in doubtful:
             row.step_number, row.is_inferred = row.hint, False
 
 
-def _settle(batch: Batch, story: Story) -> None:
-    enrollment, actions, result = story.enrollment, story.actions, story.result
+def _settle(batch: Batch, placement: Placement) -> None:
+    enrollment, actions, result = placement.enrollment, placement.actions, placement.result
     assert result is not None, "it was placed"
     before = {number: action.sent_at for number, action in actions.items()}
     stepless = stepless_unsubscribe(enrollment, actions.values())
@@ -211,16 +211,16 @@ def _settle(batch: Batch, story: Story) -> None:
         action = actions.get(number)
         if action is None:
             actions[number] = placed
-            batch.touched[id(placed)] = Touched(placed, None)
+            batch.changed_actions[id(placed)] = ChangedAction(placed, None)
         else:
-            batch.touched[id(action)] = Touched.of(action)
+            batch.changed_actions[id(action)] = ChangedAction.of(action)
         if placed.provider_message_id is not None and (
             action is None or action.provider_message_id != placed.provider_message_id
         ):
             batch.new_message_ids.add(placed.provider_message_id)
         actions[number].become(placed)
     enrollment.unsubscribed_at = result.unsubscribed_at
-    inferred = [entry.event.occurred_at for entry in (*story.known, *story.rows) if entry.is_inferred]
+    inferred = [entry.event.occurred_at for entry in (*placement.known, *placement.rows) if entry.is_inferred]
     enrollment.inferred_until = max([*inferred, *filter(None, [enrollment.inferred_until])], default=None)
     batch.deltas.change(stepless, stepless_unsubscribe(enrollment, actions.values()))
     enrollment.follow(before, actions, batch.plans[enrollment.instance_id])

@@ -35,7 +35,7 @@ from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
 from db.services.campaigns import plans
 from db.services.events import batches, messages, placement
-from db.services.events.batches import Batch, BatchRow, Outcome, Touched
+from db.services.events.batches import Batch, BatchRow, ChangedAction, Outcome
 from db.services.events.find import Locked, lock_enrollments
 from db.services.people import opt_outs
 from db.services.state import action_rows, counters, enrollment_rows, usage
@@ -77,12 +77,12 @@ def record_known(session: Session, *, event: NewEvent, enrollment: Enrollment, a
 def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Recorded:
     before = enrollment_rows.snapshot(batch.locked.enrollments.values())
     _check(batch, outcomes)
-    stories = placement.tell(session, batch, outcomes)
+    placements = placement.place_anew(session, batch, outcomes)
     plain = batch.rows
-    if stories.of_enrollment:
-        plain = [row for row in batch.rows if row.enrollment.id not in stories.of_enrollment]
+    if placements.of_enrollment:
+        plain = [row for row in batch.rows if row.enrollment.id not in placements.of_enrollment]
     _label_haste(plain)
-    batch.rows = [*plain, *stories.rows]
+    batch.rows = [*plain, *placements.rows]
     can_repeat = any(row.event.provider_event_id is not None for row in batch.rows)
     if can_repeat:
         inserted = _insert_events(session, batch.rows)
@@ -92,12 +92,12 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
             outcomes[row.index] = Outcome(EventVerdict.DUPLICATE)
         if duplicates:
             plain = [row for row in plain if row.id in inserted]
-            stories.drop(batch, outcomes, {row.id for row in duplicates})
-            batch.rows = [*plain, *stories.rows]
+            placements.drop(batch, outcomes, {row.id for row in duplicates})
+            batch.rows = [*plain, *placements.rows]
     for row in plain:
         _apply(batch, row)
-    stories.settle(batch)
-    for row in stories.rows:
+    placements.settle(batch)
+    for row in placements.rows:
         if row.step_number is not None and row.step_number in row.actions:
             _note_address(row, row.actions[row.step_number])
     for row in batch.rows:
@@ -107,7 +107,7 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
     messages.keep(session, messages=batch.messages)
     _stop_all(session, batch)
     awaited = _write(session, batch, before, () if can_repeat else batch.rows)
-    stories.save(session, batch)
+    placements.save(session, batch)
     return Recorded(outcomes, batch.new_message_ids, awaited)
 
 
@@ -202,7 +202,7 @@ def _apply(batch: Batch, row: BatchRow) -> None:
     if effect.milestone is Milestone.UNSUBSCRIBED:
         effect = first_unsubscribe(effect, row.event.occurred_at, enrollment.unsubscribed_at)
         enrollment.unsubscribed_at = enrollment.unsubscribed_at or row.event.occurred_at
-    action = batch.touch(row, row.step_number)
+    action = batch.action_to_change(row, row.step_number)
     known = action.sent_at
     note(action, row.event, effect)
     _bind_message(batch, action, row.event)
@@ -297,7 +297,7 @@ def _write(
     events: Sequence[BatchRow],
 ) -> list[str]:
     # Most of what providers report is known already (a delivered after an opened, say): that is written nowhere.
-    changed = [each for each in batch.touched.values() if each.state != each.action.state()]
+    changed = [each for each in batch.changed_actions.values() if each.state != each.action.state()]
     for each in changed:
         batch.deltas.change(each.contribution, contribution(each.action))
     _settle_reservations(session, changed)
@@ -326,7 +326,7 @@ def _write(
     return awaited or []
 
 
-def _settle_reservations(session: Session, changed: Iterable[Touched]) -> None:
+def _settle_reservations(session: Session, changed: Iterable[ChangedAction]) -> None:
     """Who gave a place back takes it again if it turns out to be sent, and the other way round."""
     released = Counter[usage.UsageKey]()
     for change in changed:

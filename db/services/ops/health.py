@@ -1,32 +1,91 @@
-"""What the database itself can tell of how the system is."""
+"""What the database can tell of its own health, and of the campaigns and events in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.ids import first_id
 from db.domain.states import OrphanStatus
+
+_SHOWN = 20
+# Of each campaign; a share needs no more.
+_COUNTED = 100_000
+_MANY = 20
+_UNUSUAL = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """`version` such as 18.1; `revision` is the schema's; `is_encrypted` concerns the connection that was asked."""
+
+    version: str
+    revision: str
+    is_encrypted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """orphans: events that wait for their enrollment. unreadable: campaigns that the server has paused -> why; no more
-    than the first of them."""
+    """orphans: events that wait for their enrollment. unreadable: the first campaigns that the server has paused ->
+    why."""
 
     orphans: int
     unreadable: Mapping[str, str]
 
 
-_SHOWN = 20
+@dataclass(frozen=True, slots=True)
+class OrphanShare:
+    """Of the events that came since some moment: how many still wait for their enrollment, and how many found it.
+
+    A large share means that a webhook is set up wrongly.
+    """
+
+    waiting: int
+    recorded: int
+
+    @property
+    def is_unusual(self) -> bool:
+        """Returns whether more than a few wait, and more than every fifth."""
+        return self.waiting >= _MANY and self.waiting > _UNUSUAL * (self.waiting + self.recorded)
+
+
+_SERVER = text("""
+    SELECT split_part(current_setting('server_version'), ' ', 1), (SELECT version_num FROM alembic_version),
+           coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
+""")
+_PING = text("SELECT 1")
 _UNREADABLE = text("""
     SELECT id, pause_reason FROM campaign_instances WHERE status = 'paused' AND pause_reason IS NOT NULL
     ORDER BY id LIMIT :shown
 """)
 _WAITING = text("SELECT count(*) FROM orphaned_events WHERE status = :status")
+_SHARE = text("""
+    SELECT
+        (SELECT count(*) FROM orphaned_events WHERE status = 'waiting' AND created_at >= :since),
+        (SELECT count(*) FROM campaign_instances i CROSS JOIN LATERAL (
+            SELECT FROM campaign_events WHERE instance_id = i.id AND id >= :first LIMIT :most) e)
+""")
 
 
-def look(session: Session) -> Stored:
-    """The counts as they stand now."""
+def server(session: Session) -> ServerState:
+    """Returns what the database server says of itself. The database must have been migrated."""
+    return ServerState(*session.execute(_SERVER).one())
+
+
+def ping(session: Session) -> None:
+    """Goes to the server and back."""
+    session.execute(_PING)
+
+
+def stored(session: Session) -> Stored:
+    """Returns the counts as they stand now."""
     unreadable = {str(id_): reason for id_, reason in session.execute(_UNREADABLE, {"shown": _SHOWN})}
     return Stored(unreadable=unreadable, orphans=session.scalar(_WAITING, {"status": OrphanStatus.WAITING.value}) or 0)
+
+
+def orphan_share(session: Session, *, since: datetime) -> OrphanShare:
+    """Returns what became of the events that came in since then."""
+    values = {"since": since, "first": first_id(since), "most": _COUNTED}
+    return OrphanShare(*session.execute(_SHARE, values).one())

@@ -80,19 +80,19 @@ class Find(Given):
     typed: Annotated[Line, Field(min_length=1, max_length=NAME_MAX)]
 
 
-class Offered(NamedTuple):
+class ToolCall(NamedTuple):
     """A tool as an agent would call it, and what its caller must have."""
 
     tool: OfferedTool
     scope: Scope
 
 
-class Reading:
+class Api:
     """Answers the requests. Independent of the toolsets that agents are offered."""
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._offered: Mapping[str, Offered] | None = None
+        self._offered: Mapping[str, ToolCall] | None = None
         self._own: Mapping[str, Callable[[Mapping[str, str]], Answer]] = {
             "waiting": self._waiting,
             "latest": self._latest,
@@ -165,11 +165,11 @@ class Reading:
         return self._app.run("find campaigns", work, read_only=True)
 
 
-def _offer(app: App) -> Mapping[str, Offered]:
+def _offer(app: App) -> Mapping[str, ToolCall]:
     wanted = set(TOOLS.values())
     scopes = {tool.name: tool.scope for toolset in TOOLSETS for tool in toolset.tools}
     offered = [tool for toolset in TOOLSETS for tool in toolset.offer(app, read_only=True)]
-    return {tool.name: Offered(tool, scopes[tool.name]) for tool in offered if tool.name in wanted}
+    return {tool.name: ToolCall(tool, scopes[tool.name]) for tool in offered if tool.name in wanted}
 
 
 def _tool_refusal(name: str, error: ToolError) -> Response:

@@ -145,7 +145,7 @@ def _back(id_: UUID) -> UUID:
     return UUID(int=max(0, (id_.int >> 80) - _OVERLAP_MILLISECONDS) << 80)
 
 
-class Places:
+class WatcherLimit:
     """Who may watch at once: so many in all, and so many with one token or session, so that it keeps no other out.
 
     Whoever comes from this machine without either has a name that is not theirs alone.
@@ -163,7 +163,7 @@ class Places:
         self._taken[who.id] += 1
         return None
 
-    def give_back(self, who: Caller) -> None:
+    def release(self, who: Caller) -> None:
         self._taken[who.id] -= 1
         if not self._taken[who.id]:
             del self._taken[who.id]
@@ -176,7 +176,7 @@ class Endpoint:
 
     def __init__(self, app: App) -> None:
         self._live = Live(app)
-        self._places = Places()
+        self._limit = WatcherLimit()
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """What must run while the endpoint is served."""
@@ -184,11 +184,11 @@ class Endpoint:
 
     async def respond(self, request: Request) -> Response:
         who: Caller = request.scope[SCOPE_KEY]
-        refusal = self._places.refuse(who)
+        refusal = self._limit.refuse(who)
         if refusal is not None:
             return busy(refusal)
         events = self._events(_uuid(request.headers.get("last-event-id", "")))
-        return _Stream(events, done=partial(self._places.give_back, who))
+        return _Stream(events, done=partial(self._limit.release, who))
 
     async def _events(self, last: UUID | None) -> AsyncGenerator[ServerSentEvent]:
         with self._live.watch() as stream:

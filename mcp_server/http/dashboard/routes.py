@@ -11,7 +11,7 @@ from starlette.routing import Route
 from db.domain.access import Scope
 from mcp_server.calls import caller
 from mcp_server.http.dashboard import live, shell
-from mcp_server.http.dashboard.api import Reading
+from mcp_server.http.dashboard.api import Api
 from mcp_server.http.limits import Limit
 from mcp_server.http.refusals import insufficient_scope, refused
 from mcp_server.http.sessions import ROOT, Sessions
@@ -25,8 +25,8 @@ _OURS: Final = ("", "same-origin", "none")
 
 def routes(app: App, known: Sessions, failures: Limit) -> tuple[list[Route], AbstractAsyncContextManager[Any]]:
     """The routes, and what must run while they are served. `failures`: how often an address may try wrong links."""
-    door = shell.Door(known, failures, app.telemetry)
-    reading, events = Reading(app), live.Endpoint(app)
+    sign_in = shell.SignIn(known, failures, app.telemetry)
+    api, events = Api(app), live.Endpoint(app)
 
     def same_site(respond: Respond) -> Respond:
         async def checked(request: Request) -> Response:
@@ -52,8 +52,8 @@ def routes(app: App, known: Sessions, failures: Limit) -> tuple[list[Route], Abs
         Route(ROOT, shell.shell, methods=["GET"]),
         Route(f"{ROOT}/", slash, methods=["GET"]),
         Route(f"{ROOT}/static/{{name}}", shell.static, methods=["GET"]),
-        Route(f"{ROOT}/login", door.enter, methods=["GET"]),
-        Route(f"{ROOT}/logout", same_site(door.leave), methods=["POST"]),
-        Route(f"{ROOT}/api/{{name}}", data(reading.respond), methods=["GET"]),
+        Route(f"{ROOT}/login", sign_in.enter, methods=["GET"]),
+        Route(f"{ROOT}/logout", same_site(sign_in.leave), methods=["POST"]),
+        Route(f"{ROOT}/api/{{name}}", data(api.respond), methods=["GET"]),
         Route(f"{ROOT}/events", data(events.respond), methods=["GET"]),
     ], events.running()

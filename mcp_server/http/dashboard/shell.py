@@ -75,7 +75,7 @@ def _forwarded(request: Request) -> str:
     return request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
 
 
-class Door:
+class SignIn:
     """Signs browsers in and out."""
 
     def __init__(self, known: sessions.Sessions, failures: Limit, telemetry: Telemetry) -> None:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mcp_server.http.body_timeout import Arriving
+from mcp_server.http.body_timeout import BodyTimeout
 from mcp_server.http.bounded_http import BoundedProtocol
 from mcp_server.http.serve import listen
 from tests.support.patience import PATIENCE
@@ -105,7 +105,7 @@ async def test_a_body_that_stops_on_its_way_is_answered_408(parts: int) -> None:
     async def send(message: Message) -> None:
         told.append(message)
 
-    app = Arriving(Starlette(routes=[Route("/", read_it, methods=["POST"])]), seconds=0.01)
+    app = BodyTimeout(Starlette(routes=[Route("/", read_it, methods=["POST"])]), seconds=0.01)
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
     with anyio.fail_after(PATIENCE):
         await app(scope, receive, send)

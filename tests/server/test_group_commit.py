@@ -15,7 +15,7 @@ from mcp.client import Client
 from db.domain.errors import NotFound, Refused
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from mcp_server.process.group_commit import Grouping
+from mcp_server.process.group_commit import GroupCommit
 from tests.support.patience import PATIENCE
 from tests.support.server import call, new_campaign, refusal
 
@@ -37,13 +37,13 @@ class Slow:
         return [item * 10 for item in items]
 
 
-def submit_all(grouping: Grouping[int, int], slow: Slow, count: int) -> list[Future[int]]:
+def submit_all(group_commit: GroupCommit[int, int], slow: Slow, count: int) -> list[Future[int]]:
     """`count` callers, of whom all but the first come while its group is under way."""
     pool = ThreadPoolExecutor(count)
-    futures = [pool.submit(grouping.submit, 0)]
+    futures = [pool.submit(group_commit.submit, 0)]
     assert slow.began.wait(PATIENCE)
-    futures += [pool.submit(grouping.submit, number) for number in range(1, count)]
-    while grouping.waiting < count - 1:
+    futures += [pool.submit(group_commit.submit, number) for number in range(1, count)]
+    while group_commit.waiting < count - 1:
         pass  # the pool's threads are on their way
     slow.go.set()
     pool.shutdown()
@@ -52,7 +52,7 @@ def submit_all(grouping: Grouping[int, int], slow: Slow, count: int) -> list[Fut
 
 def test_who_comes_first_does_not_wait_and_the_others_go_together() -> None:
     slow = Slow()
-    futures = submit_all(Grouping(slow, most=100), slow, 9)
+    futures = submit_all(GroupCommit(slow, most=100), slow, 9)
     assert [future.result() for future in futures] == [number * 10 for number in range(9)]
     assert slow.groups[0] == [0]
     assert sorted(slow.groups[1]) == list(range(1, 9))
@@ -61,26 +61,26 @@ def test_who_comes_first_does_not_wait_and_the_others_go_together() -> None:
 
 def test_a_group_has_a_size_and_the_lead_is_handed_on() -> None:
     slow = Slow()
-    futures = submit_all(Grouping(slow, most=3), slow, 8)
+    futures = submit_all(GroupCommit(slow, most=3), slow, 8)
     assert [future.result() for future in futures] == [number * 10 for number in range(8)]
     assert [len(group) for group in slow.groups] == [1, 3, 3, 1]
 
 
 def test_one_bad_item_fails_alone() -> None:
     slow = Slow(fails_on=4)
-    grouping = Grouping(slow, most=100)
-    futures = submit_all(grouping, slow, 6)
+    group_commit = GroupCommit(slow, most=100)
+    futures = submit_all(group_commit, slow, 6)
     assert [future.exception() is None for future in futures] == [True, True, True, True, False, True]
     assert futures[5].result() == 50
 
 
 def test_what_concerns_all_fails_all_of_the_group_and_nobody_after() -> None:
     slow = Slow(fails_on=2, error=Refused)
-    grouping = Grouping(slow, most=100)
-    futures = submit_all(grouping, slow, 4)
+    group_commit = GroupCommit(slow, most=100)
+    futures = submit_all(group_commit, slow, 4)
     assert futures[0].result() == 0
     assert [type(future.exception()) for future in futures[1:]] == [Refused] * 3
-    assert grouping.submit(7) == 70
+    assert group_commit.submit(7) == 70
 
 
 def test_callers_who_share_a_failure_get_an_error_each() -> None:
@@ -91,12 +91,12 @@ def test_callers_who_share_a_failure_get_an_error_each() -> None:
         assert go.wait(PATIENCE)
         raise NotFound("campaign", 7, hint="list_campaigns shows them.")
 
-    grouping = Grouping(fail, most=100)
+    group_commit = GroupCommit(fail, most=100)
     with ThreadPoolExecutor(3) as pool:
-        futures = [pool.submit(grouping.submit, 0)]
+        futures = [pool.submit(group_commit.submit, 0)]
         assert began.wait(PATIENCE)
-        futures += [pool.submit(grouping.submit, number) for number in (1, 2)]
-        while grouping.waiting < 2:
+        futures += [pool.submit(group_commit.submit, number) for number in (1, 2)]
+        while group_commit.waiting < 2:
             pass  # the pool's threads are on their way
         go.set()
     errors = [future.exception() for future in futures]
@@ -108,23 +108,23 @@ def test_callers_who_share_a_failure_get_an_error_each() -> None:
 @pytest.mark.anyio
 async def test_callers_on_an_event_loop_and_on_threads_share_groups() -> None:
     slow, answers = Slow(fails_on=4), dict[int, int | str]()
-    grouping = Grouping(slow, most=100)
+    group_commit = GroupCommit(slow, most=100)
 
     async def ask(number: int) -> None:
         try:
-            answers[number] = await grouping.ask(number)
+            answers[number] = await group_commit.ask(number)
         except ValueError as error:
             answers[number] = str(error)
 
     threads = ThreadPoolExecutor(2)
-    first = threads.submit(grouping.submit, 0)
+    first = threads.submit(group_commit.submit, 0)
     assert await anyio.to_thread.run_sync(slow.began.wait, PATIENCE)
-    last = threads.submit(grouping.submit, 6)
-    gone = asyncio.ensure_future(grouping.ask(7))
+    last = threads.submit(group_commit.submit, 6)
+    gone = asyncio.ensure_future(group_commit.ask(7))
     async with anyio.create_task_group() as group:
         for number in range(1, 6):
             group.start_soon(ask, number)
-        while grouping.waiting < 7:
+        while group_commit.waiting < 7:
             await anyio.lowlevel.checkpoint()
         gone.cancel()
         slow.go.set()
@@ -135,10 +135,10 @@ async def test_callers_on_an_event_loop_and_on_threads_share_groups() -> None:
 
 STUCK = """
 import threading
-from mcp_server.process.group_commit import Grouping
+from mcp_server.process.group_commit import GroupCommit
 began = threading.Event()
-grouping = Grouping(lambda items: began.set() or threading.Event().wait(), most=1)
-threading.Thread(target=grouping.submit, args=(0,), daemon=True).start()
+group_commit = GroupCommit(lambda items: began.set() or threading.Event().wait(), most=1)
+threading.Thread(target=group_commit.submit, args=(0,), daemon=True).start()
 assert began.wait()
 """
 
@@ -154,14 +154,14 @@ async def test_where_no_thread_can_be_had_the_caller_is_told_and_the_next_is_ser
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    grouping = Grouping[int, int](lambda items: items, most=100)
+    group_commit = GroupCommit[int, int](lambda items: items, most=100)
     with monkeypatch.context() as short_of_threads:
         short_of_threads.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="new thread"):
-            await grouping.ask(1)
-    assert grouping.waiting == 0
+            await group_commit.ask(1)
+    assert group_commit.waiting == 0
     with anyio.fail_after(PATIENCE):
-        assert await grouping.ask(2) == 2
+        assert await group_commit.ask(2) == 2
 
 
 @pytest.mark.anyio
