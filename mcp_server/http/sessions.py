@@ -21,7 +21,8 @@ from db.domain.access import Caller, Scope
 from db.domain.errors import NotPermitted, StoreUnavailable
 from db.services.ops import tickets
 from mcp_server.process.app import App
-from mcp_server.process.bounded import SECONDS, SharedCall
+from mcp_server.process.bounded import SECONDS
+from mcp_server.process.cached import Cached
 
 if TYPE_CHECKING:
     from db.services import Session
@@ -100,10 +101,8 @@ class Sessions:
     ) -> None:
         self._tickets = tickets
         self._clock = clock
-        self._monotonic = monotonic
-        self._kept: tuple[float, Known] = (float("-inf"), Known(None))
-        """(when it was read, what was known then)"""
-        self._reading = SharedCall(self._read)
+        # Those who wait share a reading, or strangers with wrong links could keep the database busy.
+        self._known = Cached(tickets.read, monotonic=monotonic)
         self._started_at = clock() - timedelta(milliseconds=1)
         self._used_up: dict[bytes, datetime] = {}
 
@@ -111,7 +110,7 @@ class Sessions:
         """(name, value) of the cookie for the code of a link, which is used up with it; None for one that does not
         hold."""
         # A key that was made just now is not known yet, and links are made where a person waits.
-        key = (await self._known(at_most=0)).key
+        key = (await self._known.get(at_most=0)).key
         kinds, now = tickets.Kind, self._clock()
         link = tickets.read(key, kinds.LINK, code, now) if key else None
         if key is None or link is None or link.issued_at < self._started_at or link.id in self._used_up:
@@ -128,7 +127,7 @@ class Sessions:
         """Whose session the header Cookie carries; None for no session that holds."""
         if not cookies:
             return None
-        key, used_up = await self._known(at_most=_KEPT_SECONDS)
+        key, used_up = await self._known.get(at_most=_KEPT_SECONDS)
         text = _value(cookies, cookie_name(key)) if key else None
         if key is None or text is None:
             return None
@@ -142,7 +141,7 @@ class Sessions:
 
         StoreUnavailable where that can't be written down: then it has ended here, and must be ended again.
         """
-        key, _ = await self._known(at_most=_KEPT_SECONDS)
+        key, _ = await self._known.get(at_most=_KEPT_SECONDS)
         if key is None:
             return Ended(None, is_everywhere=True)
         text, now = _value(cookies or "", cookie_name(key)), self._clock()
@@ -170,18 +169,6 @@ class Sessions:
             self._used_up = {each: at for each, at in self._used_up.items() if now - at < longest}
         self._used_up[id_] = now
         return True
-
-    async def _known(self, *, at_most: float) -> Known:
-        """What was known `at_most` seconds ago, or later."""
-        wanted = self._monotonic() - at_most
-        while self._kept[0] <= wanted:
-            # Those who wait share a reading, or strangers with wrong links could keep the database busy.
-            await self._reading.wait_async()
-        return self._kept[1]
-
-    def _read(self) -> None:
-        started = self._monotonic()
-        self._kept = (started, self._tickets.read())
 
 
 def lifetime() -> int:

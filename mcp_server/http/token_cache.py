@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from db.domain.access import ACTOR_DEFAULT_TOKEN, Caller
@@ -13,7 +13,8 @@ from db.domain.errors import StoreUnavailable
 from db.services.ops import tokens
 from mcp_server.calls.caller import EVERY_SCOPE
 from mcp_server.process.app import App
-from mcp_server.process.bounded import SECONDS, SharedCall
+from mcp_server.process.bounded import SECONDS
+from mcp_server.process.cached import Cached
 
 if TYPE_CHECKING:
     from db.services import Session
@@ -27,11 +28,6 @@ _NOTED_SECONDS = 60  # how exact last_used_at is
 _PATIENCE = 5.0  # seconds to wait for the tokens where nothing can be said without them
 
 DEFAULT: Final = Caller(ACTOR_DEFAULT_TOKEN, EVERY_SCOPE, ACTOR_DEFAULT_TOKEN)
-
-
-class _Kept(NamedTuple):
-    read_at: float
-    tokens: "Tokens"
 
 
 class TokenCache:
@@ -49,11 +45,7 @@ class TokenCache:
         self._app = app
         self._default = sha256(default.encode()).digest() if default else None
         self._is_loopback = is_loopback
-        self._monotonic = monotonic
-        self._kept: _Kept | None = None
-        self._reading = SharedCall(self._ask, seconds=_PATIENCE)
-        self._failure: StoreUnavailable | None = None
-        self._failed_at = float("-inf")
+        self._tokens = Cached(self._load, patience=_PATIENCE, pause=_MISS_SECONDS, monotonic=monotonic)
         self._used: dict[UUID, datetime] = {}
 
     async def find(self, token: str) -> Caller | None:
@@ -62,24 +54,25 @@ class TokenCache:
         # All are compared, and each in the same time, so that a wrong token tells nothing of a right one.
         if self._default is not None and hmac.compare_digest(given, self._default):
             return DEFAULT
-        found = self._match(await self._read(KEPT_SECONDS), given)
+        found = self._match(await self._tokens.get(at_most=KEPT_SECONDS), given)
         if found is None:
-            found = self._match(await self._read(_MISS_SECONDS), given)
+            found = self._match(await self._tokens.get(at_most=_MISS_SECONDS), given)
         return found
 
     async def is_open(self) -> bool:
         """Nobody needs a token: the server listens to this machine alone, and has none and never had."""
         if self._default is not None or not self._is_loopback:
             return False
-        known = self._kept
+        known = self._tokens.last
         try:
-            tokens = await self._read(KEPT_SECONDS, _PATIENCE if known is None else SECONDS)
+            patience = _PATIENCE if known is None else SECONDS
+            found = await self._tokens.get(at_most=KEPT_SECONDS, patience=patience)
         except StoreUnavailable:
             # Nobody makes a token while there is no database, so what held before holds still.
             if known is None:
                 raise
-            tokens = known.tokens
-        return not tokens.is_used
+            found = known
+        return not found.is_used
 
     def _match(self, tokens: "Tokens", given: bytes) -> Caller | None:
         found: Caller | None = None
@@ -91,23 +84,8 @@ class TokenCache:
                 self._used[token.id] = now
         return found
 
-    async def _read(self, at_most: float, patience: float = _PATIENCE) -> "Tokens":
-        """The tokens as they were `at_most` seconds ago, or later. StoreUnavailable after `patience` seconds."""
-        wanted = self._monotonic() - at_most
-        while self._kept is None or self._kept.read_at <= wanted:
-            if self._failure is not None and self._monotonic() - self._failed_at < _MISS_SECONDS:
-                raise self._failure.anew()  # those who waited for that answer need not ask again
-            try:
-                await self._reading.wait_async(patience)
-            except StoreUnavailable as error:
-                self._failure, self._failed_at = error, self._monotonic()
-                raise
-            self._failure = None
-        return self._kept.tokens
-
-    def _ask(self) -> None:
-        """Keep what the database says, also where everybody has given up waiting for it."""
-        started, now = self._monotonic(), self._app.clock()
+    def _load(self) -> "Tokens":
+        now = self._app.clock()
         used, self._used = self._used.copy(), {}
 
         def work(session: "Session") -> "Tokens":
@@ -115,7 +93,7 @@ class TokenCache:
                 tokens.note_use(session, used=used, after=timedelta(seconds=_NOTED_SECONDS))
             return tokens.load(session, now=now)
 
-        self._kept = _Kept(started, self._app.run("tokens", work))
+        return self._app.run("tokens", work)
 
 
 def has_tokens(app: App) -> bool:

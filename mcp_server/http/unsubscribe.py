@@ -6,6 +6,7 @@ is that of the button, or of a mail program (RFC 8058).
 
 import html
 import logging
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from mcp_server.http.auth import address
 from mcp_server.http.limits import Limit
 from mcp_server.http.refusals import RETRY_SECONDS, too_many
 from mcp_server.process.app import App
+from mcp_server.process.cached import Cached
 
 if TYPE_CHECKING:
     from db.services.texts.unsubscribe_links import Link
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _PROVIDER = "unsubscribe-page"
 _MOST_CHARACTERS = 100
+_PATIENCE = 30.0  # seconds: whoever wants to leave rather waits for a server that starts
 _HEADERS = {
     # No script, no style from elsewhere, no frame around the button, and the form goes back to where it came from.
     "Content-Security-Policy": (
@@ -85,7 +88,7 @@ class _Page:
         self._forged = forged
         per_minute = app.settings.unsubscribe_limit
         self._uses = Limit(per_minute / 60, per_minute)
-        self._key: bytes | None = None
+        self._key = Cached(lambda: app.run("unsubscribe key", unsubscribe_links.make_key), patience=_PATIENCE)
 
     async def show(self, request: Request) -> Response:
         """The page with the button."""
@@ -125,9 +128,7 @@ class _Page:
         return link
 
     async def _read(self, token: str) -> "Link | None":
-        if self._key is None:
-            self._key = await run_in_threadpool(self._app.run, "unsubscribe key", unsubscribe_links.make_key)
-        return unsubscribe_links.read(self._key, token)
+        return unsubscribe_links.read(await self._key.get(at_most=math.inf), token)
 
     def _unsubscribe(self, link: "Link") -> None:
         now = self._app.clock()
