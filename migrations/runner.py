@@ -91,6 +91,11 @@ def migrate(engine: Engine, revision: str = "head", *, patience: float = PATIENC
                     "The migration waited too long for tables that others use. Nothing was changed by the step that "
                     "waited: try again, or stop the other servers first."
                 ) from error
+            if isinstance(error.orig, pg.InvalidSchemaName):
+                raise StoreUnavailable(
+                    "There is no schema for the tables: the search_path of DATABASE_URL, or of its user, names none "
+                    "that exists and that this user may use. Make it with CREATE SCHEMA, or name another."
+                ) from error
             if isinstance(error.orig, pg.InsufficientPrivilege):
                 raise StoreUnavailable(
                     "The user of DATABASE_URL may not change the schema. Migrate as the owner of the database."

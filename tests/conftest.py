@@ -4,9 +4,10 @@ import os
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from pydantic import SecretStr
@@ -41,6 +42,10 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+# Nothing may depend on the schema `public`, or name the one in which it finds its tables.
+SCHEMA: Final = "elsewhere"
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
@@ -62,11 +67,15 @@ def executed() -> Executed:
 
 @pytest.fixture(scope="session")
 def postgres(executed: Executed) -> Generator[str]:
-    """The URL of a running, empty PostgreSQL."""
+    """The URL of a running, empty PostgreSQL. Its databases have no schema `public`, and the URL names another."""
     with tempfile.TemporaryDirectory(prefix="sales-test-") as home:
         server = EmbeddedPostgres(Path(home))
         url = server.start()
-        yield url
+        for database in ("sales", "template1"):
+            with psycopg.connect(url, dbname=database, autocommit=True) as connection:
+                connection.execute("DROP SCHEMA public")
+                connection.execute(f"CREATE SCHEMA {SCHEMA}")
+        yield f"{url}&options={quote(f'-csearch_path={SCHEMA}')}"
         server.stop()
 
 

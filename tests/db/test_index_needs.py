@@ -123,7 +123,7 @@ NEEDED: dict[str, Work] = {
 def test_every_index_that_is_no_rule_is_needed_by_somebody(migrated: Database) -> None:
     statement = text("""
         SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-        WHERE relnamespace = 'public'::regnamespace AND NOT indisunique
+        WHERE relnamespace = current_schema()::regnamespace AND NOT indisunique
     """)
     with migrated.transaction("look") as session:
         assert set(session.scalars(statement)) == set(NEEDED)

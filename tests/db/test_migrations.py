@@ -171,6 +171,8 @@ def test_the_wait_for_another_to_migrate_has_an_end_and_says_what_is_waited_for(
 def test_only_a_database_without_a_version_counts_as_empty(fresh_database: str, fresh: Database) -> None:
     with fresh.engine.begin() as connection:
         connection.execute(text("CREATE ROLE stranger"))
+        schema = connection.scalar(text("SELECT current_schema()"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO stranger"))
     stranger = Database.open(DatabaseConfig(url=f"{fresh_database}&options=-c%20role%3Dstranger"))
     with pytest.raises(StoreUnavailable, match="may not change the schema"):
         ensure_current(stranger.engine, upgrade=True)
@@ -179,7 +181,15 @@ def test_only_a_database_without_a_version_counts_as_empty(fresh_database: str, 
         ensure_current(stranger.engine, upgrade=True)
     stranger.close()
     with fresh.engine.begin() as connection:
+        connection.execute(text("DROP OWNED BY stranger"))
         connection.execute(text("DROP ROLE stranger"))
+
+
+def test_a_schema_that_is_not_there_is_named_as_what_to_create(fresh_database: str) -> None:
+    database = Database.open(DatabaseConfig(url=f"{fresh_database}&options=-csearch_path%3Dnowhere"))
+    with pytest.raises(StoreUnavailable, match=r"search_path .* CREATE SCHEMA"):
+        ensure_current(database.engine, upgrade=True)
+    database.close()
 
 
 def test_a_migrated_connection_is_not_handed_on_with_its_settings(migrated: Database) -> None:

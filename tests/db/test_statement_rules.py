@@ -107,3 +107,10 @@ def test_what_a_test_executes_is_its_own_affair(database: Database, postgres: st
     with database.transaction("bad") as session:
         session.execute(text("DELETE FROM contacts WHERE 2 = 3 RETURNING now()"))
     executed.check(postgres)
+
+
+def test_every_table_lies_in_a_schema_of_another_name_than_public(database: Database) -> None:
+    schemas = text("SELECT DISTINCT relnamespace::regnamespace::text FROM pg_class WHERE relname LIKE 'campaign_%'")
+    with database.transaction("look") as session:
+        assert list(session.scalars(schemas)) == ["elsewhere"]
+        assert session.scalar(text("SELECT to_regnamespace('public') IS NULL"))

@@ -8,24 +8,25 @@ from db.postgres.database import Database
 CATALOG = {
     "columns": """
         SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name, is_generated
-        FROM information_schema.columns WHERE table_schema = 'public'
+        FROM information_schema.columns WHERE table_schema = current_schema()
     """,
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), condeferrable, convalidated
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        FROM pg_constraint WHERE connamespace = current_schema()::regnamespace
     """,
-    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()",
     "statistics": """
-        SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxnamespace = 'public'::regnamespace
+        SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext
+        WHERE stxnamespace = current_schema()::regnamespace
     """,
-    "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
+    "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = current_schema()",
     "relations": """
         SELECT relname, relkind, relpersistence, reloptions::text FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace
+        WHERE relnamespace = current_schema()::regnamespace
     """,
     "triggers": "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal",
-    "routines": "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-    "types": "SELECT typname, typtype FROM pg_type WHERE typnamespace = 'public'::regnamespace",
+    "routines": "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace",
+    "types": "SELECT typname, typtype FROM pg_type WHERE typnamespace = current_schema()::regnamespace",
 }
 Catalog = dict[str, set[tuple[object, ...]]]
 

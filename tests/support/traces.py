@@ -60,7 +60,7 @@ def everything(database: Database) -> str:
             text("""
                 SELECT c.table_name, c.column_name, c.data_type = 'bytea' FROM information_schema.columns c
                 JOIN information_schema.tables t USING (table_schema, table_name)
-                WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+                WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'
                   AND data_type NOT IN ('uuid', 'integer', 'bigint', 'boolean', 'date', 'timestamp with time zone')
             """)
         ).all()
