@@ -1,6 +1,7 @@
 """A real PostgreSQL for every test: the embedded one, started once, with the schema of the migrations."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -40,6 +41,11 @@ settings.register_profile(
     "unshrunk", settings.get_profile("repeatable"), phases=(Phase.explicit, Phase.reuse, Phase.generate)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+# With `nohup pytest` and `pytest &`, SIGINT is ignored. Children would inherit that, and some tests interrupt theirs; a
+# handler is not inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda _signal, _frame: None)
 
 
 # Nothing may depend on the schema `public`, or name the one in which it finds its tables.

@@ -18,6 +18,7 @@ from mcp_server.calls.server import build_server
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.process.app import App
 from tests.support.server import call, text_of
+from tests.support.tool_schemas import COMMAND, kept, listed
 
 Schema = dict[str, Any]
 
@@ -181,3 +182,10 @@ def lists_in(schema: object) -> Iterator[Schema]:
 @pytest.mark.parametrize("name", OFFERED)
 def test_a_list_of_arguments_says_of_what(name: str) -> None:
     assert all("items" in found for found in lists_in(OFFERED[name].parameters))
+
+
+@pytest.mark.anyio
+async def test_a_tool_that_reads_otherwise_is_written_anew_for_the_review() -> None:
+    before, now = kept(), await listed()
+    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    assert changed == [], f"Look at what changes for models: run {COMMAND}, then git diff"
