@@ -19,6 +19,8 @@ class JobStatus(StrEnum):
 
 
 class JobType(StrEnum):
+    """A new one goes to the end: the place of each is stored with its jobs (db.local.slots has room for seven)."""
+
     IMPORT = "import"
     ENRICHMENT = "enrichment"
     DISCOVERY = "discovery"

@@ -19,15 +19,16 @@ INSERT: Final = """
 INSERT_PARAMETERS: Final = "INSERT INTO job_parameters (job_id, parameters) VALUES (?1, ?2)"
 LIVE_WITH_KEY: Final = "SELECT id FROM jobs WHERE dedupe_key = ?1 AND status IN ('pending', 'processing')"
 
-# One index serves all: a look for what must be settled first (?11 asks for it; it costs four probes), then the head of
-# each wanted type's lanes (?6 to ?10 are where they start, or NULL). Masking the type away leaves priority and time.
+# One index serves all: a look for what must be settled first (?13 asks for it; it costs four probes), then the head of
+# each wanted type's lanes (?6 to ?12 are where they start, or NULL; the layout has room for seven types). Masking the
+# type away leaves priority and time.
 CLAIM: Final = """
     UPDATE jobs
     SET status = 'processing', slot = ?1, lease_token = ?2, lease_seconds = ?3, worker_id = ?4, started_at = ?5,
         updated_at = ?5, attempts = attempts + 1
     WHERE id = (
         SELECT CASE
-            WHEN ?11 AND (
+            WHEN ?13 AND (
                 EXISTS (SELECT 1 FROM jobs WHERE slot <= ?5)
                 OR EXISTS (SELECT 1 FROM jobs WHERE slot BETWEEN (32 << 56) AND (32 << 56) + ?5)
                 OR EXISTS (SELECT 1 FROM jobs WHERE slot BETWEEN (33 << 56) AND (33 << 56) + ?5)
@@ -54,6 +55,14 @@ CLAIM: Final = """
                     UNION ALL SELECT * FROM (
                         SELECT slot & ((4 << 56) - 1) AS turn, id FROM jobs
                         WHERE slot >= ?10 AND slot < ?10 + (4 << 56) ORDER BY slot, id LIMIT 1
+                    )
+                    UNION ALL SELECT * FROM (
+                        SELECT slot & ((4 << 56) - 1) AS turn, id FROM jobs
+                        WHERE slot >= ?11 AND slot < ?11 + (4 << 56) ORDER BY slot, id LIMIT 1
+                    )
+                    UNION ALL SELECT * FROM (
+                        SELECT slot & ((4 << 56) - 1) AS turn, id FROM jobs
+                        WHERE slot >= ?12 AND slot < ?12 + (4 << 56) ORDER BY slot, id LIMIT 1
                     )
                 ) ORDER BY turn, id LIMIT 1
             )

@@ -30,7 +30,7 @@ APPLICATION_ID: Final = 0x53414D43
 # jobs.slot is the queue: one index serves what is ready, what is scheduled and what is leased, so that a claim and a
 # completion touch one index page each. Its upper bits are a lane, its lower 56 bits a time in microseconds:
 #   lane 0                        leased, by the end of the lease
-#   lanes 4 x (type + 1) + rank   ready, one lane per type and priority (type 0..4, rank 0 high, 1 normal, 2 low)
+#   lanes 4 x (type + 1) + rank   ready, one lane per type and priority (type 0..6, rank 0 high, 1 normal, 2 low)
 #   lanes 32 + rank               scheduled for later, by run_at
 # A finished job has none, and costs the index nothing. Leases sort before the ready jobs because a claim moves an entry
 # from the head of a ready lane to the leases: in a queue of one kind both are on the same page.

@@ -11,22 +11,17 @@ from db.local.values import word
 _TIME_BITS: Final = 56
 _SCHEDULED: Final = 32
 
-# Stored in every slot: a new type takes the next free number, and none ever changes.
-_LANES: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        JobType.IMPORT: 4,
-        JobType.ENRICHMENT: 8,
-        JobType.DISCOVERY: 12,
-        JobType.OUTREACH: 16,
-        JobType.CRM_SYNC: 20,
-    }
-)
+_STARTS: Final = range(4, _SCHEDULED, 4)
+"""The first lane of each type that the layout has room for."""
+# Stored in every slot.
+_LANES: Final[Mapping[str, int]] = MappingProxyType(dict(zip(JobType, _STARTS, strict=False)))
 RANKS: Final[Mapping[JobPriority, int]] = MappingProxyType(
     {JobPriority.HIGH: 0, JobPriority.NORMAL: 1, JobPriority.LOW: 2}
 )
 PRIORITIES: Final[Mapping[int, JobPriority]] = MappingProxyType({rank: priority for priority, rank in RANKS.items()})
 SCHEDULED_LANES: Final = tuple(_SCHEDULED + rank for rank in RANKS.values())
-ALL_LANES: Final[tuple[int | None, ...]] = tuple(lane << _TIME_BITS for lane in _LANES.values())
+_NO_TYPES: Final = (None,) * (len(_STARTS) - len(_LANES))
+ALL_LANES: Final[tuple[int | None, ...]] = (*(lane << _TIME_BITS for lane in _LANES.values()), *_NO_TYPES)
 
 
 def slot_of(job_type: str, rank: int, run_at: int, now: int) -> int:
@@ -36,10 +31,10 @@ def slot_of(job_type: str, rank: int, run_at: int, now: int) -> int:
 
 
 def lanes_of(types: Collection[str] | None) -> tuple[int | None, ...]:
-    """Where the lanes of each wanted type start, and None in the place of each other type."""
+    """Where the lanes of each wanted type start; None in the place of each other type, and of each that may come."""
     if types is None:
         return ALL_LANES
     if not types:
         raise InvalidInput("types is empty: name at least one type, or leave it out to claim any.")
     wanted = {word(JobType, "types", name) for name in types}
-    return tuple(lane << _TIME_BITS if name in wanted else None for name, lane in _LANES.items())
+    return (*(lane << _TIME_BITS if name in wanted else None for name, lane in _LANES.items()), *_NO_TYPES)
