@@ -11,6 +11,7 @@ from uuid import UUID
 from db.domain.errors import StoreUnavailable
 from db.services.events import deliveries, orphans
 from db.services.ops import audit, health, idempotency
+from db.services.people import spellings
 from db.services.state import recount, usage
 from mcp_server.process.app import App
 
@@ -21,6 +22,8 @@ _CHUNK = 2_000
 _LOOK_BACK = timedelta(hours=1)
 # Of campaigns, each of which is counted from end to end.
 _RECOUNTED = 20
+# Chunks of contacts, whose spelling is looked at: those of a million in two days.
+_SPELLED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class MaintenanceReport:
     jobs: int
     cache_entries: int
     recounted: int
+    respelled: int
+    shared_addresses: int
     warning: str | None
 
 
@@ -53,6 +58,7 @@ def maintain(app: App) -> MaintenanceReport:
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     cached = app.local().cache.sweep(now=now)
     recounted = _recount(app)
+    respelled, shared = _respell(app)
     share = app.run("orphan share", partial(health.orphan_share, since=now - _LOOK_BACK), read_only=True)
     warning = None
     if share.is_unusual:
@@ -61,7 +67,9 @@ def maintain(app: App) -> MaintenanceReport:
             "reasons with list_orphaned_events, and at what the provider sends as metadata."
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
-    return MaintenanceReport(matched, expired, deleted, keys, bodies, audited, jobs, cached, recounted, warning)
+    return MaintenanceReport(
+        matched, expired, deleted, keys, bodies, audited, jobs, cached, recounted, respelled, shared, warning
+    )
 
 
 def _recount(app: App) -> int:
@@ -75,6 +83,24 @@ def _recount(app: App) -> int:
         except StoreUnavailable:
             logger.warning("a campaign's counters could not be looked at", extra={"campaign": str(instance_id)})
     return mended
+
+
+def _respell(app: App) -> tuple[int, int]:
+    """Put addresses of some contacts into their normal form, of others at each hour. Returns how many contacts got it,
+    and how many share it with another."""
+    hour = int(app.clock().timestamp()) // 3_600
+    # A server that runs at the same hours of each day must reach everybody too.
+    turn = partial(spellings.start_of, turn=hour + hour // 24, limit=_SPELLED * _CHUNK)
+    start = app.run("choose contacts", turn, read_only=True)
+    respelled = shared = 0
+    for _ in range(_SPELLED):
+        if start is None:
+            break
+        mended = app.run("respell contacts", partial(spellings.mend_some, start=start, limit=_CHUNK))
+        for pair in mended.new_pairs:
+            logger.warning("two contacts share an address", extra={"contacts": " ".join(map(str, pair))})
+        respelled, shared, start = respelled + mended.respelled, shared + mended.shared, mended.next
+    return respelled, shared
 
 
 def _match(app: App) -> int:

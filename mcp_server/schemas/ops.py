@@ -159,4 +159,6 @@ class MaintenanceAnswer(Answer):
     jobs: Annotated[int, Field(description="Old finished jobs that were deleted.")]
     cache_entries: Annotated[int, Field(description="Cached values that had expired, and were deleted.")]
     recounted: Annotated[int, Field(description="Campaigns whose counters did not fit their rows, and were mended.")]
+    respelled: Annotated[int, Field(description="Contacts whose addresses were put into their normal form.")]
+    shared_addresses: Annotated[int, Field(description="Contacts that share one with another, in two spellings.")]
     warning: Maybe[str] = None

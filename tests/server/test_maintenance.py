@@ -31,6 +31,8 @@ NOTHING = {
     "jobs": 0,
     "cache_entries": 0,
     "recounted": 0,
+    "respelled": 0,
+    "shared_addresses": 0,
 }
 
 
@@ -103,6 +105,43 @@ async def test_counters_that_sql_has_made_wrong_are_mended(app: App, database: D
         assert await call(client, "run_maintenance") == {**NOTHING, "recounted": 1}
         assert await call(client, "run_maintenance") == NOTHING
     assert is_value(database, text("SELECT total FROM campaign_enrollment_totals WHERE status = 'paused'"), 2)
+
+
+_PUNYCODE = "xn--bcher-kva.example"
+_WRITTEN = "INSERT INTO contacts (id, email) SELECT gen_random_uuid(), unnest(CAST(:emails AS text[]))"
+
+
+async def test_addresses_in_another_spelling_are_put_into_their_normal_form(
+    app: App, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Client(build_server(app)) as client:
+        await call(client, "upsert_contacts", contacts=[{"email": "ann@bücher.example"}])
+        with database.transaction("by hand") as session:
+            session.execute(text(_WRITTEN), {"emails": [f"{name}@{_PUNYCODE}" for name in ("ann", "bob")]})
+        assert await call(client, "run_maintenance") == {**NOTHING, "respelled": 1, "shared_addresses": 1}
+        assert await call(client, "run_maintenance") == {**NOTHING, "shared_addresses": 1}
+        assert len((await call(client, "find_contacts", email="bob@bücher.example"))["contacts"]) == 1
+        # Told once, and by their ids alone.
+        assert caplog.text.count("two contacts share an address") == 1
+        assert "bücher" not in caplog.text
+        assert _PUNYCODE not in caplog.text
+        await call(client, "suppress", email="ann@bücher.example", reason="unsubscribed")
+    assert is_value(database, text("SELECT count(*) FROM suppressions WHERE email LIKE 'ann@%'"), 2)
+
+
+async def test_one_run_looks_at_some_contacts_and_the_next_hour_at_others(
+    app: App, clock: Clock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.jobs.maintenance._CHUNK", 2)
+    monkeypatch.setattr("mcp_server.jobs.maintenance._SPELLED", 2)
+    with database.transaction("by hand") as session:
+        session.execute(text(_WRITTEN), {"emails": [f"n{number}@{_PUNYCODE}" for number in range(10)]})
+    respelled: list[int] = []
+    async with Client(build_server(app)) as client:
+        for _ in range(3):
+            respelled.append((await call(client, "run_maintenance"))["respelled"])
+            clock.now += timedelta(hours=1)
+    assert sorted(respelled) == [2, 4, 4]
 
 
 async def test_old_answers_and_finished_jobs_are_forgotten(app: App, clock: Clock) -> None:
@@ -202,6 +241,8 @@ async def test_every_age_is_a_setting(make_app: Callable[..., App], clock: Clock
             "matched",
             "cache_entries",
             "recounted",
+            "respelled",
+            "shared_addresses",
             "deleted_orphans",
         }
         clock.now += timedelta(days=1, minutes=1)

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 from db.domain.access import AuditEntry, AuditOutcome, Scope
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType, NewEvent
-from db.domain.ids import new_id
+from db.domain.ids import new_id, new_ids
 from db.domain.states import ActionOutcome, Channel, LinkedInStepType, SuppressionReason
 from db.domain.templates import EmailStep, LinkedInStep
 from db.domain.webhooks import NewDelivery, Normalised, StoredDelivery
+from db.postgres.json import rows_parameter
 from db.services import secrets
 from db.services.campaigns import campaigns, positions, templates, zones
 from db.services.dispatch import actions, claims, explain
@@ -25,7 +26,7 @@ from db.services.enrollments import enrollments
 from db.services.erasure import erasure
 from db.services.events import deliveries, events, orphans
 from db.services.ops import audit, idempotency, tokens
-from db.services.people import contacts, opt_outs, suppressions
+from db.services.people import contacts, opt_outs, spellings, suppressions
 from tests.support.campaigns import NOW, make_campaign
 
 PUBLIC_URL = "https://mail.example.com"
@@ -42,6 +43,7 @@ def everything(session: Session, *, people: int, tag: str) -> None:
     _handed_out(session, emails, tag)
     _started(session, emails)
     _written_down(session, emails, tag)
+    _respelled(session, emails, tag)
     _stopped(session, emails, tag, campaign_id)
 
 
@@ -196,6 +198,29 @@ def _written_down(session: Session, emails: Sequence[str], tag: str) -> None:
     tokens.note_use(session, used={token.id: NOW, **{new_id(): NOW for _ in emails}}, after=timedelta(0))
     for email in emails[:2]:
         idempotency.keep_done(session, key=email, tool="t", request_hash="", response={"email": email})
+
+
+_WRITTEN = text("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(id uuid, email text, url text)
+    )
+    INSERT INTO contacts (id, email, linkedin_url) SELECT id, email, url FROM given
+""")
+
+
+def _respelled(session: Session, emails: Sequence[str], tag: str) -> None:
+    """People whose profiles, and every other one's email too, stand in another spelling; some share them."""
+    profiles = [f"https://www.linkedin.com/in/{number}-{tag}" for number in range(len(emails))]
+    odd = [
+        {"email": f"odd-{email}" if number % 2 else f"odd-{number}@xn--bcher-kva.{tag}.example.com", "url": f"{url}."}
+        for number, (email, url) in enumerate(zip(emails, profiles, strict=True))
+    ]
+    written = [*odd, *({"url": url} for url in profiles[::2])]
+    ids = new_ids(len(written))
+    rows = [{"id": id_, **each} for id_, each in zip(ids, written, strict=True)]
+    session.execute(_WRITTEN, rows_parameter(rows))
+    spellings.start_of(session, turn=1, limit=len(emails))
+    spellings.mend_some(session, start=min(ids), limit=len(ids))
 
 
 def _stopped(session: Session, emails: Sequence[str], tag: str, campaign_id: UUID) -> None:
