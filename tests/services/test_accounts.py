@@ -13,9 +13,9 @@ from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services.campaigns import campaigns
-from db.services.dispatch import actions, claims, explain, lint
-from db.services.dispatch.claims import Claim, DueAction
+from db.services.dispatch import claims, explain, lint
 from tests.support.campaigns import enroll, event, make_campaign, record
+from tests.support.steps import claim_at, report_at
 
 ACCOUNT = "ann@example.com"
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -33,36 +33,11 @@ def running(database: Database, given: Mapping[str, Any], people: int = 0) -> UU
     return campaign_id
 
 
-def claim(database: Database, campaign_id: UUID, now: datetime, *, limit: int = 100) -> Claim:
-    return database.run(
-        "claim",
-        lambda session: claims.claim(
-            session, campaign_id=campaign_id, channel=None, limit=limit, lease_seconds=300, now=now
-        ),
-    )
-
-
-def report(database: Database, due: DueAction, outcome: ActionOutcome, now: datetime) -> None:
-    database.run(
-        "report",
-        lambda session: actions.complete(
-            session,
-            action_id=due.action_id,
-            lease_token=due.lease_token,
-            outcome=outcome,
-            provider=None,
-            provider_message_id=None,
-            error=None,
-            now=now,
-        ),
-    )
-
-
 def work_off(database: Database, campaign_id: UUID, now: datetime, *, limit: int = 100) -> int:
     """Claim and send; how many."""
-    claimed = claim(database, campaign_id, now, limit=limit).actions
+    claimed = claim_at(database, campaign_id, now, limit=limit).actions
     for due in claimed:
-        report(database, due, ActionOutcome.SENT, now)
+        report_at(database, due, ActionOutcome.SENT, now)
     return len(claimed)
 
 
@@ -79,7 +54,7 @@ def test_an_account_has_one_day_in_whatever_zones_its_campaigns_are(database: Da
     )
     assert (work_off(database, auckland, NOON), work_off(database, angeles, NOON)) == (10, 0)
     midnight = datetime(2026, 11, 3, tzinfo=UTC)
-    assert claim(database, angeles, NOON).next_due_at == claim(database, auckland, NOON).next_due_at == midnight
+    assert claim_at(database, angeles, NOON).next_due_at == claim_at(database, auckland, NOON).next_due_at == midnight
     # Nor does it get a day of its own by moving a campaign.
     set_(database, auckland, settings("Asia/Tokyo", daily_limit=10), NOON)
     assert work_off(database, auckland, midnight - timedelta(seconds=1)) == 0
@@ -91,7 +66,7 @@ def test_the_day_of_an_account_is_that_of_the_zone_it_is_given(database: Databas
     campaign_id = running(database, given, 2)
     assert work_off(database, campaign_id, NOON) == 1
     opening = datetime(2026, 11, 2, 15, 0, tzinfo=UTC)  # midnight in Tokyo
-    assert claim(database, campaign_id, NOON).next_due_at == opening
+    assert claim_at(database, campaign_id, NOON).next_due_at == opening
     assert work_off(database, campaign_id, opening) == 1
 
 
@@ -110,7 +85,7 @@ def test_what_went_out_before_a_limit_was_set_counts(database: Database) -> None
     set_(database, campaign_id, {"daily_limit": 5}, NOON)
     assert work_off(database, campaign_id, NOON) == 0
     set_(database, campaign_id, {"daily_limit": 22, "min_gap_seconds": 600}, NOON)
-    held = claim(database, campaign_id, NOON + timedelta(minutes=9))
+    held = claim_at(database, campaign_id, NOON + timedelta(minutes=9))
     assert (held.actions, held.next_due_at) == ([], NOON + timedelta(minutes=10))
 
 
@@ -131,13 +106,13 @@ def test_the_limit_that_a_paused_campaign_gives_an_account_holds(database: Datab
 def test_a_place_is_given_back_where_it_was_taken_and_nowhere_else(database: Database) -> None:
     campaign_id = running(database, settings("Pacific/Auckland"), 30)
     late = NOON + timedelta(hours=11, minutes=58)
-    claimed = claim(database, campaign_id, late, limit=10).actions
+    claimed = claim_at(database, campaign_id, late, limit=10).actions
     for due in claimed[:5]:
-        report(database, due, ActionOutcome.SENT, late)
+        report_at(database, due, ActionOutcome.SENT, late)
     set_(database, campaign_id, settings("Pacific/Auckland", daily_limit=5), late)
     later = late + timedelta(minutes=4)  # the next day of the account, but not of the campaign
     for due in claimed[5:]:
-        report(database, due, ActionOutcome.SKIPPED, later)
+        report_at(database, due, ActionOutcome.SKIPPED, later)
     assert work_off(database, campaign_id, later) == 5
     assert work_off(database, campaign_id, later) == 0
 
@@ -145,11 +120,11 @@ def test_a_place_is_given_back_where_it_was_taken_and_nowhere_else(database: Dat
 def test_a_place_that_is_given_back_on_its_day_is_free_for_both(database: Database) -> None:
     given = {**settings("Pacific/Auckland", daily_limit=10, timezone="America/Los_Angeles"), "daily_limit": 10}
     campaign_id = running(database, given, 30)
-    claimed = claim(database, campaign_id, NOON).actions
+    claimed = claim_at(database, campaign_id, NOON).actions
     assert len(claimed) == 10
     for due in claimed[:8]:
-        report(database, due, ActionOutcome.SKIPPED, NOON)
-    assert len(claim(database, campaign_id, NOON).actions) == 8
+        report_at(database, due, ActionOutcome.SKIPPED, NOON)
+    assert len(claim_at(database, campaign_id, NOON).actions) == 8
 
 
 @pytest.mark.parametrize("outcome", [ActionOutcome.SKIPPED, ActionOutcome.FAILED])
@@ -161,16 +136,16 @@ def test_a_step_that_was_sent_after_all_counts_whenever_that_is_told(
     given = {**settings("Pacific/Auckland", daily_limit=3), "daily_limit": 4}
     campaign_id = running(database, given, 20)
     late = NOON + timedelta(hours=11, minutes=58)
-    held, *others = claim(database, campaign_id, late, limit=2).actions
+    held, *others = claim_at(database, campaign_id, late, limit=2).actions
     later = late + timedelta(minutes=4)  # the next day of the account, but not of the campaign
     told = event(EventType.SENT, held.enrollment.id, step_number=1)
-    steps = [lambda: record(database, told), lambda: report(database, held, outcome, later)]
+    steps = [lambda: record(database, told), lambda: report_at(database, held, outcome, later)]
     for step in steps if is_told_first else reversed(steps):
         step()
     record(database, told)  # once more, which changes nothing
     assert used(database) == {campaign_id: 2, ACCOUNT: 2}
     assert work_off(database, campaign_id, later) == 2  # of the campaign's four
-    report(database, others[0], outcome, later)
+    report_at(database, others[0], outcome, later)
     assert used(database) == {campaign_id: 3, ACCOUNT: 3}
     assert work_off(database, campaign_id, later) == 1  # of the account's three of this day
 
@@ -191,7 +166,7 @@ def test_a_lost_step_with_a_place_stands_before_whoever_is_due_later(database: D
     one = running(database, settings("UTC", daily_limit=2))
     other = running(database, {})
     lost, first = enroll(database, one, ["lost@example.com", "first@example.com"])
-    (given,) = claim(database, one, NOON, limit=1).actions
+    (given,) = claim_at(database, one, NOON, limit=1).actions
     assert given.enrollment.id in (lost, first)
     late = enroll(database, other, ["a@example.com", "b@example.com"])
     with database.transaction("later") as session:
@@ -215,7 +190,7 @@ def test_what_ends_last_is_when_it_can_move(database: Database) -> None:
     late = datetime(2026, 11, 2, 18, 0, tzinfo=UTC)
     assert work_off(database, campaign_id, late) == 1
     opening = late + timedelta(hours=12)
-    assert claim(database, campaign_id, late).next_due_at == opening
+    assert claim_at(database, campaign_id, late).next_due_at == opening
     with database.transaction("explain") as session:
         assert explain.campaign(session, campaign_id=campaign_id, now=late).next_at == opening
     assert work_off(database, campaign_id, opening) == 1
@@ -227,7 +202,7 @@ def test_a_limit_that_is_used_up_counts_for_those_whose_window_opens_later_today
     campaign_id = running(database, given, 2)
     assert work_off(database, campaign_id, NOON) == 1
     evening = NOON + timedelta(hours=6)
-    assert claim(database, campaign_id, evening).next_due_at == datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
+    assert claim_at(database, campaign_id, evening).next_due_at == datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 
 
 def test_a_campaign_that_names_another_zone_for_an_account_is_told(database: Database) -> None:

@@ -28,6 +28,7 @@ from db.services.dispatch import actions, claims, explain
 from db.services.enrollments import enrollments
 from db.services.people import suppressions
 from tests.support.campaigns import NOW, make_campaign
+from tests.support.steps import claim_at, report_at
 
 PEOPLE = 6
 ZONES = (None, "Asia/Tokyo", "America/New_York")
@@ -311,25 +312,7 @@ def test_whoever_waits_behind_others_for_a_limit_is_told_the_place_in_the_queue(
         ]
 
     assert database.run("look", waits) == [(True, None, False), (False, 2, True), (False, 3, True), (False, 4, True)]
-    claim = database.run(
-        "claim",
-        lambda session: claims.claim(
-            session, campaign_id=campaign_id, channel=None, limit=1, lease_seconds=600, now=later
-        ),
-    )
-    actions_report = claim.actions[0]
-    database.run(
-        "report",
-        lambda session: actions.complete(
-            session,
-            action_id=actions_report.action_id,
-            lease_token=actions_report.lease_token,
-            outcome=ActionOutcome.SENT,
-            provider=None,
-            provider_message_id=None,
-            error=None,
-            now=later,
-        ),
-    )
+    (due,) = claim_at(database, campaign_id, later, limit=1).actions
+    report_at(database, due, ActionOutcome.SENT, later)
     positions = [position for _, position, _ in database.run("look", waits)]
     assert sorted(position for position in positions if position is not None) == [1, 2, 3]

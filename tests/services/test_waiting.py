@@ -16,11 +16,11 @@ from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services.campaigns import campaigns, templates
-from db.services.dispatch import actions, claims, explain
-from db.services.dispatch.claims import Claim, DueAction
+from db.services.dispatch import explain
 from db.services.enrollments import enrollments
 from db.services.people import contacts
 from tests.support.campaigns import make_campaign
+from tests.support.steps import claim_at, report_at
 
 OFFICE = {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "09:00", "end": "17:00"}
 BERLIN: dict[str, Any] = {"timezone": "Europe/Berlin", "sending_window": OFFICE, "use_contact_timezone": True}
@@ -47,31 +47,6 @@ def enroll(database: Database, campaign_id: UUID, zones: list[str | None], *, at
     return [answers[index].enrollment_id or UUID(int=0) for index in people]
 
 
-def claim(database: Database, campaign_id: UUID, now: datetime, *, limit: int = 100) -> Claim:
-    return database.run(
-        "claim",
-        lambda session: claims.claim(
-            session, campaign_id=campaign_id, channel=None, limit=limit, lease_seconds=300, now=now
-        ),
-    )
-
-
-def report(database: Database, due: DueAction, now: datetime) -> None:
-    database.run(
-        "report",
-        lambda session: actions.complete(
-            session,
-            action_id=due.action_id,
-            lease_token=due.lease_token,
-            outcome=ActionOutcome.SENT,
-            provider=None,
-            provider_message_id=None,
-            error=None,
-            now=now,
-        ),
-    )
-
-
 def explained(database: Database, campaign_id: UUID, now: datetime) -> explain.Explanation:
     with database.transaction("explain") as session:
         return explain.campaign(session, campaign_id=campaign_id, now=now)
@@ -91,9 +66,9 @@ def test_whoever_follows_what_is_told_sends_at_each_persons_own_opening(
     campaign_id = running(database, BERLIN)
     enroll(database, campaign_id, [zone])
     told = explained(database, campaign_id, NOON)
-    assert (claim(database, campaign_id, NOON).next_due_at, told.next_at) == (opening, opening)
+    assert (claim_at(database, campaign_id, NOON).next_due_at, told.next_at) == (opening, opening)
     assert [(hold.reason, hold.until) for hold in told.holds] == [(HoldReason.OUTSIDE_WINDOW, opening)]
-    assert len(claim(database, campaign_id, opening).actions) == 1
+    assert len(claim_at(database, campaign_id, opening).actions) == 1
 
 
 def test_one_who_is_due_behind_many_who_are_closed_is_seen(database: Database) -> None:
@@ -104,8 +79,8 @@ def test_one_who_is_due_behind_many_who_are_closed_is_seen(database: Database) -
         person = {0: ContactRef(None, ContactFields(email="open@example.com"))}
         enrollments.enroll(session, campaign_id=campaign_id, people=person, start_at=None, now=NOON)
     assert explained(database, campaign_id, NOON).is_due
-    assert len(claim(database, campaign_id, NOON, limit=1).actions) == 1
-    held = claim(database, campaign_id, NOON, limit=1)
+    assert len(claim_at(database, campaign_id, NOON, limit=1).actions) == 1
+    held = claim_at(database, campaign_id, NOON, limit=1)
     assert (held.actions, held.next_due_at) == ([], NOON + timedelta(seconds=300))
 
 
@@ -139,13 +114,13 @@ def test_whoever_waits_is_looked_at_anew_when_what_holds_them_changes(database: 
     settings, zone, edit = EDITS[name]
     campaign_id = running(database, settings)
     (enrollment_id,) = enroll(database, campaign_id, [zone])
-    held = claim(database, campaign_id, NOON)
+    held = claim_at(database, campaign_id, NOON)
     assert held.actions == []
     assert held.next_due_at is not None
     database.run("edit", lambda session: edit(session, campaign_id))
     with database.transaction("explain") as session:
         assert explain.enrollment(session, enrollment_id=enrollment_id, now=NOON).is_due
-    assert [due.enrollment.id for due in claim(database, campaign_id, NOON).actions] == [enrollment_id]
+    assert [due.enrollment.id for due in claim_at(database, campaign_id, NOON).actions] == [enrollment_id]
 
 
 THREE_STEPS = [
@@ -169,12 +144,12 @@ def switch(database: Database, campaign_id: UUID, *, is_active: bool) -> None:
 def test_a_step_that_is_switched_off_takes_its_delay_with_it(database: Database) -> None:
     campaign_id = running(database, {}, THREE_STEPS)
     enroll(database, campaign_id, [None])
-    (first,) = claim(database, campaign_id, NOON).actions
-    report(database, first, NOON)
+    (first,) = claim_at(database, campaign_id, NOON).actions
+    report_at(database, first, ActionOutcome.SENT, NOON)
     switch(database, campaign_id, is_active=False)
-    assert claim(database, campaign_id, NOON + timedelta(hours=1)).next_due_at == NOON + timedelta(hours=72)
+    assert claim_at(database, campaign_id, NOON + timedelta(hours=1)).next_due_at == NOON + timedelta(hours=72)
     switch(database, campaign_id, is_active=True)
-    (second,) = claim(database, campaign_id, NOON + timedelta(hours=1)).actions
+    (second,) = claim_at(database, campaign_id, NOON + timedelta(hours=1)).actions
     assert second.step.step_number == 2
 
 
@@ -195,15 +170,15 @@ def moments(database: Database, campaign_id: UUID) -> dict[UUID, datetime]:
 def test_whoever_waits_for_a_step_goes_by_its_new_delay(database: Database) -> None:
     campaign_id = running(database, {}, THREE_STEPS)
     one, two = enroll(database, campaign_id, [None, None])
-    (first,) = claim(database, campaign_id, NOON, limit=1).actions
-    report(database, first, NOON)
+    (first,) = claim_at(database, campaign_id, NOON, limit=1).actions
+    report_at(database, first, ActionOutcome.SENT, NOON)
     other = two if first.enrollment.id == one else one
     delay(database, campaign_id, replace(THREE_STEPS[1], delay_hours=30), replace(THREE_STEPS[0], delay_hours=2))
     expected = {first.enrollment.id: NOON + timedelta(hours=30), other: NOON + timedelta(hours=2)}
     assert moments(database, campaign_id) == expected
     delay(database, campaign_id, replace(THREE_STEPS[1], delay_hours=0), replace(THREE_STEPS[2], delay_hours=1))
     assert moments(database, campaign_id) == {**expected, first.enrollment.id: NOON}
-    (second,) = claim(database, campaign_id, NOON).actions
+    (second,) = claim_at(database, campaign_id, NOON).actions
     assert second.step.step_number == 2
 
 
@@ -211,12 +186,12 @@ def test_whoever_waits_for_a_step_goes_by_its_new_delay(database: Database) -> N
 def test_a_step_that_was_handed_out_is_not_held_back_by_a_new_delay(database: Database, is_lost: bool) -> None:
     campaign_id = running(database, {}, THREE_STEPS)
     one, two = enroll(database, campaign_id, [None, None])
-    (held,) = claim(database, campaign_id, NOON, limit=1).actions
+    (held,) = claim_at(database, campaign_id, NOON, limit=1).actions
     later = NOON + timedelta(minutes=10 if is_lost else 1)
     delay(database, campaign_id, replace(THREE_STEPS[0], delay_hours=3))
     other = two if held.enrollment.id == one else one
     assert moments(database, campaign_id) == {held.enrollment.id: held.lease_until, other: NOON + timedelta(hours=3)}
-    handed = [due.enrollment.id for due in claim(database, campaign_id, later).actions]
+    handed = [due.enrollment.id for due in claim_at(database, campaign_id, later).actions]
     assert handed == ([held.enrollment.id] if is_lost else [])
 
 
@@ -234,15 +209,15 @@ def test_a_step_that_is_claimed_stays_with_its_holder_while_steps_change(databas
     campaign_id = running(database, {}, THREE_STEPS)
     enroll(database, campaign_id, [None, None])
     later = NOON + timedelta(hours=1)
-    for due in claim(database, campaign_id, NOON).actions:
-        report(database, due, NOON)
-    (held,) = claim(database, campaign_id, later, limit=1).actions
+    for due in claim_at(database, campaign_id, NOON).actions:
+        report_at(database, due, ActionOutcome.SENT, NOON)
+    (held,) = claim_at(database, campaign_id, later, limit=1).actions
     switch(database, campaign_id, is_active=False)
     expected = {held.enrollment.id: NOON + timedelta(hours=72)}
     with database.transaction("look") as session:
         rows = session.execute(text("SELECT id, next_action_at FROM campaign_enrollments")).all()
     assert {id_: due for id_, due in rows if id_ in expected} == expected
     switch(database, campaign_id, is_active=True)
-    told = claim(database, campaign_id, later)
+    told = claim_at(database, campaign_id, later)
     assert [due.enrollment.id for due in told.actions] == [id_ for id_, _ in rows if id_ not in expected]
-    assert claim(database, campaign_id, later).next_due_at == later + timedelta(seconds=300)
+    assert claim_at(database, campaign_id, later).next_due_at == later + timedelta(seconds=300)
