@@ -11,7 +11,7 @@ _ADVICE = "or name another directory with --home or SALES_AUTOMATION_HOME."
 
 
 def make(home: Path) -> None:
-    """Make the directory, private, where it is missing. OSError, or StoreUnavailable as `check`."""
+    """Makes the directory, private, where it is missing. OSError, or StoreUnavailable as `check`."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     check(home)
 

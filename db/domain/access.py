@@ -59,7 +59,7 @@ class AuditEntry:
 
     @classmethod
     def of_server(cls, tool: str, ids: Mapping[str, Sequence[str]], now: datetime) -> Self:
-        """What the server did by itself, by the tool that would have done it."""
+        """Returns what the server did by itself, by the tool that would have done it."""
         return cls(now, "server", tool, None, None, ids, is_cut=False, outcome=AuditOutcome.OK)
 
 
@@ -83,7 +83,7 @@ class Ids:
         self.is_cut = False
 
     def look_at(self, value: object, noun: str | None = None) -> None:
-        """Take the ids from JSON of any shape. `noun`: what the value is, where its own name says so."""
+        """Takes the ids from JSON of any shape. `noun`: what the value is, where its own name says so."""
         if isinstance(value, dict):
             for name, part in cast("dict[str, Any]", value).items():
                 kind = _FIELDS.get(name) or (noun if name == "id" else None)
@@ -114,7 +114,7 @@ def _noun(name: str) -> str | None:
 
 
 def _id(value: object) -> str | None:
-    """The id in its usual form. A row that was refused may hold anything under that name, and is not kept."""
+    """Returns the id in its usual form. A row that was refused may hold anything under that name, and is not kept."""
     if isinstance(value, UUID):
         return str(value)
     if not isinstance(value, str):

@@ -17,7 +17,9 @@ from db.domain.states import (
 _INDEX = {milestone: index for index, milestone in enumerate(MILESTONES)}
 _SENT = _INDEX[Milestone.SENT]
 _FAILED = _INDEX[Milestone.FAILED]
-_REACHED = {milestone: tuple(_INDEX[each] for each in (milestone, *IMPLIES[milestone])) for milestone in MILESTONES}
+_REACHED = {
+    milestone: tuple(_INDEX[reached] for reached in (milestone, *IMPLIES[milestone])) for milestone in MILESTONES
+}
 _BOUNCED = _INDEX[Milestone.BOUNCED]
 _HARD_BOUNCED = _INDEX[Milestone.HARD_BOUNCED]
 _CLICKED = _INDEX[Milestone.CLICKED]
@@ -46,15 +48,15 @@ class Action:
     delivery_told_at: datetime | None = None
     """When it was delivered, if somebody has said so: what came later implies that it was, and not when."""
     reported: ActionOutcome | None = None
-    """How whoever holds it has reported it, whatever events tell of it."""
+    """How its holder reported it, whatever events tell of it."""
     sent_to: str | None = None
     """The address that it went to, or is to go to; None where nobody has said."""
     claimed_at: datetime | None = None
     """When it was first handed out: before that nobody has sent it, whatever events tell."""
     reserved_at: datetime | None = None
-    """When its last claim took a place under the limits."""
+    """When its last claim reserved a send under the limits."""
     sender: str | None = None
-    """The account that the place is of as well."""
+    """The account of that reservation."""
 
     @property
     def sent_at(self) -> datetime | None:
@@ -79,18 +81,18 @@ class Action:
 
     @property
     def has_released(self) -> bool:
-        """Whether the place that its claim took is free again: its holder has not sent it, nor has anybody else."""
+        """Whether the reservation of its claim is free again: neither the holder nor anybody else has sent the step."""
         is_unsent = self.reported in (ActionOutcome.FAILED, ActionOutcome.SKIPPED) and self.sent_at is None
         return is_unsent and self.reserved_at is not None
 
     @property
     def first_sign(self) -> datetime | None:
-        """The first moment at which it was sent for certain: somebody may have told a later one."""
+        """The first moment at which it was certainly sent; a later one may have been reported."""
         signs = [time for index, time in enumerate(self.times) if time is not None and index != _FAILED]
         return min(signs, default=None)
 
     def state(self) -> "ActionState":
-        """All that events can change of it, to tell later whether they did."""
+        """Returns all that events can change in it, to find out later whether they did."""
         return ActionState(
             [*self.times],
             self.open_count,
@@ -116,7 +118,7 @@ class Action:
         return ActionStatus.CLAIMED if known is None or known is ActionStatus.SENT else known
 
     def apply(self, effect: Effect, occurred_at: datetime, source: SentSource = SentSource.IMPLIED) -> None:
-        """Set the milestone of `effect` and all that it implies to the earliest moment known. `source` says how it is
+        """Sets the milestone of `effect` and all that it implies to the earliest moment known. `source` says how it is
         known that the step was sent."""
         if effect.milestone is not None:
             for index in _REACHED[effect.milestone]:
@@ -132,7 +134,8 @@ class Action:
             self.click_count += 1
 
     def note_sent(self, at: datetime, source: SentSource) -> None:
-        """It was sent then, as far as `source` knows. A better source wins, and of the same the earlier moment."""
+        """Notes that it was sent then, as far as `source` knows. A better source wins; of equal sources, the earlier
+        moment."""
         if self.may_be_corrected(at, source):
             self.times[_SENT], self.sent_source = self._bounded(at), source
 
@@ -143,16 +146,16 @@ class Action:
         return bounced is not None and (hard is None or bounced < hard)
 
     def note_soft_bounce(self, at: datetime) -> None:
-        """It came back softly then, and was not delivered since."""
+        """Notes a soft bounce at that moment, with no delivery since."""
         known = self.times[_BOUNCED]
         self.times[_BOUNCED] = at if known is None else min(known, at)
 
     def forget_unsubscribe(self) -> None:
-        """The person has unsubscribed before, with another step or with none."""
+        """Notes that the person unsubscribed before, with another step or with none."""
         self.times[_UNSUBSCRIBED] = None
 
     def may_be_corrected(self, at: datetime, source: SentSource) -> bool:
-        """Whether it would be sent at another moment if `source` said `at`."""
+        """Returns whether its send time would change if `source` said `at`."""
         at, rank, known_rank = self._bounded(at), _SOURCE_RANKS[source], _SOURCE_RANKS[self.sent_source]
         return self.sent_at is None or rank > known_rank or (rank == known_rank and at < self.sent_at)
 
@@ -160,19 +163,19 @@ class Action:
         return at if self.claimed_at is None else max(at, self.claimed_at)
 
     def become(self, other: "Action") -> None:
-        """Take over all that events change."""
+        """Takes over all that events change."""
         self.provider, self.provider_message_id = other.provider, other.provider_message_id
         self.times, self.sent_source, self.delivery_told_at = other.times, other.sent_source, other.delivery_told_at
         self.open_count, self.click_count = other.open_count, other.click_count
 
     def before_events(self) -> "Action":
-        """The same step, of which no event is known."""
+        """Returns the same step as if no event were known of it."""
         blank = Action(self.instance_id, self.enrollment_id, self.step_number, self.channel, self.a_b_variant)
         blank.claimed_at = self.claimed_at
         return blank
 
     def subtract(self, explained: "Action") -> None:
-        """Keep only what `explained` does not know."""
+        """Keeps only what `explained` does not know."""
         for index, time in enumerate(explained.times):
             if self.times[index] == time and (index != _SENT or self.sent_source is explained.sent_source):
                 self.times[index] = None

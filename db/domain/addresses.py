@@ -25,20 +25,20 @@ _LABEL_MAX: Final = 63
 
 
 def normalise_email(email: str) -> str:
-    """The one spelling of an address that is valid: NFC, in lower case, its domain in Unicode."""
+    """Returns the one spelling of an address that is valid: NFC, in lower case, its domain in Unicode."""
     mailbox, _, domain = email.rpartition("@")
     return lowered(f"{mailbox}@{domain_in_unicode(domain.lower())}")
 
 
 def domain_in_unicode(domain: str) -> str:
-    """The domain with its punycode labels decoded; what is no punycode stays as it is."""
+    """Returns the domain with its punycode labels decoded; what is no punycode stays as it is."""
     if _PUNYCODE not in domain:
         return domain
     return ".".join(_decoded(label) for label in domain.split("."))
 
 
 def domain_in_ascii(domain: str) -> str:
-    """The domain, in normal form, with its labels in punycode where they need it. IDNA 2008: ß stays ß."""
+    """Returns the domain, in normal form, with its labels in punycode where they need it. IDNA 2008: ß stays ß."""
     if domain.isascii():
         return domain
     return ".".join(
@@ -54,14 +54,14 @@ def _decoded(label: str) -> str:
 
 
 def lowered(text: str) -> str:
-    """The text in lower case and in NFC, as addresses are compared."""
+    """Returns the text in lower case and in NFC, as addresses are compared."""
     # Lower case can decompose what NFC has composed, so NFC has the last word.
     return _nfc(_nfc(text).lower())
 
 
 def _nfc(text: str) -> str:
-    """NFC, in a time that grows with the text: the library sorts a run of marks by insertion, so longer runs than any
-    language writes are parted first."""
+    """Returns the text in NFC, in linear time: the library sorts a run of marks by insertion, so runs longer than any
+    language has are split first."""
     if text.isascii():
         return text
     return unicodedata.normalize("NFC", _long_runs_of_marks().sub("\\g<0>\u034f", text))
@@ -69,7 +69,7 @@ def _nfc(text: str) -> str:
 
 @cache
 def _long_runs_of_marks() -> re.Pattern[str]:
-    """As in the stream-safe text format of UAX 15."""
+    """Returns the pattern of such runs, as in the stream-safe text format of UAX 15."""
     marks = "".join(filter(unicodedata.combining, map(chr, range(0x300, sys.maxunicode // 8))))
     return re.compile(f"[{marks}]{{30}}")
 
@@ -83,7 +83,8 @@ _TITLE: Final = "linkedin_url must be a person's profile, linkedin.com/in/..., s
 
 
 def normalise_linkedin_url(url: str) -> str:
-    """The one spelling of a profile's address: https://www.linkedin.com/in/name. InvalidInput if it is no profile.
+    """Returns the one spelling of a profile's address: https://www.linkedin.com/in/name. InvalidInput if it is no
+    profile.
 
     Only under /in/ does one segment name one person: /sales/ and /pub/ need more, and /company/ is nobody. What was
     copied along with the address, as the end of a sentence or of a query, is left out.
@@ -121,8 +122,8 @@ _PROFILE: Final = re.compile(r"""linkedin\.com/[^\s"'<>()\[\]{}|\\,;]+""", re.IG
 
 
 def addresses_in(text: str) -> set[str]:
-    """The emails and LinkedIn profiles that a text mentions, in their normal form and, as they are compared, in lower
-    case. Never a part of a longer one. It takes a time that grows with the length of the text, whatever it holds.
+    """Returns the emails and LinkedIn profiles that a text mentions, in their normal form and, as they are compared, in
+    lower case. Never a part of a longer one. It takes a time that grows with the length of the text, whatever it holds.
 
     They are found behind percent signs, the escapes of JSON (in JSON) and HTML, quoted-printable, base64 and punycode.
     Where it is not sure what belongs to an address, both readings are given.
@@ -140,7 +141,8 @@ _JOINERS: Final = "._+-"
 
 
 def _emails(text: str) -> Iterator[str]:
-    """All readings of the emails in a text in lower case: looked for around each @, no further than an address goes."""
+    """Yields all readings of the emails in a text in lower case: looked for around each @, no further than an address
+    goes."""
     end, at = 0, text.find("@")
     while at >= 0:
         before = text[max(end, at - EMAIL_MAX - 1) : at]
@@ -152,7 +154,8 @@ def _emails(text: str) -> Iterator[str]:
 
 
 def _readings(mailbox: str, domain: str) -> Iterator[str]:
-    """The address as it stands, and without what may only precede it; each with its domain in Unicode as well."""
+    """Yields the address as it stands, and without what may only precede it; each with its domain in Unicode as
+    well."""
     if len(domain) > EMAIL_MAX:
         return
     *labels, last = domain.split(".")
@@ -162,7 +165,7 @@ def _readings(mailbox: str, domain: str) -> Iterator[str]:
     for start in starts if len(mailbox) > EMAIL_MAX else [0, *starts]:
         # A line, a list or a word in italics may begin with what could also begin a name.
         for name in {mailbox[start:], mailbox[start:].lstrip(_JOINERS)} - {""}:
-            yield from (lowered(f"{name}@{each}") for each in domains)
+            yield from (lowered(f"{name}@{spelling}") for spelling in domains)
 
 
 def _profiles(text: str) -> Iterator[str]:

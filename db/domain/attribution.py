@@ -15,8 +15,8 @@ _STEPLESS = frozenset({None, Milestone.UNSUBSCRIBED})
 
 
 def check_step(event: NewEvent, number: int, actions: Mapping[int, Action], steps: Sequence[Step]) -> None:
-    """InvalidInput when the event can't be about the step of this number: the campaign has none and never had, it is
-    of another channel, or it is nothing that can be accepted."""
+    """Raises InvalidInput if the event can't be about the step of this number: the campaign has none and never had, it
+    is of another channel, or it is nothing that can be accepted."""
     channel, action = event.channel, actions.get(number)
     if event.event_type in ANSWERS:
         _check_answer(event, number, steps)
@@ -24,7 +24,7 @@ def check_step(event: NewEvent, number: int, actions: Mapping[int, Action], step
         return
     channels = {step.step_number: step.channel for step in steps}
     if number not in channels:
-        known = ", ".join(str(each) for each in sorted(channels)) or "none"
+        known = ", ".join(str(channel) for channel in sorted(channels)) or "none"
         raise InvalidInput(f"step_number {number} is not a step of this campaign. Its active steps: {known}.")
     if channels[number] != channel:
         raise InvalidInput(f"step_number {number} belongs to {channels[number]}, and the event's channel is {channel}.")
@@ -40,12 +40,12 @@ def _check_answer(event: NewEvent, number: int, steps: Sequence[Step]) -> None:
 
 
 def infer_step(event: NewEvent, actions: Mapping[int, Action], steps: Sequence[Step]) -> int | None:
-    """The step of an event that names none; None for one that needs none, or tells of more sends than there are steps.
+    """Returns the step of an event that names none; None if it needs none, or tells of more sends than there are steps.
 
-    It is decided by what was sent up to the moment of the event. What tells of sending is about the next step of its
-    channel (and kind, where the campaign has one of it), all else about the last one that was sent, or else about the
-    one that must have been. An answer to a connection request is about the last of these. InvalidInput where the
-    campaign has no step of its channel, or no connection request.
+    It depends on what was sent up to the moment of the event. An event that tells of a send belongs to the next step of
+    its channel (and kind, if the campaign has one of it). Any other belongs to the last step that was sent, or to the
+    one that must have been. An answer to a connection request belongs to the last request. InvalidInput if the campaign
+    has no step of its channel, or no connection request.
     """
     if event.event_type in ANSWERS:
         return _request(event, actions, steps)
@@ -77,7 +77,7 @@ def _request(event: NewEvent, actions: Mapping[int, Action], steps: Sequence[Ste
 
 
 def _behind(numbers: Collection[int], actions: Mapping[int, Action], at: datetime) -> int:
-    """The step that must have been sent, though nobody has said so."""
+    """Returns the step that must have been sent although nobody reported it."""
     behind = max((number for number, action in actions.items() if _is_passed(action, at)), default=0)
     return max((number for number in numbers if number <= behind), default=min(numbers))
 

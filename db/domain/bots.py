@@ -1,7 +1,8 @@
-"""Opens and clicks that no person made: by the name of the agent that made them, and by their haste.
+"""Recognises opens and clicks that no person made: by the name of their agent, or because they come too soon.
 
 Mail servers fetch images and follow links before anybody reads a message. Such events are kept under a type of their
-own, with the rule that told, and count for nothing. Rules err on the side of people: what matches none is a person's.
+own, with the rule that matched, and count for nothing. The rules err on the side of people: what matches none is a
+person's.
 """
 
 import re
@@ -38,9 +39,9 @@ _PRIVACY_PROXY = "Mozilla/5.0"
 
 
 def labelled(event: NewEvent, delivered_at: datetime | None) -> NewEvent:
-    """The event itself, or its machine's counterpart with `machine_rule` in its metadata.
+    """Returns the event itself, or its bot counterpart with `machine_rule` in its metadata.
 
-    delivered_at: when the step that it is about was delivered, as far as is known.
+    delivered_at: when its step was delivered, as far as is known.
     """
     kind = _MACHINES.get(event.event_type)
     rule = _rule(event, delivered_at) if kind else None
@@ -50,8 +51,8 @@ def labelled(event: NewEvent, delivered_at: datetime | None) -> NewEvent:
 
 
 def with_haste(event: NewEvent, delivered_at: datetime | None) -> NewEvent:
-    """A provider's click as it is to be taken now that its step is known to be delivered at `delivered_at`: it may be a
-    machine's by its haste, or one that was taken for a machine's by its haste may be a person's."""
+    """Returns a provider's click as it counts now that its step is known to be delivered at `delivered_at`: it may
+    become a bot's because it came too soon, or a person's again."""
     if not event.from_provider:
         return event
     is_hasty = _is_hasty(event, delivered_at)

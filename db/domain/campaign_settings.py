@@ -23,11 +23,12 @@ class Shape(Protocol):
     """What one value must be."""
 
     def problem(self, value: object, where: str) -> str | None:
-        """What is wrong with it, in words that hold nothing of the value."""
+        """Returns what is wrong with it, in words that hold nothing of the value."""
         ...
 
     def violations(self, path: str) -> list[str]:
-        """The conditions under which the value at that path is wrong; none of them holds where there is no value."""
+        """Yields the conditions under which the value at that path is wrong. None of them holds if there is no
+        value."""
         ...
 
 
@@ -76,7 +77,7 @@ class _List:
     def problem(self, value: object, where: str) -> str | None:
         if not isinstance(value, list) or len(cast("list[object]", value)) > self.most:
             return f"{where} is no list of at most {self.most}"
-        return _first(self.item.problem(each, f"an item of {where}") for each in cast("list[object]", value))
+        return _first(self.item.problem(item, f"an item of {where}") for item in cast("list[object]", value))
 
     def violations(self, path: str) -> list[str]:
         wrong = " || ".join(self.item.violations("@"))
@@ -167,14 +168,14 @@ FIELDS: Mapping[str, Shape] = {
 
 
 def problem(settings: Mapping[str, Any]) -> str | None:
-    """What is wrong with a campaign's settings, without a word of their values, and what to do; or None."""
+    """Returns what is wrong with a campaign's settings, without a word of their values, and what to do; or None."""
     found = _Object(FIELDS).problem(dict(settings), "settings")
     then = "update_campaign corrects the settings, and start_campaign then resumes the campaign."
     return found and f"{INVALID_SETTINGS}: {found}. {then}"
 
 
 def checks(column: str) -> dict[str, str]:
-    """name -> condition, for a column of settings: one for each field, and one for the names of all."""
+    """Returns name -> condition for a column of settings: one for each field, and one for the names of all."""
     known = " || ".join(f'@.key == "{name}"' for name in FIELDS)
     wrong = {"known": f"exists(@.keyvalue() ? (!({known})))"}
     wrong |= {name: " || ".join(shape.violations(f"@.{name}")) for name, shape in FIELDS.items()}

@@ -74,7 +74,7 @@ class Comparison:
 def compare(
     variants: tuple[str, str], people: Mapping[str, Totals], sample: Mapping[str, int], *, primary: str = PRIMARY_RATE
 ) -> Comparison:
-    """Compare two variants by the `people` who got so far; `sample` is how many people each was sent to at their first
+    """Compares two variants by the `people` who got so far; `sample` is how many people each was sent to at their first
     step, `primary` the rate that decides.
 
     No rate has a leader while a variant has fewer than MIN_PEOPLE, or while the sample ratio is off: then something
@@ -111,8 +111,8 @@ def compare(
 
 
 def _counts(rate: Rate, people: Totals) -> tuple[int, int]:
-    """(numerator, denominator) by person. What is divided by is who was sent anything, which the texts cannot change;
-    but for a rate of those who opened."""
+    """Returns (numerator, denominator) by person. What is divided by is who was sent anything, which the texts cannot
+    change; but for a rate of those who opened."""
     return people[rate.numerator], people["opened" if rate.denominator == "opened" else "sent"]
 
 

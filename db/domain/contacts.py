@@ -11,7 +11,8 @@ CONSENT: Final = frozenset({SuppressionReason.UNSUBSCRIBED, SuppressionReason.CO
 
 
 def strength(reason: SuppressionReason) -> int:
-    """How much a reason weighs: a person's own wish more than a dead mailbox, and that more than a note by hand."""
+    """Returns the weight of a reason: a person's own wish weighs more than a dead mailbox, and that more than a note by
+    hand."""
     if reason in CONSENT:
         return 2
     return 1 if reason is SuppressionReason.BOUNCED else 0
@@ -35,12 +36,14 @@ class ContactFields:
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def values(self) -> dict[str, Any]:
-        """Name -> value, of every field."""
+        """Returns name -> value of every field."""
         return {name: getattr(self, name) for name in CONTACT_FIELDS}
 
 
-CONTACT_FIELDS: Final = tuple(each.name for each in fields(ContactFields))
-CONTACT_TEXTS: Final = tuple(each.name for each in fields(ContactFields) if each.type == str | None)
+CONTACT_FIELDS: Final = tuple(contact_field.name for contact_field in fields(ContactFields))
+CONTACT_TEXTS: Final = tuple(
+    contact_field.name for contact_field in fields(ContactFields) if contact_field.type == str | None
+)
 """Those that hold one text: a column of a CSV, a variable of a step's text."""
 CONTACT_ADDRESSES: Final = ("email", "linkedin_url")
 """Those by which a person is known."""

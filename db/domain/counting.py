@@ -35,8 +35,7 @@ Contribution: TypeAlias = tuple[CounterKey, list[int]]
 
 
 def contribution(action: Action, state: ActionState | None = None) -> Contribution | None:
-    """What the action adds to its counters, or added while it was in that `state`; None while nothing has happened to
-    it.
+    """Returns what the action adds to its counters, or added in that `state`; None while nothing has happened to it.
 
     The cohort is the day the step was sent, so an earlier `sent` that arrives late moves the whole action to its day.
     """
@@ -56,7 +55,7 @@ class Deltas:
     by_key: dict[CounterKey, list[int]] = field(default_factory=dict[CounterKey, list[int]])
 
     def change(self, before: Contribution | None, after: Contribution | None) -> None:
-        """An action that contributed `before` contributes `after`."""
+        """Adds the difference between an action's former and present contribution."""
         if before is not None and after is not None and before[0] == after[0]:
             before, after = None, (after[0], [now - then for now, then in zip(after[1], before[1], strict=True)])
         for entry, sign in ((before, -1), (after, 1)):
@@ -67,12 +66,12 @@ class Deltas:
                         sums[index] += sign * count
 
     def rows(self) -> list[tuple[CounterKey, list[int]]]:
-        """The changes that are not zero, in key order: the order in which the rows are locked."""
+        """Returns the changes that are not zero, in key order: the order in which the rows are locked."""
         return sorted((key, counts) for key, counts in self.by_key.items() if any(counts))
 
 
 def stepless_unsubscribe(enrollment: Enrollment, actions: Iterable[Action]) -> Contribution | None:
-    """What the enrollment adds to the counters of step 0: its unsubscribe, if it belongs to no step."""
+    """Returns what the enrollment adds to the counters of step 0: its unsubscribe, if it belongs to no step."""
     at = enrollment.unsubscribed_at
     if at is None or any(action.unsubscribed_at is not None for action in actions):
         return None

@@ -19,7 +19,7 @@ _QUOTED: Final = re.compile(r"=(?:40|[c-f][0-9a-f]=|[ \t]*\r?\n)", re.IGNORECASE
 
 
 def readings(text: str) -> Iterator[str]:
-    """The text as it stands, and all that it and the base64 in it stand for."""
+    """Yields the text as it stands, and all that it and the base64 in it stand for."""
     last = text
     for last in _layers(text):
         yield last
@@ -41,7 +41,7 @@ def _read(raw: bytes) -> Iterator[str]:
 
 
 def resolved(text: str) -> str:
-    """The text without percent signs and escapes of JSON and HTML."""
+    """Returns the text without percent signs and escapes of JSON and HTML."""
     *_, last = _layers(text)
     return last
 
@@ -57,13 +57,13 @@ def _layers(text: str) -> Iterator[str]:
 
 
 def is_quoted(text: str) -> bool:
-    """Whether quoted-printable may be in it."""
+    """Returns whether quoted-printable may be in it."""
     return _QUOTED.search(text) is not None
 
 
 def _quoted(text: str) -> Iterator[str]:
-    """The text with quoted-printable resolved, where there is any. Base64 is not looked for in it: the = at the end of
-    a line is of one of the two."""
+    """Yields the text with quoted-printable resolved, where there is any. Base64 is not looked for in it: the = at the
+    end of a line is of one of the two."""
     if is_quoted(text):
         yield a2b_qp(text.encode(errors="replace")).decode(errors="replace")
 
@@ -82,7 +82,7 @@ _PATH_MAX: Final = 2_048
 
 
 def _tokens(text: str) -> Iterator[bytes]:
-    """What each word of base64 stands for, or each part of a path, where it may hold an address."""
+    """Yields what each word of base64 stands for, or each part of a path, where it may hold an address."""
     for token in _BASE64.findall(text):
         packed = "".join(token.split())
         parts = packed.split("/") if "/" in packed and len(packed) <= _PATH_MAX else ()
@@ -104,7 +104,7 @@ _BLANKS: Final = b" \t\r\n"
 
 
 def runs(text: str) -> Iterator[bytes]:
-    """The whole text read as base64, from each of four places: it finds also what is joined to other text."""
+    """Yields the whole text read as base64, from each of four places: it finds also what is joined to other text."""
     packed = text.encode("ascii", "replace").translate(_FOR_URLS, _BLANKS).translate(_AS_ALPHABET)
     for start in range(4):
         yield _from_base64(packed[start:])

@@ -17,7 +17,7 @@ class SalesAutomationError(Exception):
     """
 
     def anew(self) -> Self:
-        """The same for one more caller."""
+        """Returns a copy for another caller."""
         # Not through __init__, whose arguments are not kept.
         copy = type(self).__new__(type(self), *self.args)
         vars(copy).update(vars(self))
@@ -26,7 +26,7 @@ class SalesAutomationError(Exception):
 
     @property
     def for_clients(self) -> str:
-        """The text for those who call from elsewhere, without what only who runs the server may see."""
+        """Returns the text for remote callers, without what only the operator may see."""
         return str(self)
 
 

@@ -184,7 +184,7 @@ class NewEvent:
     from_provider: bool = False
     """A provider reports it, so opens and clicks may be those of machines, and nobody is there to correct it."""
     is_report: bool = False
-    """Whoever holds the step reports it, which says more than what is told."""
+    """The holder of the step reports it, which outweighs events."""
 
     @property
     def has_reference(self) -> bool:
@@ -219,17 +219,17 @@ class NewEvent:
 
 
 def provider_name(text: str) -> str:
-    """A provider's name as it is stored and compared: people write SendGrid, and webhooks sendgrid."""
+    """Returns a provider's name as it is stored and compared: people write SendGrid, and webhooks sendgrid."""
     return text.strip().lower()
 
 
 def message_id(text: str) -> str:
-    """A Message-ID as it is stored and compared: some give it in the angle brackets of its header, some without."""
+    """Returns a Message-ID as it is stored and compared: without the angle brackets of its header."""
     return text.strip().removeprefix("<").removesuffix(">").strip()
 
 
 def impersonal(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Of an event's details, what decides how it counts, and nothing else."""
+    """Returns the part of an event's details that decides how it counts."""
     kind = metadata.get("bounce_type")
     return {"bounce_type": kind} if kind in tuple(BounceType) else {}
 

@@ -1,8 +1,8 @@
-"""The events of one enrollment, read again from the first to the last.
+"""Replays the events of one enrollment, from the first to the last.
 
-An event that names no step is about what was sent before it, so one that comes late may change which step those after
-it are about. Then all of them are placed anew, in the order in which they happened: whatever the order in which they
-came, and whatever the calls they came in, the end is the same.
+An event that names no step is about what was sent before it, so a late event may change the steps of those after it.
+Then all of them are placed anew, in the order in which they happened. The result does not depend on the order in which
+they came, or in which calls.
 """
 
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -42,10 +42,10 @@ _NOTHING: Mapping[str, int | None] = MappingProxyType({})
 
 
 def position(entry: Entry, messages: Mapping[str, int | None] = _NOTHING) -> Position:
-    """Where the event stands in its history. Of one moment what was sent comes first, and what is told before what is
-    inferred; the rest depends on what the events say alone, and not on when they came.
+    """Returns the position of the event in its history. At one moment, sends come first, and named steps before
+    inferred ones; the rest depends on what the events say alone, and not on when they came.
 
-    messages: the steps of the messages of which somebody has told them.
+    messages: the steps of messages, as far as somebody named them.
     """
     event = entry.event
     told = messages.get(event.provider_message_id or "") if entry.is_inferred else entry.step_number
@@ -56,7 +56,7 @@ def position(entry: Entry, messages: Mapping[str, int | None] = _NOTHING) -> Pos
 
 
 def source_of(event: NewEvent) -> SentSource:
-    """How an event knows when its step was sent."""
+    """Returns how an event knows when its step was sent."""
     if event.is_report:
         return SentSource.REPORTED
     return SentSource.TOLD if event.event_type in SENDS else SentSource.IMPLIED
@@ -77,7 +77,7 @@ class Replayed:
 def replay(
     enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry], new: Sequence[Entry], plan: Plan
 ) -> Replayed:
-    """Place all events anew, and count them from the beginning. Entries get their steps; `actions` stay as they are.
+    """Places all events anew, and counts them from the beginning. Entries get their steps; `actions` stay as they are.
 
     What `actions` know beyond the stored events (what the holder of a step reported, rows from elsewhere) is kept.
     """
@@ -137,7 +137,7 @@ class _State:
             self._watch_bounces(number, event)
 
     def _watch_bounces(self, number: int, event: NewEvent) -> None:
-        """A soft bounce counts unless something shows that the step was delivered after all."""
+        """Counts a soft bounce, unless something shows that the step was delivered after all."""
         if event.is_soft_bounce:
             self._soft_bounces.setdefault(number, []).append(event.occurred_at)
         elif Milestone.DELIVERED in REACHED[event.event_type]:
@@ -145,7 +145,7 @@ class _State:
             self._soft_bounces.pop(number, None)
 
     def count_soft_bounces(self) -> None:
-        """Once all events are read."""
+        """Settles what can be decided only after all events are read."""
         for number, moments in self._soft_bounces.items():
             self.actions[number].note_soft_bounce(moments[0])
 
@@ -162,7 +162,7 @@ class _State:
         return action
 
     def bind(self, entries: Sequence[Entry], messages: Mapping[str, int | None]) -> None:
-        """Give each action the first message that events tell of it, unless it has one of which none tells."""
+        """Gives each action the first message that events tell of it, unless it has one of which none tells."""
         told = {entry.event.provider_message_id for entry in entries}
         for action in self.actions.values():
             if action.provider_message_id in told:
@@ -176,7 +176,7 @@ class _State:
 
 
 def note(action: Action, event: NewEvent, effect: Effect) -> None:
-    """What an event means for the action of its step."""
+    """Applies an event to the action of its step."""
     action.apply(effect, event.occurred_at, source_of(event))
     if event.event_type is EventType.DELIVERED and (
         action.delivery_told_at is None or event.occurred_at < action.delivery_told_at
@@ -185,12 +185,14 @@ def note(action: Action, event: NewEvent, effect: Effect) -> None:
 
 
 def first_unsubscribe(effect: Effect, at: datetime, known: datetime | None) -> Effect:
-    """A person unsubscribes once: told of a second time it only says that the step was sent."""
+    """Returns the effect of an unsubscribe: a person unsubscribes once, and a repetition only says that the step was
+    sent."""
     return effect if known is None or at < known else replace(effect, milestone=Milestone.SENT)
 
 
 def _named(entries: Sequence[Entry], actions: Mapping[int, Action]) -> dict[str, int | None]:
-    """message -> step, where somebody has said so: first of all who sent it, then whoever named its step with it."""
+    """Returns message -> step, for messages whose step was named: by the report of a send first, then by any other
+    event."""
     messages: dict[str, int | None] = {}
     for entry in sorted(entries, key=lambda entry: (entry.event.event_type not in SENDS, position(entry))):
         message = entry.event.provider_message_id
@@ -205,7 +207,7 @@ def _named(entries: Sequence[Entry], actions: Mapping[int, Action]) -> dict[str,
 
 
 def _beyond(enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry]) -> dict[int, Action]:
-    """The actions with nothing but what the stored events do not say."""
+    """Returns the actions with only what the stored events do not say."""
     said = _said(enrollment, actions, stored)
     beyond: dict[int, Action] = {}
     for number, action in actions.items():
@@ -220,7 +222,7 @@ def _beyond(enrollment: Enrollment, actions: Mapping[int, Action], stored: Seque
 def _said(
     enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry]
 ) -> MutableMapping[int, Action]:
-    """The actions as the stored events alone make them, where they are placed now."""
+    """Returns the actions as the stored events alone make them, at their present places."""
     state = _State(enrollment, {number: action.before_events() for number, action in actions.items()}, Plan(()))
     for entry in sorted(stored, key=position):
         shown = replace(entry)
@@ -230,7 +232,7 @@ def _said(
 
 
 def _has_stepless_fact(enrollment: Enrollment, stored: Sequence[Entry]) -> bool:
-    """Whether the enrollment knows of an unsubscribe that no event tells of."""
+    """Returns whether the enrollment knows of an unsubscribe that no event tells of."""
     at = enrollment.unsubscribed_at
     return at is not None and not any(
         entry.event.event_type is EventType.UNSUBSCRIBED and entry.event.occurred_at == at for entry in stored

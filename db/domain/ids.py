@@ -11,17 +11,17 @@ _RAND_B = (1 << 62) - 1
 
 
 def new_id() -> UUID:
-    """One UUIDv7 of the wall clock's millisecond."""
+    """Returns one UUIDv7 of the wall clock's millisecond."""
     return new_ids(1)[0]
 
 
 def first_id(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of the millisecond of `moment`: what was made since then is not below it."""
+    """Returns the smallest UUIDv7 of the millisecond of `moment`: what was made since then is not below it."""
     return UUID(int=int(moment.timestamp() * 1_000) << 80 | _VERSION_AND_VARIANT)
 
 
 def new_ids(count: int) -> list[UUID]:
-    """`count` UUIDv7 in ascending order, from one read of the clock and of the system's random source."""
+    """Returns `count` UUIDv7 in ascending order, from one read of the clock and of the system's random source."""
     millisecond = (time.time_ns() // 1_000_000) << 80
     random = os.urandom(10 * count)
     tails = sorted(int.from_bytes(random[at : at + 10], "big") & (_RAND_A | _RAND_B) for at in range(0, 10 * count, 10))

@@ -17,7 +17,7 @@ _Z_95 = 1.959963984540054
 
 
 def wilson(numerator: int, denominator: int) -> Interval | None:
-    """The 95 % score interval of a rate, without continuity correction (Wilson 1927, JASA 22:209).
+    """Returns the 95 % score interval of a rate, without continuity correction (Wilson 1927, JASA 22:209).
 
     Inside 0..1 and sensible at 0, at 1 and for small counts, where p +- 1.96 s.e. is neither. None where the counts
     are no rate: nothing to divide by, or more successes than trials.
@@ -33,7 +33,7 @@ def wilson(numerator: int, denominator: int) -> Interval | None:
 
 
 def newcombe(first: tuple[int, int], second: tuple[int, int]) -> Interval | None:
-    """The 95 % interval of the difference of two rates, each (numerator, denominator): first less second.
+    """Returns the 95 % interval of the difference of two rates, each (numerator, denominator): first less second.
 
     The hybrid score interval, which joins the two Wilson intervals (Newcombe 1998, Statistics in Medicine 17:873,
     method 10). None where either is no rate.
@@ -48,7 +48,7 @@ def newcombe(first: tuple[int, int], second: tuple[int, int]) -> Interval | None
 
 
 def even_split_p(counts: Sequence[int]) -> float | None:
-    """The probability that a fair even split of the same sum is at least as uneven as `counts`, by chi-square.
+    """Returns the probability that a fair even split of the same sum is at least as uneven as `counts`, by chi-square.
 
     The test for a sample ratio mismatch (Fabijan et al. 2019, Diagnosing Sample Ratio Mismatch in Online Controlled
     Experiments, KDD). None while there is nothing to split, or one part only.
@@ -60,7 +60,7 @@ def even_split_p(counts: Sequence[int]) -> float | None:
 
 
 def chi_square_tail(value: float, degrees: int) -> float:
-    """P(X >= value) of the chi-square distribution, exactly: its finite series for whole degrees of freedom.
+    """Returns P(X >= value) of the chi-square distribution, exactly: its finite series for whole degrees of freedom.
 
     Abramowitz and Stegun 1964, 26.4.4 and 26.4.5.
     """

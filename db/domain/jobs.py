@@ -97,7 +97,7 @@ LONGEST_BACKOFF: Final = timedelta(hours=1)
 
 
 def backoff(attempt: int, jitter: float) -> timedelta:
-    """The wait before the attempt after number `attempt` (1 for the first).
+    """Returns the wait before the attempt after number `attempt` (1 for the first).
 
     It doubles from 2 s up to an hour. `jitter` in 0..1 spreads it over the upper half of that, so that jobs which
     failed together do not come back together.
@@ -107,12 +107,13 @@ def backoff(attempt: int, jitter: float) -> timedelta:
 
 
 def backoff_after_expiry(attempt: int, jitter: float) -> timedelta:
-    """The wait after a lease that ran out, from its end: none the first time, since the lease itself was a wait."""
+    """Returns the wait after a lease that ran out, from its end: none the first time, since the lease itself was a
+    wait."""
     return timedelta(0) if attempt <= 1 else backoff(attempt - 1, jitter)
 
 
 def allow_job(state: JobStatus, command: JobCommand) -> tuple[JobStatus, ...]:
-    """The states that may follow `command`; InvalidTransition names what a client may call instead."""
+    """Returns the states that may follow `command`; InvalidTransition names what a client may call instead."""
     after = JOB_TRANSITIONS.get((state, command))
     if after is None:
         raise InvalidTransition("job", state, command, _client_commands(state))

@@ -45,7 +45,7 @@ class Person:
 def merge(
     rows: Mapping[int, ContactFields], known: Mapping[int, Known], *, later_wins: bool
 ) -> tuple[list[Person], dict[int, str]]:
-    """The people of a call, and the reasons of the rows that are refused. Of two rows that fill one field the later
+    """Returns the people of a call, and the reasons of the rows that are refused. If two rows fill one field, the later
     wins, or the earlier."""
     refused = {row: TWO_CONTACTS for row in sorted(rows) if len(known[row].contacts) > 1}
     left = {row: rows[row] for row in sorted(rows) if row not in refused}
@@ -92,7 +92,7 @@ def _contested(name: str, claims: Mapping[str, Mapping[object, Sequence[int]]]) 
 
 
 def _torn(group: Sequence[int], rows: Mapping[int, ContactFields], known: Mapping[int, Known]) -> dict[int, str]:
-    """Of a group that would be two people, the rows that hold it together."""
+    """Returns the rows that join a group that would be two people: row -> reason."""
     contacts = set[UUID]().union(*(known[row].contacts for row in group))
     emails: dict[str, int] = {}
     for row in group:
@@ -114,7 +114,7 @@ def _keys(fields: ContactFields, contact_id: UUID | None) -> list[object]:
 
 
 def _groups(rows: Mapping[int, ContactFields], known: Mapping[int, Known]) -> list[list[int]]:
-    """The rows that are about one person, by any chain of shared keys; in the order of the call."""
+    """Returns the rows that are about one person, by any chain of shared keys; in the order of the call."""
     parents = {row: row for row in rows}
 
     def top(row: int) -> int:
@@ -142,15 +142,15 @@ def _person(
         group,
         next(iter(contacts), None),
         fields[0] if len(fields) == 1 else _merged(fields if later_wins else fields[::-1]),
-        {address.lower() for each in fields for address in (each.email, each.linkedin_url) if address},
+        {address.lower() for given in fields for address in (given.email, given.linkedin_url) if address},
     )
 
 
 def _merged(fields: Iterable[ContactFields]) -> ContactFields:
-    """The last that says something wins."""
+    """Returns the merged fields. The last row that gives a field wins."""
     values: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
-    for each in fields:
-        values |= {name: said for name in CONTACT_TEXTS if (said := getattr(each, name)) is not None}
-        attributes |= each.attributes
+    for given in fields:
+        values |= {name: said for name in CONTACT_TEXTS if (said := getattr(given, name)) is not None}
+        attributes |= given.attributes
     return replace(ContactFields(attributes=attributes), **values)

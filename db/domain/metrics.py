@@ -84,7 +84,7 @@ class Rate:
     better: Better = Better.HIGHER
 
     def counts(self, totals: Mapping[str, int]) -> tuple[int, int]:
-        """(numerator, denominator) of `totals` (counter -> count)."""
+        """Returns (numerator, denominator) of `totals` (counter -> count)."""
         return totals[self.numerator], totals[self.denominator]
 
 
@@ -108,7 +108,7 @@ RATES: tuple[Rate, ...] = (
 
 
 def rates(totals: Mapping[str, int]) -> dict[str, float | None]:
-    """Every rate over `totals` (counter -> count), by slug, rounded to six digits."""
+    """Returns every rate over `totals` (counter -> count), by slug, rounded to six digits."""
     return {
         rate.slug: round(totals[rate.numerator] / totals[rate.denominator], 6) if totals[rate.denominator] else None
         for rate in RATES
@@ -116,7 +116,7 @@ def rates(totals: Mapping[str, int]) -> dict[str, float | None]:
 
 
 def intervals(totals: Mapping[str, int]) -> dict[str, Interval | None]:
-    """The 95 % interval (Wilson) of every rate over `totals`, by slug, rounded to six digits.
+    """Returns the 95 % interval (Wilson) of every rate over `totals`, by slug, rounded to six digits.
 
     It takes every step sent for a trial of its own. Null where the rate is, and where an unsubscribe that belongs to
     no step makes more of them than were delivered.

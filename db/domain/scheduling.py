@@ -1,7 +1,7 @@
-"""When the next action of an enrollment falls due. Pure functions of the steps and of what was done.
+"""When the next action of an enrollment falls due: pure functions of the steps and of what was done.
 
-`due_at` is the only place that turns a delay into a moment. Windows and limits are not its business: a window may be
-changed while people wait, and limits depend on what others were handed, so both are looked at when a step is claimed.
+Only `due_at` turns a delay into a moment. Windows and limits are not considered here: a window may be changed while
+people wait, and limits depend on what others were handed, so both are checked when a step is claimed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,8 @@ Stage: TypeAlias = Mapping[str | None, Step]
 
 
 class Recipient(NamedTuple):
-    """Who takes a step. `a_b_variant` is the enrollment's own, which it has had since it was made."""
+    """The person in a campaign who gets a step. `a_b_variant` is the enrollment's own, which it has had since it was
+    made."""
 
     instance_id: UUID
     contact_id: UUID
@@ -51,51 +52,51 @@ class Plan:
 
 
 def due_at(delay_from: datetime, step: Step) -> datetime:
-    """The moment at which `step` falls due, when its delay counts from `delay_from`: the end of the step before, or the
-    start. It goes out then, or as soon after that as the sending window is open."""
+    """Returns the moment at which `step` falls due, when its delay counts from `delay_from`: the end of the step
+    before, or the start. It goes out then, or as soon after that as the sending window is open."""
     return delay_from + timedelta(hours=step.delay_hours)
 
 
 def choose(stage: Stage, recipient: Recipient) -> Step | None:
-    """The step that `recipient` takes: that of its own variant, else the one that all share, else one that is drawn.
+    """Returns the step for `recipient`: that of its own variant, else the one that all share, else one that is drawn.
 
-    Own variants are drawn among all names of a template, so each stage of it is split evenly, whatever names it has.
+    Own variants are drawn among all names of a template, so each step is split evenly, whatever names it has.
     """
     shared = stage.get(recipient.a_b_variant) or stage.get(None)
     return shared or stage.get(draw_variant(variants(stage.values()), recipient.instance_id, recipient.contact_id))
 
 
 def stage_of(steps: Sequence[Step], step_number: int) -> Stage:
-    """The steps of that number."""
+    """Returns the steps of that number."""
     return {step.a_b_variant: step for step in steps if step.step_number == step_number}
 
 
 def stage_after(steps: Sequence[Step], current_step: int) -> Stage:
-    """The steps that come after `current_step` (0 = nothing done yet); empty when all are done."""
+    """Returns the steps that come after `current_step` (0 = nothing done yet); empty when all are done."""
     numbers = [step.step_number for step in steps if step.step_number > current_step]
     return stage_of(steps, min(numbers)) if numbers else {}
 
 
 def step_for(steps: Sequence[Step], step_number: int, recipient: Recipient) -> Step | None:
-    """The step of that number that `recipient` takes, see `choose`."""
+    """Returns the step of that number for `recipient`, see `choose`."""
     return choose(stage_of(steps, step_number), recipient)
 
 
 def next_step(steps: Sequence[Step], current_step: int, recipient: Recipient) -> Step | None:
-    """The step that `recipient` takes after `current_step` (0 = nothing done yet), or None when all are done."""
+    """Returns the step for `recipient` after `current_step` (0 = nothing done yet), or None when all are done."""
     return choose(stage_after(steps, current_step), recipient)
 
 
 def variants(steps: Iterable[Step]) -> tuple[str, ...]:
-    """The names of the variants that the steps know, in order."""
+    """Returns the names of the variants that the steps know, in order."""
     return tuple(sorted({step.a_b_variant for step in steps if step.a_b_variant is not None}))
 
 
 def draw_variant(names: Iterable[str], instance_id: UUID, contact_id: UUID) -> str | None:
-    """The variant of this person in this campaign among `names`: stable, and independent between campaigns.
+    """Returns the variant of this person in this campaign among `names`: stable, and independent between campaigns.
 
-    Every name gets a hash for a score, and the highest wins, so any set of names is split evenly. Whoever is drawn for
-    a name keeps it in every smaller set that has it: the same two names split all steps in the same way.
+    Each name gets a hash for a score, and the highest wins, so any set of names is split evenly. A person who is drawn
+    for a name keeps it in every smaller set that has it: the same two names split all steps in the same way.
     """
     person = instance_id.bytes + contact_id.bytes
     return max(names, key=lambda name: blake2b(person + name.encode(), digest_size=8).digest(), default=None)

@@ -17,14 +17,14 @@ _LONGEST: Final = 200
 
 
 def names_a_secret(name: str) -> bool:
-    """Whether a key of that name is for a secret. Names longer than any in use are cut first."""
+    """Returns whether a key of that name is for a secret. Names longer than any in use are cut first."""
     plain = unicodedata.normalize("NFKC", name[:_LONGEST])
     words = [word.lower() for word in _WORD.findall(plain)]
     return bool(_WORDS.intersection(words)) or "".join(words).endswith(_ENDINGS)
 
 
 def secrets_in(value: object) -> Iterator[str]:
-    """The keys in a JSON value, however deep, that name a secret."""
+    """Yields the keys in a JSON value, however deep, that name a secret."""
     if isinstance(value, dict):
         for key, item in cast("dict[str, object]", value).items():
             if names_a_secret(key):

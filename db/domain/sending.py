@@ -35,8 +35,8 @@ class Limits:
         return self.daily is not None or self.gap > timedelta(0)
 
     def tightened(self, other: "Limits") -> "Limits":
-        """Both at once: the smaller number and the longer gap."""
-        numbers = [each.daily for each in (self, other) if each.daily is not None]
+        """Returns both at once: the smaller number and the longer gap."""
+        numbers = [limits.daily for limits in (self, other) if limits.daily is not None]
         return Limits(min(numbers, default=None), max(self.gap, other.gap))
 
 
@@ -62,7 +62,8 @@ class Sender:
     """The time zone of its days, where the campaign names one."""
 
     def shared(self, other: "Sender") -> "Sender":
-        """The account as two campaigns name it, this one first: the tightest limits hold, and the first zone."""
+        """Returns the account as two campaigns name it, this one first: the tightest limits hold, and the first
+        zone."""
         return Sender(self.account, self.limits.tightened(other.limits), self.zone or other.zone)
 
 
@@ -96,19 +97,20 @@ class Sending:
     senders: Mapping[Channel, Sender] = field(default_factory=dict[Channel, Sender])
 
     def zone_of(self, contact_zone: str | None) -> str | None:
-        """The name of the zone that an enrollment has of its own; None where the campaign's holds for everybody."""
+        """Returns the name of the zone that an enrollment has of its own; None where the campaign's holds for
+        everybody."""
         return (contact_zone or self.zone) if self.follows_contact else None
 
     def opening(self, moment: datetime, own_zone: str | None = None) -> datetime | None:
-        """The first moment at or after `moment` at which the calendar is open, in UTC; None for never. It is read in
-        `own_zone`, that of an enrollment, or in the campaign's."""
+        """Returns the first moment at or after `moment` at which the calendar is open, in UTC; None for never. It is
+        read in `own_zone`, that of an enrollment, or in the campaign's."""
         if self.calendar == ALWAYS_OPEN:
             return moment
         return next_open(moment, self.calendar, zone(own_zone or self.zone))
 
     @property
     def never_opens(self) -> str:
-        """How it is told where `opening` finds nothing."""
+        """What is said if `opening` finds nothing."""
         if self.calendar.window is not None and self.calendar.window.never_opens:
             return "The sending window never opens."
         return f"The sending window does not open within {HORIZON_DAYS} days."
@@ -117,11 +119,11 @@ class Sending:
         return local_day(now, zone(self.zone))
 
     def day(self, now: datetime) -> Day:
-        """The day of `now` in the campaign's zone."""
+        """Returns the day of `now` in the campaign's zone."""
         return day_of(now, self.zone)
 
     def limits_on(self, day: date) -> Limits:
-        """The campaign's own limits on that day: the ramp-up holds while it is the smaller number."""
+        """Returns the campaign's own limits on that day: the ramp-up holds while it is the smaller number."""
         if self.ramp_up is None or self.started_at is None:
             return self.limits
         days = (day - local_day(self.started_at, zone(self.zone))).days
@@ -138,7 +140,7 @@ ANYTIME = Sending()
 
 @lru_cache(maxsize=1024)
 def zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name. What the tools take in is checked; for any other name this is UTC."""
+    """Returns the zone of an IANA name. What the tools take in is checked; for any other name this is UTC."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -146,7 +148,7 @@ def zone(name: str) -> ZoneInfo:
 
 
 def day_of(now: datetime, name: str) -> Day:
-    """The day of `now` in the zone of that name."""
+    """Returns the day of `now` in the zone of that name."""
     place = zone(name)
     today = local_day(now, place)
     start, end = (datetime.combine(day, time(), place) for day in (today, today + timedelta(days=1)))
@@ -154,12 +156,12 @@ def day_of(now: datetime, name: str) -> Day:
 
 
 def quarter_of(moment: datetime) -> datetime:
-    """The start of the quarter of an hour in which `moment` lies, in UTC."""
+    """Returns the start of the quarter of an hour in which `moment` lies, in UTC."""
     return datetime.fromtimestamp(moment.timestamp() // QUARTER.total_seconds() * QUARTER.total_seconds(), UTC)
 
 
 def of_settings(settings: Mapping[str, Any], started_at: datetime | None = None) -> Sending:
-    """The rules in a campaign's settings, as mcp_server.schemas.campaigns.CampaignSettings writes them."""
+    """Returns the rules in a campaign's settings, as mcp_server.schemas.campaigns.CampaignSettings writes them."""
     window, ramp_up = settings.get("sending_window"), settings.get("ramp_up")
     return Sending(
         zone=settings.get("timezone") or "UTC",

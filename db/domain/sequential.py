@@ -23,15 +23,16 @@ _FARTHEST = 100
 
 
 def p_value(first: int, second: int) -> float:
-    """The sequential p-value of two counts under a fair coin; 1 where nothing has been counted."""
+    """Returns the sequential p-value of two counts under a fair coin; 1 where nothing has been counted."""
     prior = _CONCENTRATION
     evidence = _log_beta(prior + first, prior + second) - _log_beta(prior, prior) + (first + second) * log(2)
     return exp(-max(0.0, evidence))
 
 
 def decided(p_values: Mapping[str, float], primary: str) -> set[str]:
-    """Those of the hypotheses that may be rejected together at LEVEL: Holm 1979, Scandinavian Journal of Statistics
-    6:65, with weights. `primary` has PRIMARY_SHARE of the weight, and the others share what is left evenly."""
+    """Returns those of the hypotheses that may be rejected together at LEVEL: Holm 1979, Scandinavian Journal of
+    Statistics 6:65, with weights. `primary` has PRIMARY_SHARE of the weight, and the others share what is left
+    evenly."""
     others = max(1, len(p_values) - 1)
     weights = {name: PRIMARY_SHARE if name == primary else (1 - PRIMARY_SHARE) / others for name in p_values}
     left = sum(weights.values())
@@ -45,8 +46,8 @@ def decided(p_values: Mapping[str, float], primary: str) -> set[str]:
 
 
 def people_needed(first: int, second: int, people: int) -> int | None:
-    """How many more people the primary rate needs for a verdict, if the counts go on growing as they have with the
-    first `people`. None where that would be more than 100 times as many, or there is no difference to go by."""
+    """Returns how many more people the primary rate needs for a verdict, if the counts go on growing as they have with
+    the first `people`. None where that would be more than 100 times as many, or there is no difference to go by."""
     level = LEVEL * PRIMARY_SHARE
 
     def is_decided(times: float) -> bool:

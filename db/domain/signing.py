@@ -7,17 +7,18 @@ from hashlib import sha256
 
 
 def keyed_hash(key: bytes, value: bytes) -> bytes:
-    """32 bytes that only who has the key can make."""
+    """Returns 32 bytes that only a holder of the key can make."""
     return hmac.digest(key, value, sha256)
 
 
 def to_text(raw: bytes) -> str:
-    """The bytes in the URL-safe alphabet, 4 characters for 3."""
+    """Returns the bytes in the URL-safe alphabet, 4 characters for 3."""
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def from_text(text: str) -> bytes:
-    """The bytes of a text of `to_text`, none where it is no such text. Several texts stand for the same bytes."""
+    """Returns the bytes of a text of `to_text`, none where it is no such text. Several texts stand for the same
+    bytes."""
     try:
         return urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:  # also of what is not ASCII, and of a length that is none
@@ -32,11 +33,11 @@ class Codec:
     signature_size: int
 
     def sign(self, key: bytes, said: bytes) -> str:
-        """The token that says it."""
+        """Returns the token that says it."""
         return to_text(said + keyed_hash(key, said)[: self.signature_size])
 
     def read(self, key: bytes, token: str) -> bytes | None:
-        """What the token says; None if this key has not signed it."""
+        """Returns what the token says; None if this key has not signed it."""
         raw = from_text(token)
         if len(raw) != self.size + self.signature_size:
             return None

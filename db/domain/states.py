@@ -215,7 +215,7 @@ class DeliveryStatus(StrEnum):
 
 
 def move_campaign(state: CampaignStatus, command: CampaignCommand) -> CampaignStatus:
-    """The campaign's state after `command`; InvalidTransition names the tools that are allowed instead."""
+    """Returns the campaign's state after `command`; InvalidTransition names the tools that are allowed instead."""
     after = CAMPAIGN_TRANSITIONS.get((state, command))
     if after is None:
         able = _allowed(CAMPAIGN_TRANSITIONS, state, _CAMPAIGN_TOOLS)
@@ -224,7 +224,7 @@ def move_campaign(state: CampaignStatus, command: CampaignCommand) -> CampaignSt
 
 
 def move_enrollment(state: EnrollmentStatus, command: EnrollmentCommand) -> EnrollmentStatus:
-    """The enrollment's state after `command`; InvalidTransition names what is allowed instead."""
+    """Returns the enrollment's state after `command`; InvalidTransition names what is allowed instead."""
     after = ENROLLMENT_TRANSITIONS.get((state, command))
     if after is None:
         able = _allowed(ENROLLMENT_TRANSITIONS, state, tuple(EnrollmentAction))
@@ -233,5 +233,5 @@ def move_enrollment(state: EnrollmentStatus, command: EnrollmentCommand) -> Enro
 
 
 def _allowed(table: Mapping[Any, StrEnum], state: StrEnum, offered: Sequence[StrEnum]) -> tuple[str, ...]:
-    """Of what is `offered` to callers. Events and claims give the other commands."""
+    """Returns the allowed commands among what is `offered` to callers. Events and claims give the other commands."""
     return tuple(str(command) for at, command in table if at == state and command in offered)

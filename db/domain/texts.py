@@ -18,12 +18,12 @@ _UNSEEN: Final = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
 
 
 def composed(text: str) -> str:
-    """The text in NFC: what looks the same is the same."""
+    """Returns the text in NFC: what looks the same is the same."""
     return unicodedata.normalize("NFC", text)
 
 
 def one_line(text: str) -> str:
-    """The text with a space for each run of line breaks and other control characters."""
+    """Returns the text with a space for each run of line breaks and other control characters."""
     return _CONTROLS.sub(" ", text)
 
 
@@ -36,12 +36,12 @@ def is_storable(text: str) -> bool:
 
 
 def storable_part(text: str) -> str:
-    """The text without what can't be stored."""
+    """Returns the text without what can't be stored."""
     return _UNSTORABLE.sub("", text)
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of it can be seen."""
+    """Returns whether nothing of it can be seen."""
     return not any(map(_is_seen, text))
 
 
@@ -51,7 +51,8 @@ def _is_seen(character: str) -> bool:
 
 
 def without_halves(json: bytes, instead: bytes) -> bytes:
-    """JSON with the escape `instead` for each half of a surrogate pair, which no parser takes, and for each NUL.
+    """Returns JSON with the escape `instead` for each half of a surrogate pair, which no parser takes, and for each
+    NUL.
 
     JavaScript cuts characters in two, and writes what is left of them.
     """

@@ -44,7 +44,7 @@ class Window:
         return self.closes is not None and self.closes < self.opens
 
     def closing(self, day: date) -> datetime:
-        """The wall time at which it closes that opened on `day`."""
+        """Returns the wall time at which it closes that opened on `day`."""
         if self.closes is None:
             return _midnight(day + _DAY)
         return datetime.combine(day + _DAY if self.is_overnight else day, self.closes)
@@ -62,13 +62,13 @@ class Calendar:
 
 
 def is_open(moment: datetime, calendar: Calendar, zone: tzinfo) -> bool:
-    """Whether `moment` (aware) lies in the window by the wall clock of `zone`, and on no holiday."""
+    """Returns whether `moment` (aware) lies in the window by the wall clock of `zone`, and on no holiday."""
     wall = moment.astimezone(zone).replace(tzinfo=None)
     return _next_on_wall(wall, calendar, wall.date()) == wall
 
 
 def next_open(moment: datetime, calendar: Calendar, zone: tzinfo) -> datetime | None:
-    """The first open moment at or after `moment` (aware), in UTC.
+    """Returns the first open moment at or after `moment` (aware), in UTC.
 
     None where there is none up to HORIZON_DAYS days later: a window that never opens, or holidays without an end. An
     opening time that the wall clock skips opens at the skip; an hour that it repeats is open both times.
@@ -90,12 +90,13 @@ def next_open(moment: datetime, calendar: Calendar, zone: tzinfo) -> datetime | 
 
 
 def local_day(moment: datetime, zone: tzinfo) -> date:
-    """The day of `moment` (aware) on the wall calendar of `zone`."""
+    """Returns the day of `moment` (aware) on the wall calendar of `zone`."""
     return moment.astimezone(zone).date()
 
 
 def _next_on_wall(wall: datetime, calendar: Calendar, last: date) -> datetime | None:
-    """The first open wall time at or after `wall`, on a clock that never jumps; None if there is none up to `last`."""
+    """Returns the first open wall time at or after `wall`, on a clock that never jumps; None if there is none up to
+    `last`."""
     window = calendar.window or ALWAYS
     first = wall.date() - _DAY if window.is_overnight else wall.date()
     for day in takewhile(lambda day: day <= last, _days_from(first)):
@@ -117,7 +118,7 @@ def _midnight(day: date) -> datetime:
 
 
 def _change_of_offset(start: datetime, end: datetime, offset: timedelta, zone: tzinfo) -> datetime | None:
-    """The first moment after `start` and up to `end` at which `zone` leaves `offset`, to the second."""
+    """Returns the first moment after `start` and up to `end` at which `zone` leaves `offset`, to the second."""
     before = start
     while before < end:
         after = min(before + PROBE, end)
@@ -128,7 +129,7 @@ def _change_of_offset(start: datetime, end: datetime, offset: timedelta, zone: t
 
 
 def _bisect(start: datetime, end: datetime, offset: timedelta, zone: tzinfo) -> datetime:
-    """The moment of the change of offset between the two: `start` has `offset`, `end` has another."""
+    """Returns the moment of the change of offset between the two: `start` has `offset`, `end` has another."""
     start = start.replace(microsecond=0)
     before, after = 0, (end - start) // _SECOND
     while after - before > 1:

@@ -65,7 +65,7 @@ def running_account(cluster: Path, names: Sequence[str] = _SERVICE_ACCOUNTS) -> 
 
 
 def login_name() -> str:
-    """The name of the present user. Errors: StoreUnavailable, since PostgreSQL itself needs the name."""
+    """Returns the name of the present user. Errors: StoreUnavailable, since PostgreSQL itself needs the name."""
     name = _name(os.geteuid())
     if name is None:
         raise StoreUnavailable(
@@ -76,7 +76,8 @@ def login_name() -> str:
 
 
 def environment() -> dict[str, str]:
-    """What PostgreSQL may know of our environment: it outlives us under another account, so no secret goes along."""
+    """Returns what PostgreSQL may know of our environment: it outlives us under another account, so no secret goes
+    along."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
@@ -91,7 +92,7 @@ def run_as(
     text: str = "",
     descriptors: tuple[int, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end as this account. Errors: OSError, subprocess.TimeoutExpired."""
+    """Runs a command to its end as this account. Errors: OSError, subprocess.TimeoutExpired."""
     return subprocess.run(  # noqa: S603 - programs that locate() found, with arguments of this package
         command,
         input=text,

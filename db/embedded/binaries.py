@@ -44,14 +44,15 @@ class Binaries(NamedTuple):
     version: tuple[int, int]
 
     def program(self, name: str) -> Path:
-        """The path of one program."""
+        """Returns the path of one program."""
         return self.folder / f"{name}{_SUFFIX}"
 
 
 def locate(
     account: Account | None, *, major: int | None = None, sources: Iterable[Iterable[Path]] | None = None
 ) -> Binaries:
-    """The newest binaries of the first source that has any, of this major version if given, runnable by account.
+    """Returns the newest binaries of the first source that has any, of this major version if given, runnable by
+    account.
 
     A source is a set of folders: by default the wheel, then PATH, then the usual places of an installation.
     Errors: StoreUnavailable when there are none.
@@ -90,7 +91,7 @@ def _wheel_folders() -> list[Path]:
 
 
 def inspect(folder: Path, account: Account | None = None) -> Binaries | None:
-    """The binaries in this folder, or None when account cannot run them."""
+    """Returns the binaries in this folder, or None when account cannot run them."""
     initdb = folder / f"initdb{_SUFFIX}"
     if not (folder / f"postgres{_SUFFIX}").exists():
         return None
@@ -111,7 +112,7 @@ def _runnable(binaries: Binaries, account: Account | None) -> Binaries:
 
 
 def copy_for(account: Account, binaries: Binaries, places: Iterable[Path]) -> Binaries:
-    """A copy of binaries that lie where account cannot go, such as a virtual environment under /root.
+    """Returns a copy of binaries that lie where account cannot go, such as a virtual environment under /root.
 
     Made once in the first of these places where account can run it. Errors: StoreUnavailable when there is none.
     """
@@ -134,7 +135,7 @@ def copy_for(account: Account, binaries: Binaries, places: Iterable[Path]) -> Bi
 
 
 def _copy_once(install: Path, target: Path) -> Path:
-    """Copy the folder beside its shared libraries, which the programs find by a path relative to themselves."""
+    """Copies the folder beside its shared libraries, which the programs find by a path relative to themselves."""
     _claim_for_root(target.parent)
     finished = target / install.parent.name / install.name
     lock = open_lock(target.parent / "copy.lock")
@@ -162,7 +163,7 @@ def _copy(install: Path, target: Path) -> None:
 
 
 def _claim_for_root(place: Path) -> None:
-    """Make this folder, which all may read, or accept it when only root can change it. Errors: OSError."""
+    """Makes this folder, which all may read, or accepts it when only root can change it. Errors: OSError."""
     with suppress(FileExistsError):
         place.mkdir()
         place.chmod(0o755)

@@ -26,7 +26,7 @@ log_min_error_statement = panic
 
 
 def cluster_major(cluster: Path) -> int | None:
-    """The major version that made the cluster; None when there is no cluster yet.
+    """Returns the major version that made the cluster; None when there is no cluster yet.
 
     Errors: StoreUnavailable when something else has its place.
     """
@@ -40,7 +40,7 @@ def cluster_major(cluster: Path) -> int | None:
 
 
 def create_cluster(home: Path, binaries: Binaries, account: Account | None, log: IO[bytes]) -> None:
-    """Make home/postgres with its database. The caller holds start.lock.
+    """Makes home/postgres with its database. The caller holds start.lock.
 
     A folder under a name of its own becomes the cluster by one rename, so a kill at any time leaves either nothing or
     all. Errors: StoreUnavailable, OSError.
@@ -63,14 +63,14 @@ def create_cluster(home: Path, binaries: Binaries, account: Account | None, log:
 
 
 def give_to(account: Account, cluster: Path) -> None:
-    """Give a cluster that is root's, such as a restored copy, to the account that runs it; the top comes last."""
+    """Gives a cluster that is root's, such as a restored copy, to the account that runs it; the top comes last."""
     if cluster.stat().st_uid == 0:
         for path in (*cluster.rglob("*"), cluster):
             os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """The log (0600), to append to: the keeper empties it in place, and its writers go on at the new end."""
+    """Returns the log (0600), to append to: the keeper empties it in place, and its writers go on at the new end."""
 
     def private(name: str, flags: int) -> int:
         return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
@@ -79,7 +79,7 @@ def open_log(path: Path) -> IO[bytes]:
 
 
 def log_tail(path: Path) -> str:
-    """The last lines of the log, as the end of an error's text."""
+    """Returns the last lines of the log, as the end of an error's text."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 4096))
@@ -90,7 +90,7 @@ def log_tail(path: Path) -> str:
 
 
 def remove_leftovers(home: Path) -> None:
-    """Remove what a killed initdb left. One that lives on without its server finds its folder gone, and ends."""
+    """Removes what a killed initdb left. One that lives on without its server finds its folder gone, and ends."""
     for leftover in home.glob("postgres.new-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -105,7 +105,7 @@ def _initdb_options(home: Path, binaries: Binaries) -> list[str]:
 
 
 def make_password(home: Path) -> Path:
-    """The file (0600) with the password of a PostgreSQL on loopback, made when it is missing."""
+    """Returns the file (0600) with the password of a PostgreSQL on loopback, made when it is missing."""
     path = home / "postgres.password"
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
@@ -136,7 +136,7 @@ def _run(
 
 
 def _configure(cluster: Path) -> None:
-    """Let in, on Unix, the present user and root alone: the kernel names the peer, so there is no password."""
+    """Lets in, on Unix, the present user and root alone: the kernel names the peer, so there is no password."""
     _write(cluster / "postgresql.conf", _SETTINGS, os.O_APPEND)
     if sys.platform != "win32":
         names = sorted({login_name(), "root"})
@@ -145,7 +145,7 @@ def _configure(cluster: Path) -> None:
 
 
 def _write(path: Path, text: str, how: int) -> None:
-    """Write into a file of initdb. Under root it is another account's: a link in its place is not followed."""
+    """Writes into a file of initdb. Under root it is another account's: a link in its place is not followed."""
     descriptor = os.open(path, os.O_WRONLY | how | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(descriptor, "a" if how == os.O_APPEND else "w", encoding="utf-8") as file:
         file.write(text)

@@ -40,7 +40,7 @@ class Keeper:
         self._spawned_at = 0.0
 
     def run(self) -> int:
-        """Until the last server has left, or until SIGTERM; 1 when PostgreSQL cannot be started."""
+        """Runs until the last server has left, or until SIGTERM. Returns 1 if PostgreSQL cannot be started."""
         signal.signal(signal.SIGTERM, self._terminate)
         while not self._terminated:
             if not self._postmaster.alive() and not self._revive():
@@ -62,7 +62,7 @@ class Keeper:
         self._terminated = True
 
     def _revive(self) -> bool:
-        """Start the postmaster, or wait for the next attempt's time; False when the attempts are used up."""
+        """Starts the postmaster, or waits for the next attempt's time; False when the attempts are used up."""
         now = time.monotonic()
         if now - self._spawned_at > STABLE_SECONDS:
             self._failures = 0
@@ -79,7 +79,7 @@ class Keeper:
         return True
 
     def retire(self) -> bool:
-        """Stop, unless a server came meanwhile: it registers under start.lock, and waits there while this stops.
+        """Stops, unless a server came meanwhile: it registers under start.lock, and waits there while this stops.
 
         Whether PostgreSQL has ended.
         """
@@ -98,7 +98,7 @@ class Keeper:
 
 
 def main(arguments: list[str]) -> int:
-    """Claim keeper.lock, then detach: when the launched process has returned 0, a keeper held the lock."""
+    """Claims keeper.lock, then detaches: when the launched process has returned 0, a keeper held the lock."""
     order = Order.parse(arguments)
     descriptor = open_lock(Path(order.home, "keeper.lock"))
     # One who asks whether it is locked holds it for an instant.

@@ -24,12 +24,13 @@ else:
 
 
 def open_lock(path: Path) -> int:
-    """A descriptor on which to take the lock of this file, made (0600) when it is missing. The lock goes with it."""
+    """Returns a descriptor on which to take the lock of this file, made (0600) when it is missing. The lock goes with
+    it."""
     return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take the lock without waiting; whether it was free. The kernel gives it back when its holder dies."""
+    """Takes the lock without waiting. Returns whether it was free. The kernel gives it back when its holder dies."""
     try:
         _lock(descriptor, shared=shared)
     except (BlockingIOError, PermissionError):
@@ -38,7 +39,8 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds this file's lock. Asked with a shared lock: two who ask do not see each other."""
+    """Returns whether a living process holds this file's lock. Asked with a shared lock: two who ask do not see each
+    other."""
     try:
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
@@ -52,7 +54,7 @@ def is_locked(path: Path) -> bool:
 
 
 def any_user(home: Path) -> bool:
-    """Whether a living server uses the PostgreSQL of this home."""
+    """Returns whether a living server uses the PostgreSQL of this home."""
     try:
         return any(is_locked(path) for path in (home / "users").iterdir())
     except FileNotFoundError:
@@ -60,7 +62,7 @@ def any_user(home: Path) -> bool:
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> bool:
-    """Ask every 10 ms until it is done or this time is over; whether it is done."""
+    """Asks every 10 ms until it is done or this time is over. Returns whether it is done."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:

@@ -37,7 +37,7 @@ class Order(NamedTuple):
 
     @classmethod
     def parse(cls, arguments: list[str]) -> Self:
-        """From the fields as text, in order."""
+        """Returns the order from its fields as text, in order."""
         home, binaries, name, sockets, *numbers = arguments
         port, uid, gid, adopt = (int(number) for number in numbers)
         return cls(home, binaries, name, sockets, port, uid, gid, adopt)
@@ -53,7 +53,7 @@ class PidFile(NamedTuple):
 
 
 def read_pid_file(cluster: Path) -> PidFile | None:
-    """What the postmaster says of itself; it outlives one that was killed. None without a file.
+    """Returns what the postmaster says of itself; it outlives one that was killed. None without a file.
 
     Source: src/include/utils/pidfile.h of PostgreSQL.
     """
@@ -73,7 +73,7 @@ def _number(text: str) -> int:
 
 
 def claim_directory(path: Path, uid: int) -> bool:
-    """Make this directory, open to uid alone, or accept it as it is; whether it is now uid's own and real.
+    """Makes this directory, open to uid alone, or accepts it as it is. Returns whether it is now uid's own and real.
 
     The temporary directory is everyone's: another user may have put a directory or a link in this place.
     """
@@ -93,7 +93,7 @@ def claim_directory(path: Path, uid: int) -> bool:
 
 @contextmanager
 def data_argument(cluster: Path, *, other_account: bool) -> Generator[tuple[str, tuple[int, ...]]]:
-    """The value for -D, and the descriptors to pass along.
+    """Returns the value for -D, and the descriptors to pass along.
 
     Another account may be unable to walk the path (/root is closed to it). Linux opens the link of a descriptor
     without walking, and each process that the postmaster forks inherits it.
@@ -118,13 +118,13 @@ class Postmaster:
         self._adopted = order.adopt
 
     def alive(self) -> bool:
-        """Whether it runs. An adopted one must still be the pid that its own file names."""
+        """Returns whether it runs. An adopted one must still be the pid that its own file names."""
         if self._child is not None:
             return self._child.poll() is None
         return self._adopted > 0 and self._own_file() is not None and _runs(self._adopted)
 
     def _own_file(self) -> PidFile | None:
-        """What this postmaster says of itself; None while the file is an earlier one's."""
+        """Returns what this postmaster says of itself; None while the file is an earlier one's."""
         pid_file = read_pid_file(self._cluster)
         return pid_file if pid_file is not None and pid_file.pid == self._pid() else None
 
@@ -139,7 +139,7 @@ class Postmaster:
         return Path(pid_file.sockets, f".s.PGSQL.{pid_file.port}").exists()
 
     def spawn(self) -> None:
-        """Start it on what the last one left. Errors: OSError."""
+        """Starts it on what the last one left. Errors: OSError."""
         order = self._order
         self._adopted = 0
         if not claim_directory(Path(order.sockets), order.uid if order.uid >= 0 else os.geteuid()):
@@ -173,7 +173,7 @@ class Postmaster:
         return [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
 
     def stop(self) -> None:
-        """A fast shutdown, waited for; a harder one when it does not end. Safe on one that is gone."""
+        """Shuts down fast and waits; shuts down harder if it does not end. Safe on one that is gone."""
         for number, seconds in ((signal.SIGINT, SHUTDOWN_SECONDS), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
             if not self.alive():
                 break
@@ -185,13 +185,14 @@ class Postmaster:
             Path(self._order.sockets).rmdir()
 
     def _remove_sockets(self) -> None:
-        """Remove what one that was killed left, in a directory that serves this home alone."""
+        """Removes what one that was killed left, in a directory that serves this home alone."""
         for leftover in Path(self._order.sockets).glob(".s.PGSQL.*"):
             leftover.unlink(missing_ok=True)
 
 
 def _runs(pid: int) -> bool:
-    """Whether this process lives; a zombie does not. On Linux its command line tells, elsewhere the signal 0."""
+    """Returns whether this process lives; a zombie does not. On Linux its command line tells, elsewhere the signal
+    0."""
     try:
         if sys.platform == "linux":
             return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
@@ -204,7 +205,7 @@ def _runs(pid: int) -> bool:
 
 
 def kill_orphans(name: str) -> None:
-    """End the backends of this cluster_name that outlived their postmaster (Linux; elsewhere they end by themselves).
+    """Ends the backends of this cluster_name that outlived their postmaster (Linux; elsewhere they end by themselves).
 
     A backend in a long computation does not notice that its postmaster died, and while it holds the shared memory no
     other can start. To the data this is the same crash that the postmaster's end was.
@@ -216,7 +217,7 @@ def kill_orphans(name: str) -> None:
 
 
 def disown(cluster: Path) -> None:
-    """Replace the pid in a dead postmaster's file by one that no process can have.
+    """Replaces the pid in a dead postmaster's file by one that no process can have.
 
     PostgreSQL refuses to start while the pid lives, though it may be a stranger's by now. The other lines stay: by the
     shared memory that they name PostgreSQL sees whether backends of the dead one still run. A broken file goes.
@@ -250,7 +251,7 @@ class WindowsPostmaster:
         return subprocess.run(command, stdin=silent, stdout=silent, check=False).returncode  # noqa: S603 - as located
 
     def alive(self) -> bool:
-        """Whether it runs, asked at most once in two seconds: each question is a process."""
+        """Returns whether it runs, asked at most once in two seconds: each question is a process."""
         if time.monotonic() - self._asked > 2.0:
             self._asked, self._alive = time.monotonic(), self._control("status") == 0
         return self._alive
@@ -260,7 +261,7 @@ class WindowsPostmaster:
         return True
 
     def spawn(self) -> None:
-        """Start it on loopback, where the password guards it."""
+        """Starts it on loopback, where the password guards it."""
         options = f"-p {self._order.port} -c listen_addresses=127.0.0.1 -c cluster_name={self._order.name}"
         log = str(Path(self._order.home, "postgres.log"))
         self._control("start", "-W", "-s", "-l", log, "-o", options)

@@ -66,7 +66,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> str:
-        """The URL (libpq's form) of the database `sales`, once it accepts connections.
+        """Returns the URL (libpq's form) of the database `sales`, once it accepts connections.
 
         May be called again, and then brings back a PostgreSQL that has gone for good. Errors: StoreUnavailable, whose
         text says what an operator can do.
@@ -87,7 +87,7 @@ class EmbeddedPostgres:
             ) from error
 
     def stop(self) -> None:
-        """Leave. The last server to leave returns when PostgreSQL has ended (after 30 s at most). Idempotent."""
+        """Leaves. The last server to leave returns when PostgreSQL has ended (after 30 s at most). Idempotent."""
         if self._registered is None:
             return
         ours = self._registered[2] == os.getpid()
@@ -105,7 +105,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _deciding(self) -> Generator[None]:
-        """Hold start.lock: one server at a time looks and starts, and no keeper stops meanwhile."""
+        """Holds start.lock: one server at a time looks and starts, and no keeper stops meanwhile."""
         lock = open_lock(self.home / "start.lock")
         try:
             if not wait_until(lambda: try_lock(lock), _LOCK_SECONDS):
@@ -161,15 +161,15 @@ class EmbeddedPostgres:
         raise self._unavailable(f"PostgreSQL in {self.home} was not ready after {START_SECONDS:.0f} s.")
 
     def _unavailable(self, text: str) -> StoreUnavailable:
-        """With the end of PostgreSQL's log, for who runs the server."""
+        """Returns the error with the end of PostgreSQL's log, for the operator."""
         return StoreUnavailable(text, places=[self.home], log=log_tail(self._log))
 
     def _gave_up(self) -> bool:
-        """Whether the last keeper ended because PostgreSQL does not start, and not by a signal."""
+        """Returns whether the last keeper ended because PostgreSQL does not start, and not by a signal."""
         return (self.home / "keeper.lock").read_bytes() == GAVE_UP
 
     def _launch(self) -> float:
-        """Start a keeper; when it was. The caller holds start.lock, and no keeper lives."""
+        """Starts a keeper. Returns when it was. The caller holds start.lock, and no keeper lives."""
         account = running_account(self._cluster)
         remove_leftovers(self.home)
         with open_log(self._log) as log:
@@ -191,7 +191,7 @@ class EmbeddedPostgres:
         return time.monotonic()
 
     def _address(self, uid: int) -> tuple[str, int]:
-        """The directory of the socket, short enough for one, and the port."""
+        """Returns the directory of the socket, short enough for one, and the port."""
         if sys.platform == "win32":
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -215,14 +215,15 @@ class EmbeddedPostgres:
         return f"postgresql://{ROLE}@/{DATABASE}?host={quote(pid_file.sockets, safe='')}&port={pid_file.port}"
 
     def _await_end(self, deadline: float) -> None:
-        """Wait until the keeper has ended PostgreSQL, unless others use it; find a keeper for one that has none."""
+        """Waits until the keeper has ended PostgreSQL, unless others use it; finds a keeper for one that has none."""
         while time.monotonic() < deadline and not any_user(self.home):
             if not is_locked(self.home / "keeper.lock") and not self._abandoned():
                 return
             time.sleep(0.01)
 
     def _abandoned(self) -> bool:
-        """Whether a postmaster lives on though its keeper was killed: then a new keeper, with no user, ends it."""
+        """Returns whether a postmaster lives on though its keeper was killed: then a new keeper, with no user, ends
+        it."""
         if read_pid_file(self._cluster) is None:
             return False
         lock = open_lock(self.home / "start.lock")
@@ -240,7 +241,7 @@ class EmbeddedPostgres:
 
 
 def _listens(pid_file: PidFile) -> bool:
-    """Whether the postmaster answers: a killed one leaves its file, and the file says that it is ready."""
+    """Returns whether the postmaster answers: a killed one leaves its file, and the file says that it is ready."""
     if sys.platform == "win32":
         family, address = socket.AF_INET, ("127.0.0.1", pid_file.port)
     else:
@@ -255,7 +256,7 @@ def _listens(pid_file: PidFile) -> bool:
 
 
 def living_postmaster(cluster: Path, name: str) -> int:
-    """The pid in postmaster.pid if that process is the PostgreSQL of this cluster, else 0.
+    """Returns the pid in postmaster.pid if that process is the PostgreSQL of this cluster, else 0.
 
     Negative for a single-user backend. The pid of a dead postmaster may be anybody's by now.
     """
@@ -277,7 +278,7 @@ def living_postmaster(cluster: Path, name: str) -> int:
 
 
 def _launch_keeper(order: Order, log: IO[bytes]) -> None:
-    """Run the keeper in a session of its own; when this returns it holds keeper.lock, or has ended again."""
+    """Runs the keeper in a session of its own; when this returns it holds keeper.lock, or has ended again."""
     if not sys.executable:
         raise StoreUnavailable("This program has no Python interpreter to run beside PostgreSQL: set DATABASE_URL.")
     command = [sys.executable, "-I", "-S", "-c", COMMAND, str(Path(__file__).parents[2]), *map(str, order)]

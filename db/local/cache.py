@@ -106,7 +106,7 @@ class SqliteCache:
                 return swept
 
     def close(self) -> None:
-        """Write the notes. The file is closed by its owner."""
+        """Writes the notes. The file is closed by its owner."""
         self._write_notes()
 
     def _find(self, namespace: str, key: str) -> Row | None:
@@ -135,7 +135,7 @@ class _PendingReads:
         self._since = 0
 
     def hit(self, number: int, at: int) -> bool:
-        """Note it; whether it is time to write the notes."""
+        """Notes it. Returns whether it is time to write the notes."""
         with self._lock:
             self._used[number] = at
             self._hits += 1
@@ -166,7 +166,7 @@ def _check_name(namespace: str, key: str | None) -> None:
 
 
 def _make_room(connection: sqlite3.Connection, namespace: str, key: str, most: int, at: int) -> None:
-    """Delete what has expired, then what was used least recently, but never the entry that was just set."""
+    """Deletes what has expired, then what was used least recently, but never the entry that was just set."""
     while _bytes(connection) > most and connection.execute(sql.DELETE_EXPIRED, (at, _SWEPT_AT_ONCE)).rowcount:
         pass
     excess = _bytes(connection) - most

@@ -87,20 +87,21 @@ class LocalFile:
         self.transaction: Transaction = Transaction(self, self._lock, self._writer)
 
     def note_broken(self, owner: str, warnings: tuple[str, ...]) -> None:
-        """Log and count what was stored for `owner` and is no JSON, as the warnings of `decode_json` say."""
+        """Logs and counts what was stored for `owner` and is no JSON, as the warnings of `decode_json` say."""
         if warnings:
             self.broken_values += len(warnings)
             logger.warning("%s in %s: %s", owner, self.path.name, " ".join(warnings))
 
     def close(self) -> None:
-        """Wait for the write in progress, then close. A call that comes later gets StoreUnavailable."""
+        """Waits for the write in progress, then closes. A call that comes later gets StoreUnavailable."""
         self._lock.retire()
         self._closed = True
         self._close_idle()
         self._writer.close()
 
     def change(self, sql: LiteralString, values: tuple[object, ...]) -> tuple[Rows, int]:
-        """The rows that one statement returns, and the number that it changed. It is a transaction of its own."""
+        """Returns the rows that one statement returns, and the number that it changed. It is a transaction of its
+        own."""
         self._lock.acquire()
         try:
             cursor = self._writer.execute(sql, values)
@@ -112,7 +113,7 @@ class LocalFile:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        """A connection inside a read transaction: everything read in it is of one moment."""
+        """Returns a connection inside a read transaction: everything read in it is of one moment."""
         cursor = self._take()
         connection = cursor.connection
         try:
@@ -127,7 +128,7 @@ class LocalFile:
             self._give(cursor)
 
     def read_row(self, sql: LiteralString, values: tuple[object, ...]) -> Row | None:
-        """The row of a query that finds one at most."""
+        """Returns the row of a query that finds one at most."""
         cursor = self._take()
         try:
             rows = cursor.execute(sql, values).fetchall()
@@ -138,7 +139,7 @@ class LocalFile:
         return rows[0] if rows else None
 
     def rewrite(self) -> None:
-        """Write the file anew, so that nothing of what was ever deleted is left in it or in its WAL.
+        """Writes the file anew, so that nothing of what was ever deleted is left in it or in its WAL.
 
         It takes a second per 100 MB or so, and writers wait meanwhile. Busy where a reader kept the WAL in use.
         """
@@ -154,7 +155,7 @@ class LocalFile:
             raise Busy("A reader kept old pages of the local store in use. Call again, to have them overwritten.")
 
     def translate(self, error: sqlite3.Error) -> Exception:
-        """What the caller is told. An error that only a fault of ours can cause is left as it is."""
+        """Returns what the caller is told. An error that only a fault of ours can cause is left as it is."""
         if self._closed:
             return StoreUnavailable("The local store is closed: the server is stopping.")
         code = getattr(error, "sqlite_errorcode", None)
@@ -167,7 +168,7 @@ class LocalFile:
         )
 
     def _take(self) -> sqlite3.Cursor:
-        """A cursor of a reading connection: making one for each short query would cost a tenth of it."""
+        """Returns a cursor of a reading connection: making one for each short query would cost a tenth of it."""
         if self._closed:
             raise StoreUnavailable("The local store is closed: the server is stopping.")
         try:
@@ -204,7 +205,7 @@ class LocalFile:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        """The writer, on a file that exists, is private, is ours and has the newest schema."""
+        """Returns the writer, on a file that exists, is private, is ours and has the newest schema."""
         _make_private(self.path)
         connection = self._connect()
         try:
@@ -265,7 +266,7 @@ class Transaction:
 
 
 def upgrade(connection: sqlite3.Connection, upgrades: tuple[Statements, ...], path: Path) -> None:
-    """Bring the file to the last of `upgrades`, all or nothing. A file from a later version is refused unread."""
+    """Brings the file to the last of `upgrades`, all or nothing. A file from a later version is refused unread."""
     connection.execute(_BEGIN)
     try:
         version = _number(connection, _VERSION)
@@ -283,7 +284,7 @@ def upgrade(connection: sqlite3.Connection, upgrades: tuple[Statements, ...], pa
 
 
 def network_file_system(directory: Path, mounts: Iterable[tuple[str, str]]) -> str | None:
-    """The type of the network file system that `directory` is on, or None. `mounts` are (mount point, type)."""
+    """Returns the type of the network file system that `directory` is on, or None. `mounts` are (mount point, type)."""
     above = {str(directory), *map(str, directory.parents)}
     on = max((mount for mount in mounts if mount[0] in above), key=lambda mount: len(mount[0]), default=("", ""))
     return on[1] if on[1].lower() in NETWORK_FILE_SYSTEMS else None
@@ -295,7 +296,7 @@ def _run(connection: sqlite3.Connection, statements: Statements) -> None:
 
 
 def _prepare(directory: Path, layout: Layout, wait_seconds: float) -> WriteLock:
-    """The directory and the lock file in it, or a refusal that says what to do."""
+    """Returns the directory and the lock file in it, or a refusal that says what to do."""
     try:
         homes.make(directory)
         for name in (layout.lock_name, layout.file_name):
@@ -324,7 +325,7 @@ def _mounts() -> list[tuple[str, str]]:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file as 0600, or take the others' rights from one that has them. Called under the write lock.
+    """Creates the file as 0600, or takes the others' rights from one that has them. Called under the write lock.
 
     An existing file is never opened here: closing it would drop the locks that SQLite holds on it in this process.
     """

@@ -37,14 +37,14 @@ class JobStore(Protocol):
         dedupe_key: str | None = None,
         now: datetime,
     ) -> Job:
-        """A new pending job; or the pending or processing one with the same `dedupe_key`, marked as `existing`.
+        """Returns a new pending job; or the pending or processing one with the same `dedupe_key`, marked as `existing`.
 
         `parameters` are at most 1 MiB of JSON. `run_at` is aware, and at most ten years ahead.
         """
         ...
 
     def get(self, job_id: str, *, now: datetime) -> JobDetail:
-        """The job with its parameters, result and history; NotFound."""
+        """Returns the job with its parameters, result and history; NotFound."""
         ...
 
     def list(
@@ -63,11 +63,12 @@ class JobStore(Protocol):
     def claim(
         self, *, types: Collection[str] | None = None, worker_id: str, lease_seconds: int = 60, now: datetime
     ) -> ClaimedJob | None:
-        """The job whose turn it is, leased for 1..86,400 s: high before normal before low, then by when it fell due."""
+        """Returns the job whose turn it is, leased for 1..86,400 s: high before normal before low, then by when it fell
+        due."""
         ...
 
     def heartbeat(self, job_id: str, lease_token: str, *, progress: object = None, now: datetime) -> Heartbeat:
-        """Begin the lease anew from `now`; LeaseLost. `progress`, at most 16 KiB of JSON, outlives the attempt."""
+        """Begins the lease anew from `now`; LeaseLost. `progress`, at most 16 KiB of JSON, outlives the attempt."""
         ...
 
     def complete(self, job_id: str, lease_token: str, *, result: object = None, now: datetime) -> None:
@@ -84,21 +85,21 @@ class JobStore(Protocol):
         ...
 
     def cancel(self, job_id: str, *, now: datetime) -> Job:
-        """A pending job at once; the holder of a processing one is told at its next heartbeat."""
+        """Cancels a pending job at once; the holder of a processing one is told at its next heartbeat."""
         ...
 
     def retry(self, job_id: str, *, now: datetime) -> Job:
-        """A failed job is pending again, with all its attempts before it and its history kept; Conflict."""
+        """Returns a failed job is pending again, with all its attempts before it and its history kept; Conflict."""
         ...
 
     def update(self, job_id: str, changes: Mapping[str, object], *, now: datetime) -> Job:
-        """Change priority, run_at, max_attempts or parameters of a pending job; any other name is refused."""
+        """Changes priority, run_at, max_attempts or parameters of a pending job; any other name is refused."""
         ...
 
     def stats(self, *, now: datetime) -> JobStats: ...
 
     def prune(self, older_than: timedelta, *, now: datetime) -> int:
-        """Delete the jobs that finished longer ago; how many."""
+        """Deletes the jobs that finished longer ago. Returns how many."""
         ...
 
 
@@ -134,15 +135,15 @@ class CacheStore(Protocol):
     def get(self, namespace: str, key: str, *, now: datetime) -> CacheEntry | None: ...
 
     def set(self, namespace: str, key: str, value: object, *, ttl_seconds: int, now: datetime) -> datetime:
-        """When it expires. `value` is at most 1 MiB of JSON, `ttl_seconds` 1..31,536,000."""
+        """Returns when it expires. `value` is at most 1 MiB of JSON, `ttl_seconds` 1..31,536,000."""
         ...
 
     def delete(self, namespace: str, key: str | None = None) -> int:
-        """One entry, or without `key` the whole namespace; how many were there."""
+        """Deletes one entry, or without `key` the whole namespace. Returns how many were there."""
         ...
 
     def stats(self, *, now: datetime) -> CacheStats: ...
 
     def sweep(self, *, now: datetime) -> int:
-        """Delete what has expired; how many."""
+        """Deletes what has expired. Returns how many."""
         ...

@@ -21,7 +21,8 @@ class Cursors:
         return to_text(packed + self._sign(packed, scope))
 
     def read(self, cursor: str, scope: str) -> int:
-        """The last id of the page before, or InvalidInput for a cursor that this store did not write for `scope`."""
+        """Returns the last id of the page before, or InvalidInput for a cursor that this store did not write for
+        `scope`."""
         raw = from_text(cursor)
         packed, signature = raw[:8], raw[8:]
         if not compare_digest(signature, self._sign(packed, scope)):

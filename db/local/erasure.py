@@ -37,7 +37,7 @@ class Eraser:
         self._cache = cache
 
     def addresses(self) -> set[str]:
-        """Every email and LinkedIn profile that the store mentions, in canonical form."""
+        """Returns every email and LinkedIn profile that the store mentions, in canonical form."""
         found: set[str] = set()
         for stored in self._everything():
             for text in texts_in(_loads(stored)):
@@ -45,7 +45,7 @@ class Eraser:
         return found
 
     def erase(self, addresses: Collection[str], ids: Collection[str], *, now: datetime) -> LocalErasure:
-        """Take out whoever has one of these addresses (canonical) or contact ids, and overwrite what was deleted.
+        """Takes out whoever has one of these addresses (canonical) or contact ids, and overwrites what was deleted.
 
         A job that was about them altogether is cancelled. Busy where readers never leave the files alone: the rows are
         gone then, and only the overwriting has to be repeated.
@@ -104,7 +104,7 @@ class Eraser:
         update: LiteralString,
         change: Callable[[Row], tuple[object, ...] | None],
     ) -> dict[int, tuple[object, ...]]:
-        """Write what `change` makes of each row that it does not leave alone; id -> what was written.
+        """Writes what `change` makes of each row that it does not leave alone. Returns id -> what was written.
 
         A row is read again in the transaction that writes it: its holder may have reported something meanwhile.
         """
@@ -140,7 +140,8 @@ class Eraser:
 
 
 def _rows(file: LocalFile, statement: LiteralString) -> Iterable[Row]:
-    """All rows of a statement that reads in order of an id, a batch at a time, so that nobody waits for the whole."""
+    """Yields all rows of a statement that reads in order of an id, a batch at a time, so that nobody waits for the
+    whole."""
     last = 0
     while rows := _read(file, statement, (last, _READ_AT_ONCE)):
         yield from rows
@@ -153,7 +154,7 @@ def _read(file: LocalFile, sql: LiteralString, values: tuple[object, ...]) -> Ro
 
 
 def _loads(stored: object) -> object:
-    """The JSON value; of what is none, the text."""
+    """Returns the JSON value; of what is none, the text."""
     if not isinstance(stored, bytes):
         return None
     try:
@@ -167,7 +168,7 @@ def _decoded(stored: object) -> str | None:
 
 
 def _redacted(redactor: Redactor, stored: bytes) -> tuple[str] | None:
-    """The JSON text without them; None where it does not name them."""
+    """Returns the JSON text without them; None where it does not name them."""
     value, was_changed = redactor.redact(_loads(stored))
     return (orjson.dumps(value).decode(),) if was_changed else None
 

@@ -25,7 +25,7 @@ _STATUSES: Final = MappingProxyType({str(member): member for member in JobStatus
 
 
 def job_of(row: Row, *, existing: bool = False) -> Job:
-    """One row of ROWS."""
+    """Returns one row of ROWS."""
     (number, job_type, rank, state, attempts, max_attempts, run_at, key, worker_id, slot, cancel, progress, error) = (
         row[:13]
     )
@@ -56,7 +56,7 @@ def job_of(row: Row, *, existing: bool = False) -> Job:
 
 
 def job_detail(job: Job, payload: Row, history: Rows) -> JobDetail:
-    """A job with one row of PAYLOAD and its rows of HISTORY."""
+    """Returns a job with one row of PAYLOAD and its rows of HISTORY."""
     parameters, of_parameters = decode_json("parameters", payload[0])
     result, of_result = decode_json("result", payload[1])
     return JobDetail(
@@ -69,7 +69,7 @@ def job_detail(job: Job, payload: Row, history: Rows) -> JobDetail:
 
 
 def claimed_job(row: Row, lease_token: str, lease_until: datetime) -> ClaimedJob:
-    """One row that CLAIM returned."""
+    """Returns one row that CLAIM returned."""
     number, job_type, rank, attempts, max_attempts, progress, error, created_at, parameters = row
     known, of_progress = decode_json("progress", progress)
     given, of_parameters = decode_json("parameters", parameters)
@@ -90,7 +90,7 @@ def claimed_job(row: Row, lease_token: str, lease_until: datetime) -> ClaimedJob
 
 
 def stats_of(counts: Iterable[tuple[str, str, int]], ready: Row, scheduled: Row) -> JobStats:
-    """The rows of COUNTS, READY and SCHEDULED."""
+    """Returns the rows of COUNTS, READY and SCHEDULED."""
     by_type = {member: dict.fromkeys(JobStatus, 0) for member in JobType}
     for job_type, status, count in counts:
         by_type[_TYPES[job_type]][_STATUSES[status]] = count

@@ -17,7 +17,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def settle(connection: sqlite3.Connection, now: int, jitter: Callable[[], float]) -> None:
-    """Put back what has expired, give leases from before the clock was set back their true end, ready what is due.
+    """Puts back what has expired, gives leases from before the clock was set back their true end, and readies what is
+    due.
 
     High before normal before low, so that a claim which follows finds the job whose turn it is even when more have
     fallen due than are moved at once.
@@ -33,7 +34,7 @@ def settle(connection: sqlite3.Connection, now: int, jitter: Callable[[], float]
 
 
 def settle_expired(connection: sqlite3.Connection, now: int, jitter: Callable[[], float]) -> None:
-    """End the attempts whose lease has run out, up to AT_ONCE: again later, or failed, or cancelled as was asked."""
+    """Ends the attempts whose lease has run out, up to AT_ONCE: again later, or failed, or cancelled as was asked."""
     for row in connection.execute(sql.EXPIRED, (now, AT_ONCE)).fetchall():
         until, attempts, max_attempts, worker_id = row[3], row[4], row[5], row[7]
         error = f"The lease of {worker_id} ran out in attempt {attempts} of {max_attempts}."
@@ -51,7 +52,7 @@ def end_attempt(
     now: int,
     outcome: AttemptOutcome = AttemptOutcome.FAILED,
 ) -> None:
-    """Record the attempt of one row of HELD or EXPIRED, and queue the job `wait` after `ended_at`, or finish it."""
+    """Records the attempt of one row of HELD or EXPIRED, and queues the job `wait` after `ended_at`, or finishes it."""
     number, job_type, rank, _, attempts, max_attempts, cancel_requested, worker_id, started_at = row
     run_at = slot = None
     if cancel_requested:

@@ -257,7 +257,7 @@ class SqliteJobs:
             last = found[-1][0]
 
     def _settle_and_claim(self, values: tuple[object, ...], at: int) -> Rows:
-        """The claim found nothing, or saw something that has to be settled before it may choose."""
+        """Returns the claim found nothing, or saw something that has to be settled before it may choose."""
         if self._file.read_row(sql.MUST_SETTLE, (at,)) == (0,):
             return []
         with self._file.transaction as connection:
@@ -265,7 +265,7 @@ class SqliteJobs:
             return connection.execute(sql.CLAIM, (*values, 0)).fetchall()
 
     def _settle_for_reading(self, at: int) -> None:
-        """Put expired jobs back before they are shown; but a full disk or a busy one must not stop a reader."""
+        """Puts expired jobs back before they are shown; but a full disk or a busy one must not stop a reader."""
         with suppress(StoreUnavailable):
             while self._file.read_row(sql.EXPIRED_EXISTS, (at,)) is not None:
                 with self._file.transaction as connection:
@@ -300,7 +300,7 @@ def _mapping(name: str, value: object) -> dict[str, object]:
 
 
 def _due(name: str, value: object, now: datetime) -> int:
-    """When the job falls due; a time that has passed means now."""
+    """Returns when the job falls due; a time that has passed means now."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInput(f"{name} must be a time with its offset from UTC, such as 2030-01-31T09:00:00Z.")
     if value - now > MAX_SCHEDULE:
@@ -309,7 +309,8 @@ def _due(name: str, value: object, now: datetime) -> int:
 
 
 def _checked_changes(changes: Mapping[str, object], now: datetime) -> tuple[dict[str, int], str | None]:
-    """The new values as they are stored, by column, and the new parameters; anything outside the whitelist raises."""
+    """Returns the new values as they are stored, by column, and the new parameters; anything outside the whitelist
+    raises."""
     outside = sorted(map(repr, set(changes) - UPDATABLE))
     if outside or not changes:
         allowed = ", ".join(sorted(UPDATABLE))
@@ -350,7 +351,8 @@ def _payload(connection: sqlite3.Connection, number: int) -> tuple[Row, Rows]:
 
 
 def _with_payloads(connection: sqlite3.Connection, jobs: tuple[Job, ...]) -> tuple[JobDetail, ...]:
-    """The jobs with their payloads, as many from the front as stay within the bytes of a full page; at least one."""
+    """Returns the jobs with their payloads, as many from the front as stay within the bytes of a full page; at least
+    one."""
     details: list[JobDetail] = []
     size = 0
     for job in jobs:

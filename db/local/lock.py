@@ -72,7 +72,7 @@ class WriteLock:
         self._threads.release()
 
     def retire(self) -> None:
-        """Wait for the thread that holds it, then refuse every later one with StoreUnavailable."""
+        """Waits for the thread that holds it, then refuses every later one with StoreUnavailable."""
         if not self._threads.acquire(timeout=self._wait_seconds):
             raise _busy(self._wait_seconds)
         if self._take is not _refuse:

@@ -23,15 +23,15 @@ class Redactor:
 
     def __init__(self, addresses: Collection[str], ids: Collection[str] = ()) -> None:
         self._addresses = set(addresses)
-        self._ids = {each.lower() for each in ids}
+        self._ids = {id_.lower() for id_ in ids}
 
     def mentions(self, text: str) -> bool:
-        """Whether a text names one of them."""
+        """Returns whether a text names one of them."""
         lower = text.lower()
-        return any(each in lower for each in self._ids) or not self._addresses.isdisjoint(addresses_in(text))
+        return any(id_ in lower for id_ in self._ids) or not self._addresses.isdisjoint(addresses_in(text))
 
     def redact(self, value: object) -> tuple[object, bool]:
-        """The value without them, and whether anything was taken out.
+        """Returns the value without them, and whether anything was taken out.
 
         An object that names a person is about that person and goes as a whole, out of the list that it stands in; so
         their name goes with their address. An object that only holds a list of people stays. A value that is about
@@ -71,7 +71,8 @@ class Redactor:
 
 
 def _table(text: str) -> tuple[str, list[tuple[str, list[str]]]] | None:
-    """(delimiter, the records as they stand with their cells) of a text that is a CSV with a header; None if not."""
+    """Returns (delimiter, the records as they stand with their cells) of a text that is a CSV with a header; None if
+    not."""
     if "\n" not in text and "\r" not in text:
         return None
     try:
@@ -94,7 +95,7 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """Every text in a JSON value, keys included."""
+    """Yields every text in a JSON value, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

@@ -25,13 +25,13 @@ ALL_LANES: Final[tuple[int | None, ...]] = (*(lane << _TIME_BITS for lane in _LA
 
 
 def slot_of(job_type: str, rank: int, run_at: int, now: int) -> int:
-    """A pending job's slot. Times are microseconds since 1970, below 2 ** 56 (the year 4253)."""
+    """Returns a pending job's slot. Times are microseconds since 1970, below 2 ** 56 (the year 4253)."""
     lane = _LANES[job_type] + rank if run_at <= now else _SCHEDULED + rank
     return lane << _TIME_BITS | run_at
 
 
 def lanes_of(types: Collection[str] | None) -> tuple[int | None, ...]:
-    """Where the lanes of each wanted type start; None in the place of each other type, and of each that may come."""
+    """Returns where the lanes of each wanted type start; None for each other type, and each that may come."""
     if types is None:
         return ALL_LANES
     if not types:

@@ -35,7 +35,7 @@ class LocalStore:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         wait_seconds: float = WAIT_SECONDS,
     ) -> Self:
-        """Open `directory`'s store, made private to this user if it is new; StoreUnavailable says why it can't be.
+        """Opens `directory`'s store, made private to this user if it is new; StoreUnavailable says why it can't be.
 
         With NORMAL a crash of the machine may lose the last moments but damages nothing; with FULL it loses nothing. A
         crash of the process loses nothing with either. A write waits up to `wait_seconds` for its turn, then is Busy.
@@ -54,7 +54,7 @@ class LocalStore:
         return sum(file.broken_values for file in self._files)
 
     def close(self) -> None:
-        """Finish the writes in progress and close the files. A call that comes later gets StoreUnavailable."""
+        """Finishes the writes in progress and closes the files. A call that comes later gets StoreUnavailable."""
         self.cache.close()
         for file in self._files:
             file.close()

@@ -20,7 +20,7 @@ Word = TypeVar("Word", bound=StrEnum)
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970 of an aware datetime."""
+    """Returns the microseconds since 1970 of an aware datetime."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
@@ -29,7 +29,7 @@ def to_datetime(microseconds: int) -> datetime:
 
 
 def encode_json(name: str, value: object, max_bytes: int) -> str:
-    """The value as JSON text, or InvalidInput that names the argument and what in it breaks the rule."""
+    """Returns the value as JSON text, or InvalidInput that names the argument and what in it breaks the rule."""
     try:
         encoded = orjson.dumps(value, option=_JSON_ONLY)
     except orjson.JSONEncodeError as error:
@@ -43,7 +43,7 @@ def encode_json(name: str, value: object, max_bytes: int) -> str:
 
 
 def decode_json(name: str, stored: object) -> tuple[object, tuple[str, ...]]:
-    """The stored JSON and no warning; or None and a warning, since one broken row must not break a read."""
+    """Returns the stored JSON and no warning; or None and a warning, since one broken row must not break a read."""
     if stored is None:
         return None, ()
     try:
@@ -67,14 +67,14 @@ def whole(name: str, value: int, low: int, high: int) -> int:
 
 
 def label(name: str, value: str, most: int = MAX_NAME_CHARACTERS) -> str:
-    """A short text that can be stored and shown: no control characters, no half of a surrogate pair."""
+    """Returns a short text that can be stored and shown: no control characters, no half of a surrogate pair."""
     if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance] - an untyped caller must be told, not crash
         raise InvalidInput(f"{name} must be 1 to {most} printable characters, without line breaks.")
     return value
 
 
 def prose(name: str, value: str, most: int) -> str:
-    """A longer text with line breaks."""
+    """Returns a longer text with line breaks."""
     if not isinstance(value, str) or not 1 <= len(value) <= most:  # pyright: ignore[reportUnnecessaryIsInstance] - an untyped caller must be told, not crash
         raise InvalidInput(f"{name} must be 1 to {most:,} characters.")
     if "\0" in value or not _encodable(value):
@@ -89,7 +89,7 @@ def token(value: str) -> str:
 
 
 def _refuse_unkept(path: str, value: object) -> None:
-    """Walk the value; the encoder has refused anything nested deeper than 254."""
+    """Walks the value; the encoder has refused anything nested deeper than 254."""
     if isinstance(value, str) and "\0" in value:
         raise InvalidInput(f"{path} holds a NUL or half of a surrogate pair. Take the character out.")
     if isinstance(value, float):

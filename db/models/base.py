@@ -53,7 +53,7 @@ def json_object(*, nullable: bool = False) -> Any:
 
 
 def one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
-    """`column` holds one of the vocabulary's values."""
+    """Returns the rule that `column` holds one of the vocabulary's values."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -63,7 +63,7 @@ def is_object(column: str) -> CheckConstraint:
 
 
 def length(column: str, low: int, high: int) -> CheckConstraint:
-    """`column` has `low` to `high` characters (NULL passes)."""
+    """Returns the rule that `column` has `low` to `high` characters (NULL passes)."""
     return CheckConstraint(f"char_length({column}) BETWEEN {low} AND {high}", name=f"{column}_length")
 
 

@@ -103,7 +103,7 @@ class CampaignEnrollment(Mutable, Base):
 # An enrollment is addressed by its id alone in the tools; the primary key starts with the campaign.
 Index("ix_campaign_enrollments_id", CampaignEnrollment.id)
 # The worker's index: what falls due next in a campaign, of what can move at all. The campaign first, so that one that
-# is held back, by its window or its limits, costs the others nothing; the id last, so that the queue has one order.
+# is held back, by its window or its limits, costs the others nothing; the id last, so that the due queue has one order.
 Index(
     "ix_campaign_enrollments_due",
     CampaignEnrollment.instance_id,

@@ -21,12 +21,12 @@ current: ContextVar[Transaction | None] = ContextVar("transaction", default=None
 
 
 def is_careful() -> bool:
-    """Whether the transaction that the caller is in has to expect counters that don't fit."""
+    """Returns whether the transaction that the caller is in has to expect counters that don't fit."""
     transaction = current.get()
     return transaction is not None and transaction.is_careful
 
 
 def transaction_id() -> str | None:
-    """The id of the transaction that the caller is in, or None."""
+    """Returns the id of the transaction that the caller is in, or None."""
     transaction = current.get()
     return transaction.id if transaction else None

@@ -40,7 +40,8 @@ class Database:
 
     @classmethod
     def open(cls, config: DatabaseConfig) -> Self:
-        """A database that has answered, and is new enough. StoreUnavailable after `config.start_attempts` tries."""
+        """Returns a database that has answered, and is new enough. StoreUnavailable after `config.start_attempts`
+        tries."""
         database = cls(config)
         try:
             wait_until_ready(database.engine, attempts=config.start_attempts)
@@ -50,18 +51,18 @@ class Database:
         return database
 
     def close(self) -> None:
-        """Close every connection. A later call would open them anew."""
+        """Closes every connection. A later call would open them anew."""
         self.engine.dispose()
 
     def pool_state(self) -> PoolState:
-        """How many connections there are and may be, and how many callers wait for one."""
+        """Returns how many connections there are and may be, and how many callers wait for one."""
         return pool_state(self.engine, self.config.pool_size + self.config.max_overflow, self.watch)
 
     @contextmanager
     def transaction(
         self, description: str, *, read_only: bool = False, is_careful: bool = False, is_security: bool = False
     ) -> Generator[Session]:
-        """A session that commits at the end of the block, and rolls back on any error.
+        """Returns a session that commits at the end of the block, and rolls back on any error.
 
         Inside another transaction of the same thread it is a savepoint of that one. `is_careful`: see Transaction.
         `is_security`: it keeps the server safe and is none of its data, so it may write though the server is read-only.
@@ -96,10 +97,10 @@ class Database:
         attempts: int | None = None,
         is_security: bool = False,
     ) -> Answer:
-        """`work` in a transaction, repeated with jitter on deadlock, serialisation failure, a campaign that others
-        changed meanwhile and a connection lost before the commit; and carefully where counters did not fit. Raises Busy
-        or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut.
-        A nested run fails as the database says, and is repeated with the one around it.
+        """Runs `work` in a transaction, repeated with jitter on deadlock, serialisation failure, a campaign that
+        others changed meanwhile and a connection lost before the commit; and carefully where counters did not fit.
+        Raises Busy or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut. A nested run
+        fails as the database says, and is repeated with the one around it.
 
         attempts: how often it is tried; as often as the configuration says if left out. is_security: see transaction.
         """
@@ -133,7 +134,7 @@ class Database:
 
 
 def _roll_back(session: Session, facts: Mapping[str, str]) -> None:
-    """Roll back after an error, which stays the one that is raised: a connection that is gone can't roll back."""
+    """Rolls back after an error, which stays the one that is raised: a lost connection can't roll back."""
     try:
         session.rollback()
     except (SQLAlchemyError, Error) as failure:

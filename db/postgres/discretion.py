@@ -17,7 +17,7 @@ _NAMES_NO_VALUE: Final = frozenset({"08", "23", "25", "28", "40", "42", "53", "5
 
 
 def hide_contents(error: Error) -> None:
-    """Leave of the words of an error what tells nothing of rows and values; its `diag` and its class stay."""
+    """Leaves of the words of an error what tells nothing of rows and values; its `diag` and its class stay."""
     told = error.diag
     if told.sqlstate is None:
         return  # it is not of the server: a connection that can't be opened, say
@@ -27,7 +27,7 @@ def hide_contents(error: Error) -> None:
 
 
 def watch_errors(engine: Engine) -> None:
-    """Hide it as well in errors that come from no statement, such as those of a commit."""
+    """Hides it in errors that come from no statement too, such as those of a commit."""
     event.listen(engine, "handle_error", _hide)
 
 

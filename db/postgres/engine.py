@@ -13,7 +13,8 @@ from db.postgres.json import loads, to_text
 
 
 def open_engine(config: DatabaseConfig, watch: monitor.Watch) -> Engine:
-    """An engine for `config`. It connects at the first use, not here; StoreUnavailable when the URL can't be read."""
+    """Returns an engine for `config`. It connects at the first use, not here; StoreUnavailable when the URL can't be
+    read."""
     try:
         url = make_url(config.url)
     except (ArgumentError, ValueError):

@@ -39,12 +39,12 @@ _MEANINGS: dict[type[pg.Error], tuple[type[SalesAutomationError], str]] = {
 
 
 def is_lost_connection(error: DBAPIError) -> bool:
-    """The server went away: a crash, a restart, a cut network."""
+    """Returns the server went away: a crash, a restart, a cut network."""
     return error.connection_invalidated or (isinstance(error.orig, pg.OperationalError) and error.orig.sqlstate is None)
 
 
 def is_retryable(error: DBAPIError | Outdated) -> bool:
-    """The transaction left nothing behind, and the same work may well succeed now."""
+    """Returns the transaction left nothing behind, and the same work may well succeed now."""
     if isinstance(error, Outdated):
         return True
     return isinstance(error.orig, _RETRYABLE) or is_lost_connection(error)
@@ -54,15 +54,16 @@ _COUNTERS = frozenset({"campaign_metrics", "campaign_enrollment_totals"})
 
 
 def is_of_counters(error: DBAPIError) -> bool:
-    """A counter does not fit the rows that it is a sum of, so that a change of it broke a rule of the counters."""
+    """Returns a counter does not fit the rows that it is a sum of, so that a change of it broke a rule of the
+    counters."""
     if isinstance(error.orig, pg.CheckViolation):
         return error.orig.diag.table_name in _COUNTERS
     return isinstance(error.orig, pg.NumericValueOutOfRange)
 
 
 def meaning(error: DBAPIError | PoolTimeout | Outdated, reference: str) -> SalesAutomationError | None:
-    """The error to show instead of `error`, with the `reference` that an operator finds it by in the log; None where it
-    is a fault of this program, and not of its surroundings; or says by itself what it means."""
+    """Returns the error to show instead of `error`, with the `reference` that an operator finds it by in the log; None
+    where it is a fault of this program, and not of its surroundings; or says by itself what it means."""
     if isinstance(error, Outdated):
         return None
     if isinstance(error, PoolTimeout):

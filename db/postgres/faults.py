@@ -21,14 +21,14 @@ _OF_ROWS = (pg.IntegrityError, pg.DataError, pg.InternalError)
 
 
 def note(what: str, error: BaseException | None = None, **facts: str | int) -> str:
-    """Log a fault, with ids and numbers as its `facts`; the id under which the log has it."""
+    """Logs a fault, with ids and numbers as its `facts`. Returns the id under which the log has it."""
     fault = token_hex(6)
     logger.error(what, extra={"fault": fault, "transaction": transaction_id(), **facts, **_cause(error)})
     return fault
 
 
 def is_of_a_row(error: Exception) -> bool:
-    """Whether the same work may succeed without some of its rows, and would fail again with them."""
+    """Returns whether the same work may succeed without some of its rows, and would fail again with them."""
     if isinstance(error, DBAPIError):
         return isinstance(error.orig, _OF_ROWS) and not failures.is_retryable(error)
     return not isinstance(error, SalesAutomationError | SQLAlchemyError | MemoryError)
@@ -45,7 +45,7 @@ def _cause(error: BaseException | None) -> dict[str, object]:
 
 
 def _where(error: BaseException) -> str | None:
-    """The line that raised it."""
+    """Returns the line that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -20,13 +20,13 @@ class Rows(str):
 
 
 def to_text(value: object) -> str:
-    """Value -> JSON text, of a list as Rows. UUIDs become strings, aware datetimes RFC 3339."""
+    """Returns a value as JSON text, a list as Rows. UUIDs become strings, aware datetimes RFC 3339."""
     text = orjson.dumps(value).decode()
     return Rows(text, len(cast("Sequence[object]", value))) if isinstance(value, list | tuple) else text
 
 
 def canonical(value: object) -> bytes:
-    """Value -> JSON bytes, the same for equal values in whatever order their keys stand."""
+    """Returns a value as JSON bytes, the same for equal values in any order of their keys."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a number of more than 64 bits, or half of a surrogate pair
@@ -38,7 +38,7 @@ loads = orjson.loads
 
 
 def rows_parameter(rows: Sequence[Any]) -> dict[str, str]:
-    """The parameter of a statement that reads its rows with `jsonb_to_recordset(CAST(:rows AS jsonb))`.
+    """Returns the parameter of a statement that reads its rows with `jsonb_to_recordset(CAST(:rows AS jsonb))`.
 
     A list of rows as one JSON text costs a tenth of the client's time that arrays of values cost, and one statement
     serves any number of rows.

@@ -10,7 +10,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 
 def watch_connections(engine: Engine, ping_after: float) -> None:
-    """Replace connections that were closed when they are taken from the pool, with all others of their age.
+    """Replaces connections that were closed when they are taken from the pool, with all others of their age.
 
     A server that ends a connection (a restart, an administrator) says so on its socket: reading what came is enough.
     A network that lost it says nothing, so one that lay idle for `ping_after` seconds is also asked.

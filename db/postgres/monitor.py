@@ -61,7 +61,8 @@ def pool_state(engine: Engine, limit: int, watch: Watch) -> PoolState:
 
 
 def watched_pool(watch: Watch) -> type[QueuePool]:
-    """A class of pools that count who waits. The pool has no event for it: its first one comes after the wait."""
+    """Returns a class of pools that count who waits. The pool has no event for it: its first one comes after the
+    wait."""
 
     class WatchedPool(QueuePool):
         def _do_get(self) -> ConnectionPoolEntry:
@@ -75,8 +76,8 @@ def watched_pool(watch: Watch) -> type[QueuePool]:
 
 
 def watched_cursor(threshold: float, watch: Watch | None = None) -> type[Cursor[Any]]:
-    """A class of cursors that log and count what takes `threshold` seconds or longer, however it ends; and log what
-    fails, and at DEBUG every statement.
+    """Returns a class of cursors that log and count what takes `threshold` seconds or longer, however it ends; and log
+    what fails, and at DEBUG every statement.
 
     The driver's cursor and not SQLAlchemy's events, which cost every statement a tenth of its time.
     """
@@ -153,7 +154,7 @@ class PoolWatch:
 
 
 def watch_pool(engine: Engine, limit: int, watch: Watch, interval: float = POOL_WARNING_INTERVAL) -> None:
-    """Log a warning when most, and when all, of the `limit` connections of the engine's pool are in use."""
+    """Logs a warning when most, and when all, of the `limit` connections of the engine's pool are in use."""
     pool = engine.pool
     assert isinstance(pool, QueuePool)
     event.listen(pool, "checkout", PoolWatch(pool, limit, watch, interval).checked_out)

@@ -32,7 +32,7 @@ class Planning:
         """connection -> the version that its plans are not older than"""
 
     def prepare(self, connection: Connection[Any], parameters: object) -> None:
-        """Have the connection forget its plans, if they may be wrong for the statement that comes next."""
+        """Has the connection forget its plans, if they may be wrong for the statement that comes next."""
         count = row_count(parameters)
         version = self._version
         known = self._planned.setdefault(connection, version)

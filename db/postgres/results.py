@@ -6,7 +6,7 @@ from sqlalchemy import ColumnClause, column
 
 
 def named(*names: str) -> tuple[ColumnClause[Any], ...]:
-    """What `text(...).columns()` takes: as many names as the statement has columns, in their order.
+    """Returns what `text(...).columns()` takes: as many names as the statement has columns, in their order.
 
     With them SQLAlchemy makes out once what a result consists of. Without, it does so at each execution, which for a
     row of thirty columns takes longer than the statement.

@@ -90,14 +90,14 @@ _FINAL = (
 
 
 def wait_until_ready(engine: Engine, *, attempts: int) -> None:
-    """Return when the server answers, is PostgreSQL 15 or later, and its database can hold every text;
+    """Returns when the server answers, is PostgreSQL 15 or later, and its database can hold every text;
     StoreUnavailable with the reason otherwise."""
     for attempt in range(1, attempts + 1):
         try:
             version, encoding = _server_version(engine)
             break
         except DBAPIError as error:
-            refusal = next((each for each in _FINAL if each.is_said(str(error.orig))), None)
+            refusal = next((failure for failure in _FINAL if failure.is_said(str(error.orig))), None)
             reason = refusal.reason if refusal else "no answer"
             logger.info("database does not answer", extra={"attempt": attempt, "of": attempts, "reason": reason})
             if refusal is not None:
@@ -129,18 +129,18 @@ def wait_until_ready(engine: Engine, *, attempts: int) -> None:
 
 
 def _server_version(engine: Engine) -> tuple[int, str | None]:
-    """The major version, and the encoding of the database."""
+    """Returns the major version, and the encoding of the database."""
     with engine.connect() as connection:
         driver = cast("Connection[Any]", connection.connection.driver_connection)
         return driver.info.server_version // 10_000, driver.info.parameter_status("server_encoding")
 
 
 def _address(engine: Engine) -> str:
-    """Where the server should be, without user and password."""
+    """Returns where the server should be, without user and password."""
     return f"{engine.url.host or engine.url.query.get('host', 'localhost')}:{engine.url.port or 5432}"
 
 
 def _places(engine: Engine) -> list[PurePath]:
-    """The directory of the server's socket, where it has no host."""
+    """Returns the directory of the server's socket, where it has no host."""
     host = str(engine.url.host or engine.url.query.get("host", ""))
     return [PurePath(host)] if host.startswith("/") else []

@@ -33,7 +33,7 @@ def page(
     cursor: str | None,
     listing: str,
 ) -> Page[Row]:
-    """The next `limit` rows of `statement`, newest first by the columns `by` (UUIDs and moments).
+    """Returns the next `limit` rows of `statement`, newest first by the columns `by` (UUIDs and moments).
 
     `listing` names the list, so that the cursor of one list is refused by another.
     """
@@ -46,19 +46,19 @@ def page(
 
 
 def cut(rows: Sequence[Row], count: int, *, by: Sequence[InstrumentedAttribute[Any]], listing: str) -> Page[Row]:
-    """The first `count` rows, with the cursor of the next."""
+    """Returns the first `count` rows, with the cursor of the next."""
     last = rows[count - 1]
     return Page(rows[:count], encode_cursor(listing, [getattr(last, column.key) for column in by]))
 
 
 def encode_cursor(listing: str, values: Sequence[UUID | datetime]) -> str:
-    """The cursor that names a row of a list by `values`."""
+    """Returns the cursor that names a row of a list by `values`."""
     plain = b"".join(map(_packed, values))
     return to_text(seal(listing, plain) + plain)
 
 
 def decode_cursor(cursor: str, listing: str, kinds: Sequence[type]) -> list[UUID | datetime]:
-    """The values of a cursor, which are of these `kinds`. InvalidInput where this list did not give it."""
+    """Returns the values of a cursor, which are of these `kinds`. InvalidInput where this list did not give it."""
     refusal = InvalidInput("cursor is not one that this list gave. Pass next_cursor unchanged, or leave cursor out.")
     raw = from_text(cursor)
     if raw[:4] != seal(listing, raw[4:]):
@@ -96,5 +96,5 @@ def _unpacked(plain: bytes) -> Iterator[UUID | datetime]:
 
 
 def seal(listing: str, plain: bytes) -> bytes:
-    """A checksum, not a secret: it finds cursors that were cut, mixed up or made up."""
+    """Returns a checksum, not a secret: it finds cursors that were cut, mixed up or made up."""
     return blake2b(plain, digest_size=4, person=listing.encode()[:16]).digest()

@@ -40,22 +40,22 @@ ERASURE_KEY: Final = f"k AS MATERIALIZED (SELECT value FROM secrets WHERE name =
 
 
 def new_key() -> bytes:
-    """A key that stands nowhere yet."""
+    """Returns a key that stands nowhere yet."""
     return token_bytes(SECRET_BYTES)
 
 
 def find(session: Session, *, name: SecretName) -> bytes | None:
-    """The key of that name; None where it was never made."""
+    """Returns the key of that name; None where it was never made."""
     return session.scalar(select(Secret.value).where(Secret.name == name))
 
 
 def make(session: Session, *, name: SecretName) -> None:
-    """Make the key of that name, unless there is one."""
+    """Makes the key of that name, unless there is one."""
     session.execute(insert(Secret).values(name=name, value=new_key()).on_conflict_do_nothing())
 
 
 def obtain(session: Session, *, name: SecretName) -> bytes:
-    """The key of that name, made if there is none."""
+    """Returns the key of that name, made if there is none."""
     key = find(session, name=name)
     if key is None:
         make(session, name=name)
@@ -65,6 +65,6 @@ def obtain(session: Session, *, name: SecretName) -> bytes:
 
 
 def replace(session: Session, *, name: SecretName) -> None:
-    """A new key in the place of the old one: what that one signed holds no more."""
+    """Replaces the key by a new one. What the old one signed is no longer valid."""
     session.execute(delete(Secret).where(Secret.name == name))
     make(session, name=name)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_apart(app: App, entry: AuditEntry) -> None:
-    """Write it in a transaction of its own. Where there is none to be had, it is logged."""
+    """Writes it in a transaction of its own. Where there is none to be had, it is logged."""
     facts = {"tool": entry.tool, "actor": entry.actor, "request_id": entry.request_id, "error": entry.error}
     if app.open_database is None:  # the local store is there to be used without it
         logger.info("a call is missing in the audit log: the database is not up", extra=facts)
@@ -44,7 +44,7 @@ def entry_of(
     now: datetime,
     error: str | None = None,
 ) -> AuditEntry:
-    """What is kept of a call. `error`: the kind of its refusal; None if it was done."""
+    """Returns what is kept of a call. `error`: the kind of its refusal; None if it was done."""
     from db.services.ops import audit  # noqa: PLC0415  a client is answered without it
 
     arguments = {name: value for name, value in invocation.arguments.items() if name != "idempotency_key"}

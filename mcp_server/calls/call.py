@@ -78,11 +78,11 @@ class Call:
         self.begin(None)
 
     def begin(self, session: "Session | None") -> None:
-        """Begin an attempt now, in this transaction if the tool works in one."""
+        """Begins an attempt now, in this transaction if the tool works in one."""
         self.now, self.counted, self._transaction = self.app.clock(), Counter(), session
 
     def perform(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What the tool answers, as JSON."""
+        """Returns what the tool answers, as JSON."""
         answer = self.tool.function(self, **arguments).model_dump(mode="json")
         self.is_done = True
         return answer
@@ -104,7 +104,7 @@ class Call:
         return self.app.local().cache
 
     def record(self, *events: "NewEvent") -> "Sequence[Outcome]":
-        """Record events: in the transaction of this call, or else in those that calls at the same time share."""
+        """Records events: in the transaction of this call, or else in those that calls at the same time share."""
         from db.services.events.events import record_events  # noqa: PLC0415  a client is answered without it
 
         if self._transaction is None:
@@ -116,21 +116,21 @@ class Call:
         return outcomes
 
     def _entry_of_event(self, outcome: "Outcome") -> "AuditEntry | None":
-        """None for what is refused: it is noted as such, once the caller is told."""
+        """Returns None for a refused call, which is noted as such once the caller is told."""
         return None if outcome.verdict is EventVerdict.INVALID else self.entry({"event_id": outcome.event_id})
 
     def note(self, session: "Session", answer: Mapping[str, Any]) -> None:
-        """Write this call into the audit log, in the transaction that does its work."""
+        """Writes this call into the audit log, in the transaction that does its work."""
         from db.services.ops import audit  # noqa: PLC0415  a client is answered without it
 
         audit.write(session, entries=[self.entry(answer)])
 
     def note_apart(self, answer: Mapping[str, Any], error: str | None = None) -> None:
-        """Write into the audit log what was done without a transaction, or why nothing was, if the tool is audited."""
+        """Writes into the audit log what was done without a transaction, or why nothing was, if the tool is audited."""
         if self.tool.is_audited:
             write_apart(self.app, self.entry(answer, error))
 
     def entry(self, answer: Mapping[str, Any], error: str | None = None) -> "AuditEntry":
-        """What the audit log says of this call."""
+        """Returns what the audit log says of this call."""
         hashed = self.tool.mode is not Mode.APART
         return entry_of(self.invocation, self.tool.name, answer, hashed=hashed, now=self.now, error=error)

@@ -37,13 +37,13 @@ _current: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
 
 
 def current() -> Invocation:
-    """The call that the running code belongs to."""
+    """Returns the call that the running code belongs to."""
     return _current.get() or Invocation(LOCAL, {}, token_hex(8))
 
 
 @contextmanager
 def invoked(invocation: Invocation) -> Generator[None]:
-    """Make it the current one, for what runs inside and on the threads that are started there."""
+    """Makes it the current one, for what runs inside and on the threads that are started there."""
     token = _current.set(invocation)
     try:
         yield
@@ -52,7 +52,7 @@ def invoked(invocation: Invocation) -> Generator[None]:
 
 
 def of_context(context: Context[Any, Any] | None, arguments: Mapping[str, Any], without_http: Caller) -> Invocation:
-    """The call of an MCP request. `without_http`: who calls where the request came by no HTTP."""
+    """Returns the call of an MCP request. `without_http`: who calls where the request came by no HTTP."""
     try:
         request: Any = context.request_context.request if context is not None else None
     except ValueError:  # outside of a request
@@ -64,12 +64,12 @@ def of_context(context: Context[Any, Any] | None, arguments: Mapping[str, Any], 
 
 
 def of_request(request: Any, without_http: Caller) -> Caller:  # noqa: ANN401  the SDK hands on what the transport has
-    """Who makes an HTTP request. `without_http`: who calls where there is none."""
+    """Returns who makes an HTTP request. `without_http`: who calls where there is none."""
     return without_http if request is None else request.scope.get(SCOPE_KEY, _NOBODY)
 
 
 def missing_scope(caller: Caller, scope: Scope, what: str) -> str | None:
-    """Why `caller` may not use `what`; None if it may."""
+    """Returns why `caller` may not use `what`; None if it may."""
     if scope in caller.scopes:
         return None
     held = ", ".join(sorted(caller.scopes)) or "none"

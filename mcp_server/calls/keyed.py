@@ -32,7 +32,7 @@ class Key:
             )
 
     def earlier(self, session: "Session") -> dict[str, Any] | None:
-        """The answer that was given under the key; None if the work is to be done."""
+        """Returns the answer that was given under the key; None if the work is to be done."""
         from db.services.ops import idempotency  # noqa: PLC0415  a client is answered without it
 
         self._request_hash = _fingerprint(session, self._arguments)
@@ -40,7 +40,7 @@ class Key:
         return find(session, key=self._key, tool=self._tool, request_hash=self._request_hash)
 
     def keep(self, session: "Session", answer: dict[str, Any]) -> None:
-        """Keep the answer. `earlier` has been asked."""
+        """Keeps the answer. `earlier` has been asked."""
         from db.services.ops import idempotency  # noqa: PLC0415  as above
 
         if self._is_taken_late:
@@ -63,5 +63,5 @@ def _fingerprint(session: "Session", arguments: dict[str, Any]) -> str:
 
 
 def _as_given(value: object) -> object:
-    """A row that was refused, as the client sent it."""
+    """Returns a row that was refused, as the client sent it."""
     return to_jsonable_python(value.given, fallback=str) if isinstance(value, Rejected) else str(value)

@@ -20,7 +20,7 @@ _UNLIMITED = 1_000_000
 
 
 def lean_input(schema: Schema) -> Schema:
-    """The arguments of a tool: names, types, enums, ranges, defaults and descriptions, without references.
+    """Returns the arguments of a tool: names, types, enums, ranges, defaults and descriptions, without references.
 
     Whatever `schema` admits is admitted, but for null in the place of an optional argument, which the server takes.
     """
@@ -28,7 +28,7 @@ def lean_input(schema: Schema) -> Schema:
 
 
 def lean_output(schema: Schema) -> Schema:
-    """What a tool answers: the names and types of the top level. The answers themselves tell the rest."""
+    """Returns what a tool answers: the names and types of the top level. The answers themselves tell the rest."""
     shapes = schema.get("$defs", {})
     fields = cast("dict[str, Schema]", schema.get("properties", {}))
     required = schema.get("required", ())
@@ -43,7 +43,8 @@ def _lean(schema: Schema, shapes: Mapping[str, Schema]) -> Schema:
 
 
 def _chosen(schema: Schema, shapes: Mapping[str, Schema]) -> Schema:
-    """The schema with its alternatives in one: the only one besides null, or the types of those that are no more."""
+    """Returns the schema with its alternatives in one: the only one besides null, or the types of those that are no
+    more."""
     if "anyOf" not in schema:
         return schema
     options = [_resolved(option, shapes) for option in schema["anyOf"] if option.get("type") != "null"]
@@ -69,11 +70,14 @@ def _lean_part(key: str, value: object, shapes: Mapping[str, Schema]) -> object:
 def _is_told(key: str, value: object) -> bool:
     if key in ("minimum", "maximum"):
         return isinstance(value, int) and 1 < value < _UNLIMITED
-    return key not in _UNTOLD and not any(value is each or value == each for each in _SAID_BY_NOTHING.get(key, ()))
+    return key not in _UNTOLD and not any(
+        value is silent or value == silent for silent in _SAID_BY_NOTHING.get(key, ())
+    )
 
 
 def _resolved(schema: Schema, shapes: Mapping[str, Schema]) -> Schema:
-    """The schema with the shape that it refers to in its place. An enum's own description is for who reads the code."""
+    """Returns the schema with the shape that it refers to in its place. An enum's own description is for who reads the
+    code."""
     reference = schema.get("$ref")
     if reference is None:
         return schema
@@ -83,7 +87,8 @@ def _resolved(schema: Schema, shapes: Mapping[str, Schema]) -> Schema:
 
 
 def _outline(field: Schema, shapes: Mapping[str, Schema], *, is_given: bool) -> Schema:
-    """The type of one field of an answer. One that is always given may be null; the others are left out instead."""
+    """Returns the type of one field of an answer. One that is always given may be null; the others are left out
+    instead."""
     options = [_resolved(option, shapes) for option in field.get("anyOf", [field])]
     kinds = list(dict.fromkeys(option.get("type") for option in options))
     if not is_given and "null" in kinds:

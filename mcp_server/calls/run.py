@@ -29,7 +29,7 @@ class MissingScope(Refused):
 
 
 def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any], key: str | None) -> dict[str, Any]:
-    """The answer of one call, or why there is none. What it has counted and who made it is noted either way."""
+    """Returns the answer of one call, or why there is none. What it has counted and who made it is noted either way."""
     call = Call(app, tool, invocation)
     try:
         missing = caller.missing_scope(invocation.caller, tool.scope, tool.name)

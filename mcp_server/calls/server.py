@@ -175,7 +175,7 @@ class SalesServer(MCPServer[App]):
             background.cancel_scope.cancel()
 
     async def _warm_up(self) -> None:
-        """What the first calls need, in the order in which clients ask for it."""
+        """Loads what the first calls need, in the order in which clients ask for it."""
         await anyio.sleep(_HEAD_START)
         await self._load()
         if any(toolset.mode is not Mode.LOCAL for toolset in self._toolsets):
@@ -215,7 +215,7 @@ class SalesServer(MCPServer[App]):
 
 
 def build_server(app: App) -> MCPServer[App]:
-    """A server with the toolsets that `app.settings` chooses. ValueError for a toolset that does not exist."""
+    """Returns a server with the toolsets that `app.settings` chooses. ValueError for a toolset that does not exist."""
     return SalesServer(app)
 
 

@@ -46,8 +46,8 @@ class Traits(TypedDict, total=False):
     """What is special about a tool that writes.
 
     `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `mode`: see
-    mcp_server.calls.run. `is_audited`: off for the small steps of those who work on the queue and the cache, which no
-    log could hold.
+    mcp_server.calls.run. `is_audited`: off for the small steps of those who work on the job queue and the cache, which
+    no log could hold.
     """
 
     destructive: bool
@@ -98,15 +98,15 @@ class Toolset:
         return self._tools
 
     def prompts(self, *, read_only: bool) -> list[str]:
-        """The names of the prompts; of those that write only if `read_only` is off."""
+        """Returns the names of the prompts; of those that write only if `read_only` is off."""
         return [*self._prompts, *(() if read_only else self._writing_prompts)]
 
     def read(self, title: str, *, mode: Mode | None = None) -> Decorator[Arguments, Result]:
-        """Declare a tool that changes nothing; if it runs in a transaction, then in a read-only one."""
+        """Declares a tool that changes nothing; if it runs in a transaction, then in a read-only one."""
         return self._declare(title, read_only=True, idempotent=True, mode=mode or self.mode, is_audited=False)
 
     def write(self, title: str, **traits: Unpack[Traits]) -> Decorator[Arguments, Result]:
-        """Declare a tool that changes something; it takes an idempotency_key."""
+        """Declares a tool that changes something; it takes an idempotency_key."""
         return self._declare(title, **traits)
 
     def _declare(
@@ -122,7 +122,7 @@ class Toolset:
         return declare
 
     def offer(self, app: App, *, read_only: bool) -> list[OfferedTool]:
-        """The tools as the SDK wants them; those that write only if `read_only` is off."""
+        """Returns the tools as the SDK wants them; those that write only if `read_only` is off."""
         offered = [tool for tool in self.tools if tool.read_only or not read_only]
         return [_offer(tool, app, has_view=tool.name in self.views) for tool in offered]
 
@@ -142,7 +142,7 @@ class _Metadata(FuncMetadata):
 
 
 def _may_be_text(annotation: object) -> bool:
-    """Whether it is any JSON, or text or nothing."""
+    """Returns whether it is any JSON, or text or nothing."""
     if annotation is JsonValue:
         return True
     kinds = [getattr(kind, "__origin__", kind) for kind in get_args(annotation)]
@@ -177,13 +177,14 @@ def _hints(tool: Tool) -> ToolAnnotations:
 
 
 def _description(function: Callable[..., Answer]) -> str:
-    """The docstring, a line for each paragraph."""
+    """Returns the docstring, a line for each paragraph."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     return "\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 
 
 def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
-    """The function that the SDK calls: it has the tool's signature, less the Call, and plus the idempotency key."""
+    """Returns the function that the SDK calls: it has the tool's signature, less the Call, and plus the idempotency
+    key."""
 
     def handle(**arguments: Any) -> CallToolResult:  # noqa: ANN401  checked by the SDK against the signature
         key: str | None = arguments.pop("idempotency_key", None)
@@ -209,7 +210,7 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
 
 
 def _fault(tool: Tool, error: Exception) -> UnexpectedToolError:
-    """What is told of an error that nobody expected; the log has the rest under the id of the fault."""
+    """Returns what is told of an error that nobody expected; the log has the rest under the id of the fault."""
     fault = token_hex(4)
     # The SDK logs the trace, with the words of the error that is returned here.
     logger.error("%s failed", tool.name, extra={"fault": fault, "error": type(error).__name__})

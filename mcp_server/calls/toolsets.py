@@ -31,13 +31,13 @@ TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, 
 
 PRESETS: dict[str, tuple[Toolset, ...]] = {
     "all": TOOLSETS,
-    # Whoever runs campaigns needs no queue, cache or upkeep of his own; without them a model reads a quarter less.
+    # Who runs campaigns needs no job queue, cache or maintenance; without them a model reads a quarter less.
     "outreach": (campaigns, contacts, actions, events, metrics),
 }
 
 
 def select(names: str) -> list[Toolset]:
-    """The toolsets of a comma-separated list of toolsets and presets. ValueError names what there is."""
+    """Returns the toolsets of a comma-separated list of toolsets and presets. ValueError names what there is."""
     known = {**{toolset.name: (toolset,) for toolset in TOOLSETS}, **PRESETS}
     wanted = [name.strip() for name in names.split(",") if name.strip()] or ["all"]
     unknown = [name for name in wanted if name not in known]

@@ -103,7 +103,7 @@ def check_toolsets(settings: Settings) -> Check:
         found, advice = _split(str(error))
         return Check("toolsets", Verdict.FAILED, found, advice or "Correct SALES_AUTOMATION_TOOLSETS.")
     mode = "read-only" if settings.read_only else "reading and writing"
-    return Check("toolsets", Verdict.OK, f"{_listed([each.name for each in chosen])}; {mode}")
+    return Check("toolsets", Verdict.OK, f"{_listed([toolset.name for toolset in chosen])}; {mode}")
 
 
 def check_binaries() -> Check:

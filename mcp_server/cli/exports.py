@@ -103,7 +103,7 @@ def _enrollments(session: "Session", campaign_id: UUID, cursor: str | None) -> _
     from db.services.enrollments import enrollments  # noqa: PLC0415  see export
 
     page = enrollments.list_(session, campaign_id=campaign_id, status=None, limit=_PAGE, cursor=cursor)
-    return [_enrollment_row(each.enrollment, each.contact) for each in page.rows], page.next_cursor
+    return [_enrollment_row(row.enrollment, row.contact) for row in page.rows], page.next_cursor
 
 
 def _enrollment_row(enrollment: Any, contact: Any) -> Row:  # noqa: ANN401  rows of models that are imported late

@@ -60,7 +60,7 @@ class DemoFailed(Exception):
 
 
 async def run_demo(contacts: int) -> int:
-    """Run the demo with the first `contacts` rows of the bundled file; the exit code."""
+    """Runs the demo with the first `contacts` rows of the bundled file. Returns the exit code."""
     console = Console()
     failure: DemoFailed | None = None
     # What the server logs would fall into the middle of what is shown here.
@@ -118,7 +118,7 @@ def _rows() -> list[dict[str, str]]:
 
 
 def looks_like_an_address(text: str) -> bool:
-    """Enough to tell the bundled file's broken addresses from its good ones."""
+    """Returns whether the address looks valid, which is enough for the bundled file."""
     name, at, domain = text.partition("@")
     return bool(name and at and "." in domain.strip(".") and " " not in text)
 
@@ -175,7 +175,7 @@ class _Demo:
         return campaign["campaign"]["id"]
 
     async def _enroll(self, campaign_id: str, rows: Sequence[dict[str, str]], known: set[str]) -> dict[str, str]:
-        """email -> enrollment of those taken in; the answer is checked against the rows."""
+        """Returns email -> enrollment of the enrolled; checks the answer against the rows."""
         answer = await self._call("enroll_contacts", campaign_id=campaign_id, contacts=rows)
         good = [row["email"].lower() for row in rows if looks_like_an_address(row["email"])]
         new = set(good) - known
@@ -224,13 +224,13 @@ def _late_people(campaign_id: str, rows: Sequence[dict[str, str]], known: set[st
 
 
 def check(what: str, answered: int, counted: int) -> None:
-    """DemoFailed where the server and the demo's own counting disagree."""
+    """Raises DemoFailed if the server and the demo's own counting disagree."""
     if answered != counted:
         raise DemoFailed(f"{what}: the server says {answered}, and the stream implies {counted}.")
 
 
 def check_metrics(by_step: dict[str, Any], by_variant: dict[str, Any], expected: Expected) -> None:
-    """Hold every counter of the report, by step, by variant and in total, against the demo's own counts."""
+    """Holds every counter of the report, by step, by variant and in total, against the demo's own counts."""
     for name, report, counted in (("step", by_step, expected.by_step), ("variant", by_variant, expected.by_variant)):
         totals = {group["key"]: group["totals"] for group in report["groups"]}
         check(f"number of {name}s", len(totals), len({key for key, _ in counted}))

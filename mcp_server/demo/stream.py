@@ -46,7 +46,7 @@ class Stream:
         self._dice = random.Random(seed)  # noqa: S311  a dice, not a secret
 
     def expected(self) -> Expected:
-        """What must be counted once everybody is enrolled and their variants are known."""
+        """Returns what must be counted once everybody is enrolled and their variants are known."""
         expected = Expected(statuses=self._statuses)
         for person, step, counter in self._counted:
             expected.by_step[str(step), counter] += 1
@@ -68,7 +68,7 @@ class Stream:
         return "completed"
 
     def _email(self, person: Person, step: int, at: datetime) -> str | None:
-        """One email and what comes of it; the status in which the enrollment ends, if it does."""
+        """Sends one email and draws what comes of it. Returns the status in which the enrollment ends, if it does."""
         roll = self._dice.random
         self._happens(person, step, "sent", at)
         # The last step completes its enrollment, which a bounce ends only if it overtakes the news of the send.
@@ -114,7 +114,7 @@ class Stream:
 
 
 def disturb(events: list[Event], seed: int) -> list[Event]:
-    """The same events as a network delivers them: one in ten twice, and neighbours in any order."""
+    """Returns the same events as a network delivers them: one in ten twice, and neighbours in any order."""
     dice = random.Random(seed)  # noqa: S311  a dice, not a secret
     doubled = events + dice.sample(events, len(events) // 10)
     return sorted(doubled, key=lambda event: (event["step_number"], dice.random()))

@@ -39,8 +39,8 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 def build_http_app(
     server: MCPServer[Any], app: App, *, host: str, token: str | None, fetch: Fetch = download
 ) -> Starlette:
-    """The HTTP face of `server`. `token` is that of the settings, beside those that the database holds; `fetch` gets
-    the certificates that webhooks are verified with."""
+    """Returns the HTTP face of `server`. `token` is that of the settings, beside those that the database holds; `fetch`
+    gets the certificates that webhooks are verified with."""
     sessions, failures = Sessions(StoredTickets(app), app.clock), _failures(app)
     gate = _gate(app, TokenCache(app, default=token, is_loopback=host in LOOPBACK), sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
@@ -84,7 +84,8 @@ def build_http_app(
 
 
 def build_dashboard_app(app: App, *, host: str, key: bytes) -> Starlette:
-    """The dashboard alone, for holders of a link that `key` signed or of a token; never for this whole machine."""
+    """Returns the dashboard alone, for holders of a link that `key` signed or of a token; never for this whole
+    machine."""
     sessions, failures = Sessions(OwnTickets(key), app.clock), _failures(app)
     gate = _gate(app, TokenCache(app, default=None, is_loopback=False), sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
@@ -121,7 +122,7 @@ async def _healthz(_: Request) -> JSONResponse:
 
 
 def _failures(app: App) -> Limit:
-    """How often an address may be wrong: with tokens, and with links."""
+    """Returns how often an address may be wrong: with tokens, and with links."""
     return Limit(app.settings.failed_auth_limit / 60, app.settings.failed_auth_limit)
 
 

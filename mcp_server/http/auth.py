@@ -97,13 +97,13 @@ class Gate:
 
 
 def is_open_path(path: str) -> bool:
-    """No token is asked for there."""
+    """Returns whether the path needs no token."""
     if path == DASHBOARD or path.startswith(f"{DASHBOARD}/"):
         return not path.startswith(_DASHBOARD_DATA)
     return path in _OPEN_PATHS or path.startswith(_SIGNED_PATHS)
 
 
 def address(scope: Scope) -> str:
-    """Where a request comes from; behind a proxy on this machine, what the proxy says."""
+    """Returns where a request comes from; behind a proxy on this machine, what the proxy says."""
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else "unknown"

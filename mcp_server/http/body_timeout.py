@@ -16,7 +16,7 @@ _TOO_SLOW: Final = JSONResponse(
 
 
 class BodyTimeout:
-    """An ASGI app around all others, which takes up to `seconds` for the body of a request. Used on the event loop."""
+    """An ASGI app around all others that allows up to `seconds` for the body of a request. Used on the event loop."""
 
     def __init__(self, app: ASGIApp, seconds: float = _SECONDS) -> None:
         self._app = app
@@ -24,7 +24,7 @@ class BodyTimeout:
         self._waiting: set[anyio.CancelScope] = set()
 
     def end(self) -> None:
-        """The server stops: what is still on its way is given a moment, and no more."""
+        """Gives bodies that are still arriving a moment, and no more, because the server stops."""
         self._seconds = min(self._seconds, _SECONDS_AT_THE_END)
         for work in self._waiting:
             work.deadline = min(work.deadline, anyio.current_time() + self._seconds)
@@ -56,7 +56,7 @@ class BodyTimeout:
             await _TOO_SLOW(scope, receive, send)
 
     async def _wait(self, receive: Receive, work: anyio.CancelScope, began: float) -> Message:
-        """What comes next; at the latest moment for it, `work` ends instead."""
+        """Returns what comes next; at the latest moment for it, `work` ends instead."""
         work.deadline = began + self._seconds
         self._waiting.add(work)
         try:
@@ -67,8 +67,8 @@ class BodyTimeout:
 
 
 def at_once(receive: Receive) -> Message | None:
-    """What the client has sent since the last look; None where that must be waited for. It takes the first step of
-    waiting and no second; until then, uvicorn has handed nothing over that could be lost."""
+    """Returns what the client has sent since the last look; None where that must be waited for. It takes the first step
+    of waiting and no second; until then, uvicorn has handed nothing over that could be lost."""
     waiting = receive().__await__()
     try:
         next(waiting)

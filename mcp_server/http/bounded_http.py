@@ -38,7 +38,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait_for_a_head()
 
     def _wait_for_a_head(self) -> None:
-        """For as long as between two requests. uvicorn would wait for the first one, or the rest of one, for ever."""
+        """Limits the wait for the first request, or the rest of one, to that between two requests. uvicorn would wait
+        for ever."""
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -63,8 +64,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return True
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to the slow parser, which ignores what can't be had, such as the HTTP/2 that Java offers
-        to speak. This one would drop the request's body, or take it for a request of its own."""
+        """Leaves the connection to the slow parser, which ignores what can't be had, such as the HTTP/2 that Java
+        offers to speak. This one would drop the request's body, or take it for a request of its own."""
         if self.cycle and not self.cycle.response_complete:
             self.send_400_response("An upgrade can't be asked for before the request ahead of it is answered.")
             return

@@ -12,7 +12,7 @@ _SECONDS_TO_TELL: Final = 1.0
 
 
 class Drain:
-    """An ASGI app around all others. Used on the event loop."""
+    """An ASGI app around all others that ends open streams when the server stops. Used on the event loop."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -20,10 +20,10 @@ class Drain:
         self._is_over = False
 
     def end(self) -> None:
-        """End the streams that are open, and each that is opened from now on once its head is sent."""
+        """Ends the open streams, and each later one once its head is sent."""
         self._is_over = True
-        for each in list(self._open):
-            each.cancel()
+        for stream in list(self._open):
+            stream.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

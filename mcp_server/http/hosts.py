@@ -53,7 +53,7 @@ class Hosts:
 
 
 def names_of(settings: Settings, host: str) -> list[str] | None:
-    """The names of this machine, the bound address, and those of the settings.
+    """Returns the names of this machine, the bound address, and those of the settings.
 
     On a wildcard address any name may be the right one, so it is checked only where the settings say which; such a
     server never runs without a token.

@@ -21,7 +21,7 @@ class Limit:
         return len(self._buckets)
 
     def take(self, key: str, now: float) -> float:
-        """Use one; 0 if it was there, else the seconds until it will be."""
+        """Uses one; 0 if it was there, else the seconds until it will be."""
         if self._rate <= 0:
             return 0.0
         left, since = self._buckets.pop(key, (self._burst, now))

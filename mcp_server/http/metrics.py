@@ -72,7 +72,7 @@ READINGS: Final = (
 
 
 def route(app: App) -> Route:
-    """The route, for tokens with the scope ops, and for everybody where no token is needed."""
+    """Returns the route, for tokens with the scope ops, and for everybody where no token is needed."""
     # A thread of its own: those of the tools may all be waiting for the database.
     thread = CapacityLimiter(1)
 
@@ -94,7 +94,7 @@ def _scrape(app: App) -> Response:
 
 
 class _ServerCollector(Collector):
-    """READINGS, and what has been counted."""
+    """Collects READINGS, and what has been counted."""
 
     def __init__(self, app: App) -> None:
         self._app = app

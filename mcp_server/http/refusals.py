@@ -24,14 +24,14 @@ RETRY_SECONDS: Final = 5
 
 
 def refused(status: int, error: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """`error` is for programs, `message` for people."""
+    """Returns a refusal: `error` is for programs, `message` for people."""
     return JSONResponse(
         {"error": error, "message": message}, status_code=status, headers={**NO_STORE, **(headers or {})}
     )
 
 
 def unauthorized() -> JSONResponse:
-    """401: no token, or none that holds."""
+    """Returns 401: no token, or none that is valid."""
     return refused(
         401,
         "unauthorized",
@@ -41,21 +41,21 @@ def unauthorized() -> JSONResponse:
 
 
 def insufficient_scope(missing: str) -> JSONResponse:
-    """403: the token may not do this. `missing`: see caller.missing_scope."""
+    """Returns 403: the token may not do this. `missing`: see caller.missing_scope."""
     return refused(403, "insufficient_scope", missing)
 
 
 def too_many(wait: float, message: str) -> JSONResponse:
-    """429: the request came `wait` seconds too early."""
+    """Returns 429: the request came `wait` seconds too early."""
     seconds = max(1, math.ceil(wait))
     return refused(429, "too_many_requests", f"{message} Try again in {seconds} s.", {"Retry-After": str(seconds)})
 
 
 def unavailable(error: StoreUnavailable) -> JSONResponse:
-    """503: the caller is to come again."""
+    """Returns 503: the caller should come again."""
     return refused(503, "unavailable", error.for_clients, {"Retry-After": str(RETRY_SECONDS)})
 
 
 def busy(message: str) -> JSONResponse:
-    """503: there are as many as can be served."""
+    """Returns 503: the server has no more capacity."""
     return refused(503, "busy", message, {"Retry-After": str(RETRY_SECONDS)})

@@ -27,7 +27,7 @@ class CannotListen(Exception):
 
 
 def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token: str | None) -> None:
-    """Serve on host:port (0 takes a free port), or CannotListen. The address is written to stderr once it listens."""
+    """Serves on host:port (0 takes a free port), or CannotListen. The address is written to stderr once it listens."""
 
     def say(url: str) -> None:
         sys.stderr.write(f"sales-automation-mcp: listening on {url} (/mcp, /sse, /dashboard)\n")
@@ -37,7 +37,7 @@ def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token:
 
 
 def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[str], None]) -> None:
-    """Serve until a signal says stop, or CannotListen. `when_listening` is called with the address, before the first
+    """Serves until a signal says stop, or CannotListen. `when_listening` is called with the address, before the first
     request."""
     with_timeout = BodyTimeout(http_app)
     drain = Drain(with_timeout)
@@ -61,21 +61,22 @@ def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[
 
 
 class _Server(uvicorn.Server):
-    """One that says to whom it matters that it stops: it waits for all that is under way, and some would never end."""
+    """Calls `when_stopping` before it shuts down: uvicorn waits for all that is under way, and some of it would never
+    end."""
 
     def __init__(self, config: uvicorn.Config, when_stopping: Sequence[Callable[[], None]]) -> None:
         super().__init__(config)
         self._when_stopping = when_stopping
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for each in self._when_stopping:
-            each()
+        for stop in self._when_stopping:
+            stop()
         await super().shutdown(sockets)
 
 
 def listen(config: uvicorn.Config) -> socket.socket:
-    """A socket at the address of `config`, or CannotListen. Clients are not refused from here on: they wait in the
-    backlog until the app has started."""
+    """Returns a socket at the address of `config`, or CannotListen. Clients are not refused from here on: they wait in
+    the backlog until the app has started."""
     listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
     try:
         if sys.platform != "win32":  # where it would let two programs have one port

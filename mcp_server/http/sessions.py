@@ -39,7 +39,7 @@ _MOST_USED_UP: Final = 10_000
 
 
 class Known(NamedTuple):
-    """The key of the tickets, None where none was made; and the ids of those that are used up."""
+    """The key of the tickets, None if none was made; and the ids of those that are used up."""
 
     key: bytes | None
     used_up: frozenset[bytes] = frozenset()
@@ -58,12 +58,13 @@ class Tickets(Protocol):
     def read(self) -> Known: ...
 
     def use_up(self, ticket: "Ticket") -> bool:
-        """False where it was used up before, as far as it is written down. NotPermitted where it can't be."""
+        """Uses up a ticket. Returns False if it was used up before, as far as that is stored. NotPermitted if it can't
+        be stored."""
         ...
 
 
 class OwnTickets:
-    """Of a process that signs with a key of its own. They end with it, so nothing is written down."""
+    """Tickets of a process that signs with a key of its own. They end with it, so nothing is stored."""
 
     def __init__(self, key: bytes) -> None:
         self._known = Known(key)
@@ -107,8 +108,8 @@ class Sessions:
         self._used_up: dict[bytes, datetime] = {}
 
     async def sign_in(self, code: str) -> tuple[str, str] | None:
-        """(name, value) of the cookie for the code of a link, which is used up with it; None for one that does not
-        hold."""
+        """Returns (name, value) of the cookie for the code of a link, which is used up with it; None for one that does
+        not hold."""
         # A key that was made just now is not known yet, and links are made where a person waits.
         key = (await self._known.get(at_most=0)).key
         kinds, now = tickets.Kind, self._clock()
@@ -124,7 +125,7 @@ class Sessions:
         return cookie_name(key), tickets.issue(key, kinds.SESSION, now)
 
     async def find(self, cookies: str | None) -> Caller | None:
-        """Whose session the header Cookie carries; None for no session that holds."""
+        """Returns whose session the header Cookie carries; None for no session that holds."""
         if not cookies:
             return None
         key, used_up = await self._known.get(at_most=_KEPT_SECONDS)
@@ -137,7 +138,7 @@ class Sessions:
         return Caller("dashboard", _SCOPES, f"{SESSION_PREFIX}{ticket.id.hex()}")
 
     async def end(self, cookies: str | None) -> Ended:
-        """End the session that the header carries, everywhere if the database takes writes.
+        """Ends the session that the header carries, everywhere if the database takes writes.
 
         StoreUnavailable where that can't be written down: then it has ended here, and must be ended again.
         """
@@ -161,28 +162,30 @@ class Sessions:
         raise StoreUnavailable("The database is silent. Try again when it answers.")
 
     def _use_up(self, id_: bytes, now: datetime) -> bool:
-        """False if it was used up before."""
+        """Uses up a ticket. Returns False if it was used up before."""
         if id_ in self._used_up:
             return False
         if len(self._used_up) >= _MOST_USED_UP:
             longest = max(tickets.LIFETIMES.values())
-            self._used_up = {each: at for each, at in self._used_up.items() if now - at < longest}
+            self._used_up = {ticket_id: at for ticket_id, at in self._used_up.items() if now - at < longest}
         self._used_up[id_] = now
         return True
 
 
 def lifetime() -> int:
-    """Seconds for which a session holds."""
+    """Returns the seconds for which a session is valid."""
     return int(tickets.LIFETIMES[tickets.Kind.SESSION].total_seconds())
 
 
 def cookie_name(key: bytes) -> str:
-    """One for each database: cookies don't tell the ports of a machine apart, and two servers may run on it."""
+    """Returns the name of the cookie, another one for each database: cookies don't tell the ports of a machine apart,
+    and two servers may run on it."""
     return f"sales_automation_{sha256(b'cookie' + key).hexdigest()[:12]}"
 
 
 def link(base: str, key: bytes, now: datetime) -> str:
-    """The address that signs a browser in, once, within minutes. `base`: scheme, host and port of the server."""
+    """Returns the address that signs a browser in, once, within minutes. `base`: scheme, host and port of the
+    server."""
     return f"{base}{ROOT}/login?code={tickets.issue(key, tickets.Kind.LINK, now)}"
 
 

@@ -1,4 +1,4 @@
-"""Which tokens hold. They are read all at once and kept for some seconds, so that no request waits for the database."""
+"""The valid tokens, read all at once and kept for some seconds, so that no request waits for the database."""
 
 import hmac
 import time
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from db.services.ops.tokens import Tokens
 
 KEPT_SECONDS: Final = 10.0
-"""A token that was revoked holds for at most as long."""
+"""How long a revoked token may still be accepted."""
 
 _MISS_SECONDS = 1.0  # how soon a token that is not known makes us look again, for one that was made just now
 _NOTED_SECONDS = 60  # how exact last_used_at is
@@ -31,7 +31,7 @@ DEFAULT: Final = Caller(ACTOR_DEFAULT_TOKEN, EVERY_SCOPE, ACTOR_DEFAULT_TOKEN)
 
 
 class TokenCache:
-    """Knows the tokens. Used on the event loop; what it asks the database it asks on a thread."""
+    """The tokens in memory. Used on the event loop; the database is asked on a thread."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class TokenCache:
         self._used: dict[UUID, datetime] = {}
 
     async def find(self, token: str) -> Caller | None:
-        """Whose token this is. None if nobody's; StoreUnavailable where that can't be told."""
+        """Returns the caller of a token. None if it is nobody's; StoreUnavailable if that can't be told."""
         given = sha256(token.encode()).digest()
-        # All are compared, and each in the same time, so that a wrong token tells nothing of a right one.
+        # All are compared, each in the same time, so that a wrong token reveals nothing of a right one.
         if self._default is not None and hmac.compare_digest(given, self._default):
             return DEFAULT
         found = self._match(await self._tokens.get(at_most=KEPT_SECONDS), given)
@@ -60,7 +60,8 @@ class TokenCache:
         return found
 
     async def is_open(self) -> bool:
-        """Nobody needs a token: the server listens to this machine alone, and has none and never had."""
+        """Returns whether nobody needs a token: the server listens to this machine alone, and has no token and never
+        had one."""
         if self._default is not None or not self._is_loopback:
             return False
         known = self._tokens.last
@@ -68,7 +69,7 @@ class TokenCache:
             patience = _PATIENCE if known is None else SECONDS
             found = await self._tokens.get(at_most=KEPT_SECONDS, patience=patience)
         except StoreUnavailable:
-            # Nobody makes a token while there is no database, so what held before holds still.
+            # No token can be made while there is no database, so the former answer still holds.
             if known is None:
                 raise
             found = known
@@ -97,5 +98,5 @@ class TokenCache:
 
 
 def has_tokens(app: App) -> bool:
-    """There is a stored token that holds. StoreUnavailable where that can't be told."""
+    """Returns whether there is a valid stored token. StoreUnavailable if that can't be told."""
     return bool(app.run("tokens", lambda session: tokens.load(session, now=app.clock()), read_only=True).active)

@@ -70,7 +70,8 @@ _BUTTON = """\
 
 
 def routes(app: App, forged: Limit) -> list[Route]:
-    """The route; none in a server that must not write. `forged`: how often an address may try links that are wrong."""
+    """Returns the route; none in a server that must not write. `forged`: how often an address may try links that are
+    wrong."""
     if app.settings.read_only:
         return []
     page = _Page(app, forged)
@@ -91,14 +92,14 @@ class _Page:
         self._key = Cached(lambda: app.run("unsubscribe key", unsubscribe_links.make_key), patience=_PATIENCE)
 
     async def show(self, request: Request) -> Response:
-        """The page with the button."""
+        """Returns the page with the button."""
         link = await self._link(request)
         if isinstance(link, Response):
             return link
         return _answer(200, "Unsubscribe", _BUTTON)
 
     async def take(self, request: Request) -> Response:
-        """Record it, and say so. What the body says is not looked at: whoever sends a POST here wants to leave."""
+        """Records it, and says so. What the body says is not looked at: whoever sends a POST here wants to leave."""
         link = await self._link(request)
         if isinstance(link, Response):
             return link

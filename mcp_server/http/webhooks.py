@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 
 
 def webhooks(app: App, fetch: Fetch = download) -> tuple[Route, AbstractAsyncContextManager[object]]:
-    """The route, and what must run while it is served. Without any secret nothing runs, and nothing is found."""
+    """Returns the route, and what must run while it is served. Without any secret nothing runs, and nothing is
+    found."""
     known = providers(fetch)
     is_on = not app.settings.read_only and any(app.settings.webhook_secret(name) for name in known)
     recorder = Recorder(app, known)
@@ -92,7 +93,7 @@ class Endpoint:
         return _ACCEPTED[verdict]
 
     async def _take(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> tuple[str, bytes]:
-        """Verify and store. Returns the verdict, and what tells this request from all others."""
+        """Verifies and stores a request. Returns the verdict, and the identity of the request."""
         if provider.may_wait or len(body) > _SMALL:
             delivery, identity = await run_sync(self._check, provider, secret, body, headers, limiter=self._threads)
         else:
@@ -108,10 +109,10 @@ class Endpoint:
         return stored, identity
 
     def _check(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> tuple[NewDelivery, bytes]:
-        """What is to be kept of a request that its signature lets in, and what tells it from all others."""
+        """Returns what is to be kept of a request that its signature lets in, and what tells it from all others."""
         now = self._app.clock()
         provider.verify(body, headers, secret, now)
-        signed = [headers.get(each, "") for each in provider.signature_headers]
+        signed = [headers.get(header, "") for header in provider.signature_headers]
         identity = sha256("\n".join([provider.name, *signed]).encode() + b"\n" + body).digest()
         if identity in self._acknowledged:
             raise Replayed("This request was acknowledged before.")
@@ -144,18 +145,19 @@ class Endpoint:
 
 
 class Full(Exception):
-    """As many bytes are held as may be."""
+    """The limit of held bytes is reached."""
 
 
 class BodyMemory:
-    """The bytes of bodies that are held at once. Used on the event loop."""
+    """Limits the bytes of bodies that are held at once. Used on the event loop."""
 
     def __init__(self, most: int) -> None:
         self._left = most
 
     @contextmanager
     def reserve(self) -> Generator[Callable[[int], None]]:
-        """What is called with each number of bytes that is held besides, until the end of the block. It raises Full."""
+        """Yields a function to call with each number of bytes that is held in addition, until the end of the block. It
+        raises Full."""
         held = 0
 
         def hold(count: int) -> None:
@@ -193,7 +195,7 @@ class Acknowledged:
 
 
 async def read(headers: Headers, receive: Receive, limit: int, hold: Callable[[int], None]) -> bytes:
-    """The body; it is refused as soon as it is too large, not when it has been read. `hold`: see BodyMemory."""
+    """Returns the body; it is refused as soon as it is too large, not when it has been read. `hold`: see BodyMemory."""
     announced = headers.get("content-length", "0")
     if announced.isascii() and announced.isdecimal() and int(announced[:20]) > limit:
         raise TooLarge(f"At most {limit} bytes are taken.")

@@ -19,7 +19,8 @@ _NOT_UTF_8: Final = "the file is not UTF-8. Save it as CSV UTF-8."
 
 
 def read_allowed(path: str, directories: Sequence[Path]) -> str:
-    """The text of a file under one of `directories`, links followed first. InvalidInput says why it can't be read."""
+    """Returns the text of a file under one of `directories`, links followed first. InvalidInput says why it can't be
+    read."""
     if not directories:
         raise InvalidInput("path: files are not read here. Give csv, or set SALES_AUTOMATION_IMPORT_DIRECTORIES.")
     try:
@@ -38,7 +39,7 @@ def read_allowed(path: str, directories: Sequence[Path]) -> str:
 
 
 def decode(content: bytes) -> str:
-    """The text of a file that was read. InvalidInput says why it can't be taken."""
+    """Returns the text of a file that was read. InvalidInput says why it can't be taken."""
     if len(content) > MAX_FILE_BYTES:
         raise InvalidInput(_TOO_LARGE)
     try:
@@ -63,12 +64,14 @@ class Table(NamedTuple):
 
 
 def parse(text: str, mapping: Mapping[str, str]) -> list[dict[str, Any] | str]:
-    """Each row under the header as arguments of a contact, or the reason why it is none. InvalidInput if unreadable."""
+    """Returns each row under the header as arguments of a contact, or the reason why it is none. InvalidInput if
+    unreadable."""
     return [record.fields for record in read_table(text, mapping).records]
 
 
 def read_table(text: str, mapping: Mapping[str, str]) -> Table:
-    """All of a CSV; `mapping` is column -> contact field, or the name of an attribute. InvalidInput if unreadable."""
+    """Returns all of a CSV; `mapping` is column -> contact field, or the name of an attribute. InvalidInput if
+    unreadable."""
     text = text.removeprefix("\ufeff")
     lines = _lines(text, max(",;\t", key=lambda each: _width(text, each)))
     _, header = next(lines, (1, list[str]()))
@@ -82,7 +85,8 @@ def read_table(text: str, mapping: Mapping[str, str]) -> Table:
 
 
 def _width(text: str, delimiter: str) -> int:
-    """How many columns a delimiter makes of the header; 0 where it fits none, as a comma does not fit "a";"b"."""
+    """Returns how many columns a delimiter makes of the header; 0 where it fits none, as a comma does not fit
+    "a";"b"."""
     try:
         return len(next(_lines(text, delimiter), (1, list[str]()))[1])
     except InvalidInput:
@@ -90,7 +94,8 @@ def _width(text: str, delimiter: str) -> int:
 
 
 def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line of the file, from 1, on which the row starts; its cells): quoted cells may go over several lines."""
+    """Returns (line of the file, from 1, on which the row starts; its cells): quoted cells may go over several
+    lines."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -118,7 +123,7 @@ def _names(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
 
 
 def _listed(names: Collection[str]) -> str:
-    """The first of them, and each no longer than a name is."""
+    """Returns the first of them, and each no longer than a name is."""
     shown = [name[:_NAME_MAX] for name in sorted(names)[:_SHOWN]]
     return ", ".join(shown) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 

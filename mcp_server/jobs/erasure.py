@@ -30,7 +30,7 @@ def erase(
     now: datetime,
     note: "Callable[[Session, dict[str, Any]], None]",
 ) -> EraseAnswer:
-    """Erase a person from the database and from the local store. NotFound where neither knows of them.
+    """Erases a person from the database and from the local store. NotFound where neither knows of them.
 
     StoreUnavailable where the local store could not be cleaned after the database was: call again. `note` is called
     in the transaction, with the id of whom it was about.

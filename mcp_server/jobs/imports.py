@@ -100,7 +100,7 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
 
 
 def note(session: "Session", invocation: Invocation, now: "datetime") -> None:
-    """Keep in the audit log that a chunk was taken in, in the transaction that did it."""
+    """Keeps in the audit log that a chunk was taken in, in the transaction that did it."""
     entry = entry_of(invocation, "import", {}, hashed=False, now=now)
     audit.write(session, entries=[entry])
 
@@ -108,7 +108,8 @@ def note(session: "Session", invocation: Invocation, now: "datetime") -> None:
 def take_in(
     session: "Session", campaign_id: UUID | None, first: int, rows: list[dict[str, Any] | str], now: "datetime"
 ) -> dict[str, Any]:
-    """{"counts": how many of each, "rows": verdicts on the rows that are not plainly fine}; rows count from `first`."""
+    """Returns {"counts": how many of each, "rows": verdicts on the rows that are not plainly fine}; rows count from
+    `first`."""
     people: dict[int, ContactFields] = {}
     counts = Counter[str]()
     verdicts: list[Verdict] = []

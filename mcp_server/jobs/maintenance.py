@@ -28,7 +28,7 @@ _SPELLED = 10
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceReport:
-    """What one run has done. `warning` says what is unusual."""
+    """What one run did. `warning` says what is unusual."""
 
     matched: int
     expired: int
@@ -45,8 +45,8 @@ class MaintenanceReport:
 
 
 def maintain(app: App) -> MaintenanceReport:
-    """Match what waits, give up what has waited too long, and forget what is old. Each chunk is a transaction of its
-    own, so that a run that is cut short has done its part, and several at once do no harm."""
+    """Matches waiting events, expires those that have waited too long, and deletes what is old. Each chunk is a
+    transaction of its own."""
     settings, now = app.settings, app.clock()
     matched = _match(app)
     expired = _expire(app, now)
@@ -73,7 +73,7 @@ def maintain(app: App) -> MaintenanceReport:
 
 
 def _recount(app: App) -> int:
-    """Look at the counters of a few campaigns, others at each hour; how many had to be counted anew."""
+    """Looks at the counters of a few campaigns, others at each hour. Returns how many had to be counted anew."""
     hour = int(app.clock().timestamp()) // 3_600
     ids = app.run("choose campaigns", partial(recount.turn, turn=hour, limit=_RECOUNTED), read_only=True)
     mended = 0

@@ -44,7 +44,7 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the step under way; its job goes back to the queue."""
+        """Stops after the step under way; its job goes back to the queue."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)
@@ -68,7 +68,7 @@ class Worker:
                 is_idle = True
 
     def _maintain(self) -> None:
-        """Maintenance, where the database is up and the last one is an hour ago. Nothing waits for it."""
+        """Runs maintenance if the database is up and the last run is an hour ago. Nothing waits for it."""
         now = time.monotonic()
         if self._app.open_database is None or (
             self._maintained_at is not None and now < self._maintained_at + MAINTENANCE_SECONDS
@@ -80,7 +80,7 @@ class Worker:
         maintain(self._app)
 
     def _turn(self) -> bool:
-        """Do the next job. False where there is none."""
+        """Does the next job. False where there is none."""
         # Imported here, on the worker's own thread: see _loop.
         from mcp_server.jobs import HANDLERS  # noqa: PLC0415
         from mcp_server.jobs.base import Work  # noqa: PLC0415

@@ -31,25 +31,25 @@ from mcp_server.process.app import App
 
 
 class Offers:
-    """`prompts` and `resources` are the names of those that are on; prompts speak of `tools` alone, and each view comes
-    with its tool.
+    """The prompts, resources and views that a server offers. `prompts` and `resources` are the names of those that are
+    on; prompts mention `tools` alone, and each view comes with its tool.
 
-    What the SDK would do for prompts is done here: of its answer to a wrong argument a client sees that there was one,
-    and neither which nor why.
+    This class does what the SDK would do for prompts, because the SDK's answer to a wrong argument says neither which
+    nor why.
     """
 
     def __init__(self, app: App, prompts: Iterable[str], resources: Iterable[str], tools: Collection[str]) -> None:
         self._app = app
         self._tools = tools
-        self._prompts = {each.name: each for each in PROMPTS if each.name in set(prompts)}
-        self._resources = {each.noun: each for each in RESOURCES if each.noun in set(resources)}
+        self._prompts = {prompt.name: prompt for prompt in PROMPTS if prompt.name in set(prompts)}
+        self._resources = {resource.noun: resource for resource in RESOURCES if resource.noun in set(resources)}
         self._views = [view for view in views.VIEWS if view.tool in tools]
 
     def list_prompts(self) -> list[ListedPrompt]:
         return [_listed(prompt) for prompt in self._prompts.values()]
 
     def get_prompt(self, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
-        """One message of the user. MCPError names the argument that is wrong, or the prompts there are."""
+        """Returns one message of the user. MCPError names the wrong argument, or the existing prompts."""
         prompt = self._prompts.get(name)
         if prompt is None:
             there = ", ".join(self._prompts) or "none with the toolsets of this server"
@@ -62,14 +62,14 @@ class Offers:
         return GetPromptResult(description=prompt.description, messages=[message])
 
     def add_resources(self, server: MCPServer[App]) -> None:
-        """Register the resource templates and the views with the SDK."""
-        for each in self._resources.values():
-            read = records.reader(each, self._app)
+        """Registers the resource templates and the views with the SDK."""
+        for resource in self._resources.values():
+            read = records.reader(resource, self._app)
             add = server.resource(
-                each.uri_template,
-                name=each.noun,
-                title=each.title,
-                description=each.description,
+                resource.uri_template,
+                name=resource.noun,
+                title=resource.title,
+                description=resource.description,
                 mime_type="application/json",
             )
             add(read)
@@ -77,14 +77,14 @@ class Offers:
             server.add_resource(_resource(view))
 
     def check_address(self, uri: str) -> None:
-        """ResourceNotFoundError, with what to do instead, for an address that no record can have."""
+        """Raises ResourceNotFoundError, with what to do instead, for an address that no record can have."""
         if uri not in {views.address(view.tool) for view in self._views}:
             check_address(uri, self._resources)
 
     def complete(
         self, reference: PromptReference | ResourceTemplateReference, argument: CompletionArgument
     ) -> Completion:
-        """See completions.complete."""
+        """Returns type-ahead values, see typeahead.complete."""
         return typeahead.complete(self._app, reference, argument, prompts=self._prompts, resources=self._resources)
 
 
@@ -103,7 +103,7 @@ def _resource(view: views.View) -> FunctionResource:
 
 def _listed(prompt: Prompt) -> ListedPrompt:
     arguments = [
-        PromptArgument(name=each.name, description=each.description, required=each.required)
-        for each in prompt.arguments
+        PromptArgument(name=argument.name, description=argument.description, required=argument.required)
+        for argument in prompt.arguments
     ]
     return ListedPrompt(name=prompt.name, title=prompt.title, description=prompt.description, arguments=arguments)

@@ -46,7 +46,7 @@ def complete(
     else:
         asked = _argument_of(reference, argument.name, prompts)
         if asked.choices is not None:
-            return _answer([each for each in asked.choices(app.clock()) if each.startswith(argument.value)])
+            return _answer([choice for choice in asked.choices(app.clock()) if choice.startswith(argument.value)])
         noun = asked.completes
     return _answer(_ids(app, noun, argument.value)) if noun is not None else Completion(values=[])
 
@@ -80,7 +80,7 @@ def _ids(app: App, noun: str, typed: str) -> list[str]:
             "template": typeahead.templates,
             "enrollment": typeahead.enrollments,
         }[noun]
-        return [str(each) for each in find(session, typed=begun, limit=_COUNTED + 1)]
+        return [str(id_) for id_ in find(session, typed=begun, limit=_COUNTED + 1)]
 
     try:
         return app.run(f"complete {noun}", work, read_only=True)

@@ -91,7 +91,7 @@ class App:
         return Telemetry()
 
     def start(self) -> None:
-        """Begin to open the database in the background. Calling it again while it is under way does nothing.
+        """Begins to open the database in the background. Calling it again while it is under way does nothing.
 
         StoreUnavailable once the app is closed: nobody would close again what a late call opens.
         """
@@ -104,7 +104,7 @@ class App:
             self._thread.start()
 
     def database(self) -> "Database":
-        """The database, once it is up. StoreUnavailable with the reason; the next call tries anew."""
+        """Returns the database, once it is up. StoreUnavailable with the reason; the next call tries anew."""
         if self._database is not None:
             return self._database
         self.start()
@@ -123,7 +123,8 @@ class App:
         attempts: int | None = None,
         is_security: bool = False,
     ) -> Result:
-        """`work` in one transaction (see Database.run). An embedded database that is gone is brought back once."""
+        """Runs `work` in one transaction (see Database.run). An embedded database that is gone is brought back
+        once."""
         database = self.database()
         try:
             return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
@@ -144,8 +145,8 @@ class App:
         from db.services.ops import audit  # noqa: PLC0415  as above
 
         def work(session: "Session") -> "list[Outcome]":
-            outcomes = events.record_events(session, events=[each.event for each in given])
-            entries = [each.entry(outcome) for each, outcome in zip(given, outcomes, strict=True)]
+            outcomes = events.record_events(session, events=[recording.event for recording in given])
+            entries = [recording.entry(outcome) for recording, outcome in zip(given, outcomes, strict=True)]
             audit.write(session, entries=[entry for entry in entries if entry is not None])
             return outcomes
 
@@ -157,7 +158,7 @@ class App:
         return self.run("store webhooks", lambda session: store(session, deliveries=deliveries))
 
     def local(self) -> "LocalStore":
-        """The store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""
+        """Returns the store of jobs and cache, opened at the first call. StoreUnavailable says why it can't be."""
         with self._lock:
             self._refuse_when_closed()
             if self._local is None:
@@ -177,7 +178,7 @@ class App:
         return None if self._failure is None else str(self._failure)
 
     def close(self) -> None:
-        """Close the pool and leave the embedded database, which stops when nobody uses it any more.
+        """Closes the pool and leaves the embedded database, which stops when nobody uses it any more.
 
         For good: what is called later is refused.
         """
@@ -201,7 +202,7 @@ class App:
             raise StoreUnavailable(_STOPPING)
 
     def _bring_back(self) -> bool:
-        """Start an embedded database again that is gone. False where there is none."""
+        """Starts an embedded database again that is gone. False where there is none."""
         with self._embedded_lock:
             if self._embedded is None or self._is_closed:
                 return False

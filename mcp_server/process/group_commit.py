@@ -1,7 +1,8 @@
-"""Callers that come at the same time share one transaction: what waits while one is under way goes into the next.
+"""Group commit: callers that come at the same time share one transaction. Those that come while one is under way go
+into the next.
 
-Whoever comes when nothing is under way starts at once, so an idle server adds no wait. Each caller gets its own answer,
-after the commit that holds it. A transaction a caller is bound by the disk; this is what lifts that.
+A caller that comes when nothing is under way starts at once, so an idle server adds no wait. Each caller gets its own
+answer, after the commit that holds it. A transaction for each caller would be bound by the disk; a shared one is not.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ Answer = TypeVar("Answer")
 
 
 class _Request(Generic[Item, Answer]):
-    """One caller's item, and what the caller waits for: on its event loop, or on its own thread."""
+    """One caller's item and its future: on its event loop, or for its own thread."""
 
     def __init__(self, item: Item, loop: asyncio.AbstractEventLoop | None) -> None:
         self.item = item
@@ -31,7 +32,7 @@ class _Request(Generic[Item, Answer]):
         self.error: BaseException | None = None
 
     def hand_over(self) -> None:
-        """Wake the caller, unless it has gone. On its event loop, if it has one."""
+        """Wakes the caller, unless it has gone. On its event loop, if it has one."""
         if self.future.done():
             return
         if self.error is not None:
@@ -58,18 +59,20 @@ class GroupCommit(Generic[Item, Answer]):
 
     @property
     def waiting(self) -> int:
-        """How many callers wait for the next group."""
+        """The number of callers that wait for the next group."""
         return len(self._waiting)
 
     def submit(self, item: Item) -> Answer:
-        """The answer for `item`, once it is kept; or the error of its group. Blocks; for any number of threads."""
+        """Returns the answer for `item` once it is committed, or raises the error of its group. Blocks; any number of
+        threads may call it."""
         request = _Request[Item, Answer](item, None)
         self._enter(request)
         assert isinstance(request.future, Future)
         return request.future.result()
 
     async def ask(self, item: Item) -> Answer:
-        """`submit` for callers on an event loop. Who is cancelled gets no answer; the item may be kept all the same."""
+        """Does as `submit`, for callers on an event loop. A cancelled caller gets no answer; its item may be committed
+        all the same."""
         request = _Request[Item, Answer](item, asyncio.get_running_loop())
         self._enter(request)
         assert isinstance(request.future, asyncio.Future)
@@ -85,7 +88,7 @@ class GroupCommit(Generic[Item, Answer]):
             self._came.notify()
 
     def _work(self) -> None:
-        """Perform what waits, and what comes meanwhile, until nothing has come for a while."""
+        """Performs what waits, and what comes meanwhile, until nothing has come for a while."""
         while group := self._next():
             self._settle(group)
             _hand_over(group)
@@ -99,7 +102,7 @@ class GroupCommit(Generic[Item, Answer]):
 
     def _settle(self, group: Sequence[_Request[Item, Answer]]) -> None:
         try:
-            for request, answer in zip(group, self._perform([each.item for each in group]), strict=True):
+            for request, answer in zip(group, self._perform([member.item for member in group]), strict=True):
                 request.answers.append(answer)
         except BaseException as error:  # noqa: BLE001  nobody may wait for ever, whatever it was
             is_refusal = isinstance(error, SalesAutomationError)
@@ -112,7 +115,7 @@ class GroupCommit(Generic[Item, Answer]):
 
 
 def _hand_over(group: Sequence[_Request[Item, Answer]]) -> None:
-    """Wake the callers of a group; those of one event loop together, since to wake it costs more than all else."""
+    """Wakes the callers of a group; those of one event loop together, because waking it costs more than all else."""
 
     def wake(requests: Sequence[_Request[Item, Answer]]) -> None:
         for request in requests:

@@ -31,7 +31,7 @@ class Facts:
 
 
 def facts(app: App) -> Facts:
-    """Ask both stores. A database that is not up is not waited for, and one that is silent not for long."""
+    """Asks both stores. A database that is not up is not waited for, and one that is silent not for long."""
     database = app.open_database
     stored = _stored(app) if database else None
     jobs, broken_values = _local(app)
@@ -62,7 +62,7 @@ def _stored(app: App) -> "Stored | None":
 
 
 def _local(app: App) -> tuple[Mapping[JobStatus, int] | None, int | None]:
-    """The jobs by status, and how many values of the local store can't be read."""
+    """Returns the jobs by status, and how many values of the local store can't be read."""
     try:
         local = app.local()
         return local.jobs.stats(now=app.clock()).by_status, local.broken_values

@@ -20,7 +20,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure(level: str) -> None:
-    """Send every log record of `level` and above to stderr. Called once, before the server is built."""
+    """Sends every log record of `level` and above to stderr. Called once, before the server is built."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -43,7 +43,8 @@ class JsonLines(logging.Formatter):
 
 
 def redact(facts: Mapping[str, object]) -> dict[str, object]:
-    """The same facts without what must not be kept: secrets by name or by shape, and email addresses, at any depth."""
+    """Returns the same facts without what must not be kept: secrets by name or by shape, and email addresses, at any
+    depth."""
     return {
         _clean_text(name): "[redacted]" if _SECRET_NAMES.search(name) else _clean(value)
         for name, value in facts.items()
@@ -75,5 +76,5 @@ def _without_password(word: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """What JSON has no word for."""
+    """Returns what JSON has no word for."""
     return _clean_text(str(value))

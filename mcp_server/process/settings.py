@@ -218,8 +218,9 @@ class Settings(BaseSettings):
         return None if self.public_url is None else str(self.public_url).rstrip("/")
 
     def bearer_token(self) -> str | None:
-        """The token from the setting or its file; None where neither is set. OSError when the file can't be read;
-        ValueError where there is no token in what is set, for nobody who set it wants a server that asks for none."""
+        """Returns the token from the setting or its file; None where neither is set. OSError when the file can't be
+        read; ValueError where there is no token in what is set, for nobody who set it wants a server that asks for
+        none."""
         if self.token is not None:
             given = self.token.get_secret_value()
         elif self.token_file is not None:
@@ -231,12 +232,13 @@ class Settings(BaseSettings):
         return given.strip()
 
     def webhook_secret(self, provider: str) -> str | None:
-        """The secret of a provider's webhook; None where it is unset, which turns the webhook off."""
+        """Returns the secret of a provider's webhook; None where it is unset, which turns the webhook off."""
         secret = getattr(self, f"webhook_{provider}", None)
         return secret.get_secret_value().strip() or None if isinstance(secret, SecretStr) else None
 
     def webhook_secret_length(self, provider: str) -> int | None:
-        """How many bytes or characters of one of WEBHOOKS_WITH_SECRETS are to be guessed; None where it is unset."""
+        """Returns how many bytes or characters of one of WEBHOOKS_WITH_SECRETS are to be guessed; None where it is
+        unset."""
         secret = self.webhook_secret(provider)
         if secret is None:
             return None
@@ -245,8 +247,8 @@ class Settings(BaseSettings):
         return len(secret.rpartition(":")[2] if provider in ("postmark", "brevo") else secret)
 
     def shown(self) -> list[dict[str, str]]:
-        """Each setting as name, value and source ("default" or "given"), for people. Of a secret, only whether it is
-        set."""
+        """Returns each setting as name, value and source ("default" or "given"), for people. Of a secret, only whether
+        it is set."""
         return [
             {
                 "name": variable(name),
@@ -258,7 +260,7 @@ class Settings(BaseSettings):
 
 
 def variable(name: str) -> str:
-    """The variable that a setting is read from."""
+    """Returns the variable that a setting is read from."""
     return "DATABASE_URL" if name == "database_url" else f"SALES_AUTOMATION_{name.upper()}"
 
 

@@ -31,8 +31,8 @@ _NO_MESSAGE = (
 
 
 def are_pipes() -> bool:
-    """Whether stdin and stdout are what clients give a server. Files and terminals can't be waited for like that, and
-    on Windows nothing can."""
+    """Returns whether stdin and stdout are what clients give a server. Files and terminals can't be waited for like
+    that, and on Windows nothing can."""
     if sys.platform == "win32":
         return False
     try:
@@ -147,17 +147,18 @@ class Messages:
 
 
 def _refusal(error: ValidationError) -> JSONRPCError | None:
-    """The answer to a line that is no message; None for one that is empty."""
+    """Returns the answer to a line that is no message; None for one that is empty."""
     first, *others = error.errors(include_url=False)
     if first["type"] != "json_invalid":
-        given = next((each["input"] for each in others if each["type"] == "missing"), None)
+        given = next((error["input"] for error in others if error["type"] == "missing"), None)
         return _error(given, INVALID_REQUEST, _NO_MESSAGE)
     line: str | bytes = first["input"]
     return _error(_guessed(line), PARSE_ERROR, f"{first['msg']}.") if line.strip() else None
 
 
 def _guessed(line: str | bytes) -> object:
-    """What the line would be without the characters that are none: its sender waits under the id that stands there."""
+    """Returns what the line would be without the characters that are none: its sender waits under the id that stands
+    there."""
     try:
         return json.loads(line if isinstance(line, str) else line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -165,7 +166,8 @@ def _guessed(line: str | bytes) -> object:
 
 
 def _error(given: object, code: int, message: str) -> JSONRPCError:
-    """`given`: the JSON as far as it is known. Only a request's id is the sender's own; that of a result is ours."""
+    """Returns an error answer. `given`: the JSON as far as it is known. Only a request's id is the sender's own; that
+    of a result is ours."""
     known = cast("dict[str, Any]", given) if isinstance(given, dict) and "method" in given else {}
     own = known.get("id")
     return JSONRPCError(

@@ -62,7 +62,7 @@ class LabelledCounter:
         self._counter.labels(name, verdict).inc(count)
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """(name, verdict) -> number, as it stands now."""
+        """Returns (name, verdict) -> number, as it stands now."""
         (family,) = self._counter.collect()
         pairs = ((tuple(sample.labels.values()), sample.value) for sample in family.samples)
         return {(name, verdict): int(number) for (name, verdict), number in pairs}
@@ -104,7 +104,7 @@ class Telemetry:
         self._calls.labels(tool, outcome).observe(seconds)
 
     def calls(self) -> Mapping[tuple[str, CallOutcome], Latency]:
-        """(tool, outcome) -> how long they took, as it stands now."""
+        """Returns (tool, outcome) -> how long they took, as it stands now."""
         calls: dict[tuple[str, CallOutcome], Latency] = {}
         (family,) = self._calls.collect()
         for sample in family.samples:

@@ -77,7 +77,8 @@ class HoldOut(Answer):
     detail: str
     until: Maybe[datetime] = None
     position: Annotated[
-        Maybe[int], Field(description="Place in the queue, where a limit lets out one after the other; at most 10,001.")
+        Maybe[int],
+        Field(description="Position in the due queue, where a limit lets out one after the other; at most 10,001."),
     ] = None
 
 

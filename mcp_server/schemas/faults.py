@@ -68,9 +68,9 @@ def explain(error: ValidationError) -> list[str]:
 
 
 def _lines(error: ValidationError) -> Iterator[str]:
-    for each in error.errors(include_url=False, include_input=False):
-        field = ".".join(_part(part) for part in each["loc"] if part != "[key]")
-        rule = _rule(each["type"], each["msg"], each.get("ctx", {}))
+    for line in error.errors(include_url=False, include_input=False):
+        field = ".".join(_part(part) for part in line["loc"] if part != "[key]")
+        rule = _rule(line["type"], line["msg"], line.get("ctx", {}))
         yield f"{field}: {rule}" if field else rule
 
 

@@ -1,4 +1,5 @@
-"""What the dashboard shows and no tool answers: the queue and the events of all campaigns, and who looks at them."""
+"""What the dashboard shows and no tool answers: the due queue and the events of all campaigns, and who looks at
+them."""
 
 from datetime import datetime
 from typing import Self

@@ -20,9 +20,9 @@ def _day_or_moment(value: Any, validate: ValidatorFunctionWrapHandler) -> date |
     try:
         return validate(value)
     except ValidationError as error:
-        for each in error.errors():
-            if each["type"] == "years":
-                raise PydanticCustomError("years", "{rule}", {"rule": each["msg"]}) from None
+        for line in error.errors():
+            if line["type"] == "years":
+                raise PydanticCustomError("years", "{rule}", {"rule": line["msg"]}) from None
         raise PydanticCustomError("day", f"{DAY}, or {MOMENT.removeprefix('must be ')}") from None
 
 

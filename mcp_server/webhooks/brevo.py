@@ -34,7 +34,8 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """One event a request, or a list of them; `X-Mailin-custom` holds what the sender attached, else the tags."""
+    """Returns one event a request, or a list of them; `X-Mailin-custom` holds what the sender attached, else the
+    tags."""
     return fields.each_part(fields.as_list(payload), lambda _, part: _event(part, delivery))
 
 
@@ -51,7 +52,7 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
         metadata["bounce_type"] = "soft" if name == "soft_bounce" else "hard"
     message_id = fields.without_brackets(fields.word(part, "message-id"))
     email, link = fields.word(part, "email"), fields.word(part, "link")
-    moments = [fields.epoch(part, each) for each in ("ts_event", "ts_epoch", "ts")]
+    moments = [fields.epoch(part, name) for name in ("ts_event", "ts_epoch", "ts")]
     return fields.event(
         NAME,
         type_,
@@ -67,7 +68,7 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
 
 
 def _attached(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a header with a JSON object or `name:value|name:value`, and of tags `name:value`."""
+    """Returns the values of a header with a JSON object or `name:value|name:value`, and of tags `name:value`."""
     custom = fields.word(part, "X-Mailin-custom") or ""
     try:
         given = cast("object", orjson.loads(custom)) if custom.startswith("{") else None

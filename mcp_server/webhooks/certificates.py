@@ -42,7 +42,7 @@ def download(host: str, path: str) -> bytes:
 
 
 def check_host(url: str, region: str) -> SplitResult:
-    """`url` in parts; Forged unless its host is that of SNS in this region."""
+    """Returns `url` in parts; Forged unless its host is that of SNS in this region."""
     # China's regions have a domain of their own.
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     try:
@@ -64,7 +64,7 @@ class Certificates:
     _lock: Lock = field(default_factory=Lock, init=False)
 
     def key(self, url: str, region: str, now: datetime) -> "RSAPublicKey":
-        """The key of the certificate at `url`, which is valid `now`. Forged or Unverifiable."""
+        """Returns the key of the certificate at `url`, which is valid `now`. Forged or Unverifiable."""
         parts = check_host(url, region)
         if not _PATH.fullmatch(parts.path) or parts.query or parts.fragment:
             raise Forged("The address is not that of a certificate.")
@@ -91,7 +91,7 @@ class Certificates:
         from cryptography import x509  # noqa: PLC0415  slow; few servers have it
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415  as above
 
-        self._tries = [each for each in self._tries if now - each < _TRIES_WITHIN]
+        self._tries = [tried_at for tried_at in self._tries if now - tried_at < _TRIES_WITHIN]
         if len(self._tries) >= _TRIES_MAX:
             raise Unverifiable("Too many certificates were asked for.")
         self._tries.append(now)

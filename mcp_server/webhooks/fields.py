@@ -36,7 +36,7 @@ class Ignored(Exception):
 
 
 def each_part(parts: Iterable[Json], read: Callable[[int, dict[str, Any]], NewEvent]) -> Normalised:
-    """`read` of every part by its index; one that it refuses hinders no other."""
+    """Returns `read` of every part by its index; one that it refuses hinders no other."""
     result = Normalised()
     for index, part in enumerate(parts):
         try:
@@ -49,26 +49,26 @@ def each_part(parts: Iterable[Json], read: Callable[[int, dict[str, Any]], NewEv
 
 
 def as_list(payload: Json) -> list[Json]:
-    """A batch, or the one object that stands for a batch of one."""
+    """Returns a batch, or the one object that stands for a batch of one."""
     return cast("list[Json]", payload) if isinstance(payload, list) else [payload]
 
 
 def mapping(value: Json) -> dict[str, Any]:
-    """The object itself. Unusable where it is none."""
+    """Returns the object itself. Unusable where it is none."""
     if not isinstance(value, dict):
         raise Unusable("an object was expected")
     return cast("dict[str, Any]", value)
 
 
 def inner(payload: Json, *path: str) -> dict[str, Any]:
-    """The object under `path`, or an empty one."""
+    """Returns the object under `path`, or an empty one."""
     for name in path:
         payload = cast("dict[str, Any]", payload).get(name) if isinstance(payload, dict) else None
     return cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
 
 
 def word(payload: Mapping[str, Any], name: str) -> str | None:
-    """A text or a whole number as text, without spaces around it; None for everything else, and for nothing."""
+    """Returns a text or a whole number as text, without spaces around it; None for everything else, and for nothing."""
     value = payload.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -78,7 +78,7 @@ def word(payload: Mapping[str, Any], name: str) -> str | None:
 
 
 def needed(payload: Mapping[str, Any], name: str) -> str:
-    """The text under `name`. Unusable where there is none."""
+    """Returns the text under `name`. Unusable where there is none."""
     value = word(payload, name)
     if value is None:
         raise Unusable(f"{name} is missing")
@@ -86,7 +86,7 @@ def needed(payload: Mapping[str, Any], name: str) -> str:
 
 
 def epoch(payload: Mapping[str, Any], name: str) -> datetime | None:
-    """A Unix time in seconds or milliseconds; None where there is none."""
+    """Returns a Unix time in seconds or milliseconds; None where there is none."""
     value = payload.get(name)
     try:
         number = float(value) if isinstance(value, int | float | str) else None
@@ -98,7 +98,7 @@ def epoch(payload: Mapping[str, Any], name: str) -> datetime | None:
 
 
 def moment(payload: Mapping[str, Any], name: str) -> datetime | None:
-    """An RFC 3339 time; one without a zone is in UTC. None where there is none."""
+    """Returns an RFC 3339 time; one without a zone is in UTC. None where there is none."""
     value = word(payload, name)
     if value is None:
         return None
@@ -110,7 +110,7 @@ def moment(payload: Mapping[str, Any], name: str) -> datetime | None:
 
 
 def kind(types: Mapping[str, EventType | None], name: str) -> EventType:
-    """What `name` is to us. Ignored for one of no interest, Unusable for one that is unknown."""
+    """Returns what `name` is to us. Ignored for one of no interest, Unusable for one that is unknown."""
     if name not in types:
         raise Unusable("the type of the event is unknown")
     found = types[name]
@@ -120,7 +120,7 @@ def kind(types: Mapping[str, EventType | None], name: str) -> EventType:
 
 
 def own(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The references that the sender attached. What is none is left out, since another reference may do."""
+    """Returns the references that the sender attached. What is none is left out, since another reference may do."""
     return {
         "campaign_id": _uuid(metadata.get(CAMPAIGN)),
         "enrollment_id": _uuid(metadata.get(ENROLLMENT)),
@@ -142,22 +142,22 @@ def _step(value: Json) -> int | None:
 
 
 def digest(delivery: StoredDelivery, index: int = 0) -> str:
-    """An id for an event that has none: of its request and its place there."""
+    """Returns an id for an event that has none: of its request and its place there."""
     return f"{delivery.body_hash.hex()}:{index}"
 
 
 def hash_of(*values: object) -> str:
-    """An id made of what tells an event from others."""
+    """Returns an id made of what tells an event from others."""
     return sha256("\n".join(str(value) for value in values).encode("utf-8", "replace")).hexdigest()
 
 
 def without_brackets(message_id: str | None) -> str | None:
-    """A Message-ID as it is compared: without its angle brackets."""
+    """Returns a Message-ID as it is compared: without its angle brackets."""
     return events.message_id(texts.one_line(message_id)) or None if message_id else None
 
 
 def details(**values: Json) -> dict[str, Any]:
-    """What of a payload is kept with the event: short texts and flags."""
+    """Returns what of a payload is kept with the event: short texts and flags."""
     kept = {
         name: texts.storable_part(value)[:_DETAIL_MAX] if isinstance(value, str) else value
         for name, value in values.items()
@@ -177,7 +177,7 @@ def event(
     metadata: dict[str, Any],
     received_at: datetime,
 ) -> NewEvent:
-    """The event, checked as those of record_event are. Unusable says what is wrong with it.
+    """Returns the event, checked as those of record_event are. Unusable says what is wrong with it.
 
     The address is a reference only within a campaign, and is kept for nothing else but to suppress it: for that it is
     enough by itself.
@@ -204,7 +204,7 @@ def event(
 
 
 def _address(text: str | None) -> str | None:
-    """The address as contacts have it; None for what is none, since another reference may do."""
+    """Returns the address as contacts have it; None for what is none, since another reference may do."""
     if text is None:
         return None
     try:

@@ -29,14 +29,14 @@ _TYPES: Final[Mapping[str, EventType]] = {
 
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:  # noqa: ARG001  the secret is in the body
-    """The shared secret, under `secret`."""
+    """Verifies the shared secret, under `secret`."""
     given = fields.word(fields.inner(parse(body)), "secret")
     if given is None or not signing.is_same(given, secret):
         raise Forged("The secret is missing or wrong.")
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """One event a request; the lead's own variables stand at its top level."""
+    """Returns one event a request; the lead's own variables stand at its top level."""
     return fields.each_part([payload], lambda _, part: _event(part, delivery))
 
 
@@ -61,7 +61,7 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
 
 
 def _message(part: Mapping[str, Any]) -> str | None:
-    """The lead and the step: what it calls a message is not known to whoever hands it the lead."""
+    """Returns the lead and the step: what it calls a message is not known to whoever hands it the lead."""
     lead, step = fields.word(part, "leadId"), fields.word(part, "stepId")
     return f"{lead}:{step}" if lead and step else lead
 

@@ -33,7 +33,7 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
 
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:  # noqa: ARG001  the signature is in the body
-    """HMAC-SHA256 over timestamp and token, in hexadecimal."""
+    """Verifies HMAC-SHA256 over timestamp and token, in hexadecimal."""
     signature = fields.inner(parse(body), "signature")
     timestamp, token, given = (fields.word(signature, name) for name in ("timestamp", "token", "signature"))
     if timestamp is None or token is None or given is None:
@@ -45,7 +45,7 @@ def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:  
 
 
 def token_of(payload: Json, headers: Headers) -> str | None:  # noqa: ARG001  see Provider.delivery_id
-    """The token of the signature."""
+    """Returns the token of the signature."""
     token = fields.word(fields.inner(payload, "signature"), "token")
     if token is None or len(token) > 200:
         raise Malformed("The token is not one.")
@@ -53,7 +53,7 @@ def token_of(payload: Json, headers: Headers) -> str | None:  # noqa: ARG001  se
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """One event a request, under `event-data`; `user-variables` hold what the sender attached."""
+    """Returns one event a request, under `event-data`; `user-variables` hold what the sender attached."""
     token = fields.word(fields.inner(payload, "signature"), "token")
     data = fields.inner(payload, "event-data") or None
     return fields.each_part([data], lambda _, part: _event(part, token, delivery))

@@ -45,7 +45,7 @@ _MOMENTS: Final = ("DeliveredAt", "ReceivedAt", "BouncedAt", "ChangedAt")
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """One event a request; `Metadata` holds what the sender attached."""
+    """Returns one event a request; `Metadata` holds what the sender attached."""
     return fields.each_part([payload], lambda _, part: _event(part, delivery))
 
 

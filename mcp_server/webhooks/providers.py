@@ -10,7 +10,7 @@ from mcp_server.webhooks.parsing import parse
 
 
 def providers(fetch: Fetch = download) -> Mapping[str, Provider]:
-    """Name -> provider. `fetch` gets the certificates of Amazon SNS."""
+    """Returns name -> provider. `fetch` gets the certificates of Amazon SNS."""
     known = (
         sendgrid.PROVIDER,
         postmark.PROVIDER,

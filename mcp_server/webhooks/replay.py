@@ -31,7 +31,7 @@ def replay(
     ids: Sequence[UUID] | None,
     after: UUID | None,
 ) -> ReplayAnswer:
-    """A transaction for each chunk, oldest first; what one of them has done stays when a later one fails."""
+    """Returns a transaction for each chunk, oldest first; what one of them has done stays when a later one fails."""
     normalise = Normaliser(providers())
     totals: Counter[str] = Counter()
 
@@ -45,9 +45,9 @@ def replay(
 
     while True:
         kept, settled = app.run("replay webhooks", work)
-        for delivery, each in zip(kept, settled, strict=True):
-            count(app, delivery.provider, each)
-            totals.update(_counts(each))
+        for delivery, result in zip(kept, settled, strict=True):
+            count(app, delivery.provider, result)
+            totals.update(_counts(result))
         is_last = len(kept) < _CHUNK
         if is_last or totals["deliveries"] >= _MOST:
             counts = {name: totals[name] for name in _COUNTED}

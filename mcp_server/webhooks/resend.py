@@ -27,7 +27,7 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
 
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:
-    """Standard Webhooks, with headers that start with svix-."""
+    """Verifies Standard Webhooks, with headers that start with svix-."""
     signing.check_standard("svix", body, headers, secret, now)
 
 
@@ -36,7 +36,7 @@ def _id(payload: Json, headers: Headers) -> str | None:  # noqa: ARG001  see Pro
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """One event a request; `data.tags` hold what the sender attached."""
+    """Returns one event a request; `data.tags` hold what the sender attached."""
     return fields.each_part([payload], lambda _, part: _event(part, delivery))
 
 
@@ -69,15 +69,15 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
 
 
 def _tags(tags: Json) -> dict[str, Any]:
-    """An object, or a list of {name, value} as they are sent."""
+    """Returns an object, or a list of {name, value} as they are sent."""
     if isinstance(tags, list):
-        pairs = [fields.inner(each) for each in cast("list[Any]", tags)]
-        return {str(each.get("name")): each.get("value") for each in pairs}
+        pairs = [fields.inner(tag) for tag in cast("list[Any]", tags)]
+        return {str(pair.get("name")): pair.get("value") for pair in pairs}
     return fields.inner(tags)
 
 
 def _recipient(to: Json) -> str | None:
-    """The address, where there is one alone."""
+    """Returns the address, where there is one alone."""
     if isinstance(to, list):
         listed = cast("list[Any]", to)
         to = listed[0] if len(listed) == 1 else None

@@ -35,7 +35,7 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
 
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:
-    """ECDSA on P-256 with SHA-256, over the timestamp and the body."""
+    """Verifies ECDSA on P-256 with SHA-256, over the timestamp and the body."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  slow; few servers have it
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415  as above
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415  as above
@@ -65,7 +65,7 @@ def _key(secret: str) -> "EllipticCurvePublicKey":
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """Custom arguments stand at the top level of each event, beside SendGrid's own fields."""
+    """Normalises events. Custom arguments stand at the top level of each event, beside SendGrid's own fields."""
     return fields.each_part(fields.as_list(payload), lambda index, part: _event(index, part, delivery))
 
 

@@ -45,7 +45,7 @@ _RECIPIENTS: Final = {
 
 
 def verifier(certificates: Certificates) -> Any:  # noqa: ANN401  a Verify
-    """`verify` with the certificates it may use."""
+    """Returns `verify` with the certificates it may use."""
 
     def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:  # noqa: ARG001  the signature is in the body
         _verify(fields.inner(parse(body)), secret, now, certificates)
@@ -54,7 +54,7 @@ def verifier(certificates: Certificates) -> Any:  # noqa: ANN401  a Verify
 
 
 def _verify(envelope: dict[str, Any], topic: str, now: datetime, certificates: Certificates) -> None:
-    """RSA over the fields that SNS names, with its certificate, for the topic of the settings alone."""
+    """Verifies RSA over the fields that SNS names, with its certificate, for the topic of the settings alone."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  slow; few servers have it
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415  as above
     from cryptography.hazmat.primitives.hashes import SHA1, SHA256  # noqa: PLC0415  as above
@@ -79,7 +79,7 @@ def _verify(envelope: dict[str, Any], topic: str, now: datetime, certificates: C
 
 
 def topic_region(topic: str) -> str:
-    """The region of a topic's ARN; empty where it has none."""
+    """Returns the region of a topic's ARN; empty where it has none."""
     parts = topic.split(":")
     return parts[3] if len(parts) > 3 else ""
 
@@ -92,7 +92,7 @@ def _text(envelope: Mapping[str, Any], name: str) -> str:
 
 
 def _canonical(envelope: Mapping[str, Any]) -> bytes:
-    """What SNS signs: names and values, a line each, in the order of the names."""
+    """Returns what SNS signs: names and values, a line each, in the order of the names."""
     names = _SIGNED_TO_CONFIRM if envelope.get("Type") in _CONFIRMATIONS else _SIGNED
     present = [name for name in names if name != "Subject" or envelope.get(name) is not None]
     return "".join(f"{name}\n{_text(envelope, name)}\n" for name in present).encode("utf-8", "surrogatepass")
@@ -103,12 +103,12 @@ def _id(payload: Json, headers: Headers) -> str | None:  # noqa: ARG001  see Pro
 
 
 def is_held(payload: Json) -> bool:
-    """Whether it asks an operator to confirm, or tells of the end of, a subscription."""
+    """Returns whether it asks an operator to confirm, or tells of the end of, a subscription."""
     return fields.inner(payload).get("Type") in _CONFIRMATIONS
 
 
 def confirmation_url(body: bytes) -> str | None:
-    """Of a request that is held, the address that confirms it; None where it is not one of SNS."""
+    """Returns the address that confirms a held request; None if it is not one of SNS."""
     try:
         envelope = fields.inner(parse(body))
         url = _text(envelope, "SubscribeURL")
@@ -119,7 +119,7 @@ def confirmation_url(body: bytes) -> str | None:
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """An event for each recipient that it tells of; `mail.tags` hold what the sender attached."""
+    """Returns an event for each recipient that it tells of; `mail.tags` hold what the sender attached."""
     try:
         message = fields.mapping(parse(fields.needed(fields.inner(payload), "Message").encode()))
         name = fields.needed(message, "eventType" if "eventType" in message else "notificationType")
@@ -134,11 +134,13 @@ def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
 
 
 def _people(name: str, what: Mapping[str, Any], message: Json) -> Sequence[Json]:
-    """{emailAddress} of each recipient; one alone for what is said of the message as a whole."""
+    """Returns {emailAddress} of each recipient; one alone for what is said of the message as a whole."""
     if name in _RECIPIENTS:
         listed = what.get(_RECIPIENTS[name])
         found = cast("list[Any]", listed) if isinstance(listed, list) else []
-        return [each if isinstance(each, dict) else {"emailAddress": each} for each in found] or [{}]
+        return [recipient if isinstance(recipient, dict) else {"emailAddress": recipient} for recipient in found] or [
+            {}
+        ]
     destination = fields.inner(message, "mail").get("destination")
     addresses = cast("list[Any]", destination) if isinstance(destination, list) else []
     return [{"emailAddress": addresses[0]}] if len(addresses) == 1 else [{}]
@@ -176,11 +178,11 @@ def _event(
 
 
 def _tags(mail: Mapping[str, Any]) -> dict[str, Any]:
-    """Each tag has a list of values; ours have one."""
+    """Returns our values. Each tag has a list of values; ours have one."""
     tags = fields.inner(mail.get("tags"))
     return {name: values[0] for name, values in tags.items() if isinstance(values, list) and values}
 
 
 def make(certificates: Certificates) -> Provider:
-    """The provider, with the certificates it may use."""
+    """Returns the provider, with the certificates it may use."""
     return Provider(NAME, verifier(certificates), normalise, delivery_id=_id, is_held=is_held, may_wait=True)

@@ -10,7 +10,7 @@ from mcp_server.webhooks.base import DEFAULT_WINDOW, Forged, Headers, Stale
 
 
 def header(headers: Headers, name: str) -> str:
-    """The header's value; Forged where it is missing."""
+    """Returns the header's value; Forged where it is missing."""
     value = headers.get(name, "").strip()
     if not value:
         raise Forged(f"The header {name} is missing.")
@@ -18,7 +18,7 @@ def header(headers: Headers, name: str) -> str:
 
 
 def check_age(seconds: str, now: datetime, window: timedelta = DEFAULT_WINDOW) -> None:
-    """Stale unless the Unix time `seconds` lies within `window` before `now`, give or take a clock."""
+    """Raises Stale unless the Unix time `seconds` lies within `window` before `now`, give or take a clock."""
     try:
         signed_at = datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
@@ -27,13 +27,13 @@ def check_age(seconds: str, now: datetime, window: timedelta = DEFAULT_WINDOW) -
 
 
 def check_moment(signed_at: datetime, now: datetime, window: timedelta = DEFAULT_WINDOW) -> None:
-    """Stale unless `signed_at` lies within `window` before `now`, give or take a clock."""
+    """Raises Stale unless `signed_at` lies within `window` before `now`, give or take a clock."""
     if not now - window <= signed_at <= now + DEFAULT_WINDOW:
         raise Stale("The request was signed too long ago, or one of the clocks is wrong.")
 
 
 def decoded(text: str) -> bytes:
-    """Base64 -> bytes; Forged where it is not."""
+    """Returns the bytes of base64; raises Forged if it is none."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -41,19 +41,20 @@ def decoded(text: str) -> bytes:
 
 
 def keyed_hash(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA256."""
+    """Returns the HMAC-SHA256."""
     return hmac.new(key, message, sha256).digest()
 
 
 def is_same(given: str, secret: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell how much of them is."""
+    """Returns whether two texts are equal, in a time that does not tell how much of them is."""
     return hmac.compare_digest(
         sha256(given.encode("utf-8", "surrogatepass")).digest(), sha256(secret.encode()).digest()
     )
 
 
 def check_shared_secret(body: bytes, headers: Headers, secret: str, now: datetime) -> None:  # noqa: ARG001  see Verify
-    """For providers that sign nothing: basic auth (`secret` is user:password), a bearer token, or X-Webhook-Token."""
+    """Verifies requests of providers that sign nothing: basic auth (`secret` is user:password), a bearer token, or
+    X-Webhook-Token."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     given = headers.get("x-webhook-token", "")
     if scheme.lower() == "basic":
@@ -73,13 +74,13 @@ def check_standard(prefix: str, body: bytes, headers: Headers, secret: str, now:
     timestamp = header(headers, f"{prefix}-timestamp")
     given = header(headers, f"{prefix}-signature").split()
     expected = keyed_hash(standard_key(secret), f"{id_}.{timestamp}.".encode("utf-8", "surrogatepass") + body)
-    signatures = [decoded(value) for version, _, value in (each.partition(",") for each in given) if version == "v1"]
+    signatures = [decoded(value) for version, _, value in (part.partition(",") for part in given) if version == "v1"]
     # All are compared, whichever is right.
-    if sum([hmac.compare_digest(each, expected) for each in signatures]) == 0:
+    if sum([hmac.compare_digest(signature, expected) for signature in signatures]) == 0:
         raise Forged("No signature is right.")
     check_age(timestamp, now)
 
 
 def standard_key(secret: str) -> bytes:
-    """The key of a Standard Webhooks secret. ValueError where it is none."""
+    """Returns the key of a Standard Webhooks secret. ValueError where it is none."""
     return base64.b64decode(secret.removeprefix("whsec_"), validate=True)

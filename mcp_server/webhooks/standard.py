@@ -18,7 +18,7 @@ _OWN: Final = (fields.CAMPAIGN, fields.ENROLLMENT, fields.STEP)
 
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:
-    """HMAC-SHA256, with headers that start with webhook-."""
+    """Verifies HMAC-SHA256, with headers that start with webhook-."""
     signing.check_standard("webhook", body, headers, secret, now)
 
 
@@ -27,7 +27,7 @@ def _id(payload: Json, headers: Headers) -> str | None:  # noqa: ARG001  see Pro
 
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
-    """`type` and `timestamp` of the request serve an event that has none of its own."""
+    """Normalises events. `type` and `timestamp` of the request serve an event that has none of its own."""
     whole = fields.inner(payload)
     parts = fields.as_list(whole.get("data"))
     return fields.each_part(parts, lambda index, part: _event(index, part, whole, delivery))

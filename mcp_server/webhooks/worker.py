@@ -60,13 +60,13 @@ class Recorder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop after the transaction under way; what waits then is recorded at the next start."""
+        """Stops after the transaction under way; what waits then is recorded at the next start."""
         self._stopping.set()
         self._wake.set()
         await anyio.to_thread.run_sync(self._thread.join, _PATIENCE)
 
     def wake(self) -> None:
-        """Say that a request was stored."""
+        """Says that a request was stored."""
         self._stored_at = time.monotonic()
         if not self._wake.is_set():
             self._wake.set()
@@ -97,8 +97,9 @@ class Recorder:
             self._stopping.wait(_QUIET_SECONDS)
 
     def _match_late(self) -> None:
-        """Look once more for the places of what was just put aside. A step that is reported at the same moment does not
-        see the event, nor the event the step, while neither is committed; else it would wait for the maintenance."""
+        """Looks once more for the places of what was just put aside. A step that is reported at the same moment does
+        not see the event, nor the event the step, while neither is committed; else it would wait for the
+        maintenance."""
         now = time.monotonic()
         if self._match_until is None or now < self._match_next:
             return
@@ -113,7 +114,7 @@ class Recorder:
             self._match_until = None
 
     def record_next(self) -> int:
-        """Record the oldest requests that wait. Returns how many; 0 when none does."""
+        """Records the oldest requests that wait. Returns how many; 0 when none does."""
         try:
             return self._record(None)
         except StoreUnavailable:
@@ -139,10 +140,10 @@ class Recorder:
             return waiting, webhooks.record(session, deliveries=waiting, normalise=self._normalise, now=now)
 
         waiting, settled = self._app.run("record webhooks", work)
-        if any(each.orphaned for each in settled):
+        if any(result.orphaned for result in settled):
             self._match_until = time.monotonic() + self._look_again_seconds
-        for delivery, each in zip(waiting, settled, strict=True):
-            count(self._app, delivery.provider, each)
+        for delivery, result in zip(waiting, settled, strict=True):
+            count(self._app, delivery.provider, result)
         return len(waiting)
 
     def _record_alone(self, delivery: StoredDelivery) -> None:
@@ -165,7 +166,7 @@ def _ids(session: "Session") -> list[StoredDelivery]:
 
 
 def count(app: App, provider: str, settled: Settled) -> None:
-    """Count the events of one request."""
+    """Counts the events of one request."""
     for verdict in ("recorded", "duplicate", "orphaned", "invalid", "ignored"):
         number: int = getattr(settled, verdict)
         if number:

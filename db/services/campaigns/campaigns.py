@@ -23,14 +23,14 @@ from db.services.ops import audit
 from db.services.paging import Page, page
 from db.services.state import counters
 
-# Enough to make round trips cheap, and few enough to stay far from statement_timeout.
+# Large enough to make round trips cheap, and small enough to stay far from statement_timeout.
 _CHUNK = 20_000
 
 
 def create(
     session: Session, *, name: str, template_id: UUID, settings: dict[str, Any], provider_config: dict[str, Any]
 ) -> CampaignInstance:
-    """A draft. Refused for a template that is archived or has no active step."""
+    """Makes a draft campaign. Refused for a template that is archived or has no active step."""
     template = session.get(CampaignTemplate, template_id, with_for_update={"read": True})
     if template is None:
         raise NotFound("template", template_id)
@@ -51,7 +51,7 @@ def create(
 
 
 def get(session: Session, *, campaign_id: UUID) -> CampaignInstance:
-    """One campaign. NotFound if there is none."""
+    """Returns one campaign. NotFound if there is none."""
     campaign = session.get(CampaignInstance, campaign_id)
     if campaign is None:
         raise _not_found(campaign_id)
@@ -61,7 +61,7 @@ def get(session: Session, *, campaign_id: UUID) -> CampaignInstance:
 def list_(
     session: Session, *, status: CampaignStatus | None, template_id: UUID | None, limit: int, cursor: str | None
 ) -> Page[CampaignInstance]:
-    """Campaigns, newest first."""
+    """Returns campaigns, newest first."""
     statement = select(CampaignInstance)
     if status is not None:
         statement = statement.where(CampaignInstance.status == status)
@@ -71,7 +71,7 @@ def list_(
 
 
 def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: datetime) -> CampaignInstance:
-    """Change `fields` (name, settings, provider_config) as long as the campaign has not ended.
+    """Changes `fields` (name, settings, provider_config) as long as the campaign has not ended.
 
     Refused for an active one whose sending window would never open.
     """
@@ -80,7 +80,7 @@ def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: 
         raise Refused(
             f"This campaign is {campaign.status} and can't be changed. Create a new one with create_campaign."
         )
-    followed = campaign.settings.get("use_contact_timezone")  # all that is asked of settings that can't be read
+    followed = campaign.settings.get("use_contact_timezone")  # unreadable settings are checked for nothing else
     for name, value in fields.items():
         setattr(campaign, name, value)
     session.flush()  # updated_at is the database's
@@ -95,9 +95,9 @@ def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: 
 
 
 def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
-    """Start a draft or resume a paused campaign. Who is enrolled becomes active; the first step falls due.
+    """Starts a draft or resumes a paused campaign. Its enrollments become active, and their first steps fall due.
 
-    Refused where its sending window never opens, and for a draft whose template has no active step any more.
+    Refused if its sending window never opens, and for a draft whose template has no active step any more.
     """
     campaign = _lock(session, campaign_id)
     is_draft = campaign.status == CampaignStatus.DRAFT
@@ -118,7 +118,7 @@ def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInst
 
 
 def pause(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
-    """Stop handing out actions. Nothing that is scheduled shifts."""
+    """Stops handing out actions. No scheduled time changes."""
     campaign = _lock(session, campaign_id)
     campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.PAUSE)
     campaign.paused_at = now
@@ -134,8 +134,8 @@ _PAUSE_UNREADABLE = text("""
 
 
 def pause_unreadable(session: Session, *, reasons: Mapping[UUID, str], now: datetime) -> None:
-    """Pause active campaigns that can't be worked on, each with its reason, in the log and the audit log too. One that
-    somebody else works on is left to the next claim."""
+    """Pauses active campaigns that can't be worked on, each with its reason, and notes that in the log and the audit
+    log. A campaign that another transaction holds is left to the next claim."""
     for id_, reason in sorted(reasons.items()):
         values = {"id": id_, "reason": reason[:PAUSE_REASON_MAX], "now": now}
         if session.scalar(_PAUSE_UNREADABLE, values) is not None:
@@ -144,7 +144,7 @@ def pause_unreadable(session: Session, *, reasons: Mapping[UUID, str], now: date
 
 
 def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
-    """End a campaign for good, and with it every enrollment that has not ended."""
+    """Ends a campaign for good, and every enrollment of it that has not ended."""
     campaign = _lock(session, campaign_id)
     campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.COMPLETE)
     campaign.paused_at = campaign.pause_reason = None
@@ -155,7 +155,8 @@ def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignI
 
 
 def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInstance:
-    """The campaign, kept from starting or ending while people are enrolled. Refused when it has ended."""
+    """Returns the campaign, locked so that it neither starts nor ends while people are enrolled. Refused if it has
+    ended."""
     campaign = session.get(CampaignInstance, campaign_id, with_for_update={"read": True}, populate_existing=True)
     if campaign is None:
         raise _not_found(campaign_id)
@@ -165,8 +166,8 @@ def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInsta
 
 
 def lock_for_command(session: Session, *, instance_id: UUID) -> CampaignStatus:
-    """The status of a campaign that exists, kept as it is while its people are moved by hand. It is locked before
-    them, as whoever starts or ends it locks it."""
+    """Returns the status of a campaign that exists, locked so that it stays while people are moved by hand. It is
+    locked before the enrollments, in the same order as when a campaign starts or ends."""
     statement = select(CampaignInstance.status).where(CampaignInstance.id == instance_id).with_for_update(read=True)
     return CampaignStatus(session.scalars(statement).one())
 
@@ -191,8 +192,8 @@ def _not_found(campaign_id: UUID) -> NotFound:
     return NotFound("campaign", campaign_id)
 
 
-# In the order of their ids, as everybody locks enrollments, and by key from chunk to chunk, so that no chunk reads
-# again what the ones before it have moved. The counters come last, so that nobody waits for one who waits for them.
+# In the order of ids, as everybody locks enrollments, and by key from chunk to chunk, so that no chunk reads again what
+# earlier ones have moved. The counters come last, so that nobody waits for a transaction that waits for them.
 _PICKED = """
     picked AS MATERIALIZED (
         SELECT id, status FROM campaign_enrollments
@@ -205,9 +206,9 @@ _LAST = """
            (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)
 """
 _OPEN = "status IN ('enrolled', 'active', 'paused')"
-# Who was paused before the first start has no moment yet.
+# An enrollment that was paused before the first start has no due time yet.
 _TO_START = "(status = 'enrolled' OR (status IN ('active', 'paused') AND next_action_at IS NULL))"
-# A moment for every variant of the first step and for those who have none of these.
+# A due time for every variant of the first step, and for enrollments that have none of these.
 _DUE = """
     (SELECT due FROM dues
      WHERE dues.variant IS NOT DISTINCT FROM (CASE WHEN e.a_b_variant = ANY (:names) THEN e.a_b_variant END))
@@ -237,7 +238,7 @@ def _activate(session: Session, campaign_id: UUID, plan: Plan, now: datetime) ->
     stage = stage_after(plan.steps, 0)
     _schedule_one_by_one(session, campaign_id, plan, stage, now)
     names = variants(stage.values())
-    # Whoever has no variant of these and no moment yet gets a step that waits as long as the others.
+    # An enrollment with none of these variants and no due time yet gets a step that waits as long as the others.
     any_step = next(iter(stage.values()), None)
     dues = [{"variant": variant, "due": _due(stage.get(variant, any_step), now)} for variant in (None, *names)]
     values = {**rows_parameter(dues), "names": list(names), "now": now, "campaign": campaign_id}
@@ -268,8 +269,8 @@ _SCHEDULE = text("""
 
 
 def _schedule_one_by_one(session: Session, campaign_id: UUID, plan: Plan, stage: Stage, now: datetime) -> None:
-    """Give a moment to those who have passed steps before the start, and to those whose first step is drawn where its
-    variants wait for different times."""
+    """Gives a due time to enrollments that passed steps before the start, and to those whose first step is drawn among
+    variants with different delays."""
     after = UUID(int=0)
     drawn = len({step.delay_hours for step in stage.values()}) > 1
     values = {"campaign": campaign_id, "names": list(variants(stage.values())), "drawn": drawn, "chunk": _CHUNK}
@@ -290,7 +291,7 @@ def _due(step: Step | None, now: datetime) -> datetime:
 
 
 def _in_chunks(session: Session, statement: TextClause, values: dict[str, Any]) -> dict[EnrollmentStatus, int]:
-    """Run `statement` over chunks of enrollments in key order; how many it changed, by the status that they had."""
+    """Runs `statement` over chunks of enrollments in key order. Returns how many it changed, by their former status."""
     total, after = Counter[EnrollmentStatus](), UUID(int=0)
     while True:
         found: dict[str, int] | None

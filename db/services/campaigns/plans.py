@@ -37,8 +37,8 @@ def from_row(
     changed_at: datetime,
     steps: Sequence[Sequence[Any]] | None,
 ) -> Plan:
-    """The plan of a row of COLUMNS. Settings that can't be read stand in no other campaign's way, and in that of no
-    event: a stop needs no plan."""
+    """Returns the plan of a row of COLUMNS. Unreadable settings affect neither other campaigns nor events: a stop needs
+    no plan."""
     sequence, problem = _steps(steps), campaign_settings.problem(settings)
     if problem is not None:
         return Plan(sequence, problem=problem, changed_at=changed_at)
@@ -56,12 +56,12 @@ _OF_TEMPLATE = text(_STEPS.format(template=":template"))
 
 
 def steps_of_template(session: Session, *, template_id: UUID) -> list[Step]:
-    """The active steps of a template, by number and variant."""
+    """Returns the active steps of a template, by number and variant."""
     return _steps(session.scalar(_OF_TEMPLATE, {"template": template_id}))
 
 
-# As text, and with its columns named: every recorded send asks for it, and building it from expressions, or making out
-# what its result consists of, takes longer than running it.
+# As text, with its columns named: every recorded send runs it, and building it from expressions, or finding out its
+# result columns, takes longer than running it.
 _OF_CAMPAIGNS = text(f"""
     SELECT i.id, {COLUMNS} FROM campaign_instances i
     WHERE i.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
@@ -69,7 +69,7 @@ _OF_CAMPAIGNS = text(f"""
 
 
 def of_campaigns(session: Session, *, instance_ids: Iterable[UUID]) -> dict[UUID, Plan]:
-    """The plan of each campaign, in one statement; its steps by number and variant."""
+    """Returns the plan of each campaign, in one statement; its steps by number and variant."""
     rows = session.execute(_OF_CAMPAIGNS, rows_parameter(list(instance_ids)))
     return {instance_id: from_row(*columns) for instance_id, *columns in rows}
 
@@ -83,12 +83,12 @@ _WITH_STATUS = text(f"SELECT i.status, {COLUMNS} FROM campaign_instances i WHERE
 
 
 def of_active(session: Session) -> dict[UUID, Plan]:
-    """The plan of each active campaign."""
+    """Returns the plan of each active campaign."""
     return {instance_id: from_row(*columns) for instance_id, *columns in session.execute(_OF_ACTIVE)}
 
 
 def with_status(session: Session, *, instance_id: UUID) -> tuple[CampaignStatus, Plan] | None:
-    """The status of a campaign and its plan; None where there is none."""
+    """Returns the status of a campaign and its plan; None where there is none."""
     row = session.execute(_WITH_STATUS, {"id": instance_id}).one_or_none()
     return (CampaignStatus(row[0]), from_row(*row[1:])) if row else None
 
@@ -100,17 +100,17 @@ _ZONES = text("""
 
 
 def zones(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID, str | None]:
-    """contact -> time zone, where it is known."""
+    """Returns contact -> time zone, if it is known."""
     return dict(tuple(row) for row in session.execute(_ZONES, rows_parameter(list(contact_ids))))
 
 
 def of_campaign(session: Session, *, instance_id: UUID) -> Plan:
-    """The plan of one campaign that exists."""
+    """Returns the plan of one campaign that exists."""
     return of_campaigns(session, instance_ids=[instance_id])[instance_id]
 
 
 def check(known: Plan, changed_at: datetime | None) -> None:
-    """Outdated where the campaign was changed after the plan was read. Whoever changes the steps locks everybody for
-    whom it matters, so one who holds a person locked and then finds the plan as it was goes before that change."""
+    """Raises Outdated if the campaign was changed after the plan was read. Who changes the steps locks everybody
+    concerned first, so a transaction that locks a person and then finds the plan unchanged comes before that change."""
     if changed_at != known.changed_at:
         raise Outdated

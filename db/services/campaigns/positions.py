@@ -1,7 +1,7 @@
 """Where the people of a template's campaigns stand, and what a change of its steps means for them.
 
-A step is sent to those who have not come past it: whoever was handed a later one, or has passed it, never gets it,
-since steps go out in order.
+A step is sent only to people who have not passed it. Whoever was handed a later one, or has passed it, never gets it,
+because steps go out in order.
 """
 
 from collections import Counter
@@ -18,9 +18,9 @@ from db.services.campaigns import plans
 
 
 class Affected(NamedTuple):
-    """A step that has come into use, or gone out of it, or has a new delay. `will_get`: how many people it is still to
-    come for; `will_not_get`: how many it won't be sent to, since they are past it, or since it is out of use;
-    `waiting`: how many of the first wait for it at a new moment, which are not those to whom it was handed out."""
+    """A step that came into use, went out of it, or has a new delay. `will_get`: how many people will still get it;
+    `will_not_get`: how many won't, because they are past it or it is out of use; `waiting`: how many of the first wait
+    for it at a new time, not counting those to whom it was handed out."""
 
     step_number: int
     is_in_use: bool
@@ -50,7 +50,7 @@ _WAITING = text("""
 
 
 def affected(session: Session, *, template_id: UUID, before: Sequence[Step]) -> list[Affected]:
-    """What a change of the steps that were `before` means for people who have not ended, by step number."""
+    """Returns what a change of the steps that were `before` means for people who have not ended, by step number."""
     was, now = _delays(before), _delays(plans.steps_of_template(session, template_id=template_id))
     concerned = sorted(number for number in was.keys() | now.keys() if was.get(number) != now.get(number))
     if not concerned:
@@ -67,7 +67,7 @@ def affected(session: Session, *, template_id: UUID, before: Sequence[Step]) -> 
 
 
 def _delays(steps: Sequence[Step]) -> dict[int, dict[str | None, int]]:
-    """Step number -> variant -> delay in hours."""
+    """Returns step number -> variant -> delay in hours."""
     found: dict[int, dict[str | None, int]] = {}
     for step in steps:
         found.setdefault(step.step_number, {})[step.a_b_variant] = step.delay_hours
@@ -75,7 +75,7 @@ def _delays(steps: Sequence[Step]) -> dict[int, dict[str | None, int]]:
 
 
 def _waiting(session: Session, template_id: UUID, concerned: Sequence[int], in_use: Sequence[int]) -> dict[int, int]:
-    """Step -> how many wait for it, of those that are in use."""
+    """Returns step -> how many wait for it, for steps in use."""
     rows = [
         {"step": number, "before": before}
         for before, number in zip([0, *in_use], in_use, strict=False)

@@ -1,5 +1,5 @@
-"""Who waits for a step is given a new moment when another step comes next, or the same one after another delay: the
-delay belongs to the step that is sent.
+"""Gives waiting enrollments a new due time when another step comes next, or the same one after another delay. The delay
+belongs to the step that is sent.
 
 A step that was handed out is not held back again by a new delay, whatever has become of its lease.
 """
@@ -15,20 +15,20 @@ from db.domain.scheduling import Recipient, Stage, Step, choose, stage_after
 from db.postgres.json import rows_parameter
 from db.services.campaigns import plans
 
-# Enough to make round trips cheap, and few enough to stay far from statement_timeout.
+# Large enough to make round trips cheap, and small enough to stay far from statement_timeout.
 _CHUNK = 20_000
 
 _LOCK_CAMPAIGNS = text("""
     SELECT id FROM campaign_instances WHERE template_id = :template AND status IN ('draft', 'active', 'paused')
     ORDER BY id FOR NO KEY UPDATE
 """)
-# What was read of a campaign before is known to be outdated by this.
+# This marks what was read of a campaign before as outdated.
 _TOUCH_CAMPAIGNS = text("""
     UPDATE campaign_instances SET updated_at = now()
     WHERE template_id = :template AND status IN ('draft', 'active', 'paused')
 """)
-# Also those who have not come as far as the steps that are others now: a report or an event may take them there at this
-# moment. It is waited for, or waits, and reads the steps as they are then.
+# Includes enrollments that have not come as far as the changed steps: a report or an event may take them there at this
+# moment. It is waited for, or waits, and reads the changed steps.
 _COMING = text("""
     SELECT e.id, e.contact_id, e.a_b_variant, e.current_step FROM campaign_enrollments e
     WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
@@ -53,8 +53,8 @@ _MOVE = text("""
 
 
 class _Gap(NamedTuple):
-    """Those who have done a step from `first` on and none from `beyond` on: for them `stage` comes next now, and `was`
-    did before."""
+    """The enrollments that have done a step from `first` on and none from `beyond` on: `stage` comes next for them now,
+    and `was` did before."""
 
     first: int
     beyond: int
@@ -62,8 +62,8 @@ class _Gap(NamedTuple):
     stage: Stage
 
     def move(self, recipient: Recipient) -> dict[str, int | None] | None:
-        """The delay of the step that comes next for `recipient`, and its number if it is the same step as before; None
-        where nothing is different."""
+        """Returns the delay of the next step for `recipient`, and its number if it is the same step as before; None if
+        nothing changes."""
         was, step = choose(self.was, recipient), choose(self.stage, recipient)
         if step is None:
             return None
@@ -74,16 +74,16 @@ class _Gap(NamedTuple):
 
 
 def lock_campaigns(session: Session, *, template_id: UUID) -> Sequence[UUID]:
-    """The campaigns of a template that have not ended, locked before its steps are changed. Whoever enrolls people or
-    takes steps meanwhile is waited for, or reads the steps as they are then."""
+    """Returns the campaigns of a template that have not ended, locked before its steps are changed. Whoever enrolls
+    people or takes steps meanwhile is waited for, or reads the changed steps."""
     return session.scalars(_LOCK_CAMPAIGNS, {"template": template_id}).all()
 
 
 def after_a_change(
     session: Session, *, template_id: UUID, campaign_ids: Sequence[UUID], before: Sequence[Step]
 ) -> None:
-    """The steps of a template were `before` and may be others now; the caller holds it and its campaigns locked.
-    Whoever waits for another step than before waits for its delay, as does whoever waits for one whose delay is new."""
+    """Moves the enrollments that wait for another step than `before`, or for one whose delay is new. The caller has
+    locked the template and its campaigns."""
     after = plans.steps_of_template(session, template_id=template_id)
     if after == before:
         return
@@ -103,7 +103,7 @@ def _gaps(before: Sequence[Step], after: Sequence[Step]) -> Iterator[_Gap]:
 
 
 def _delays(stage: Stage) -> dict[str | None, tuple[int, int]]:
-    """Variant -> the number and the delay of its step."""
+    """Returns variant -> the number and the delay of its step."""
     return {variant: (step.step_number, step.delay_hours) for variant, step in stage.items()}
 
 
@@ -122,5 +122,5 @@ def _reschedule(session: Session, campaign_id: UUID, gaps: Sequence[_Gap]) -> No
 
 
 def _gap_at(gaps: Sequence[_Gap], current_step: int) -> _Gap | None:
-    """Where something else comes next after `current_step` than before."""
+    """Returns the gap in which another step comes next after `current_step` than before, if any."""
     return next((gap for gap in gaps if gap.first <= current_step < gap.beyond), None)

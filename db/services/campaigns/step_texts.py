@@ -1,4 +1,4 @@
-"""The texts of campaigns' steps, and their rendering for one person."""
+"""The texts of campaigns' steps, rendered for one person."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,11 +34,11 @@ class Text:
     subject: str | None
     body: str | None
     unsubscribe_url: str | None = None
-    """Of an email, where this server has a public address."""
+    """Of an email, if this server has a public address."""
 
     @property
     def headers(self) -> dict[str, str] | None:
-        """The header fields of an email by which its person can unsubscribe, where it has the link."""
+        """Returns the header fields of an email by which its person can unsubscribe, if it has the link."""
         return None if self.unsubscribe_url is None else unsubscribe_links.headers(self.unsubscribe_url)
 
 
@@ -58,7 +58,7 @@ class _Source(NamedTuple):
     body: str | None
 
 
-# Each campaign once and each step once: many campaigns may share the texts of a template.
+# Each campaign once and each step once, because many campaigns may share the texts of a template.
 _OF_CAMPAIGNS = text("""
     WITH wanted AS MATERIALIZED (
         SELECT id, template_id, name, settings FROM campaign_instances
@@ -87,8 +87,8 @@ class Texts:
 
     @classmethod
     def of_campaigns(cls, session: Session, plans: Mapping[UUID, Plan], public_url: str | None) -> Self:
-        """Of the campaigns of `plans`. `public_url`: where people reach this server, for the links by which they
-        unsubscribe."""
+        """Returns the texts of the campaigns of `plans`. `public_url`: the address at which people reach this server,
+        for the links by which they unsubscribe."""
         texts = cls(plans, unsubscribe_links.links(session, base=public_url))
         values = {**rows_parameter(list(plans)), "email": STEP_TYPE_OF_EMAIL}
         for id_, template_id, name, settings, step_number, variant, *source in session.execute(_OF_CAMPAIGNS, values):
@@ -99,12 +99,12 @@ class Texts:
         return texts
 
     def next_step(self, enrollment: Enrollment) -> Step | None:
-        """The step that comes next for this enrollment, or None."""
+        """Returns the step that comes next for this enrollment, or None."""
         steps = self.plans[enrollment.instance_id].steps
         return next_step(steps, enrollment.current_step, enrollment.recipient)
 
     def render(self, instance_id: UUID, enrollment_id: UUID | None, step: Step, contact: Contact) -> Text:
-        """The step for one person. MissingVariable or InvalidInput say why it can't be sent as it is.
+        """Renders the step for one person. MissingVariable or InvalidInput say why it can't be sent as it is.
 
         Without an enrollment, as for a preview, the link to unsubscribe leads nowhere.
         """
@@ -122,13 +122,13 @@ class Texts:
             known[UNSUBSCRIBE_URL] = url
         assert source.subject is not None, "an email has both"
         assert source.body is not None
-        # A line break in a name must not begin a header of its own.
+        # A line break in a name must not begin another header.
         subject = one_line(_fill(source.subject, known, f"subject of {where}", SUBJECT_MAX))
         return Text(source.step_type, subject, _fill(source.body, known, f"body of {where}", BODY_MAX), url)
 
 
 def problem(session: Session, *, instance_id: UUID) -> str | None:
-    """What is wrong with a text of the campaign, whoever it is for; None where nothing is."""
+    """Returns what is wrong with a text of the campaign for any person; None if nothing is."""
     plan = plans_of.of_campaign(session, instance_id=instance_id)
     texts = Texts.of_campaigns(session, {instance_id: plan}, None)
     template_id = texts.campaigns[instance_id].template_id
@@ -142,7 +142,7 @@ def problem(session: Session, *, instance_id: UUID) -> str | None:
     return None
 
 
-# How every hold ends that a change of the text or of the person lifts.
+# Every hold that a change of the text or of the person lifts ends like this.
 _THEN = "and update_enrollment then resumes; or advance passes the step."
 
 
@@ -150,7 +150,7 @@ _THEN_RESUMED = "update_template corrects it, and start_campaign then resumes th
 
 
 def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
-    """The text filled in, with something to see in it, and no longer than its place takes."""
+    """Renders the text. It must not be empty, nor longer than its field allows."""
     try:
         filled_in = liquid.render(source, known, where)
     except MissingVariable as error:
@@ -181,7 +181,7 @@ def _fill(source: str, known: Mapping[str, Any], where: str, most: int) -> str:
 
 
 def _giving(what: str) -> str:
-    """Which calls give what is missing, by the words in which it is told."""
+    """Returns the calls that give what is missing."""
     name = what.removesuffix(" is undefined")
     if name.startswith(("campaign.", "campaign[")):
         return "update_campaign gives it in settings.variables, or update_template the text a default"
@@ -192,24 +192,24 @@ def _giving(what: str) -> str:
     return "upsert_contacts gives the person a value, or update_template the text a default"
 
 
-# In emails alone, and only where the server has a public address.
+# In emails alone, and only if the server has a public address.
 UNSUBSCRIBE_URL = "unsubscribe_url"
 
 
 def variables(contact: Contact, campaign: Campaign) -> dict[str, Any]:
-    """What a text may use: the person's fields, `attributes`, and `campaign` with the campaign's name and variables.
-    What is empty counts as missing."""
+    """Returns what a text may use: the person's fields, `attributes`, and `campaign` with the campaign's name and
+    variables. Empty values count as missing."""
     personal = {name: getattr(contact, name) for name in CONTACT_TEXTS}
     return {**filled(personal), "attributes": filled(contact.attributes), "campaign": campaign_variables(campaign)}
 
 
 def campaign_variables(campaign: Campaign | CampaignInstance) -> dict[str, Any]:
-    """What `campaign` holds in a text: `name`, and the variables of the campaign's settings."""
+    """Returns what `campaign` holds in a text: `name`, and the variables of the campaign's settings."""
     return {**filled(campaign.settings.get("variables", {})), "name": campaign.name}
 
 
 def filled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that would leave no hole in a text, at any depth. 0 and false are values."""
+    """Returns the values that would leave no hole in a text, at any depth. 0 and false are values."""
     return {name: _filled(value) for name, value in values.items() if not _is_hole(value)}
 
 
@@ -217,7 +217,7 @@ def _filled(value: object) -> object:
     if isinstance(value, dict):
         return filled(cast("dict[str, Any]", value))
     if isinstance(value, list):
-        return [_filled(each) for each in cast("list[object]", value) if not _is_hole(each)]
+        return [_filled(item) for item in cast("list[object]", value) if not _is_hole(item)]
     return value
 
 

@@ -36,7 +36,7 @@ def create(
     email_steps: Sequence[EmailStep],
     linkedin_steps: Sequence[LinkedInStep],
 ) -> CampaignTemplate:
-    """A template with all its steps, or none of it."""
+    """Makes a template with all its steps, or nothing."""
     _check_steps(type, email_steps, linkedin_steps)
     template = CampaignTemplate(name=name, type=type, path_type=path_type, description=description, settings=settings)
     session.add(template)
@@ -50,7 +50,7 @@ def create(
 
 
 def get(session: Session, *, template_id: UUID) -> CampaignTemplate:
-    """A template with its steps. NotFound if there is none."""
+    """Returns a template with its steps. NotFound if there is none."""
     statement = (
         select(CampaignTemplate)
         .where(CampaignTemplate.id == template_id)
@@ -72,7 +72,7 @@ def list_(
     cursor: str | None,
     with_texts: bool,
 ) -> Page[CampaignTemplate]:
-    """Templates, newest first, with their steps; without `with_texts` with the numbers of their steps alone."""
+    """Returns templates, newest first, with their steps; without `with_texts` with the numbers of their steps alone."""
     emails, messages = selectinload(CampaignTemplate.email_steps), selectinload(CampaignTemplate.linkedin_steps)
     statement = select(CampaignTemplate)
     if with_texts:
@@ -98,9 +98,9 @@ def update(
     email_steps: Sequence[EmailStep],
     linkedin_steps: Sequence[LinkedInStep],
 ) -> CampaignTemplate:
-    """Change `fields` (name, description, settings), and add or replace the steps given, by number and variant.
+    """Changes `fields` (name, description, settings), and adds or replaces the given steps, by number and variant.
 
-    Steps that are not given stay. Refused where a new step would come before one that somebody has done.
+    Other steps stay. Refused if a new step would come before one that somebody has done.
     """
     template = _lock(session, template_id)
     changes_steps = bool(email_steps or linkedin_steps)
@@ -116,7 +116,7 @@ def update(
         _replace_email(session, template.id, step)
     for step in linkedin_steps:
         _replace_linkedin(session, template.id, step)
-    session.flush()  # so that the reading below sees the steps
+    session.flush()  # so that the query below sees the steps
     updated = get(session, template_id=template_id)
     _check_variants(updated.email_steps)
     reschedule.after_a_change(session, template_id=template_id, campaign_ids=campaign_ids, before=before)
@@ -126,13 +126,14 @@ def update(
 
 
 def lock_steps(session: Session, *, template_id: UUID) -> list[Step]:
-    """The active steps of a template, which nobody else changes in this transaction. NotFound if there is none."""
+    """Returns the active steps of a template, locked against changes by other transactions. NotFound if there is
+    none."""
     _lock(session, template_id)
     return plans.steps_of_template(session, template_id=template_id)
 
 
 def archive(session: Session, *, template_id: UUID) -> CampaignTemplate:
-    """Take a template out of use. Its running campaigns go on; no new campaign can be made of it."""
+    """Archives a template. Its running campaigns go on; no new campaign can be made of it."""
     _lock(session, template_id).is_active = False
     session.flush()  # updated_at is the database's
     return get(session, template_id=template_id)
@@ -199,7 +200,7 @@ def _add_numbers(session: Session, template: CampaignTemplate, numbers: dict[int
 
 
 def _add_new_numbers(session: Session, template: CampaignTemplate, numbers: dict[int, Channel]) -> int | None:
-    """Add the numbers that the template does not have; the least of them."""
+    """Adds the numbers that the template does not have. Returns the smallest of them."""
     statement = select(TemplateStep).where(TemplateStep.template_id == template.id)
     known = {step.step_number: step.channel for step in session.scalars(statement)}
     for number, channel in numbers.items():

@@ -1,6 +1,7 @@
-"""The time zone of each enrollment, in campaigns whose window opens in that of the person.
+"""The time zone of each enrollment, in campaigns whose window is read in the zone of the person.
 
-It is kept with the enrollment, so that the queue can be asked zone by zone, and it is changed with what it is made of.
+It is kept with the enrollment, so that the due queue can be read zone by zone, and it changes with the settings and the
+person that it comes from.
 """
 
 from collections.abc import Collection
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.domain.sending import Sending
 from db.postgres.json import rows_parameter
 
-# Enough to make round trips cheap, and few enough to stay far from statement_timeout.
+# Large enough to make round trips cheap, and small enough to stay far from statement_timeout.
 _CHUNK = 20_000
 
 _OF_CAMPAIGN = text("""
@@ -33,14 +34,15 @@ _OF_CAMPAIGN = text("""
 
 
 def of_campaign(session: Session, *, campaign_id: UUID, sending: Sending) -> None:
-    """Give everybody who waits in a campaign, which the caller holds locked, the zone that its settings ask for."""
+    """Gives everybody who waits in a campaign, which the caller has locked, the zone that its settings ask for."""
     values = {"campaign": campaign_id, "follows": sending.follows_contact, "zone": sending.zone, "chunk": _CHUNK}
     after: UUID | None = UUID(int=0)
     while after is not None:
         _, after = session.execute(_OF_CAMPAIGN, {**values, "after": after}).one()
 
 
-# Whoever changes a campaign meanwhile is waited for, or waits: it has seen the new zone of the person, or is seen here.
+# A transaction that changes a campaign meanwhile is waited for, or waits: it has seen the person's new zone, or its
+# change is seen here.
 _LOCK_CAMPAIGNS = text("""
     SELECT count(*) FROM (
         SELECT 1 FROM campaign_instances i
@@ -68,7 +70,7 @@ _OF_PEOPLE = text("""
 
 
 def of_people(session: Session, *, contact_ids: Collection[UUID]) -> None:
-    """The time zones of these people, whom the caller holds locked, have changed: so does when they are written to."""
+    """Updates the enrollments of these people, whom the caller has locked, after their time zones have changed."""
     if contact_ids:
         parameter = rows_parameter(list(contact_ids))
         session.execute(_LOCK_CAMPAIGNS, parameter)

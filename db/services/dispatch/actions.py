@@ -1,4 +1,4 @@
-"""Claimed steps are reported done, and any step can be looked at before. db.services.dispatch.claims hands them out."""
+"""Records the reports of claimed steps, and previews any step. db.services.dispatch.claims hands them out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,10 +47,12 @@ def complete(
     error: str | None,
     now: datetime,
 ) -> Completed:
-    """Report a claimed step: sent advances the enrollment, skipped passes the step, failed pauses the enrollment.
+    """Records the report of a claimed step: sent advances the enrollment, skipped passes the step, failed pauses the
+    enrollment.
 
-    What events tell of the step is kept beside the report, and both orders end alike: what somebody says was sent is
-    sent. The same report twice is answered, not repeated. LeaseLost when somebody else has claimed the step since.
+    What events tell of the step is kept beside the report, and both orders end alike: a step that anybody reports as
+    sent is sent. The same report twice is answered, not repeated. LeaseLost if somebody else has claimed the step
+    since.
     """
     held = _hold(session, action_id)
     if held.lease_token != lease_token:
@@ -99,8 +101,8 @@ class _Held:
     plan: Plan
 
 
-# All that a report needs, in one statement. The enrollment is locked first, as whoever records events locks it; and
-# both are, so that both are read as the last holder left them.
+# All that a report needs, in one statement. It locks the enrollment first, as recording events does, and both rows, so
+# that both are read as the last holder left them.
 _OWN_NAMES = named(
     "action_id", "status", "lease_token", "error", "linkedin_type", "created_at", "updated_at", "began_at",
 )  # fmt: skip
@@ -166,7 +168,7 @@ def _completed(held: _Held) -> Completed:
 
 
 def _opening(plan: Plan, enrollment: Enrollment) -> datetime | None:
-    """When the next step goes out: it is due, and the sending window open."""
+    """Returns when the next step goes out: it is due, and the sending window is open."""
     due = enrollment.next_action_at
     return None if due is None else plan.sending.opening(due, enrollment.zone) or due
 
@@ -193,7 +195,7 @@ def _record(
 
 
 def _skip(session: Session, held: _Held, now: datetime) -> None:
-    """Passed over: the next step is scheduled as if this one had been sent now, unless events tell when it was."""
+    """Passes the step: the next one is scheduled as if this one had been sent now, unless events tell when it was."""
     before = enrollment_rows.snapshot([held.enrollment])
     if held.enrollment.is_open and held.action.sent_at is None:
         held.enrollment.pass_step(held.action.step_number, now, held.plan)
@@ -201,8 +203,8 @@ def _skip(session: Session, held: _Held, now: datetime) -> None:
 
 
 def _fail(session: Session, held: _Held, provider: str | None, now: datetime) -> None:
-    """Not sent: the enrollment waits for somebody to resume it (the step comes again) or to advance it. It waits also
-    where an event tells that the step was sent, unless it has gone on since."""
+    """Pauses the enrollment of an unsent step until somebody resumes it (the step comes again) or advances it. Also if
+    an event tells that the step was sent, unless the enrollment has moved on since."""
     if held.action.channel is Channel.EMAIL:
         _record(session, held, EventType.FAILED, provider, None, now)
     before = enrollment_rows.snapshot([held.enrollment])
@@ -221,7 +223,7 @@ _BIND = text("""
 
 
 def _bind(session: Session, held: _Held, provider: str | None, provider_message_id: str | None) -> None:
-    """Keep the message id of a step of which the provider told before the report came, or a report without one did."""
+    """Stores the message id of a step that was already known as sent, by an event or by a report without one."""
     action = held.action
     if provider_message_id is None or action.provider_message_id == provider_message_id:
         return
@@ -246,7 +248,7 @@ _NOTE_REPORT = text("""
 
 
 def _note_report(session: Session, held: _Held, error: str | None) -> None:
-    """Keep that the holder did not send it, and why. It is sent all the same where an event tells so."""
+    """Stores that the holder did not send it, and why. It still counts as sent if an event says so."""
     held.error = error
     values = {"campaign": held.action.instance_id, "id": held.id, "status": held.status, "error": error}
     plans.check(held.plan, session.scalar(_NOTE_REPORT, {**values, "reported": held.action.reported}))
@@ -274,10 +276,10 @@ def preview(
     a_b_variant: str | None,
     public_url: str | None = None,
 ) -> tuple[Step, Text]:
-    """The step as it would go to the person of an enrollment, or to any contact if the contact were enrolled.
+    """Returns the step as it would go to the person of an enrollment, or to any contact if the contact were enrolled.
 
-    The next one (of a contact the first), or that of `step_number`; `a_b_variant` chooses among the variants of a
-    contact. InvalidInput says why the step can't be rendered, or which variants there are.
+    It is the next one (the first of a contact), or that of `step_number`; `a_b_variant` chooses among the variants for
+    a contact. InvalidInput says why the step can't be rendered, or which variants there are.
     """
     current = 0
     if enrollment_id is not None:

@@ -349,7 +349,7 @@ def _write(session: Session, actions: Sequence[dict[str, Any]], changed: enrollm
 
 
 def _count_as(deltas: Deltas, row: Mapping[str, Any], variant: str | None, failed_at: datetime) -> None:
-    """The step failed in `variant`, and counted there. In another variant it is another step, and so is its failure."""
+    """Moves the counted failure of a step to the variant that it is handed out in now, in which it is another step."""
     action = Action(row["instance_id"], row["enrollment_id"], row["step_number"], row["channel"], variant)
     action.apply(EFFECTS[EventType.FAILED], failed_at)
     before = contribution(action)

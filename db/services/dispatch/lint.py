@@ -1,6 +1,7 @@
-"""What is likely to stop a campaign's texts: variables that nobody has, or that are not filled in yet.
+"""Warns of what is likely to stop a campaign's texts: variables that nobody has, or that are not filled in yet.
 
-Warnings, not refusals: people and variables may still be filled in, and what is missing then stops its own action only.
+These are warnings, not refusals: people and variables may still be filled in, and a missing value stops its own action
+only.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +35,8 @@ class _Use(NamedTuple):
 
 
 def of_template(template: CampaignTemplate) -> list[str]:
-    """Texts that can't be read, and variables that no contact and no campaign can have, each with its place."""
+    """Returns warnings about texts that can't be read, and variables that no contact and no campaign can have, each
+    with its place."""
     unknown = [
         f"{use.where}: {{{{ {'.'.join(use.path)} }}}} is unknown, so the step will never be sent. Known are "
         f"{', '.join(CONTACT_TEXTS)}, attributes.NAME (of the contact), campaign.NAME (settings.variables) "
@@ -46,7 +48,8 @@ def of_template(template: CampaignTemplate) -> list[str]:
 
 
 def of_campaign(session: Session, *, campaign: CampaignInstance) -> list[str]:
-    """Those of the template, variables that the campaign does not fill in, and what the people enrolled lack."""
+    """Returns the warnings about the template, variables that the campaign does not fill in, and what the enrolled
+    people lack."""
     template = templates.get(session, template_id=campaign.template_id)
     known = campaign_variables(campaign)
     unfilled = [
@@ -58,7 +61,8 @@ def of_campaign(session: Session, *, campaign: CampaignInstance) -> list[str]:
 
 
 def of_accounts(session: Session, *, campaign: CampaignInstance) -> list[str]:
-    """The accounts for which the campaign names another time zone than the one in which their days are counted."""
+    """Returns warnings about accounts for which the campaign names another time zone than the one in which their days
+    are counted."""
     named = {
         Account(channel, sender.account): sender for channel, sender in of_settings(campaign.settings).senders.items()
     }
@@ -83,7 +87,7 @@ def _needs(text: str, where: str) -> set[tuple[str, ...]]:
 
 
 def _unreadable(template: CampaignTemplate) -> Iterator[str]:
-    """Texts of an earlier version, which this one reads more strictly."""
+    """Yields warnings about texts of an earlier version, which this one reads more strictly."""
     for where, text in _texts(template):
         try:
             liquid.needs(text, where)
@@ -92,7 +96,7 @@ def _unreadable(template: CampaignTemplate) -> Iterator[str]:
 
 
 def _texts(template: CampaignTemplate) -> Iterator[tuple[str, str]]:
-    """(place, text) of the steps in use."""
+    """Yields (place, text) of the steps in use."""
     for email in template.email_steps:
         if email.is_active:
             variant = f" ({email.a_b_variant})" if email.a_b_variant else ""
@@ -104,7 +108,8 @@ def _texts(template: CampaignTemplate) -> Iterator[tuple[str, str]]:
 
 
 def _lacking(session: Session, campaign_id: UUID, template: CampaignTemplate) -> list[str]:
-    """How many of the first people of the campaign lack a field that a text has no default for."""
+    """Returns warnings with how many of the first people of the campaign lack a field that a text has no default
+    for."""
     paths = sorted({use.path for use in _uses(template) if use.path[0] in CONTACT_TEXTS or use.path[0] == "attributes"})
     wanted = [path for path in paths if path != ("attributes",)]
     if not wanted:

@@ -1,1 +1,1 @@
-"""Who is in which campaign: enrolled, paused, resumed, moved on by hand, and listed."""
+"""Enrollments: people are enrolled, paused, resumed, advanced by hand, and listed."""

@@ -1,4 +1,4 @@
-"""Who is in which campaign, and how far."""
+"""Enrollments: who is in which campaign, and how far."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from db.services.state import counters, enrollment_rows
 
 @dataclass(slots=True)
 class Enrolled:
-    """The answer for one person. `reason` says why somebody was not taken in, or what became of the row besides."""
+    """The answer for one person. `reason` says why somebody was not enrolled, or what else became of the row."""
 
     verdict: EnrollVerdict
     enrollment_id: UUID | None = None
@@ -49,18 +49,18 @@ class Enrolled:
 def enroll(
     session: Session, *, campaign_id: UUID, people: Mapping[int, ContactRef], start_at: datetime | None, now: datetime
 ) -> dict[int, Enrolled]:
-    """Enroll people (any number -> who), in a constant number of statements. Nobody is enrolled twice.
+    """Enrolls people (any number -> who), in a constant number of statements. Nobody is enrolled twice.
 
     `start_at` is the moment from which the first step's delay counts; without it the start of the campaign.
     """
     campaign = campaigns.lock_for_enrollment(session, campaign_id=campaign_id)
     found, answers, notes = _identify(session, people)
-    # Locked against a suppression or a new time zone under way, which either sees the enrollment or is seen by the
-    # next statements.
+    # Locked against a suppression or a new time zone under way, which either sees the enrollment or is seen by the next
+    # statements.
     _lock_contacts(session, found.values())
     refused = suppressions.of_contacts(session, contact_ids=list(set(found.values())), now=now)
     for contact_id in orphans.stopping(session, instance_id=campaign_id, contact_ids=list(refused)):
-        del refused[contact_id]  # enrolled, and stopped below by what has waited, so that it counts
+        del refused[contact_id]  # enrolled, and stopped below by an event that waited, so that the event counts
     welcome = {row: contact_id for row, contact_id in found.items() if contact_id not in refused}
     for row, contact_id in found.items():
         if contact_id in refused:
@@ -86,7 +86,7 @@ _MERGED = "merged with an earlier row, which is about the same person"
 def _identify(
     session: Session, people: Mapping[int, ContactRef]
 ) -> tuple[dict[int, UUID], dict[int, Enrolled], dict[int, str | None]]:
-    """(row -> contact, made if need be; answers for rows that are nobody; row -> what there is to say of it)."""
+    """Returns (row -> contact, made if need be; answers for rows that are nobody; row -> a note on it)."""
     found: dict[int, UUID] = {}
     notes: dict[int, str | None] = {}
     answers: dict[int, Enrolled] = {}
@@ -99,7 +99,7 @@ def _identify(
             answers[row] = Enrolled(
                 EnrollVerdict.INVALID, reason=f"no contact {contact_id}: look it up with find_contacts"
             )
-    # A row that says which contact it means may give an address as well, which must not be lost.
+    # A row that names a contact may give an address as well, which must not be lost.
     named = {row: ref for row, ref in people.items() if row not in found and row not in answers}
     named |= {row: people[row] for row in found if people[row].fields.email or people[row].fields.linkedin_url}
     fields = {row: _of_person(ref) for row, ref in named.items()}
@@ -115,7 +115,7 @@ def _identify(
 
 
 def _of_person(ref: ContactRef) -> ContactFields:
-    """What a row says of its person; of a contact that it names by id, the addresses alone."""
+    """Returns what a row says of its person; of a contact that it names by id, the addresses alone."""
     fields = ref.fields
     return fields if ref.contact_id is None else ContactFields(fields.email, fields.linkedin_url)
 
@@ -153,7 +153,7 @@ def _insert(
     status: EnrollmentStatus,
     first: datetime | None,
 ) -> dict[UUID, UUID]:
-    """contact -> enrollment, of those who were not enrolled before."""
+    """Returns contact -> enrollment, for people who were not enrolled before."""
     if not contact_ids:
         return {}
     names = variants(plan.steps)
@@ -198,7 +198,8 @@ def _answers(
 
 
 def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, now: datetime) -> None:
-    """Pause, resume, advance past the next step, unsubscribe or complete. InvalidTransition where it is not allowed."""
+    """Pauses, resumes, advances past the next step, unsubscribes or completes. InvalidTransition if that is not
+    allowed."""
     if action is EnrollmentAction.UNSUBSCRIBE:
         _unsubscribe(session, enrollment_id, now)
         return
@@ -220,14 +221,14 @@ def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, n
     elif action is EnrollmentAction.PAUSE:
         enrollment.pause()
     else:
-        # In a draft nobody is active before its start, which gives everybody a moment.
+        # In a draft nobody is active before its start, which gives every enrollment a due time.
         enrollment.status = EnrollmentStatus.ENROLLED if is_draft else after
         enrollment.next_action_at = enrollment.next_action_at or (None if is_draft else now)
     enrollment_rows.save(session, before=before, after=[enrollment])
 
 
 def _unsubscribe(session: Session, enrollment_id: UUID, now: datetime) -> None:
-    """The person's wish, taken by hand: an event as any other, which ends all writing to the person."""
+    """Records an opt-out by hand, as any other event. It ends all writing to the person."""
     wish = NewEvent(EventType.UNSUBSCRIBED, Channel.EMAIL, now, enrollment_id=enrollment_id)
     if not session.scalar(select(exists().where(CampaignEnrollment.id == enrollment_id))):
         raise _not_found(enrollment_id)
@@ -235,8 +236,8 @@ def _unsubscribe(session: Session, enrollment_id: UUID, now: datetime) -> None:
 
 
 def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draft: bool) -> None:
-    """Skip the step that comes next. It is noted as skipped, so that nobody sends it later. In a draft the delay of the
-    step after it counts from the moment that the enrollment was given, or from the start."""
+    """Skips the next step. It is noted as skipped, so that nobody sends it later. In a draft the delay of the step
+    after it counts from the moment that the enrollment was given, or from the start."""
     plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
     skipped = next_step(plan.steps, enrollment.current_step, enrollment.recipient)
     if skipped is None:
@@ -253,7 +254,7 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draf
         )
         session.add(action)
     if action.sent_at is None:
-        # Whoever holds the step may have sent it, and then reports it under the lease as before.
+        # The holder of the step may have sent it, and then reports it under the lease as before.
         action.status = ActionStatus.SKIPPED
     begins = enrollment.next_action_at
     enrollment.pass_step(skipped.step_number, begins or now if is_draft else now, plan)
@@ -263,7 +264,7 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draf
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentDetails:
-    """An enrollment with the person, and (oldest first) what was done and its latest events."""
+    """An enrollment with the person and, oldest first, its actions and its latest events."""
 
     enrollment: CampaignEnrollment
     contact: Contact
@@ -275,7 +276,7 @@ _EVENTS_SHOWN = 20
 
 
 def get(session: Session, *, enrollment_id: UUID) -> EnrollmentDetails:
-    """One enrollment with its actions and its latest events. NotFound if there is none."""
+    """Returns one enrollment with its actions and its latest events. NotFound if there is none."""
     statement = select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)
     enrollment = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
     if enrollment is None:
@@ -305,7 +306,8 @@ def list_(
     limit: int,
     cursor: str | None,
 ) -> Page[EnrollmentDetails]:
-    """The enrollments of a campaign, or those of a person or of a domain's people in any, newest first."""
+    """Returns the enrollments of a campaign, or those of a person or of a domain's people in any campaign, newest
+    first."""
     statement = select(CampaignEnrollment)
     if campaign_id is not None:
         campaigns.get(session, campaign_id=campaign_id)
@@ -326,17 +328,23 @@ def list_(
 
 
 def _tell_openings(session: Session, enrollments: Iterable[CampaignEnrollment]) -> None:
-    """Show as next_action_at the moment at which the step goes out: when it is due and the sending window is open."""
-    waiting = [(each, each.next_action_at) for each in enrollments if each.next_action_at is not None]
-    known = plans.of_campaigns(session, instance_ids={each.instance_id for each, _ in waiting}) if waiting else {}
-    for each, due in waiting:
-        opening = known[each.instance_id].sending.opening(due, each.zone)
-        # For whoever looks at it: it is no change, and never written.
-        set_committed_value(each, "next_action_at", opening or due)
+    """Sets next_action_at to the moment at which the step goes out: when it is due and the sending window is open."""
+    waiting = [
+        (enrollment, enrollment.next_action_at) for enrollment in enrollments if enrollment.next_action_at is not None
+    ]
+    known = (
+        plans.of_campaigns(session, instance_ids={enrollment.instance_id for enrollment, _ in waiting})
+        if waiting
+        else {}
+    )
+    for enrollment, due in waiting:
+        opening = known[enrollment.instance_id].sending.opening(due, enrollment.zone)
+        # For display only: it is no change, and is never written.
+        set_committed_value(enrollment, "next_action_at", opening or due)
 
 
 def people(session: Session, *, campaign_id: UUID, enrollment_ids: Collection[UUID]) -> dict[UUID, Contact]:
-    """Who is behind some enrollments of a campaign: enrollment -> contact."""
+    """Returns the people of some enrollments of a campaign: enrollment -> contact."""
     statement = (
         select(CampaignEnrollment.id, Contact)
         .join(Contact, Contact.id == CampaignEnrollment.contact_id)

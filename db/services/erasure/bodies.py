@@ -1,8 +1,8 @@
-"""Of an erasure, the bodies of webhook requests that mention the person. They are deleted whole; their rows stay.
+"""Deletes the bodies of webhook requests that mention an erased person. They are deleted whole; their rows stay.
 
-A body is a provider's, in whatever spelling: JSON with escapes, JSON within JSON, a URL, or a mail in base64 or
-quoted-printable. One too many is deleted where a longer address contains this one. A request that waits keeps its body
-until its events are recorded, and loses it then, since by that time the person is known to be erased.
+A body is a provider's, in any spelling: JSON with escapes, JSON within JSON, a URL, or a mail in base64 or
+quoted-printable. One too many is deleted if a longer address contains this one. A waiting request keeps its body until
+its events are recorded, and loses it then, because by that time the person is known to be erased.
 """
 
 import json
@@ -18,7 +18,7 @@ from db.domain.addresses import domain_in_ascii, lowered
 from db.domain.encodings import is_quoted, readings, resolved, runs
 from db.postgres.json import rows_parameter
 
-# A shorter id would be found in anybody's text.
+# A shorter id would occur in anybody's text.
 _SHORTEST_ID: Final = 8
 
 _IDS = text("""
@@ -32,7 +32,7 @@ _IDS = text("""
     JOIN campaign_messages m ON m.instance_id = e.instance_id AND m.enrollment_id = e.id
     WHERE e.contact_id = :contact
 """)
-# Those that wait are touched as well: so this waits for whoever records them now, and sees what they have become.
+# Waiting requests are updated as well, so this waits for the transactions that record them, and sees their result.
 _DROP = text("""
     WITH sought AS MATERIALIZED (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)) AS mention),
     kept AS (
@@ -46,14 +46,14 @@ _DROP = text("""
 
 
 def drop_bodies(session: Session, *, contact_id: UUID, addresses: Collection[str]) -> int:
-    """Delete the bodies that mention one of these addresses, or an id of the person's enrollments or messages."""
+    """Deletes the bodies that mention one of these addresses, or an id of the person's enrollments or messages."""
     ids = [str(contact_id), *session.scalars(_IDS, {"contact": contact_id})]
     mentions = {_as_encoded(spelling) for address in addresses for spelling in spellings(address)}
     mentions |= {_as_encoded(id_) for id_ in ids if len(id_) >= _SHORTEST_ID}
     return sum(session.scalars(_DROP, rows_parameter(sorted(mentions)))) + _drop_coded(session, addresses)
 
 
-# What a mail is encoded in is read here: PostgreSQL would take ten times as long.
+# Encoded mails are decoded here: PostgreSQL would take ten times as long.
 _BODIES = text("SELECT id, body FROM webhook_deliveries WHERE body IS NOT NULL")
 _DROP_CODED = text("""
     UPDATE webhook_deliveries d
@@ -62,7 +62,7 @@ _DROP_CODED = text("""
     RETURNING d.body IS NULL
 """)
 _READ_AT_ONCE: Final = 100
-# Where base64 holds one of these, the address in it may be encoded once more.
+# If base64 holds one of these, the address in it may be encoded once more.
 _TWICE: Final = (b"%40", b"%2f", b"=40", b"=\r\n", b"=\n")
 
 
@@ -84,7 +84,7 @@ def _holds(body: str, forms: Collection[str]) -> bool:
 
 
 def _forms(address: str) -> Iterator[str]:
-    """The address as it may stand in a text, its domain in Unicode or in punycode; of a profile without the host."""
+    """Returns the address as a text may spell it, its domain in Unicode or in punycode; a profile without the host."""
     plain = address.removeprefix("https://www.")
     yield plain
     mailbox, at, domain = plain.rpartition("@")
@@ -95,21 +95,21 @@ def _forms(address: str) -> Iterator[str]:
 
 
 def spellings(address: str) -> Iterator[str]:
-    """The address as JSON, JSON in JSON or a URL may write it; in capitals as well."""
+    """Returns the address as JSON, JSON in JSON or a URL may spell it; in capitals as well."""
     forms = set(_forms(address))
     variants = {*forms, *(form.upper() for form in forms)}
     for variant in variants:
         escaped = json.dumps(variant)[1:-1]
-        # Some writers escape what need not be: / in PHP, + in .NET.
-        for each in {variant, escaped, escaped.replace("/", "\\/"), escaped.replace("+", "\\u002b")}:
-            yield each
-            yield json.dumps(each)[1:-1]
+        # Some writers escape more than they must: / in PHP, + in .NET.
+        for spelling in {variant, escaped, escaped.replace("/", "\\/"), escaped.replace("+", "\\u002b")}:
+            yield spelling
+            yield json.dumps(spelling)[1:-1]
         yield quote(variant)
         yield quote(variant, safe="")
 
 
 def _as_encoded(spelling: str) -> str:
-    """As PostgreSQL's encode(..., 'escape') writes it, in lower case."""
+    """Returns the text as PostgreSQL's encode(..., 'escape') writes it, in lower case."""
     return "".join(_shown(byte) for byte in spelling.encode()).lower()
 
 

@@ -1,16 +1,16 @@
-"""Erasure: the personal data of one person is gone from every table, and a keyed hash keeps the person suppressed.
+"""Erasure: the personal data of one person is removed from every table, and a keyed hash keeps the person suppressed.
 
-What stays is what counts: enrollments, actions and events with their times and types, and every counter. A provider's
-ids stay as well, since late events are counted by them and they say nothing by themselves; one that holds the
-person's address is replaced by its hash.
+What counts stays: enrollments, actions and events with their times and types, and every counter. A provider's ids stay
+too, because late events are counted by them and they say nothing by themselves; one that contains the person's address
+is replaced by its hash.
 
-The hash lets nobody who sees a suppression (an answer, an export, a copy of that table) find out whose it is, not even
-by trying addresses. It does not hide it from whoever reads the whole database: the key stands in `secrets`, and with
-it a guessed address can be tried. Without that one row (a restore that leaves it out) the erased are not known any
-more.
+The hash keeps everybody who sees a suppression (an answer, an export, a copy of that table) from finding out whose it
+is, even by trying addresses. It does not hide it from whoever reads the whole database: the key is in `secrets`, and
+with it a guessed address can be tried. Without that one row (a restore that leaves it out) erased people are not
+recognised any more.
 
-All of it is one transaction. What the local store holds of the person is removed after the commit, by the caller, and
-`erased_among` makes that repeatable: it tells of any address whether it belonged to somebody who was erased.
+All of it is one transaction. The caller removes what the local store holds of the person after the commit, and
+`erased_among` makes that repeatable: it tells of any address whether it belonged to an erased person.
 """
 
 from collections.abc import Collection, Sequence
@@ -51,9 +51,9 @@ _HINT = "find_contacts shows the people there are; nothing is kept of this one."
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was done. `contact_id` is None where an address was kept of somebody who is no contact.
+    """What was done. `contact_id` is None if the address belonged to no contact.
 
-    `addresses` are what the person could be found by; they are for the local store, and for nobody else.
+    `addresses` are those by which the person could be found; they are for the local store, and for nobody else.
     """
 
     contact_id: UUID | None
@@ -70,7 +70,7 @@ class Erased:
 
 @dataclass(slots=True)
 class _Person:
-    """Whom it is about, locked. `is_placeholder`: the row was made to hold the address, and goes again."""
+    """The person, locked. `is_placeholder`: the row was made to hold the address, and is deleted again."""
 
     contact_id: UUID
     erased_at: datetime | None
@@ -86,23 +86,23 @@ def erase(
     even_if_unknown: bool = False,
     now: datetime,
 ) -> Erased:
-    """Erase the person of `contact_id`, or of an email or LinkedIn profile. It can't be undone.
+    """Erases the person of `contact_id`, or of an email or LinkedIn profile. It can't be undone.
 
-    Open enrollments stop. Erasing again is answered, and cleans what has come in since. NotFound where nothing is kept
-    of the person, unless `even_if_unknown`, which suppresses the address all the same.
+    Open enrollments stop. Erasing again is answered, and cleans what has come in since. NotFound if nothing is kept of
+    the person, unless `even_if_unknown`, which suppresses the address all the same.
     """
-    # An erasure is rare, and two of the tables that it searches have no index for what it looks for.
+    # An erasure is rare, and two of the tables that it searches have no index for it.
     session.execute(text("SET LOCAL statement_timeout = '5min'"))
     secrets.make(session, name=SecretName.ERASURE)
     before = None if target is None else find_erased(session, target)
     person = _lock_person(session, contact_id, target)
-    answers = _drop_answers(session, person)  # the longest search, before anybody's events have to wait
+    answers = _drop_answers(session, person)  # the longest search comes before anybody's events have to wait
     bodies = drop_bodies(session, contact_id=person.contact_id, addresses=person.addresses)
     enrollments = _lock_enrollments(session, person)
     unchanged = enrollment_rows.snapshot(enrollments)
-    is_open = [each for each in enrollments if each.is_open]
-    for each in is_open:
-        each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
+    is_open = [enrollment for enrollment in enrollments if enrollment.is_open]
+    for enrollment in is_open:
+        enrollment.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
     values = _values(person, enrollments)
     orphaned = _clean_orphans(session, frozenset(person.addresses), values)
     _run(session, CLEAN_ACTIONS, values)
@@ -129,7 +129,7 @@ def erase(
     )
 
 
-# The last to have had it, where nobody has it now.
+# The last person who had it, if nobody has it now.
 _WHO_HAD = text("SELECT contact_id FROM contact_addresses WHERE address = :address ORDER BY contact_id DESC LIMIT 1")
 _BESIDES = text("""
     SELECT address FROM contact_addresses WHERE contact_id = :id
@@ -142,9 +142,10 @@ _LOCK_PERSON = text("SELECT email, linkedin_url, erased_at FROM contacts WHERE i
 
 
 def _lock_person(session: Session, contact_id: UUID | None, target: SuppressionTarget | None) -> _Person:
-    """Locked first, as a suppression does it: an enrolment under way is stopped here, or sees what is done here.
+    """Returns the person, locked first, as a suppression does it: an enrollment under way is stopped here, or sees what
+    is done here.
 
-    Where nobody has the address, a row is made that holds it to the end of the transaction: whoever enrolls the same
+    If nobody has the address, a row is made that holds it to the end of the transaction: whoever enrolls the same
     person at this moment waits for it.
     """
     is_new = False
@@ -163,7 +164,9 @@ def _lock_person(session: Session, contact_id: UUID | None, target: SuppressionT
         raise NotFound("contact", contact_id or "of this address", hint=_HINT)
     email, linkedin_url, erased_at = row
     besides = session.scalars(_BESIDES, {"id": contact_id})
-    addresses = {each.lower() for each in (email, linkedin_url, target.value if target else None, *besides) if each}
+    addresses = {
+        address.lower() for address in (email, linkedin_url, target.value if target else None, *besides) if address
+    }
     return _Person(contact_id, erased_at, is_new, sorted(addresses))
 
 
@@ -179,7 +182,7 @@ def _lock_enrollments(session: Session, person: _Person) -> list[Enrollment]:
 
 
 def _values(person: _Person, enrollments: Sequence[Enrollment]) -> dict[str, Any]:
-    keys = [{"instance_id": each.instance_id, "id": each.id} for each in enrollments]
+    keys = [{"instance_id": enrollment.instance_id, "id": enrollment.id} for enrollment in enrollments]
     known = [{"address": address} for address in person.addresses]
     return {**rows_parameter(keys), "known": rows_parameter(known)["rows"]}
 
@@ -203,8 +206,8 @@ _ANSWERS = text("""
     SELECT key, response FROM (SELECT key, lower(response::text) AS response FROM idempotency_keys OFFSET 0) kept
     WHERE EXISTS (SELECT FROM known WHERE position(mention in response) > 0 OR position(mention in lower(key)) > 0)
 """)
-# The key stays without an answer and without the hash of what was asked, and refuses a repetition; a key that is
-# itself made of an address can't stay.
+# The key stays without an answer and without the hash of the arguments, and refuses a repetition; a key that contains
+# an address can't stay.
 _DROP_ANSWERS = text("""
     UPDATE idempotency_keys SET response = NULL, request_hash = ''
     WHERE key IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
@@ -215,11 +218,11 @@ _DROP_KEYS = text("""
 
 
 def _drop_answers(session: Session, person: _Person) -> int:
-    """The kept answers of calls that told of the person; how many."""
+    """Deletes the stored answers of calls that mention the person. Returns how many."""
     addresses, id_ = set(person.addresses), str(person.contact_id)
     written = {spelling.lower() for address in addresses for spelling in spellings(address)}
     found = session.execute(_ANSWERS, rows_parameter([*sorted(written), id_])).all()
-    # Of a key, whatever the address is joined to.
+    # Matches an address in a key, whatever it is joined to.
     keys = [key for key, _ in found if any(spelling in key.lower() for spelling in written)]
     told = [
         key
@@ -253,7 +256,8 @@ _REPLACE = text(f"""
 
 
 def _replace_suppressions(session: Session, person: _Person) -> int:
-    """How many suppressions of the person's addresses became hashes. Each address has one from here on."""
+    """Turns the suppressions of the person's addresses into hashes, and makes those that are missing. Returns how many
+    were turned."""
     ids = new_ids(len(person.addresses))
     rows = [{"id": id_, "address": address} for id_, address in zip(ids, person.addresses, strict=True)]
     return session.scalar(_REPLACE, rows_parameter(rows)) or 0
@@ -270,7 +274,7 @@ _DROP_ADDRESSES = text("""
 
 
 def _drop_addresses(session: Session, person: _Person) -> None:
-    """Whoever had one of these addresses besides is held by it no more, so from here on by their own."""
+    """Deletes these addresses from the people who had them besides, who stay suppressed by their own addresses."""
     values = {**rows_parameter(person.addresses), "id": person.contact_id}
     session.execute(_DROP_CONSENTS, values)
     others = set(session.scalars(_DROP_ADDRESSES, values)) - {person.contact_id}
@@ -303,7 +307,7 @@ _ASKED_AT_ONCE = 10_000
 
 
 def erased_among(session: Session, *, addresses: Collection[str]) -> set[str]:
-    """Which of these addresses belonged to somebody who was erased."""
+    """Returns which of these addresses belonged to an erased person."""
     asked = sorted(addresses)
     return {
         address

@@ -1,7 +1,7 @@
-"""Of an erasure, the statements that clean what is kept of a person's enrollments: events, actions, messages, orphans.
+"""The statements of an erasure that clean a person's enrollments: events, actions, messages, orphans.
 
 Their parameters: `rows`, the person's enrollments ({instance_id, id}); `known`, their addresses ({address}).
-CLEAN_ORPHANS also takes `mentioning`, the ids of orphans whose details tell of the person.
+CLEAN_ORPHANS also takes `mentioning`, the ids of orphans whose details mention the person.
 """
 
 from sqlalchemy import text
@@ -23,16 +23,16 @@ _OF_PERSON = f"""
 _BOUNCE_TYPES = ", ".join(f"'{kind}'" for kind in BounceType)
 
 
-# Of an event's payload, what decides how it counts.
+# The part of an event's payload that decides how it counts.
 _KEPT = f"""
     CASE WHEN {{row}}.metadata ->> 'bounce_type' IN ({_BOUNCE_TYPES})
     THEN jsonb_set('{{{{}}}}', '{{{{bounce_type}}}}', {{row}}.metadata -> 'bounce_type') ELSE '{{{{}}}}' END
 """
-# Of an id, whatever the address is joined to.
+# Matches an address in an id, whatever it is joined to.
 _MADE_OF = "EXISTS (SELECT FROM known WHERE position(address in lower({value})) > 0)"
-# A provider's id, or its hash where it holds an address: still one id, and still the same for the same. The hash is
-# made in a part of the statement of its own, since convert_to() is STABLE: a distributed PostgreSQL takes no such
-# function of a column in an UPDATE.
+# A provider's id, or its hash if it contains an address: still one id, and the same for the same. The hash is made in a
+# separate part of the statement, because convert_to() is STABLE: a distributed PostgreSQL takes no such function of a
+# column in an UPDATE.
 _HASHED = f"(SELECT 'erased:' || encode({ADDRESS_HASH.format(address='{value}')}, 'hex') FROM k)"
 _HIDDEN = f"CASE WHEN {_MADE_OF} THEN {{hashed}} ELSE {{value}} END"
 
@@ -82,8 +82,9 @@ CLEAN_ENROLLMENTS = text(f"""
       AND e.metadata <> jsonb_build_object('{ERASED}', true)
     RETURNING e.id
 """)
-# What waits for the address alone can never be matched again, since nobody is enrolled under it any more. What can be
-# matched by one of our ids or a provider's still counts when it is, so it stays, without what it tells of the person.
+# An event that waits for the address alone can never be matched again, because nobody is enrolled under it any more.
+# One that can be matched by one of our ids or a provider's still counts then, so it stays, without what it tells of the
+# person.
 DROP_ORPHANS = text(f"""
     WITH {_OF_PERSON}
     DELETE FROM orphaned_events o

@@ -1,1 +1,1 @@
-"""What happened: recorded in batches, placed at steps, kept while nobody is known for it, and brought by webhooks."""
+"""Events: recorded in batches, placed at steps, kept while their enrollment is unknown, and taken from webhooks."""

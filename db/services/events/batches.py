@@ -1,4 +1,4 @@
-"""The state of one call that records events: whom they are about, what is known of them, and what has to be written."""
+"""The state of one call that records events: the people, what is known of them, and what has to be written."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -51,7 +51,7 @@ class BatchRow(Entry):
 
 
 class ChangedAction(NamedTuple):
-    """An action that events were applied to, with what it was before."""
+    """An action that events change, with its state before."""
 
     action: Action
     state: ActionState | None
@@ -60,7 +60,7 @@ class ChangedAction(NamedTuple):
 
     @classmethod
     def of(cls, action: Action) -> Self:
-        """An action that is known, before anything changes of it."""
+        """Returns a known action before anything changes in it."""
         return cls(action, action.state(), action.has_released)
 
     @property
@@ -71,28 +71,28 @@ class ChangedAction(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What is locked and read, and what has to be written."""
+    """What was locked and read for a batch, and what has to be written."""
 
     locked: Locked
     rows: list[BatchRow]
     plans: dict[UUID, Plan] = field(default_factory=dict[UUID, Plan])
-    """campaign -> its plan, where a send may have become known"""
+    """campaign -> its plan, for campaigns in which a send may have become known"""
     changed_actions: dict[int, ChangedAction] = field(default_factory=dict[int, ChangedAction])
-    """id() of an action -> what events have changed of it"""
+    """id() of an action -> its change"""
     deltas: Deltas = field(default_factory=Deltas)
     suppressed: dict[UUID, SuppressionReason] = field(default_factory=dict[UUID, SuppressionReason])
     bounced_at: dict[UUID, str] = field(default_factory=dict[UUID, str])
     """contact -> the address that bounced, which need not be today's"""
     source: str = "event"
-    """What suppressions are said to come from."""
+    """The source that suppressions are given."""
     new_message_ids: set[str] = field(default_factory=set[str])
     read_before: tuple[UUID, Plan] | None = None
-    """A campaign and its plan, where that was read before the enrollments were locked."""
+    """A campaign and its plan, if it was read before the enrollments were locked."""
     messages: dict[tuple[Key, str], str | None] = field(default_factory=dict[tuple[Key, str], str | None])
     """(enrollment, message) -> its provider, of messages that no action holds"""
 
     def action_to_change(self, row: BatchRow, step_number: int) -> Action:
-        """The action of that step, made if nothing was known of it."""
+        """Returns the action of that step in order to change it. Makes it if nothing was known of it."""
         action = row.actions.get(step_number)
         if action is not None and id(action) in self.changed_actions:
             return action
@@ -107,7 +107,7 @@ class Batch:
 
 
 def make(events: Sequence[NewEvent], locked: Locked) -> Batch:
-    """The batch of those events whose enrollments were found, in the order in which they happened."""
+    """Returns the batch of the events whose enrollments were found, in the order in which they happened."""
     ids = new_ids(len(events))
     actions: defaultdict[UUID, dict[int, Action]] = defaultdict(dict)
     rows: list[BatchRow] = []
@@ -115,7 +115,7 @@ def make(events: Sequence[NewEvent], locked: Locked) -> Batch:
         found = locked.of_event.get(index)
         if found is not None:
             enrollment, hint = found
-            # Once a step was inferred, so may have been the one that the message belongs to.
+            # After a step was inferred, the step of a message may have been inferred too.
             told = event.step_number or (hint if enrollment.inferred_until is None else None)
             rows.append(
                 BatchRow(ids[index], event, told, told is None, index, enrollment, hint, actions[enrollment.id])
@@ -136,8 +136,8 @@ _READ_ACTIONS = text(f"""
 
 
 def read_actions(session: Session, rows: Iterable[BatchRow], *, every: bool = False) -> None:
-    """The actions that the rows name, or all of an enrollment where a row names none (or in any case: `every`). Those
-    that are known stay as they are."""
+    """Reads the actions that the rows name, or all of an enrollment if a row names none (`every`: in any case). Known
+    ones stay as they are."""
     wanted = {(row.enrollment.id, None if every else row.step_number): row for row in rows}
     if not wanted:
         return
@@ -151,7 +151,7 @@ def read_actions(session: Session, rows: Iterable[BatchRow], *, every: bool = Fa
 
 
 def read_plans(session: Session, batch: Batch, instance_ids: Collection[UUID]) -> None:
-    """The plans of these campaigns, if they are not known yet."""
+    """Reads the plans of these campaigns that are not known yet."""
     missing = set(instance_ids) - batch.plans.keys()
     if missing:
         found = plans.of_campaigns(session, instance_ids=missing)
@@ -159,7 +159,8 @@ def read_plans(session: Session, batch: Batch, instance_ids: Collection[UUID]) -
 
 
 def may_reveal_a_send(row: BatchRow) -> bool:
-    """Whether the row may be the first to say that its step was sent, or when; or depends on what the step is."""
+    """Returns whether the row may be the first to tell that or when its step was sent, or depends on what the step
+    is."""
     action = row.actions.get(row.step_number or 0)
     if action is None or action.channel != row.event.channel or row.event.event_type in ANSWERS:
         return True

@@ -1,4 +1,4 @@
-"""Requests of providers: stored before they are understood, recorded later, and kept so that they can be again."""
+"""Requests of providers: stored before they are parsed, recorded later, and kept so that they can be replayed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -43,15 +43,15 @@ _REUSED = text("""
 
 
 def store(session: Session, *, deliveries: Sequence[NewDelivery]) -> list[StoreVerdict]:
-    """Keep requests, each once; one verdict each, in order."""
+    """Stores requests, each once. Returns one verdict each, in order."""
     ids = new_ids(len(deliveries))
-    rows = [_row(id_, each) for id_, each in zip(ids, deliveries, strict=True)]
+    rows = [_row(id_, delivery) for id_, delivery in zip(ids, deliveries, strict=True)]
     stored = set(session.execute(_STORE, rows_parameter(rows)).scalars())
     verdicts = [StoreVerdict.STORED if id_ in stored else StoreVerdict.KNOWN for id_ in ids]
     doubtful = [
-        {"n": n, "provider": each.provider, "delivery_id": each.delivery_id, "hash": each.body_hash.hex()}
-        for n, (each, verdict) in enumerate(zip(deliveries, verdicts, strict=True))
-        if verdict is StoreVerdict.KNOWN and each.delivery_id is not None
+        {"n": n, "provider": delivery.provider, "delivery_id": delivery.delivery_id, "hash": delivery.body_hash.hex()}
+        for n, (delivery, verdict) in enumerate(zip(deliveries, verdicts, strict=True))
+        if verdict is StoreVerdict.KNOWN and delivery.delivery_id is not None
     ]
     if doubtful:
         for n in session.execute(_REUSED, rows_parameter(doubtful)).scalars():
@@ -82,12 +82,12 @@ _WAITING_ID = text(f"""
 
 
 def next_waiting(session: Session, *, limit: int) -> list[StoredDelivery]:
-    """The oldest requests that wait, locked until the transaction ends; those that others work on are left to them."""
+    """Returns the oldest waiting requests, locked until the transaction ends. Skips those that another worker holds."""
     return [StoredDelivery(*row) for row in session.execute(_WAITING, {"limit": limit})]
 
 
 def lock_waiting(session: Session, *, delivery_id: UUID) -> list[StoredDelivery]:
-    """This request, locked, if it waits and nobody else works on it; else nothing."""
+    """Returns this request, locked, if it waits and no other worker holds it; otherwise nothing."""
     return [StoredDelivery(*row) for row in session.execute(_WAITING_ID, {"id": delivery_id})]
 
 
@@ -101,8 +101,8 @@ def next_kept(
     after: UUID | None,
     limit: int,
 ) -> list[StoredDelivery]:
-    """Requests whose body is kept, oldest first, whatever became of them; locked. Those held for an operator are left
-    out: they hold no events."""
+    """Returns requests whose body is kept, oldest first, in any status, locked. Leaves out those held for an operator,
+    because they hold no events."""
     row = WebhookDelivery
     statement = select(row.id, row.provider, row.delivery_id, row.received_at, row.body, row.body_hash)
     statement = statement.where(row.body.is_not(None), row.status != DeliveryStatus.HELD)
@@ -127,11 +127,11 @@ def next_kept(
 def record(
     session: Session, *, deliveries: Sequence[StoredDelivery], normalise: Normalise, now: datetime
 ) -> list[Settled]:
-    """Record the events of these requests, which the caller holds locked, and write down what became of each.
+    """Records the events of these requests, which the caller has locked, and the result of each.
 
-    Doing it again counts nothing twice. An event that is refused is counted as invalid, and hinders no other.
+    Recording a request again counts nothing twice. A refused event counts as invalid and does not hinder the others.
     """
-    parts = [normalise(each) for each in deliveries]
+    parts = [normalise(delivery) for delivery in deliveries]
     erased = _erased(session, deliveries)
     for delivery, part in zip(deliveries, parts, strict=True):
         _make_impersonal(part, erased[delivery.id])
@@ -149,22 +149,23 @@ def record(
 
 
 def give_up(session: Session, *, delivery: StoredDelivery, reason: str, now: datetime) -> None:
-    """Keep a request as failed that broke its normaliser. `reason` holds nothing of it."""
+    """Marks a request as failed because it broke its normaliser. `reason` holds nothing from the request."""
     erased = _erased(session, [delivery])
     failed = Settled(delivery.id, DeliveryStatus.FAILED, error=reason, mentions_erased=bool(erased[delivery.id]))
     settle(session, settled=[failed], now=now)
 
 
 def _erased(session: Session, deliveries: Sequence[StoredDelivery]) -> dict[UUID, set[str]]:
-    """Of each request, the addresses it mentions whose owners were erased."""
-    mentioned = {each.id: addresses_in(each.body.decode(errors="replace")) for each in deliveries}
+    """Returns the addresses that each request mentions whose owners were erased."""
+    mentioned = {delivery.id: addresses_in(delivery.body.decode(errors="replace")) for delivery in deliveries}
     everybody = set[str]().union(*mentioned.values())
     erased = erasure.erased_among(session, addresses=everybody) if everybody else set[str]()
     return {id_: addresses & erased for id_, addresses in mentioned.items()}
 
 
 def _make_impersonal(part: Normalised, erased: set[str]) -> None:
-    """Late events of the erased count without what they tell; those that only the address could place count nowhere."""
+    """Removes personal data from late events of erased people. They still count, unless only the address could place
+    them."""
     if not erased:
         return
     kept: list[NewEvent] = []
@@ -199,7 +200,7 @@ def _settled(delivery: StoredDelivery, part: Normalised, outcomes: list[Outcome]
 
 
 def _error(reasons: Sequence[str]) -> str | None:
-    """The first reasons, and how many there are besides."""
+    """Returns the first reasons, and how many more there are."""
     if not reasons:
         return None
     shown = "; ".join(dict.fromkeys(reasons[:_REASONS_SHOWN]))
@@ -224,8 +225,8 @@ _SETTLE = text("""
 
 
 def settle(session: Session, *, settled: Sequence[Settled], now: datetime) -> None:
-    """Write down what became of requests. Of one that is done again, what is new is added."""
-    rows = [{name: getattr(each, name) for name in Settled.__slots__} for each in settled]
+    """Stores the results of requests. A repeated one adds what is new."""
+    rows = [{name: getattr(result, name) for name in Settled.__slots__} for result in settled]
     session.execute(_SETTLE, {**rows_parameter(rows), "now": now})
 
 
@@ -240,13 +241,13 @@ _FORGET = text("""
 
 
 def forget_some(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete the bodies of up to `limit` requests that came before that moment and wait for nothing. The rows stay, so
-    that a repetition is known; they can't be replayed any more."""
+    """Deletes the bodies of up to `limit` requests that came before that moment and wait for nothing. The rows stay, so
+    that a repetition is recognised; they can't be replayed."""
     return len(session.execute(_FORGET, {"before": before, "limit": limit}).all())
 
 
 class Body(NamedTuple):
-    """What is shown of a body, and how many bytes it has."""
+    """The part of a body that is shown, and its size in bytes."""
 
     shown: bytes
     size: int
@@ -270,17 +271,17 @@ def list_(
     cursor: str | None,
     with_bodies: bool = False,
 ) -> tuple[Page[WebhookDelivery], dict[UUID, Body]]:
-    """Requests, latest first, and the bodies of those that have one. `since` and `until` are of their arrival.
+    """Returns requests, latest first, and the bodies of those that have one. `since` and `until` are times of arrival.
 
-    The rows come without their bodies. Of these a page has BODIES_MOST bytes: it ends before one that does not fit, and
-    one that is larger by itself is cut.
+    The rows come without their bodies. A page holds BODIES_MOST bytes of bodies: it ends before one that does not fit,
+    and a larger single one is cut.
     """
     row = WebhookDelivery
     statement = select(row).options(defer(row.body, raiseload=True), defer(row.body_hash, raiseload=True))
     if provider is not None:
         statement = statement.where(row.provider == provider)
     if status is not None:
-        # Written out, since a plan for any status could not use the index of those that were not recorded.
+        # Written out, because a plan for any status could not use the index of requests that were not recorded.
         statement = statement.where(row.status == bindparam("status", status, literal_execute=True))
     if since is not None:
         statement = statement.where(row.received_at >= since)
@@ -293,12 +294,12 @@ def list_(
     count = _fitting(session, found.rows)
     if count < len(found.rows):
         found = cut(found.rows, count, by=by, listing=_LISTING)
-    values = {"ids": [each.id for each in found.rows], "most": BODIES_MOST}
+    values = {"ids": [row.id for row in found.rows], "most": BODIES_MOST}
     return found, {id_: Body(shown, size) for id_, shown, size in session.execute(_BODIES, values)}
 
 
 def _fitting(session: Session, rows: Sequence[WebhookDelivery]) -> int:
-    """How many from the front have bodies that fit into one page; at least one."""
+    """Returns how many bodies from the start fit into one page; at least one."""
     sizes = {row.id: row.size for row in session.execute(_SIZES, {"ids": [row.id for row in rows]})}
     totals = accumulate(sizes.get(row.id, 0) for row in rows)
     return max(1, sum(total <= BODIES_MOST for total in totals))

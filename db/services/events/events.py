@@ -26,12 +26,12 @@ from db.services.people import opt_outs, suppressions
 def record_events(
     session: Session, *, events: Sequence[NewEvent], from_provider: bool = False, source: str = "event"
 ) -> list[Outcome]:
-    """Record events and all that they imply; one outcome each, in order.
+    """Records events and all that they imply. Returns one outcome each, in order.
 
-    Exact whatever the order, the repetitions and the number of processes: an event of a provider counts once, and
-    an event that nobody is enrolled for yet waits in orphaned_events and is matched later; if it ends all writing to
-    its person, its address is suppressed at once. `from_provider` for what a provider reports: see NewEvent.
-    `source`: what a suppression that follows is said to come from.
+    The result does not depend on order, repetitions or the number of processes. An event of a provider counts once. An
+    event whose enrollment is unknown waits in orphaned_events and is matched later; if it ends all writing to its
+    person, its address is suppressed at once. `from_provider`: a provider reports it, see NewEvent. `source`: the
+    source of a suppression that follows.
     """
     for event in events:
         event.from_provider = from_provider
@@ -39,17 +39,18 @@ def record_events(
     lost = [index for index, outcome in enumerate(result.outcomes) if outcome is None]
     _forget_erased(session, [events[index] for index in lost])
     parked = dict(zip(lost, orphans.park(session, events=[events[index] for index in lost]), strict=True))
-    # One that has waited before has been heard, and the suppression may have been lifted since.
+    # An event that waited before was applied then, and its suppression may have been lifted since.
     new = [events[index] for index, outcome in parked.items() if outcome.verdict is EventVerdict.ORPHANED]
     _suppress_lost(session, new)
-    # What waits since before, and what this very call told before it told of the message.
+    # Matches events that wait, from before and from earlier in this call, for the message.
     awaited = {events[index].provider_message_id for index in lost} & result.known | {*result.awaited}
     orphans.match_messages(session, message_ids=sorted(filter(None, awaited)))
     return [parked[index] if outcome is None else outcome for index, outcome in enumerate(result.outcomes)]
 
 
 def _forget_erased(session: Session, events: Sequence[NewEvent]) -> None:
-    """What is reported of somebody who was erased waits without what it tells of them, if another reference is left."""
+    """Removes personal data from events about erased people that wait, and drops those that no other reference can
+    match."""
     mentioned = {id(event): addresses_in(str(event.metadata)) | {event.email or ""} - {""} for event in events}
     everybody = set[str]().union(*mentioned.values())
     erased = erasure.erased_among(session, addresses=everybody) if everybody else set[str]()
@@ -60,7 +61,7 @@ def _forget_erased(session: Session, events: Sequence[NewEvent]) -> None:
 
 
 def _suppress_lost(session: Session, events: Iterable[NewEvent]) -> None:
-    """Whoever wants no more mail, or can't have it, gets none, whether or not the mail is known here."""
+    """Suppresses the addresses that want no more mail, or can't receive it, also if the mail is not known here."""
     stops: dict[tuple[str, str], datetime] = {}
     for event in events:
         if event.email and event.stop and event.suppresses:
@@ -69,12 +70,12 @@ def _suppress_lost(session: Session, events: Iterable[NewEvent]) -> None:
     for (email, reason), occurred_at in sorted(stops.items()):
         consent = opt_outs.consent_of(session, address=email) if reason in CONSENT else None
         if consent is not None and occurred_at < consent:
-            continue  # what the person wished since holds
+            continue  # a later consent stands
         suppressions.suppress_person(session, email=email, reason=SuppressionReason(reason), source="event")
 
 
 def record_own(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> None:
-    """Record what the server itself knows to have happened to an action: see recording.record_known."""
+    """Records what the server itself did with an action: see record.record_known."""
     result = record_known(session, event=event, enrollment=enrollment, action=action, plan=plan)
     (outcome,) = result.outcomes
     assert outcome is not None, "the enrollment was given"
@@ -93,7 +94,8 @@ def list_(
     limit: int,
     cursor: str | None,
 ) -> Page[CampaignEvent]:
-    """Events of a campaign, latest first: as they happened where something is asked for, else as they came in."""
+    """Returns the events of a campaign, latest first: by when they happened if a filter is given, else by when they
+    came in."""
     if session.get(CampaignInstance, campaign_id) is None:
         raise NotFound("campaign", campaign_id)
     statement = select(CampaignEvent).where(CampaignEvent.instance_id == campaign_id)
@@ -105,6 +107,6 @@ def list_(
         statement = statement.where(CampaignEvent.occurred_at >= since)
     if until is not None:
         statement = statement.where(CampaignEvent.occurred_at < until)
-    is_filtered = any(each is not None for each in (enrollment_id, event_type, since, until))
+    is_filtered = any(filter_ is not None for filter_ in (enrollment_id, event_type, since, until))
     by = [CampaignEvent.occurred_at, CampaignEvent.id] if is_filtered else [CampaignEvent.id]
     return page(session, statement, by=by, limit=limit, cursor=cursor, listing="events")

@@ -1,4 +1,4 @@
-"""Find the enrollments that events are about, and lock them: people who are stopped first, then all in key order."""
+"""Finds the enrollments that events are about, and locks them: people who are stopped first, then all in key order."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from db.services.state.enrollment_rows import COLUMNS, NAMES, from_row
 
 @dataclass(slots=True)
 class Locked:
-    """The enrollments that a batch may change. Each stands once, however many events are about it."""
+    """The enrollments that a batch may change, each once, however many events are about it."""
 
     enrollments: dict[UUID, Enrollment] = field(default_factory=dict[UUID, Enrollment])
     of_event: dict[int, tuple[Enrollment, int | None]] = field(default_factory=dict[int, tuple[Enrollment, int | None]])
@@ -27,13 +27,13 @@ class Locked:
 
     @classmethod
     def alone(cls, enrollment: Enrollment) -> Self:
-        """For one event about one enrollment that is locked already; not for one that stops the person everywhere."""
+        """Returns the state for one event about one enrollment that is locked already and not stopped everywhere."""
         return cls({enrollment.id: enrollment}, {0: (enrollment, None)}, {enrollment.contact_id: [enrollment]})
 
 
-# Our own id is surest, then the provider's message id, then the person within the campaign, by the address that they
-# have or by one that they had. The look-ups are lateral with a limit, so that each is a probe of an index even where
-# the planner thinks a table is small enough to scan.
+# Our own id is surest, then the provider's message id, then the person within the campaign, by a present or an earlier
+# address. The look-ups are lateral with a limit, so that each probes an index even if the planner thinks that a table
+# is small enough to scan.
 _FOUND = """
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
@@ -81,7 +81,7 @@ _FOUND = """
     )
 """
 
-# Those whom an event stops, be it by their enrollment or by their address alone.
+# The people whom an event stops, found by enrollment or by address alone.
 _STOPPED = """
     SELECT e.contact_id FROM found f JOIN campaign_enrollments e USING (instance_id, id) WHERE f.stops
     UNION
@@ -118,10 +118,11 @@ _LOCK_WITH_PEOPLE = text(f"""
 
 
 def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
-    """The enrollments of `events`, locked until the transaction ends. An event that fits none is not in `of_event`."""
+    """Returns the enrollments of `events`, locked until the transaction ends. Unmatched events are not in
+    `of_event`."""
     parameter = rows_parameter([_reference(index, event) for index, event in enumerate(events)])
     if any(event.suppresses for event in events):
-        # First, so that nobody enrolls the person in yet another campaign meanwhile.
+        # Contacts are locked first, so that nobody enrolls the person in another campaign meanwhile.
         session.execute(_LOCK_CONTACTS, parameter)
         rows = session.execute(_LOCK_WITH_PEOPLE, parameter)
     else:
@@ -139,7 +140,7 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
             ranks[event] = rank
             locked.of_event[event] = (enrollment, step_number)
     for event, (enrollment_id, step_number) in steps.items():
-        # The message says which step it is about, also where the enrollment was found by a surer reference.
+        # The message tells the step, also if a surer reference found the enrollment.
         enrollment, _ = locked.of_event[event]
         if enrollment.id == enrollment_id:
             locked.of_event[event] = (enrollment, step_number)

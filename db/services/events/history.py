@@ -1,5 +1,4 @@
-"""The stored events of enrollments, read to be placed anew (db.domain.history), and written where they were placed
-differently before."""
+"""Reads the stored events of enrollments, and writes those that db.domain.history has placed differently."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,8 +19,9 @@ from db.postgres.results import named
 from db.services.state.enrollment_rows import Key
 
 MOST: Final = 5_000
-"""Of one enrollment so many events are read, the latest. What is earlier stays where it is. It bounds the time that one
-event can take (some 30 microseconds for each that is read), far above what happens to one person in one campaign."""
+"""The number of events that are read of one enrollment, the latest. Earlier ones stay where they are. It bounds the
+time of one event (about 30 microseconds for each that is read), far above what happens to one person in one
+campaign."""
 
 _TYPES = {str(kind): kind for kind in EventType}
 _CHANNELS = {str(channel): channel for channel in Channel}
@@ -44,7 +44,7 @@ _READ = text(f"""
 
 
 def read(session: Session, *, owners: Collection[Key]) -> Mapping[UUID, Sequence[Entry]]:
-    """enrollment -> its stored events. Of their metadata they have what decides how they count."""
+    """Returns enrollment -> its stored events. Their metadata is reduced to what decides how they count."""
     found: defaultdict[UUID, list[Entry]] = defaultdict(list)
     for enrollment_id, *columns in session.execute(_READ, rows_parameter([owner._asdict() for owner in owners])):
         found[enrollment_id].append(_entry(*columns))
@@ -89,7 +89,7 @@ _MOVE = text(f"""
 
 
 def move(session: Session, *, moved: Iterable[tuple[UUID, Entry]]) -> None:
-    """Write events that are placed or labelled differently now: (campaign, event) each."""
+    """Writes (campaign, event) pairs that are placed or labelled differently now."""
     rows = [
         {
             "instance_id": instance_id,
@@ -113,10 +113,10 @@ _DROP = text("""
 
 
 def drop_actions(session: Session, *, actions: Iterable[Action]) -> None:
-    """Take away actions of which nothing is known any more, unless somebody claimed them."""
+    """Deletes actions of which nothing is known any more, unless they are claimed."""
     rows = [
-        {"instance_id": each.instance_id, "enrollment_id": each.enrollment_id, "step_number": each.step_number}
-        for each in actions
+        {"instance_id": action.instance_id, "enrollment_id": action.enrollment_id, "step_number": action.step_number}
+        for action in actions
     ]
     if rows:
         session.execute(_DROP, rows_parameter(rows))

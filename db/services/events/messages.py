@@ -1,5 +1,5 @@
-"""Messages of enrollments beside those that their actions hold: a step may have been sent in several, and one may
-belong to no step. Each finds its enrollment; which step it is of follows from the events (db.domain.history)."""
+"""Messages of enrollments in addition to those of their actions: a step may have been sent in several, and one may
+belong to no step. Each leads to its enrollment; its step follows from the events (db.domain.history)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,8 +19,8 @@ _KEEP = text("""
 
 
 def keep(session: Session, *, messages: Mapping[tuple[Key, str], str | None]) -> None:
-    """Keep that these messages are of these enrollments: (enrollment, message) -> its provider. The caller holds the
-    enrollments locked."""
+    """Stores that these messages belong to these enrollments: (enrollment, message) -> its provider. The caller has
+    locked the enrollments."""
     if messages:
         session.execute(_KEEP, rows_parameter(list(_rows(messages))))
 

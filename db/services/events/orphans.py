@@ -1,4 +1,4 @@
-"""The quarantine: events that arrived before their enrollment, and how they find it later."""
+"""Orphans: events that arrived before their enrollment, and how they are matched later."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from db.services.events.record import Outcome, record
 from db.services.paging import Page, page
 from db.services.people import opt_outs
 
-# In order of their identity, so that two calls with the same events wait for each other instead of deadlocking; and
-# each once, since one statement can't update the same row twice.
+# In order of identity, so that two calls with the same events wait for each other instead of deadlocking; and each
+# once, because one statement can't update a row twice.
 _PARK = text("""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS o(
@@ -52,8 +52,8 @@ _PARK = text("""
 
 
 def park(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
-    """Keep events of unknown enrollments until they match. One that waits already, or was recorded, is a duplicate,
-    and one that has expired waits anew; one that has no reference is not kept, since it will never match."""
+    """Stores events of unknown enrollments until they match. One that waits already, or was recorded, is a duplicate.
+    One that has expired waits anew. One without a reference is not kept, since it can never match."""
     if not events:
         return []
     ids = new_ids(len(events))
@@ -82,7 +82,7 @@ def list_(
     limit: int,
     cursor: str | None,
 ) -> Page[OrphanedEvent]:
-    """What is put aside, latest first. `since` and `until` are of its arrival."""
+    """Returns orphans, latest first. `since` and `until` are times of arrival."""
     statement = select(OrphanedEvent)
     if provider is not None:
         statement = statement.where(OrphanedEvent.provider == provider)
@@ -95,7 +95,7 @@ def list_(
     return page(session, statement, by=[OrphanedEvent.id], limit=limit, cursor=cursor, listing="orphans")
 
 
-# As db.services.events.find finds whom an event is about: by the address that a person has, or by one that they had.
+# Matches by the present or an earlier address of a person, as db.services.events.find does.
 _IS_ENROLLED = """
     EXISTS (
         SELECT 1 FROM contacts c JOIN campaign_enrollments e ON e.contact_id = c.id
@@ -108,12 +108,12 @@ _IS_ENROLLED = """
 
 
 def match_campaign(session: Session, *, instance_id: UUID) -> int:
-    """Record what waits for people of this campaign who are enrolled by now. Returns how many were recorded."""
+    """Records the events that wait for people of this campaign who are enrolled by now. Returns how many."""
     condition = and_(OrphanedEvent.campaign_id == instance_id, text(_IS_ENROLLED.format(event="orphaned_events")))
     return _match(session, condition)
 
 
-# An earlier address tells of this person where nobody else has it or had it.
+# An earlier address identifies this person only if nobody else has it or had it.
 _STOPPING = text(f"""
     SELECT c.id, max(o.occurred_at) FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
     JOIN contacts c ON c.id = CAST(n.id AS uuid)
@@ -132,8 +132,8 @@ _STOPPING = text(f"""
 
 
 def stopping(session: Session, *, instance_id: UUID, contact_ids: Sequence[UUID]) -> Sequence[UUID]:
-    """For whom of these people an event waits that would stop them in this campaign as soon as they are enrolled: one
-    that is not older than their new consent."""
+    """Returns the people for whom an event waits that would stop them in this campaign as soon as they are enrolled:
+    one that is not older than their new consent."""
     if not contact_ids:
         return []
     waiting = session.execute(_STOPPING, {**rows_parameter(list(contact_ids)), "campaign": instance_id}).all()
@@ -142,11 +142,11 @@ def stopping(session: Session, *, instance_id: UUID, contact_ids: Sequence[UUID]
 
 
 def match_messages(session: Session, *, message_ids: Sequence[str]) -> int:
-    """Record what waits for these message ids, whose actions are known now. Returns how many were recorded."""
+    """Records the events that wait for these message ids, whose actions are known now. Returns how many."""
     return _match(session, _about_messages(message_ids)) if message_ids else 0
 
 
-# Whether something is known by now that an event that waits refers to.
+# Whether anything that a waiting event refers to is known by now.
 _FITS_BY_NOW = text(f"""
     SELECT o.id,
         EXISTS (SELECT FROM campaign_enrollments e WHERE e.id = o.enrollment_id)
@@ -161,10 +161,10 @@ _FITS_BY_NOW = text(f"""
 
 
 def match_some(session: Session, *, after: UUID, limit: int) -> tuple[int, UUID | None]:
-    """Look at up to `limit` of what waits, in the order in which it came, from the one after `after` on, and record
-    what fits by now.
+    """Checks up to `limit` waiting events in order of arrival, from the one after `after` on, and records those that
+    match by now.
 
-    Returns how many were recorded, and the last one looked at; None where that was the last of all.
+    Returns how many were recorded, and the last one checked; None if that was the last of all.
     """
     looked_at = session.execute(_FITS_BY_NOW, {"after": after, "limit": limit}).all()
     fitting = [id_ for id_, fits in looked_at if fits]
@@ -183,12 +183,12 @@ _EXPIRE = text("""
 
 
 def expire_some(session: Session, *, before: datetime, now: datetime, limit: int) -> Counter[str]:
-    """Give up on up to `limit` events that have waited since before that moment: provider -> how many. They stay to be
-    looked at until `delete_some`."""
+    """Expires up to `limit` events that have waited since before that moment. Returns provider -> how many. They can be
+    looked at until `delete_some` deletes them."""
     return Counter(session.scalars(_EXPIRE, {"before": before, "now": now, "limit": limit}))
 
 
-# Rows that somebody has expired by SQL have no moment: they count from when they came.
+# Rows that were expired by hand in SQL have no moment: they count from their arrival.
 _DELETE = text("""
     DELETE FROM orphaned_events
     WHERE id = ANY (ARRAY(
@@ -200,12 +200,12 @@ _DELETE = text("""
 
 
 def delete_some(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete up to `limit` events that have expired before that moment."""
+    """Deletes up to `limit` events that expired before that moment."""
     return len(session.execute(_DELETE, {"before": before, "limit": limit}).all())
 
 
 def _match(session: Session, condition: ColumnElement[bool]) -> int:
-    """Each event recorded can reveal further message ids, so this goes on until nothing more fits."""
+    """Records in rounds until nothing more matches, since each recorded event can reveal further message ids."""
     recorded = 0
     while True:
         statement = select(OrphanedEvent).where(OrphanedEvent.status == OrphanStatus.WAITING, condition)
@@ -214,7 +214,7 @@ def _match(session: Session, condition: ColumnElement[bool]) -> int:
             return recorded
         result = record(session, events=[_event(orphan) for orphan in waiting])
         verdicts = [outcome.verdict if outcome else None for outcome in result.outcomes]
-        # An event that is refused now, say for its step, stays for a person to look at.
+        # A refused event, say for its step, stays for a person to look at.
         done = {EventVerdict.RECORDED, EventVerdict.DUPLICATE}
         settled = [orphan.id for orphan, verdict in zip(waiting, verdicts, strict=True) if verdict in done]
         session.execute(delete(OrphanedEvent).where(OrphanedEvent.id.in_(settled)))

@@ -1,5 +1,5 @@
-"""Enrollments whose events are placed anew: those of which an event names no step, or one comes late and may change
-what others are about. All others take their events one by one."""
+"""Places the events of some enrollments anew: where an event names no step, or comes late and may move others. All
+other enrollments take their events one by one."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from db.services.state.enrollment_rows import Key
 
 
 def must_replay(row: BatchRow) -> bool:
-    """Whether this event can't be placed alone, by what is known of its step."""
+    """Returns whether this event can't be placed alone, given what is known of its step."""
     if row.is_inferred:
         return True
     event, action = row.event, row.actions.get(row.step_number or 0)
@@ -38,24 +38,24 @@ def must_replay(row: BatchRow) -> bool:
 
 
 def _may_move_others(row: BatchRow, action: Action | None) -> bool:
-    """Whether events whose step nobody named may be about another step, now that this one is known."""
+    """Returns whether this event may move events whose step was inferred to another step."""
     event, until = row.event, row.enrollment.inferred_until
     if until is None:
         return False
     first = action.first_sign if action else None
-    # Of one moment, what is told comes before what is inferred.
+    # At the same moment, a named step comes before an inferred one.
     is_sign = event.occurred_at <= until and (first is None or event.occurred_at <= first)
     return is_sign or (event.provider_message_id is not None and row.hint != row.step_number)
 
 
 def _is_another_message(row: BatchRow, action: Action | None) -> bool:
-    """Whether its step holds another message: it holds the one that came first."""
+    """Returns whether its step holds another message. A step holds the one that came first."""
     message, held = row.event.provider_message_id, action.provider_message_id if action else None
     return message is not None and held is not None and message != held
 
 
 def _may_relabel(row: BatchRow, action: Action) -> bool:
-    """Whether this is the first delivery that is known, so that a click of before may have come too soon after it."""
+    """Returns whether this is the first known delivery, so that an earlier click may have come too soon after it."""
     at, known = row.event.occurred_at, action.delivery_told_at
     if known is not None:
         return at < known
@@ -67,7 +67,7 @@ Placed: TypeAlias = tuple[int | None, EventType]
 
 @dataclass(slots=True)
 class Placement:
-    """One enrollment that is placed anew."""
+    """An enrollment whose events are placed anew."""
 
     enrollment: Enrollment
     actions: dict[int, Action]
@@ -75,14 +75,14 @@ class Placement:
     """Its events as they stood when the call began."""
     rows: list[BatchRow]
     stored: Sequence[Entry] = ()
-    """The same events where they are placed now."""
+    """The same events at their new places."""
     written: dict[UUID, Placed] = field(default_factory=dict[UUID, Placed])
-    """event -> where the table has it, of all that are in the table"""
+    """event -> its place in the table, for events that are in the table"""
     result: Replayed | None = None
 
     def place(self, batch: Batch, outcomes: list[Outcome | None]) -> None:
-        """Decide about all of its events, from what was known when the call began: also a second time. Those that can
-        be about no step are refused."""
+        """Places all of its events, from what was known when the call began; also a second time. Refuses those that can
+        be about no step."""
         plan = batch.plans[self.enrollment.instance_id]
         self.stored = [replace(entry) for entry in self.known]
         self.result = replay(self.enrollment, self.actions, self.stored, self.rows, plan)
@@ -94,7 +94,7 @@ class Placement:
 
 @dataclass(slots=True)
 class Placements:
-    """Those of a batch."""
+    """The placements of a batch."""
 
     of_enrollment: dict[UUID, Placement] = field(default_factory=dict[UUID, Placement])
 
@@ -103,7 +103,7 @@ class Placements:
         return [row for placement in self.of_enrollment.values() for row in placement.rows]
 
     def drop(self, batch: Batch, outcomes: list[Outcome | None], duplicates: Collection[UUID]) -> None:
-        """Some of the rows turned out to be recorded before; all others are in the table now."""
+        """Drops the rows that turned out to be recorded before; all others are in the table now."""
         for placement in self.of_enrollment.values():
             if any(row.id in duplicates for row in placement.rows):
                 placement.rows = [row for row in placement.rows if row.id not in duplicates]
@@ -111,13 +111,13 @@ class Placements:
                 placement.place(batch, outcomes)
 
     def settle(self, batch: Batch) -> None:
-        """Take over what was decided."""
+        """Applies what was decided to the batch."""
         for placement in self.of_enrollment.values():
             _settle(batch, placement)
 
     def save(self, session: Session, batch: Batch) -> None:
-        """Write the events that are placed differently now, and take away the actions that nothing is known of any
-        more: once they are written as such."""
+        """Writes the events that are placed differently now, and deletes actions of which nothing is known any more.
+        Call it after the actions are written."""
         moved = [
             (placement.enrollment.instance_id, entry)
             for placement in self.of_enrollment.values()
@@ -125,20 +125,20 @@ class Placements:
             if placement.written.get(entry.id, _placed(entry)) != _placed(entry)
         ]
         history.move(session, moved=moved)
-        # Only what is placed anew can leave a step with nothing.
+        # Only new placements can leave a step with no events.
         changed = [
             batch.changed_actions[id(action)]
             for placement in self.of_enrollment.values()
             for action in placement.actions.values()
             if id(action) in batch.changed_actions
         ]
-        emptied = [each.action for each in changed if each.contribution and not contribution(each.action)]
+        emptied = [change.action for change in changed if change.contribution and not contribution(change.action)]
         history.drop_actions(session, actions=emptied)
 
 
 def place_anew(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Placements:
-    """Read what is needed to place the events of some enrollments anew, and place them. Rows that were recorded before
-    are dropped."""
+    """Reads what is needed to place the events of some enrollments anew, and places them. Drops rows that were recorded
+    before."""
     chosen = {row.enrollment.id for row in batch.rows if must_replay(row)}
     if not chosen:
         return Placements()
@@ -166,7 +166,7 @@ def _placed(entry: Entry) -> Placed:
 
 
 def _drop_known(placement: Placement, outcomes: list[Outcome | None]) -> None:
-    """An event that comes again must not push those after it to another step."""
+    """Drops repeated events, which must not push later ones to another step."""
     known: set[tuple[str | None, str | None]] = {
         (entry.event.provider, entry.event.provider_event_id)
         for entry in placement.known
@@ -185,7 +185,7 @@ def _drop_known(placement: Placement, outcomes: list[Outcome | None]) -> None:
 
 
 def _trust_messages(placement: Placement) -> None:
-    """A message whose step was not inferred tells the step."""
+    """Takes the step of a message that was not inferred."""
     doubtful = {entry.event.provider_message_id for entry in placement.known if entry.is_inferred}
     for row in placement.rows:
         is_told = row.hint is not None and row.event.event_type not in ANSWERS
@@ -199,12 +199,12 @@ def _settle(batch: Batch, placement: Placement) -> None:
     before = {number: action.sent_at for number, action in actions.items()}
     stepless = stepless_unsubscribe(enrollment, actions.values())
     owner = Key(enrollment.instance_id, enrollment.id)
-    held = {each.provider_message_id for each in result.actions.values()}
+    held = {action.provider_message_id for action in result.actions.values()}
     batch.messages.update(
         {
-            (owner, each.provider_message_id): each.provider
-            for each in actions.values()
-            if each.provider_message_id is not None and each.provider_message_id not in held
+            (owner, action.provider_message_id): action.provider
+            for action in actions.values()
+            if action.provider_message_id is not None and action.provider_message_id not in held
         }
     )
     for number, placed in result.actions.items():

@@ -1,11 +1,12 @@
-"""How a batch of events enters the database: a constant number of statements, whatever its size.
+"""Records a batch of events in a constant number of statements, whatever its size.
 
-1. lock the enrollments that the events are about (and, where an event stops a person, all of that person's),
-2. read the actions concerned, and the campaign's steps where a send may become known; and the earlier events of those
-   enrollments that have to be placed anew (db.services.events.placement),
-3. insert the events, which drops those that were recorded before, if any of them can have been,
-4. decide in memory what the rest means (db.domain): under the locks, nobody else changes these rows,
-5. write events that step 3 left, actions, enrollments, suppressions and counters.
+1. Lock the enrollments that the events are about, and all enrollments of a person whom an event stops.
+2. Read the actions concerned, the campaign's steps if a send may have become known, and the earlier events of
+enrollments
+   whose events are placed anew (db.services.events.placement).
+3. Insert the events, which drops those that were recorded before, if any can have been.
+4. Decide in memory what the rest means (db.domain). The locks keep other transactions from changing these rows.
+5. Write the events that step 3 left, actions, enrollments, suppressions and counters.
 """
 
 from collections import Counter
@@ -45,17 +46,17 @@ _NO_PLAN = Plan(())
 
 @dataclass(slots=True)
 class Recorded:
-    """One outcome per event by index, None where no enrollment was found."""
+    """One outcome per event by index; None if no enrollment was found."""
 
     outcomes: list[Outcome | None]
     known: set[str]
     """Message ids that are known now for the first time."""
     awaited: list[str]
-    """Those of them for which events wait."""
+    """The new message ids for which events wait."""
 
 
 def record(session: Session, *, events: Sequence[NewEvent], source: str = "event") -> Recorded:
-    """Record `events` and all that they imply. Events of unknown enrollments are left to the caller."""
+    """Records `events` and all that they imply. Leaves events of unknown enrollments to the caller."""
     batch = batches.make(events, lock_enrollments(session, events=events))
     batch.source = source
     batches.read_actions(session, batch.rows)
@@ -65,8 +66,8 @@ def record(session: Session, *, events: Sequence[NewEvent], source: str = "event
 
 
 def record_known(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> Recorded:
-    """Record what happened to an action, where the caller holds it and its enrollment locked and has read the plan
-    before: Outdated where that is another by now. It must not stop the person in other campaigns."""
+    """Records what happened to an action that the caller has locked with its enrollment, and whose plan it has read.
+    Outdated if the plan has changed since. The event must not stop the person in other campaigns."""
     batch = batches.make([event], Locked.alone(enrollment))
     batch.rows[0].actions[action.step_number] = action
     batch.plans[enrollment.instance_id] = plan
@@ -112,8 +113,8 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
 
 
 def _check(batch: Batch, outcomes: list[Outcome | None]) -> None:
-    """Rows that name a step that does not exist are refused, one by one. What a provider reports and what stops a
-    person counts all the same, since nobody is there to correct it."""
+    """Refuses, one by one, rows that name a step that does not exist. What a provider reports and what stops a person
+    counts all the same, because nobody is there to correct it."""
     valid: list[BatchRow] = []
     for row in batch.rows:
         row.event = labelled(row.event, None)
@@ -132,7 +133,7 @@ def _check(batch: Batch, outcomes: list[Outcome | None]) -> None:
 
 
 def _label_haste(rows: Sequence[BatchRow]) -> None:
-    """Clicks that came too soon after their delivery, which may be told in this very batch."""
+    """Labels clicks that came too soon after their delivery, which may be in this very batch."""
     if not any(row.event.from_provider and row.event.event_type is EventType.CLICKED for row in rows):
         return
     delivered: dict[tuple[UUID, int | None], datetime] = {}
@@ -162,7 +163,8 @@ _INSERT_EVENTS = text(f"""
 
 
 def _insert_events(session: Session, rows: Sequence[BatchRow]) -> set[UUID]:
-    """The ids of the events that were new. The unique index is the judge, within the batch as between processes."""
+    """Inserts the events. Returns the ids of the new ones; the unique index decides, within the batch and between
+    processes."""
     return set(
         session.execute(_INSERT_EVENTS, {"events": to_text([_event_values(row) for row in rows])}).scalars().all()
     )
@@ -182,7 +184,7 @@ def _event_values(row: BatchRow) -> dict[str, Any]:
         "provider_event_id": event.provider_event_id,
         "metadata": impersonal(event.metadata) if row.enrollment.is_erased else event.metadata,
     }
-    # Most have none of these, and every key is written and read a thousand times.
+    # Most events have none of these, and every key is written and read a thousand times.
     if event.provider_message_id is not None:
         values["provider_message_id"] = event.provider_message_id
     if row.is_inferred:
@@ -193,7 +195,7 @@ def _event_values(row: BatchRow) -> dict[str, Any]:
 
 
 def _apply(batch: Batch, row: BatchRow) -> None:
-    """What one new event means for the action of its step."""
+    """Applies one new event to the action of its step."""
     effect = row.event.effect
     if effect.milestone is None:
         return
@@ -212,7 +214,7 @@ def _apply(batch: Batch, row: BatchRow) -> None:
 
 
 def _why_stepless(row: BatchRow) -> str | None:
-    """Why a send has no step, in words for whoever told it."""
+    """Returns why a send has no step, in words for the caller."""
     if row.step_number is not None or row.event.event_type not in SENDS:
         return None
     return (
@@ -222,8 +224,8 @@ def _why_stepless(row: BatchRow) -> str | None:
 
 
 def _keep_message(batch: Batch, row: BatchRow, message: str) -> None:
-    """A message that no action holds finds its enrollment all the same."""
-    if all(each.provider_message_id != message for each in row.actions.values()):
+    """Keeps a message that no action holds, so that it leads to its enrollment."""
+    if all(action.provider_message_id != message for action in row.actions.values()):
         batch.messages[row.key, message] = row.event.provider
         batch.new_message_ids.add(message)
 
@@ -240,8 +242,8 @@ _ADDRESSES_NOW = text("""
 
 
 def _note_recipients(session: Session, batch: Batch, actions: Iterable[Action]) -> None:
-    """Keep where a step went to that is known as sent for the first time, and of which nobody said it: to the address
-    that the person has now."""
+    """Notes the present address of the person as the recipient of a step that is known as sent for the first time, if
+    no event named one."""
     enrollments = batch.locked.enrollments
     untold = [
         (action, enrollments[action.enrollment_id].contact_id)
@@ -264,7 +266,7 @@ def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:
 
 
 def _stop_all(session: Session, batch: Batch) -> None:
-    """End what the events end. A wish from before the person gave new consent ends nothing."""
+    """Ends what the events end. An opt-out from before the person gave new consent ends nothing."""
     stopping = [row for row in batch.rows if row.event.stop is not None]
     wishing = {row.enrollment.contact_id for row in stopping if row.event.is_wish}
     consents = opt_outs.consents_of(session, contact_ids=wishing)
@@ -296,22 +298,22 @@ def _write(
     before: enrollment_rows.Snapshot,
     events: Sequence[BatchRow],
 ) -> list[str]:
-    # Most of what providers report is known already (a delivered after an opened, say): that is written nowhere.
-    changed = [each for each in batch.changed_actions.values() if each.state != each.action.state()]
-    for each in changed:
-        batch.deltas.change(each.contribution, contribution(each.action))
+    # Most of what providers report is known already (a delivered after an opened, say), and is not written.
+    changed = [change for change in batch.changed_actions.values() if change.state != change.action.state()]
+    for change in changed:
+        batch.deltas.change(change.contribution, contribution(change.action))
     _settle_reservations(session, changed)
-    _note_recipients(session, batch, [each.action for each in changed])
+    _note_recipients(session, batch, [change.action for change in changed])
     opt_outs.add_for_contacts(session, reasons=batch.suppressed, source=batch.source, bounced_at=batch.bounced_at)
     enrollments = enrollment_rows.changes(before, batch.locked.enrollments.values())
     metrics, statuses = counters.metrics_rows(batch.deltas), counters.status_rows(enrollments.moves)
     if not (events or changed or metrics or enrollments.rows):
         return []
-    # Where counters did not fit before, they are added by themselves, and recounted.
+    # If counters did not fit before, they are added separately, and recounted.
     at_once = not is_careful()
     values = {
         "events": to_text([_event_values(row) for row in events]),
-        "actions": to_text(action_rows.rows([each.action for each in changed])),
+        "actions": to_text(action_rows.rows([change.action for change in changed])),
         "enrollments": to_text(enrollments.rows),
         "messages": to_text(list(batch.new_message_ids)),
         "campaign": batch.read_before[0] if batch.read_before else None,
@@ -327,7 +329,8 @@ def _write(
 
 
 def _settle_reservations(session: Session, changed: Iterable[ChangedAction]) -> None:
-    """Who gave a place back takes it again if it turns out to be sent, and the other way round."""
+    """Releases the reservations of steps that turn out not to be sent, and takes them back for those that were sent
+    after all."""
     released = Counter[usage.UsageKey]()
     for change in changed:
         if change.action.has_released != change.had_released:
@@ -336,8 +339,8 @@ def _settle_reservations(session: Session, changed: Iterable[ChangedAction]) -> 
     usage.release(session, reservations=released)
 
 
-# One statement, since one event needs most of these and each costs a round trip. The counters come last, after what
-# they refer to: those rows are shared by everybody. Hardly ever does an event wait for a message.
+# One statement, because one event needs most of these and each costs a round trip. The counters come last, after the
+# rows they refer to, because everybody shares them. An event hardly ever waits for a message.
 _WRITING = f"""
     WITH events AS ({_INSERTING}), actions AS ({action_rows.WRITING}),
     enrollments AS ({enrollment_rows.WRITING}),
@@ -348,5 +351,5 @@ _WRITING = f"""
               AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb)))),
            (SELECT updated_at FROM campaign_instances WHERE id = CAST(:campaign AS uuid))
 """
-# In one line, since psycopg looks for the parameters anew each time, in what is longer than 4,096 characters.
+# On one line, because psycopg parses a statement longer than 4,096 characters anew each time.
 _WRITE = text(" ".join(_WRITING.split())).columns(*named("metrics", "totals", "awaited", "changed_at"))

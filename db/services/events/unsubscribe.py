@@ -18,10 +18,10 @@ PROVIDER = "unsubscribe-page"
 
 
 def unsubscribe(session: Session, *, link: Link, now: datetime) -> EventVerdict:
-    """Record that the person of this mail unsubscribes, whatever the state of the enrollment. NotFound if it is gone.
+    """Records that the person of this mail unsubscribes, whatever the state of the enrollment. NotFound if it is gone.
 
-    The same link again is a duplicate and changes nothing, unless the person was let in again since: what they want
-    now is to leave.
+    The same link again is a duplicate and changes nothing, unless the person has consented again since: then the person
+    now wants to leave.
     """
     found = session.execute(
         select(CampaignEnrollment.id, CampaignEnrollment.contact_id).where(CampaignEnrollment.id == link.enrollment_id)
@@ -38,7 +38,7 @@ def unsubscribe(session: Session, *, link: Link, now: datetime) -> EventVerdict:
 
 def _record(session: Session, link: Link, event_id: str, now: datetime) -> EventVerdict:
     verdict = EventVerdict.INVALID
-    # A step that the template has no more must not lose the wish.
+    # The opt-out counts even if the template no longer has the step.
     for step in (link.step_number, None):
         event = NewEvent(
             event_type=EventType.UNSUBSCRIBED,

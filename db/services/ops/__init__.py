@@ -1,1 +1,1 @@
-"""What runs the system and not a campaign: audit log, idempotency keys, tokens, tickets and health."""
+"""What concerns the system and not a campaign: audit log, idempotency keys, tokens, tickets and health."""

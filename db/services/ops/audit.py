@@ -19,11 +19,11 @@ from db.services.secrets import HASH, SecretName
 
 
 def digest(arguments: Mapping[str, Any]) -> bytes:
-    """The same 32 bytes for the same JSON, in whatever order its keys stand."""
+    """Returns the same 32 bytes for the same JSON, in any order of its keys."""
     return sha256(canonical(arguments)).digest()
 
 
-# Keyed where it is written, so that the key never leaves the database: whoever reads the log alone can't try guesses.
+# Keyed in the statement, so that the key never leaves the database: whoever reads the log alone can't try guesses.
 _INSERT = text(f"""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(
@@ -40,10 +40,10 @@ _INSERT = text(f"""
 
 
 def write(session: Session, *, entries: Sequence[AuditEntry]) -> None:
-    """Add a row for each entry, in one statement."""
+    """Adds a row for each entry, in one statement."""
     if not entries:
         return
-    parameter = rows_parameter([_row(id_, each) for id_, each in zip(new_ids(len(entries)), entries, strict=True)])
+    parameter = rows_parameter([_row(id_, entry) for id_, entry in zip(new_ids(len(entries)), entries, strict=True)])
     if session.execute(_INSERT, parameter).first() is None:
         secrets.make(session, name=SecretName.AUDIT)
         session.execute(_INSERT, parameter)
@@ -74,7 +74,7 @@ def list_(
     limit: int,
     cursor: str | None,
 ) -> Page[AuditRecord]:
-    """Writes, the latest first."""
+    """Returns writes, the latest first."""
     statement = select(AuditRecord)
     if since is not None:
         statement = statement.where(AuditRecord.at >= since)
@@ -97,5 +97,5 @@ _PRUNE = text("""
 
 
 def prune_some(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete up to `limit` rows that were written before that moment; how many those were."""
+    """Deletes up to `limit` rows that were written before that moment. Returns how many."""
     return len(session.execute(_PRUNE, {"before": before, "limit": limit}).all())

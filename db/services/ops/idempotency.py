@@ -16,15 +16,15 @@ from db.services.secrets import SecretName
 
 
 def fingerprint(session: Session, arguments: dict[str, Any]) -> str:
-    """The same text for the same arguments, in whatever order they were given. Nobody can try by it whom they named."""
+    """Returns the same text for the same arguments, in any order. It can't be used to try whom they named."""
     return signing.keyed_hash(secrets.obtain(session, name=SecretName.IDEMPOTENCY), canonical(arguments)).hex()
 
 
 def replay(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:
-    """The answer given under `key`, or None after taking the key for this transaction.
+    """Returns the answer given under `key`, or None after taking the key for this transaction.
 
-    A call with the same key that is under way is waited for. Conflict where the key was used for something else,
-    Refused where the answer told of somebody who was erased since: it is gone, and the call must not be repeated.
+    Waits for a call with the same key that is under way. Conflict if the key was used for something else. Refused if
+    the answer mentioned a person who was erased since: it is gone, and the call must not be repeated.
     """
     if _take(session, key, tool, request_hash):
         return None
@@ -37,7 +37,7 @@ def _take(session: Session, key: str, tool: str, request_hash: str) -> bool:
 
 
 def find(session: Session, *, key: str, tool: str, request_hash: str) -> dict[str, Any] | None:
-    """As `replay`, but the key is not taken."""
+    """Does as `replay`, but does not take the key."""
     earlier = session.scalars(select(IdempotencyKey).where(IdempotencyKey.key == key)).one_or_none()
     if earlier is None:
         return None
@@ -56,17 +56,17 @@ def find(session: Session, *, key: str, tool: str, request_hash: str) -> dict[st
 
 
 def keep_done(session: Session, *, key: str, tool: str, request_hash: str, response: dict[str, Any]) -> None:
-    """Keep the answer to what was done in other transactions, unless somebody else has used the key meanwhile."""
+    """Stores the answer to what was done in other transactions, unless another call has used the key meanwhile."""
     if _take(session, key, tool, request_hash):
         keep(session, key=key, response=response)
 
 
 def keep(session: Session, *, key: str, response: dict[str, Any]) -> None:
-    """Keep the answer with the key that this transaction took."""
+    """Stores the answer with the key that this transaction took."""
     session.execute(update(IdempotencyKey).where(IdempotencyKey.key == key).values(response=response))
 
 
-# An array, here and wherever a chunk is chosen: of `IN (SELECT ...)` the planner makes a join, which reads the whole
+# An array, here and wherever a chunk is chosen: PostgreSQL plans `IN (SELECT ...)` as a join, which reads the whole
 # table once a chunk.
 _PRUNE = text("""
     DELETE FROM idempotency_keys WHERE key = ANY (ARRAY(
@@ -78,5 +78,5 @@ _PRUNE = text("""
 
 
 def prune_some(session: Session, *, before: datetime, limit: int) -> int:
-    """Forget up to `limit` keys from before that moment, with their answers. A call under such a key is new again."""
+    """Deletes up to `limit` keys from before that moment, with their answers. A call under such a key is new again."""
     return len(session.execute(_PRUNE, {"before": before, "limit": limit}).all())

@@ -1,7 +1,8 @@
-"""Tickets that let somebody look: signed with a key of this database, so that nobody can make one up or change one.
+"""Tickets that let somebody look at the dashboard: signed with a key of this database, so that nobody can make one up
+or change one.
 
-A link is a ticket that is good for minutes and for one use; a session is what a browser gets for it, until it is used
-up by signing out. Neither is a bearer token. Without the key none holds any more: `replace_key` ends them all.
+A link is a ticket that is good for minutes and for one use. A session is what a browser gets for it, until it is used
+up by signing out. Neither is a bearer token. `replace_key` ends them all.
 """
 
 from dataclasses import dataclass
@@ -32,13 +33,13 @@ class Kind(IntEnum):
 
 
 LIFETIMES: dict[Kind, timedelta] = {Kind.LINK: timedelta(minutes=5), Kind.SESSION: timedelta(hours=12)}
-# The clocks of two machines.
+# Tolerates the difference between the clocks of two machines.
 _SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """`id` tells it from all others, so that it can be used up."""
+    """`id` distinguishes it from all others, so that it can be used up."""
 
     kind: Kind
     issued_at: datetime
@@ -46,18 +47,18 @@ class Ticket:
 
     @property
     def expires_at(self) -> datetime:
-        """The first moment at which it holds no more."""
+        """The first moment at which it is no longer valid."""
         return self.issued_at + LIFETIMES[self.kind]
 
 
 def issue(key: bytes, kind: Kind, now: datetime) -> str:
-    """A new ticket: 74 characters of the URL-safe alphabet."""
+    """Returns a new ticket: 74 characters of the URL-safe alphabet."""
     milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
     return _CODEC.sign(key, bytes([kind]) + milliseconds.to_bytes(_TIME_BYTES) + token_bytes(TICKET_BYTES))
 
 
 def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
-    """What the ticket says; None if this key has not signed it, or it is another kind, or its time is over."""
+    """Returns what the ticket says; None if this key has not signed it, it is of another kind, or it has expired."""
     said = _CODEC.read(key, text)
     if said is None or said[0] != kind:
         return None
@@ -66,27 +67,27 @@ def read(key: bytes, kind: Kind, text: str, now: datetime) -> Ticket | None:
 
 
 def use_up(session: Session, *, ticket: Ticket, now: datetime) -> bool:
-    """Let no server take the ticket from now on; False where it was used up before. What has ended is forgotten."""
+    """Uses up the ticket for all servers; returns False if it was used up before. Deletes expired ones."""
     session.execute(delete(UsedTicket).where(UsedTicket.expires_at <= now))
     added = insert(UsedTicket).values(id=ticket.id, expires_at=ticket.expires_at).on_conflict_do_nothing()
     return session.scalar(added.returning(UsedTicket.id)) is not None
 
 
 def used_up(session: Session, *, now: datetime) -> frozenset[bytes]:
-    """The ids of the tickets that would hold if they were not used up."""
+    """Returns the ids of the tickets that are used up and would be valid otherwise."""
     return frozenset(session.scalars(select(UsedTicket.id).where(UsedTicket.expires_at > now)))
 
 
 def make_key(session: Session) -> bytes:
-    """The key of all tickets, made if there is none."""
+    """Returns the key of all tickets, and makes it if there is none."""
     return secrets.obtain(session, name=SecretName.DASHBOARD)
 
 
 def get_key(session: Session) -> bytes | None:
-    """The key of all tickets; None where it was never made."""
+    """Returns the key of all tickets; None if it was never made."""
     return secrets.find(session, name=SecretName.DASHBOARD)
 
 
 def replace_key(session: Session) -> None:
-    """End every link and every session."""
+    """Ends every link and every session."""
     secrets.replace(session, name=SecretName.DASHBOARD)

@@ -1,4 +1,4 @@
-"""Bearer tokens: made, listed, revoked, and read all at once by whoever checks them."""
+"""Bearer tokens: made, listed, revoked, and read all at once to check them."""
 
 import secrets
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ from db.models import AccessToken
 from db.postgres.json import rows_parameter
 
 _TOKEN_BYTES = 32
-# So that a token that turns up in a log or a repository is known for what it is.
+# Makes a token recognisable if it turns up in a log or a repository.
 _PREFIX = "sam_"
 
 
@@ -34,21 +34,23 @@ class ActiveToken:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """`is_used`: there is or was a token, so whoever has none stays out, even when the last one has ended."""
+    """`is_used`: there is or was a token, so a caller without one stays out, even when the last one has expired."""
 
     active: tuple[ActiveToken, ...]
     is_used: bool
 
 
 def hash_of(token: str) -> bytes:
-    """What is kept of a token. No salt and no slow hash: 32 random bytes can't be found by trying."""
+    """Returns the hash that is stored of a token. No salt and no slow hash: 32 random bytes can't be found by
+    trying."""
     return sha256(token.encode()).digest()
 
 
 def create(
     session: Session, *, name: str, scopes: Collection[Scope], expires_at: datetime | None
 ) -> tuple[AccessToken, str]:
-    """A new token and its text, which is kept nowhere. Conflict where a token of that name holds."""
+    """Makes a token. Returns its row and its text, which is stored nowhere. Conflict if a token of that name is
+    valid."""
     if not name.strip() or len(name) > TOKEN_NAME_MAX or name in RESERVED_ACTORS:
         raise InvalidInput(f"name: give 1 to {TOKEN_NAME_MAX} characters, and none of {', '.join(RESERVED_ACTORS)}.")
     if not scopes:
@@ -59,17 +61,17 @@ def create(
     ordered = [scope.value for scope in Scope if scope in scopes]
     token = AccessToken(name=name, scopes=ordered, token_hash=hash_of(plain), expires_at=expires_at)
     session.add(token)
-    session.flush()  # the row gets its moment of creation
+    session.flush()  # sets the row's created_at
     return token, plain
 
 
 def list_(session: Session) -> list[AccessToken]:
-    """All tokens, the newest last; those that were revoked too."""
+    """Returns all tokens, the newest last, including revoked ones."""
     return list(session.scalars(select(AccessToken).order_by(AccessToken.id)))
 
 
 def revoke(session: Session, *, name_or_id: str, now: datetime) -> AccessToken:
-    """End a token. NotFound where none of that name or id holds."""
+    """Revokes a token. NotFound if none of that name or id is valid."""
     matches = [AccessToken.name == name_or_id]
     id_ = _uuid(name_or_id)
     if id_ is not None:
@@ -79,12 +81,12 @@ def revoke(session: Session, *, name_or_id: str, now: datetime) -> AccessToken:
     if token is None:
         raise NotFound("token", name_or_id, hint="`tokens list` shows those that there are.")
     token.revoked_at = now
-    session.flush()  # so that a failure shows here
+    session.flush()  # raises a failure here
     return token
 
 
 def load(session: Session, *, now: datetime) -> Tokens:
-    """Every token that holds at `now`."""
+    """Returns every token that is valid at `now`."""
     rows = session.scalars(
         select(AccessToken).where(
             AccessToken.revoked_at.is_(None), or_(AccessToken.expires_at.is_(None), AccessToken.expires_at > now)
@@ -104,7 +106,7 @@ _USED = text("""
 
 
 def note_use(session: Session, *, used: Mapping[UUID, datetime], after: timedelta) -> None:
-    """Note when these tokens were used last, unless a use less than `after` before is noted."""
+    """Stores when these tokens were used last, unless a use less than `after` before is stored."""
     rows = [{"id": id_, "at": used[id_], "until": used[id_] - after} for id_ in sorted(used)]
     session.execute(_USED, rows_parameter(rows))
 

@@ -1,4 +1,4 @@
-"""People. One row a person, found by either address."""
+"""Contacts: one row a person, found by either address."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,10 +38,10 @@ _FIND = text("""
 
 
 def _update(keep: str, other: str) -> str:
-    """Take each field of `keep`, or of `other` where it is empty, of rows that are locked. Those that would not change
-    are not written, nor those of people who were erased."""
+    """Fills each empty field of `keep` from `other`, for locked rows. Rows that would not change are not written, nor
+    rows of erased people."""
     values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in CONTACT_TEXTS}
-    # The right side of || wins where both have the key.
+    # The right side of || wins if both have the key.
     values["attributes"] = f"{other}.attributes || {keep}.attributes"
     return f"""
         WITH given AS MATERIALIZED (SELECT g.* FROM {_GIVEN}),
@@ -59,8 +59,8 @@ _OVERWRITE = text(_update("g", "c"))
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Who a row is. `contact_id` is None where the row is refused, and `reason` says why. `is_merged`: an earlier row
-    of the call is about the same person. `note`: what of the row was kept in another place than it seems."""
+    """The person of a row. `contact_id` is None if the row is refused; `reason` says why. `is_merged`: an earlier row
+    of the call is about the same person. `note`: which part of the row was stored elsewhere than it seems."""
 
     contact_id: UUID | None
     is_new: bool = False
@@ -76,7 +76,7 @@ class Found:
         return "merged" if self.is_merged else "created" if self.is_new else "updated"
 
 
-# What another call makes or changes meanwhile is found by the next look.
+# What another call makes or changes meanwhile is found by the next look-up.
 _LOOKS = 3
 _BUSY = "another call changed this person at the same time: give the row again"
 _KEPT_BESIDES = "the contact has another {name}: this one was kept besides, and is not written to"
@@ -89,12 +89,12 @@ def find_or_create(
     overwrite: bool,
     contact_ids: Mapping[int, UUID] | None = None,
 ) -> dict[int, Found]:
-    """A contact for each row of `people` (any number -> fields), made where neither address is known. `contact_ids` are
-    those of rows that say which contact they mean.
+    """Returns a contact for each row of `people` (any number -> fields), and makes those whose addresses are unknown.
+    `contact_ids` are those of rows that name their contact.
 
-    Of a contact that exists, empty fields are filled; `overwrite` replaces the others too. Rows about one person are
+    Empty fields of an existing contact are filled; `overwrite` replaces the others too. Rows about one person are
     merged in their order, and rows that contradict each other are refused (db.domain.merging). An address that the
-    contact had or does not take is kept besides, and the person's wish goes with them to each address that joins.
+    contact had or does not take is kept besides, and the person's opt-out spreads to each address that joins.
     """
     found: dict[int, Found] = {}
     left = people
@@ -121,7 +121,7 @@ def _known(
 
 
 def _create(session: Session, people: Sequence[Person]) -> list[Person]:
-    """Those of these new people who were made; somebody else was faster with the others."""
+    """Inserts these new people. Returns those who were made; another call was faster with the others."""
     if not people:
         return []
     new = dict(zip(new_ids(len(people)), people, strict=True))
@@ -134,8 +134,8 @@ def _create(session: Session, people: Sequence[Person]) -> list[Person]:
 
 
 def _change(session: Session, people: Mapping[UUID, Person], *, overwrite: bool) -> dict[UUID, set[str]]:
-    """Fill or overwrite these contacts. Returns which addresses each has now; whoever was erased meanwhile is left
-    out."""
+    """Fills or overwrites these contacts. Returns the present addresses of each; leaves out people who were erased
+    meanwhile."""
     if not people:
         return {}
     before = opt_outs.lock_addresses(session, contact_ids=people)
@@ -160,7 +160,7 @@ def _change(session: Session, people: Mapping[UUID, Person], *, overwrite: bool)
 
 
 def _present(fields: ContactFields) -> set[str]:
-    """The addresses, as they are compared."""
+    """Returns the addresses, as they are compared."""
     return {address.lower() for address in (fields.email, fields.linkedin_url) if address is not None}
 
 
@@ -181,15 +181,15 @@ def _answers(
 
 
 def existing(session: Session, *, contact_ids: Sequence[UUID]) -> set[UUID]:
-    """Which of these ids are contacts that can be written to (erased ones can't)."""
+    """Returns which of these ids are contacts that can be written to; erased ones can't."""
     if not contact_ids:
         return set()
     statement = select(Contact.id).where(Contact.id.in_(contact_ids), Contact.erased_at.is_(None))
     return set(session.scalars(statement))
 
 
-# One text, so that each person costs one comparison, and of immutable functions, so that it can be indexed where there
-# is pg_trgm (docs/operations.md). Nobody searches for the end of a line.
+# One text, so that each person costs one comparison; of immutable functions, so that it can be indexed with pg_trgm
+# (docs/operations.md). Nobody searches for a line break.
 _SEARCHED = literal_column(
     "(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || E'\\n' || coalesce(email, '')"
     " || E'\\n' || coalesce(company, '') || E'\\n' || coalesce(title, ''))",
@@ -208,9 +208,10 @@ def find(
     limit: int,
     cursor: str | None,
 ) -> Page[Contact]:
-    """Contacts, newest first: by id, exact email, profile or company, or by a part of name, email, company or title.
+    """Returns contacts, newest first: by id, exact email, profile or company, or by a part of name, email, company or
+    title.
 
-    Whoever was erased is found by id alone.
+    Erased people are found by id alone.
     """
     statement = select(Contact)
     if contact_id is None:

@@ -1,8 +1,8 @@
-"""What a person asks for holds for every address that they have or had.
+"""Opt-outs: what a person asks for holds for every address that the person has or had.
 
-A contact's row has the email and the profile that are written to. Those that it had before, and those that a call
-gave besides, stand in contact_addresses: nobody is found or written to by them, and a wish is looked for and kept under
-each.
+A contact's row has the email and the profile that are written to. Addresses that it had before, and those that a call
+gave besides, are in contact_addresses: they find nobody and are never written to, but an opt-out is looked up and kept
+under each.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from db.services.secrets import ADDRESS_HASH, ERASURE_KEY
 ANOTHER_ADDRESS = "another address of the person"
 """The source of a suppression that follows the person from one address to another."""
 OWN_WISH = "reason IN ({})".format(", ".join(f"'{reason}'" for reason in sorted(CONSENT)))
-"""Of a suppression: that it is the person's own wish."""
+"""Of a suppression: whether it is the person's own wish."""
 
 # db.domain.contacts.strength, of a row.
 STRENGTH = f"""
@@ -34,7 +34,7 @@ _PEOPLE = """
     SELECT c.id, c.email, c.linkedin_url FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
     JOIN contacts c ON c.id = CAST(n.id AS uuid)
 """
-# The address of somebody who was erased is held by its hash, and is not written down again.
+# The address of an erased person is stored as its hash, and is not written down again.
 _ADDRESSES = text(f"""
     WITH {ERASURE_KEY},
     people AS MATERIALIZED ({_PEOPLE})
@@ -55,7 +55,7 @@ _ADDRESSES = text(f"""
 
 
 class Address(NamedTuple):
-    """One that a person has (`is_present`), or had or gave besides."""
+    """An address that a person has (`is_present`), or had or gave besides."""
 
     contact_id: UUID
     address: str
@@ -67,7 +67,7 @@ class Address(NamedTuple):
 
 
 def addresses_of(session: Session, *, contact_ids: Iterable[UUID]) -> list[Address]:
-    """Every address of these people, but those of whom was erased."""
+    """Returns every address of these people, except erased ones."""
     return [Address(*row) for row in session.execute(_ADDRESSES, rows_parameter(list(contact_ids)))]
 
 
@@ -79,32 +79,32 @@ def add_for_contacts(
     besides_only: bool = False,
     bounced_at: Mapping[UUID, str] | None = None,
 ) -> None:
-    """Suppress the addresses of contacts (id -> reason) for good. What is suppressed for a better reason stays.
+    """Suppresses the addresses of contacts (id -> reason) for good. A suppression with a stronger reason stays.
 
-    A dead mailbox says nothing of the person's other addresses; a wish to be left alone holds for all of them.
-    `besides_only`: not those that are in the contact's own row. `bounced_at`: of a bounce, the address that mail was
-    sent to, where it is known; else it is today's.
+    A dead mailbox says nothing of the person's other addresses; an opt-out holds for all of them. `besides_only`:
+    leaves out the addresses in the contact's own row. `bounced_at`: for a bounce, the address that the mail was sent
+    to, if known; else it is today's.
     """
     if not reasons:
         return
     strongest: dict[bool, dict[str, SuppressionReason]] = {True: {}, False: {}}
     bounced_at = bounced_at or {}
     addresses = addresses_of(session, contact_ids=reasons)
-    sure = {each.contact_id for each in addresses if each.address == bounced_at.get(each.contact_id)}
-    for each in addresses:
-        reason = reasons[each.contact_id]
-        is_meant = each.address == bounced_at[each.contact_id] if each.contact_id in sure else each.is_present
-        if reason is SuppressionReason.BOUNCED and not (each.is_email and is_meant):
+    sure = {entry.contact_id for entry in addresses if entry.address == bounced_at.get(entry.contact_id)}
+    for entry in addresses:
+        reason = reasons[entry.contact_id]
+        is_meant = entry.address == bounced_at[entry.contact_id] if entry.contact_id in sure else entry.is_present
+        if reason is SuppressionReason.BOUNCED and not (entry.is_email and is_meant):
             continue
-        if not (besides_only and each.is_present):
-            known = strongest[each.is_email].get(each.address)
-            strongest[each.is_email][each.address] = reason if known is None else max(known, reason, key=strength)
+        if not (besides_only and entry.is_present):
+            known = strongest[entry.is_email].get(entry.address)
+            strongest[entry.is_email][entry.address] = reason if known is None else max(known, reason, key=strength)
     _add(session, strongest[True], _ADD_EMAILS, source)
     _add(session, strongest[False], _ADD_PROFILES, source)
 
 
-# What is suppressed stays as it is, unless for a while only or for a weaker reason: an unsubscribe that follows a
-# suppression by hand must not be lifted as one by hand.
+# A suppression stays as it is, unless it is temporary or has a weaker reason: an unsubscribe that follows a suppression
+# by hand must not be lifted as one by hand.
 _INSERT = f"""
     INSERT INTO suppressions (id, {{target}}, reason, source)
     SELECT DISTINCT ON ({{key}}) id, address, reason, :source
@@ -138,8 +138,8 @@ _LOCK_PEOPLE = text("""
 
 
 def lock_addresses(session: Session, *, contact_ids: Iterable[UUID]) -> dict[UUID, tuple[str | None, str | None]]:
-    """The email and the profile of these contacts, whose rows stay locked, so that no wish can come in between before
-    their addresses change. Whoever was erased is left out."""
+    """Returns the email and the profile of these contacts, and keeps their rows locked, so that no opt-out comes in
+    between before their addresses change. Leaves out erased people."""
     rows = session.execute(_LOCK_PEOPLE, rows_parameter(list(contact_ids)))
     return {contact_id: (email, linkedin_url) for contact_id, email, linkedin_url in rows}
 
@@ -153,8 +153,8 @@ _KEEP = text("""
 
 
 def keep_besides(session: Session, *, addresses: Mapping[UUID, Iterable[str]]) -> set[UUID]:
-    """Keep addresses that people had, or gave besides their own (contact -> addresses, in lower case). Returns for whom
-    one was new."""
+    """Stores addresses that people had, or gave besides their own (contact -> addresses, in lower case). Returns the
+    people for whom one was new."""
     rows = [
         {"contact_id": contact_id, "address": address}
         for contact_id, theirs in addresses.items()
@@ -163,7 +163,7 @@ def keep_besides(session: Session, *, addresses: Mapping[UUID, Iterable[str]]) -
     return set(session.execute(_KEEP, rows_parameter(rows)).scalars()) if rows else set()
 
 
-# What holds a person by an address that is not in the contact's row: a wish, and an erasure as one.
+# What suppresses a person by an address outside the contact's row: an opt-out, or an erasure.
 BESIDES = f"""
     SELECT s.id, s.reason, s.expires_at FROM contact_addresses a JOIN suppressions s ON s.email = a.address
     WHERE a.contact_id = {{contact}} AND s.{OWN_WISH}
@@ -191,12 +191,13 @@ _WISHES = text(f"""
 
 
 def of_people(session: Session, *, contact_ids: Sequence[UUID]) -> dict[UUID, SuppressionReason]:
-    """Who of these people asked not to be written to, or was erased, by any address that they have or had."""
+    """Returns which of these people asked not to be written to, or were erased, by any address that they have or
+    had."""
     if not contact_ids:
         return {}
     found: dict[UUID, SuppressionReason] = {}
     for contact_id, reason, _ in session.execute(_WISHES, rows_parameter(list(contact_ids))):
-        # Of who was erased the reason may be another; the erasure itself is a wish.
+        # An erased person may have another reason; the erasure itself counts as an opt-out.
         wish = SuppressionReason(reason) if reason in CONSENT else SuppressionReason.UNSUBSCRIBED
         found[contact_id] = wish
     return found
@@ -214,7 +215,7 @@ _CONSENTS = text(f"""
 
 
 def consents_of(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID, datetime]:
-    """When these people last asked to be written to again, by any address that they have or had."""
+    """Returns when these people last asked to be written to again, by any address that they have or had."""
     if not contact_ids:
         return {}
     return dict(tuple(row) for row in session.execute(_CONSENTS, rows_parameter(list(contact_ids))))
@@ -228,10 +229,10 @@ _CONSENT_OF = text("SELECT given_at FROM consents WHERE address = :address")
 
 
 def consent(session: Session, *, address: str, now: datetime) -> None:
-    """Keep that the person of an address asked to be written to again: no event from before suppresses it any more."""
+    """Stores that the person of an address asked to be written to again: no earlier event suppresses it any more."""
     session.execute(_CONSENT, {"address": address, "now": now})
 
 
 def consent_of(session: Session, *, address: str) -> datetime | None:
-    """When the person of this address last asked to be written to again."""
+    """Returns when the person of this address last asked to be written to again."""
     return session.scalar(_CONSENT_OF, {"address": address})

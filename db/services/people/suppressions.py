@@ -1,8 +1,8 @@
-"""Addresses that must not be written to. Looked at when a person is enrolled, and again when a step is claimed.
+"""Suppressions: addresses that must not be written to. They are checked on enrollment, and again on each claim.
 
 A suppression is for an email, for a LinkedIn profile, or for every email of one domain (not of its subdomains). Only
-one made by hand can end by itself: an unsubscribe, a complaint and a bounce hold until somebody lifts them, and the
-address of somebody who was erased is held for ever, by a hash (db.services.erasure.erasure).
+one made by hand can expire: an unsubscribe, a complaint and a bounce hold until somebody lifts them, and the address of
+an erased person is held for ever, by a hash (db.services.erasure.erasure).
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,31 +47,30 @@ def suppress(
     source: str | None,
     expires_at: datetime | None = None,
 ) -> tuple[Suppression, int]:
-    """Suppress one address (normalised; exactly one is given) and stop the running enrollments of whom it belongs to.
+    """Suppresses one address (normalised; exactly one is given) and stops the running enrollments of its owner.
 
     Returns the suppression and how many enrollments stopped. Suppressing again replaces reason, source and expiry, but
-    never weakens: a person's own wish stays as it was recorded, a bounce does not become one by hand, and Refused where
-    one of these would get an end. The address of somebody who was erased stays a hash.
+    never weakens: a person's own wish stays as it was recorded, and a bounce does not become one by hand. Refused if
+    one of these would get an end. The address of an erased person stays a hash.
     """
     if expires_at is not None and reason is not SuppressionReason.MANUAL:
         raise InvalidInput(
             f"expires_at goes with reason manual alone: a suppression as {reason} never ends by itself. Leave it out."
         )
     target = SuppressionTarget(email, domain, linkedin_url)
-    # Locked before the row is written, so that an enrolment under way either sees the row or is stopped here.
+    # Locked before the row is written, so that an enrollment under way either sees the row or is stopped here.
     contact_ids = session.scalars(
         select(Contact.id).where(_concerned(target, reason)).order_by(Contact.id).with_for_update()
     ).all()
     row = find_erased(session, target) or _write(session, target, reason, source, expires_at)
     if reason in CONSENT:
-        # What is in a contact's row holds by it; an address that they had before could become somebody else's.
+        # An address in a contact's row is the contact's; an earlier one could become somebody else's.
         add_for_contacts(session, reasons=dict.fromkeys(contact_ids, reason), source=ANOTHER_ADDRESS, besides_only=True)
     return row, _stop(session, contact_ids)
 
 
 def suppress_person(session: Session, *, email: str, reason: SuppressionReason, source: str) -> None:
-    """Suppress an address, and for all but a bounce the other addresses of the person who has or had it, if it is known
-    whose it is."""
+    """Suppresses an address and, except for a bounce, the other addresses of the person who has or had it, if known."""
     suppress(session, email=email, reason=reason, source=source)
     known = session.scalars(select(Contact.id).where(_concerned(SuppressionTarget(email), reason))).all()
     add_for_contacts(session, reasons=dict.fromkeys(known, reason), source=source)
@@ -113,11 +112,12 @@ def _may_replace(old: SuppressionReason, new: SuppressionReason, expires_at: dat
 def unsuppress(
     session: Session, *, target: SuppressionTarget, has_new_consent: bool, now: datetime | None = None
 ) -> Suppression:
-    """Lift the suppression of exactly this address, and return it as it was. Enrollments that it stopped stay stopped.
+    """Lifts the suppression of exactly this address, and returns it as it was. Enrollments that it stopped stay
+    stopped.
 
-    NotFound where there is none. Refused for a person's own wish unless `has_new_consent`, and always for somebody who
-    was erased. With `has_new_consent` what the person wished before `now` (the moment of the call, if left out) holds
-    no more, when it is reported later.
+    NotFound if there is none. Refused for a person's own wish unless `has_new_consent`, and always for an erased
+    person. With `has_new_consent`, opt-outs from before `now` (the moment of the call, if left out) no longer hold when
+    they are reported later.
     """
     if find_erased(session, target) is not None:
         raise Refused(
@@ -141,7 +141,7 @@ def unsuppress(
     if has_new_consent and target.domain is None:
         opt_outs.consent(session, address=target.value, now=now or datetime.now(UTC))
     session.delete(row)
-    session.flush()  # what still holds the person is asked for next
+    session.flush()  # what still suppresses the person is asked for next
     return row
 
 
@@ -154,7 +154,7 @@ def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
 
 
 def _concerned(target: SuppressionTarget, reason: SuppressionReason) -> ColumnElement[bool]:
-    """Whom a suppression stops: whoever has the address, and by their own wish whoever had it."""
+    """Returns the people whom a suppression stops: the owner of the address and, for an own wish, its former owners."""
     if target.domain is not None or reason not in CONSENT:
         return _belongs_to(target)
     had = select(ContactAddress.contact_id).where(ContactAddress.address == target.value.lower())
@@ -169,7 +169,7 @@ _FIND_ERASED = text(f"""
 
 
 def find_erased(session: Session, target: SuppressionTarget) -> Suppression | None:
-    """The suppression of an address of somebody who was erased."""
+    """Returns the suppression of the address of an erased person."""
     if target.domain is not None:
         return None
     id_ = session.scalar(_FIND_ERASED, {"address": target.value})
@@ -193,7 +193,7 @@ _STILL_HELD = text(f"""
 
 
 def still_holding(session: Session, *, target: SuppressionTarget, now: datetime) -> Sequence[Suppression]:
-    """What else keeps the person of an address from being written to: their domain, their other addresses."""
+    """Returns what else keeps the person of an address from being written to: the domain, or other addresses."""
     if target.domain is not None:
         return []
     values = {"email": target.email, "linkedin_url": target.linkedin_url}
@@ -208,14 +208,14 @@ def _holds(now: datetime) -> ColumnElement[bool]:
 def _stop(session: Session, contact_ids: Sequence[UUID]) -> int:
     enrollments = enrollment_rows.lock_open_of_contacts(session, contact_ids=contact_ids)
     before = enrollment_rows.snapshot(enrollments)
-    for each in enrollments:
-        each.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
+    for enrollment in enrollments:
+        enrollment.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
     enrollment_rows.save(session, before=before, after=enrollments)
     return len(enrollments)
 
 
-# The secret is not there before the first erasure, and then nothing is hashed. People are looked up one by one
-# (OFFSET), since the planner does not know for how few it is asked, and would read thousands for ten.
+# The secret does not exist before the first erasure; until then nothing is hashed. People are looked up one by one
+# (OFFSET), because the planner does not know how few there are, and would read thousands for ten.
 _SUPPRESSED = text(f"""
     WITH {ERASURE_KEY}
     SELECT DISTINCT ON (c.id) c.id, s.reason
@@ -243,7 +243,7 @@ _SUPPRESSED = text(f"""
 
 
 def of_contacts(session: Session, *, contact_ids: Sequence[UUID], now: datetime) -> dict[UUID, SuppressionReason]:
-    """Which of these contacts must not be written to at `now`, and the strongest reason why."""
+    """Returns which of these contacts must not be written to at `now`, and the strongest reason why."""
     rows = session.execute(_SUPPRESSED, {**rows_parameter(list(contact_ids)), "now": now})
     return {contact_id: SuppressionReason(reason) for contact_id, reason in rows}
 
@@ -258,8 +258,8 @@ def list_(
     cursor: str | None,
     now: datetime | None = None,
 ) -> Page[Suppression]:
-    """Suppressions, newest first: of one reason, of addresses that contain `search`, those that hold or have ended at
-    `now` (needed with `state`)."""
+    """Returns suppressions, newest first: of one reason, of addresses that contain `search`, those that hold or have
+    ended at `now` (needed with `state`)."""
     statement = select(Suppression)
     if reason is not None:
         statement = statement.where(Suppression.reason == reason)

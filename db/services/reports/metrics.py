@@ -75,7 +75,7 @@ def report(session: Session, *, campaign_id: UUID, group_by: GroupBy, since: dat
 
 
 def totals(session: Session, *, campaign_ids: Collection[UUID]) -> dict[UUID, Group]:
-    """What came of all steps of each campaign; one of which nothing was sent is missing."""
+    """Returns what came of all steps of each campaign; one of which nothing was sent is missing."""
     sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
     statement = select(CampaignMetrics.instance_id, *sums).where(CampaignMetrics.instance_id.in_(campaign_ids))
     rows = session.execute(statement.group_by(CampaignMetrics.instance_id))
@@ -101,8 +101,8 @@ def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[
 
 
 def _compare(session: Session, campaign: CampaignInstance, since: date | None, until: date | None) -> Comparison | None:
-    """The comparison of the two variants of the steps that were sent, or of all steps before the first is; None where
-    there are fewer or more, or no step has both."""
+    """Returns the comparison of the two variants of the steps that were sent, or of all steps before the first is; None
+    where there are fewer or more, or no step has both."""
     known = _sent_by_step(session, campaign.id, since, until)
     sent = {number: variants for number, variants in known.items() if any(variants.values())} or known
     names = sorted({name for variants in sent.values() for name in variants})
@@ -152,7 +152,7 @@ _PEOPLE = text(f"""
 def _sent_by_step(
     session: Session, campaign_id: UUID, since: date | None, until: date | None
 ) -> dict[int, dict[str, int]]:
-    """How many people each variant was sent to, by step; 0 for what the template knows and nobody was sent."""
+    """Returns how many people each variant was sent to, by step; 0 for what the template knows and nobody was sent."""
     sent: defaultdict[int, dict[str, int]] = defaultdict(dict)
     for step in plans.of_campaign(session, instance_id=campaign_id).steps:
         if step.a_b_variant is not None:

@@ -1,7 +1,7 @@
-"""What somebody who watches wants to see of all campaigns at once: who comes next, and what happened last.
+"""The overview of all campaigns: what comes next, and what happened last.
 
-The tables are keyed by campaign, so each campaign is asked for its few rows, by its own index, and the rows are merged:
-the time depends on how many campaigns are looked at, which is bounded, and not on how much they hold.
+The tables are keyed by campaign, so each campaign is asked for its few rows, by its own index, and the rows are merged.
+The time depends on how many campaigns are read, which is bounded, and not on how much they hold.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from db.services.campaigns import campaigns
 from db.services.paging import Page, decode_cursor, encode_cursor
 
 MOST_CAMPAIGNS = 500
-"""The newest of so many are looked at."""
+"""So many campaigns are read, the newest."""
 MOST_COUNTED = 1_000
 """Due steps are counted up to here."""
 
@@ -30,7 +30,7 @@ _WHO = """
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An enrollment in the queue: its next step is due, or will be. A row of _WAITING."""
+    """An enrollment that waits: its next step is due, or will be. A row of _WAITING."""
 
     enrollment_id: UUID
     campaign_id: UUID
@@ -66,7 +66,7 @@ _FIRST = [datetime.fromisoformat("1970-01-01T00:00:00+00:00"), UUID(int=0)]
 
 
 def waiting(session: Session, *, campaign_id: UUID | None, limit: int, cursor: str | None) -> Page[Waiting]:
-    """The queue of one active campaign, or of all of them, who comes first first."""
+    """Returns who waits in one active campaign, or in all of them, in the order of the due queue."""
     if campaign_id is not None:
         campaigns.get(session, campaign_id=campaign_id)
     due, id_ = _FIRST if cursor is None else decode_cursor(cursor, "waiting", (datetime, UUID))
@@ -77,7 +77,7 @@ def waiting(session: Session, *, campaign_id: UUID | None, limit: int, cursor: s
     return Page(shown, encode_cursor("waiting", [last.next_action_at, last.enrollment_id]) if last else None)
 
 
-# Ordered, or the planner takes a limit for leave to read the table from its start, past all that is not due.
+# Ordered, because otherwise the planner reads the table from its start for the limit, past all that is not due.
 _COUNT = text(f"""
     WITH {_CHOSEN}
     SELECT count(*) FROM (
@@ -90,7 +90,8 @@ _COUNT = text(f"""
 
 
 def count_due(session: Session, *, campaign_id: UUID | None, now: datetime) -> int:
-    """How many steps are past their moment, whatever holds them; MOST_COUNTED + 1 if more than MOST_COUNTED."""
+    """Returns how many steps are past their due time, whatever holds them; MOST_COUNTED + 1 if more than
+    MOST_COUNTED."""
     values = {"campaign": campaign_id, "campaigns": MOST_CAMPAIGNS, "now": now, "most": MOST_COUNTED + 1}
     return session.execute(_COUNT, values).scalar_one()
 
@@ -136,9 +137,10 @@ def latest(
     before: UUID | None = None,
     limit: int,
 ) -> Sequence[Happened]:
-    """The events that came in last, of one campaign or of all, with ids between `after` and `before`; the newest first.
+    """Returns the events that came in last, of one campaign or of all, with ids between `after` and `before`, newest
+    first.
 
-    An event gets its id before it is committed: who asks again and again looks some seconds back each time.
+    An event gets its id before it is committed, so a caller that polls must look some seconds back each time.
     """
     values = {
         "campaign": campaign_id,

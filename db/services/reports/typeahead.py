@@ -1,4 +1,4 @@
-"""Ids for what somebody has begun to type: the start of an id, or of a name in either case. The newest come first."""
+"""Type-ahead: ids for the start of an id, or of a name in either case, newest first."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -33,17 +33,17 @@ _ENROLLMENTS = text(f"""
 
 
 def campaigns(session: Session, *, typed: str, limit: int) -> Sequence[UUID]:
-    """Up to `limit` campaigns by id or name."""
+    """Returns up to `limit` campaigns by id or name."""
     return _find(session, _CAMPAIGNS, typed, limit)
 
 
 def templates(session: Session, *, typed: str, limit: int) -> Sequence[UUID]:
-    """Up to `limit` templates by id or name; archived ones are left out."""
+    """Returns up to `limit` templates by id or name, without archived ones."""
     return _find(session, _TEMPLATES, typed, limit)
 
 
 def enrollments(session: Session, *, typed: str, limit: int) -> Sequence[UUID]:
-    """Up to `limit` enrollments by id, or by the person's full name, last name or email address."""
+    """Returns up to `limit` enrollments by id, or by the person's full name, last name or email address."""
     return _find(session, _ENROLLMENTS, typed, limit)
 
 
@@ -53,7 +53,7 @@ def _find(session: Session, statement: TextClause, typed: str, limit: int) -> Se
 
 
 def _range(typed: str) -> tuple[UUID | None, UUID | None]:
-    """The least and the greatest id that starts like this; None where no id does."""
+    """Returns the least and the greatest id that starts like this; None where no id does."""
     begun = typed.lower()
     low = begun + str(UUID(int=0))[len(begun) :]
     high = begun + str(UUID(int=2**128 - 1))[len(begun) :]

@@ -1,1 +1,1 @@
-"""Rows that are read under lock and written back: enrollments, actions, counters and allowances."""
+"""Rows that are read under lock and written back: enrollments, actions, counters and usage."""

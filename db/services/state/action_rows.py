@@ -1,4 +1,4 @@
-"""The state of actions that events change, as it is read and written."""
+"""Reads and writes the state of actions that events change."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -36,7 +36,7 @@ NAMES = named(
     "sender",
 )
 
-# Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
+# Look-up tables, because a batch makes thousands of members and the constructors of enums are ten times slower.
 _CHANNELS = {str(channel): channel for channel in Channel}
 _STATUSES = {str(status): status for status in ActionStatus}
 _OUTCOMES = {None: None, **{str(outcome): outcome for outcome in ActionOutcome}}
@@ -44,7 +44,7 @@ _SOURCES = {None: None, **{str(source): source for source in SentSource}}
 
 
 def from_row(owner: Key, columns: Sequence[Any]) -> Action:
-    """The action of a row of COLUMNS."""
+    """Returns the action of a row of COLUMNS."""
     step_number, channel, variant, provider, message_id, opens, clicks, times, *known = columns
     status, source, delivery, reported, sent_to, *claim = known
     return Action(
@@ -90,7 +90,7 @@ WRITING = f"""
 
 
 def rows(actions: Sequence[Action]) -> list[dict[str, Any]]:
-    """The actions as WRITING takes them."""
+    """Returns the actions as WRITING takes them."""
     return [_row(id_, action) for id_, action in zip(new_ids(len(actions)), actions, strict=True)]
 
 
@@ -116,5 +116,5 @@ def _row(id_: UUID, action: Action) -> dict[str, Any]:
 
 
 def moments(action: Action) -> dict[str, datetime]:
-    """The milestones that were reached: column -> moment."""
+    """Returns the milestones that were reached: column -> moment."""
     return {name: time for name, time in zip(MILESTONE_COLUMNS, action.times, strict=True) if time is not None}

@@ -1,10 +1,10 @@
 """The counters of campaign_metrics and campaign_enrollment_totals.
 
-A change that does not fit, since rows were written by hand in SQL, is no reason to refuse what it belongs to: the
+A change that does not fit, because rows were written by hand in SQL, is no reason to refuse what it belongs to: the
 campaign is recounted instead (db.services.state.recount).
 
-Rows are locked in key order, so that writers queue up instead of deadlocking, and they are the last rows that a
-transaction locks, so that they are held for little more than the commit.
+Rows are locked in key order, so that writers queue up instead of deadlocking. They are the last rows that a transaction
+locks, so that they are held for little more than the commit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,8 +45,9 @@ class _CounterTable:
         """
         returning = f"RETURNING {', '.join(f'm.{name}' for name in key)}"
         self.adding = f"{updating} {returning}"
-        """The statement that adds; it takes its rows from a parameter of the table's name, and returns their keys."""
-        # Separate, since it would make the statement that adds to all at once too long for the driver to keep.
+        """Returns the statement that adds. It takes its rows from a parameter with the table's name, and returns their
+        keys."""
+        # Separate, because it would make the combined statement too long for the driver to cache.
         self._add = text(f"{updating} AND {fits} {returning}")
         self._create = text(
             f"INSERT INTO {table} ({keys}) SELECT {keys} FROM {given} ORDER BY {keys} ON CONFLICT DO NOTHING"
@@ -56,7 +57,7 @@ class _CounterTable:
         self._recounted = recounted
 
     def parameter(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        """The parameter of `adding`."""
+        """Returns the parameter of `adding`."""
         return {self._table: rows_parameter(rows)["rows"]}
 
     def add(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -64,7 +65,7 @@ class _CounterTable:
             self.add_missing(session, rows, session.execute(self._add, self.parameter(rows)))
 
     def add_missing(self, session: Session, rows: Sequence[Mapping[str, Any]], found: Iterable[Sequence[Any]]) -> None:
-        """Make the rows that were not among those `found`, and add to them; recount where that does not fit."""
+        """Makes the rows that were not among those `found`, and adds to them; recounts if that does not fit."""
         missing = self._others(rows, found)
         if not missing:
             return
@@ -77,8 +78,8 @@ class _CounterTable:
         return [row for row in rows if tuple(str(row[name]) for name in self._key) not in known]
 
 
-# The rules of the two tables, of what a row would be: each counter with those that it must not exceed. All are bounded
-# by 0 from below, and by what a column holds from above.
+# The rules of the two tables for a row: each counter with those that it must not exceed. All are bounded by 0 from
+# below, and by the column's type from above.
 _BOUNDS = {
     "delivered": "sent",
     "opened": "delivered",
@@ -109,7 +110,7 @@ STATUSES = _CounterTable(
     "(m.total::bigint + d.total) BETWEEN 0 AND 2147483647",
     recount.STATUSES,
 )
-# For statements that do more than to add: what adds, and what its rows are as one JSON array each.
+# For statements that do more than add: the statement that adds, and its rows as one JSON array each.
 ADDING_METRICS = METRICS.adding
 ADDING_STATUSES = STATUSES.adding
 METRICS_KEYS = f"jsonb_agg(jsonb_build_array({', '.join(_METRICS_KEY)}))"
@@ -117,7 +118,7 @@ STATUSES_KEYS = f"jsonb_agg(jsonb_build_array({', '.join(_STATUSES_KEY)}))"
 
 
 def metrics_rows(deltas: Deltas) -> list[dict[str, Any]]:
-    """The changes of a batch, as rows to add to METRICS."""
+    """Returns the changes of a batch, as rows to add to METRICS."""
     return [{**key._asdict(), **dict(zip(COUNTERS, counts, strict=True))} for key, counts in deltas.rows()]
 
 
@@ -131,5 +132,5 @@ def status_rows(changes: StatusChanges) -> list[dict[str, Any]]:
 
 
 def add_statuses(session: Session, changes: StatusChanges) -> None:
-    """Keep campaign_enrollment_totals in step with enrollments that were made or have changed their status."""
+    """Keeps campaign_enrollment_totals in step with enrollments that were made or whose status changed."""
     STATUSES.add(session, status_rows(changes))

@@ -1,5 +1,5 @@
-"""The state of enrollments, read under lock and written back. Every change of a status passes through `changes`, which
-is why campaign_enrollment_totals can be trusted."""
+"""Reads the state of enrollments under lock and writes it back. Every change of status passes through `changes`, so
+campaign_enrollment_totals can be trusted."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,13 +35,13 @@ _CHANGING = (
     "inferred_until",
 )
 _state: Callable[[Enrollment], tuple[Any, ...]] = attrgetter(*_CHANGING)
-"""What can change of an enrollment."""
+"""The columns of an enrollment that can change."""
 
 Snapshot = Mapping[UUID, tuple[Any, ...]]
-"""enrollment -> its state then"""
+"""enrollment -> its state at that time"""
 
 ERASED = "erased"
-"""The key in an enrollment's metadata that says that its person was erased."""
+"""The key in an enrollment's metadata that marks its person as erased."""
 
 COLUMNS = f"""
     e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason,
@@ -65,13 +65,13 @@ NAMES = named(
 )
 
 
-# Look-ups, since a batch makes thousands of members and the enums' own constructors are ten times slower.
+# Look-up tables, because a batch makes thousands of members and the constructors of enums are ten times slower.
 _STATUSES = {str(status): status for status in EnrollmentStatus}
 _REASONS = {None: None, **{str(reason): reason for reason in StopReason}}
 
 
 def from_row(columns: Sequence[Any]) -> Enrollment:
-    """The enrollment of a row of COLUMNS."""
+    """Returns the enrollment of a row of COLUMNS."""
     instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased, *rest = columns
     delay_from, zone, pause_reason, unsubscribed_at, inferred_until = rest
     return Enrollment(
@@ -93,20 +93,20 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
 
 
 def ids(enrollment: Enrollment) -> dict[str, Any]:
-    """What a line of the log says of an enrollment."""
+    """Returns what a log line says of an enrollment."""
     return {"campaign": str(enrollment.instance_id), "enrollment": str(enrollment.id)}
 
 
 def snapshot(enrollments: Iterable[Enrollment]) -> Snapshot:
-    """What they are like now, to tell later what has changed."""
-    return {each.id: _state(each) for each in enrollments}
+    """Returns the state of enrollments, to find out later what has changed."""
+    return {enrollment.id: _state(enrollment) for enrollment in enrollments}
 
 
 def restore(before: Snapshot, enrollments: Iterable[Enrollment]) -> None:
-    """Make them in memory what they were then."""
-    for each in enrollments:
-        for name, value in zip(_CHANGING, before[each.id], strict=True):
-            setattr(each, name, value)
+    """Sets them in memory to what they were then."""
+    for enrollment in enrollments:
+        for name, value in zip(_CHANGING, before[enrollment.id], strict=True):
+            setattr(enrollment, name, value)
 
 
 _OPEN_OF_CONTACTS = text(f"""
@@ -119,19 +119,19 @@ _ONE = text(f"SELECT {COLUMNS} FROM campaign_enrollments e WHERE e.id = :id FOR 
 
 
 def lock_open_of_contacts(session: Session, *, contact_ids: Iterable[UUID]) -> list[Enrollment]:
-    """The enrollments of these people that have not ended, in every campaign, locked."""
+    """Returns the enrollments of these people that have not ended, in every campaign, locked."""
     return [from_row(row) for row in session.execute(_OPEN_OF_CONTACTS, rows_parameter(list(contact_ids)))]
 
 
 def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
-    """One enrollment, locked; None if there is none of that id."""
+    """Returns one enrollment, locked; None if there is none of that id."""
     row = session.execute(_ONE, {"id": enrollment_id}).one_or_none()
     return from_row(row) if row else None
 
 
-# The limit changes nothing but what the planner expects: ten rows, and not the hundred of any function, for which it
-# would read a table of ten thousand enrollments from end to end to write one. It is a query, so that the planner never
-# sees its value: a plan for one row looks cheaper than a plan for any number, and would be made anew for every call.
+# The limit only changes the planner's estimate: ten rows, not the hundred of any function, for which it would read a
+# table of ten thousand enrollments from end to end to write one. It is a subquery, so that the planner never sees its
+# value: a plan for one row looks cheaper than a generic plan, and would be made anew for every call.
 WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
@@ -146,24 +146,24 @@ _WRITE = text(WRITING)
 
 
 class Changes(NamedTuple):
-    """What is different of some enrollments: the rows to write, and what it does to the totals by status."""
+    """The rows to write for changed enrollments, and the changes in the totals by status."""
 
     rows: list[dict[str, Any]]
     moves: Counter[tuple[UUID, EnrollmentStatus]]
 
 
 def changes(before: Snapshot, after: Iterable[Enrollment]) -> Changes:
-    """The enrollments that differ from `before`."""
-    changed = [each for each in after if _state(each) != before[each.id]]
+    """Returns the enrollments that differ from `before`."""
+    changed = [enrollment for enrollment in after if _state(enrollment) != before[enrollment.id]]
     moves: Counter[tuple[UUID, EnrollmentStatus]] = Counter()
-    for each in changed:
-        moves[each.instance_id, before[each.id][0]] -= 1
-        moves[each.instance_id, each.status] += 1
-    return Changes([_values(each) for each in changed], moves)
+    for enrollment in changed:
+        moves[enrollment.instance_id, before[enrollment.id][0]] -= 1
+        moves[enrollment.instance_id, enrollment.status] += 1
+    return Changes([_values(enrollment) for enrollment in changed], moves)
 
 
 def save(session: Session, *, before: Snapshot, after: Iterable[Enrollment]) -> None:
-    """Write the enrollments that differ from `before` (the caller holds them locked), and their totals by status."""
+    """Writes the enrollments that differ from `before` and their totals by status. The caller has locked them."""
     changed = changes(before, after)
     if changed.rows:
         session.execute(_WRITE, {"enrollments": rows_parameter(changed.rows)["rows"]})

@@ -1,7 +1,7 @@
-"""Counters counted anew from the rows that they are sums of.
+"""Recounts counters from the rows that they are sums of.
 
-Counters are changed by differences, so what was written by hand in SQL they don't know of. A difference that does not
-fit is never a reason to refuse what it belongs to: the campaign is recounted in the same transaction instead.
+Counters are changed by differences, so they miss what was written by hand in SQL. A difference that does not fit is
+never a reason to refuse what it belongs to: the campaign is recounted in the same transaction instead.
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ _STATUSES = ", ".join(f"'{status}'" for status in EnrollmentStatus)
 _COUNTED_STATUSES = """
     SELECT status, count(*)::int AS total FROM campaign_enrollments WHERE instance_id = :campaign GROUP BY status
 """
-# The number of steps that reached each milestone, and of opens and clicks; and under step 0 the people who unsubscribed
-# with no step.
+# The number of steps that reached each milestone, and of opens and clicks; and, as step 0, the people who unsubscribed
+# without a step.
 _COUNTS = ", ".join(
     [f"count({milestone}_at)::int AS {milestone}" for milestone in MILESTONES]
     + ["sum(open_count)::int AS total_opens", "sum(click_count)::int AS total_clicks"]
@@ -45,8 +45,8 @@ _RIGHT = ", ".join(f"coalesce(c.{name}, 0)" for name in COUNTERS)
 
 
 class Recount(NamedTuple):
-    """How one table is recounted. Its rows are made and locked before they are counted, by statements of their own, so
-    that the count sees all that those who had them before have written."""
+    """How one table is recounted. Its rows are made and locked before they are counted, by separate statements, so that
+    the count sees all that earlier holders of the locks have written."""
 
     table: str
     make: TextClause
@@ -110,7 +110,7 @@ METRICS = Recount(
 
 
 def recount(session: Session, kind: Recount, *, instance_ids: Iterable[UUID]) -> None:
-    """Make these campaigns' counters what their rows add up to, under lock, and log which were wrong."""
+    """Sets these campaigns' counters to the sums of their rows, under lock, and logs which were wrong."""
     for instance_id in sorted(set(instance_ids)):
         values = {"campaign": instance_id}
         session.execute(kind.make, values)
@@ -126,13 +126,13 @@ _SOME = text("""
 
 
 def turn(session: Session, *, turn: int, limit: int) -> list[UUID]:
-    """The campaigns whose turn it is to be looked at: others at each turn, until all were."""
+    """Returns the campaigns whose turn it is to be checked: others at each turn, until all were."""
     return list(session.scalars(_SOME, {"turn": turn, "limit": limit}))
 
 
 def mend(session: Session, *, instance_id: UUID) -> bool:
-    """Recount a campaign if its counters are not what its rows add up to; whether they were not. Nothing is locked
-    where they are: one statement sees both as they were at one moment."""
+    """Recounts a campaign if its counters are wrong. Returns whether they were. Locks nothing if they are right: one
+    statement reads both at one moment."""
     wrong = [kind for kind in (METRICS, STATUSES) if session.scalar(kind.is_wrong, {"campaign": instance_id})]
     for kind in wrong:
         recount(session, kind, instance_ids=[instance_id])

@@ -1,6 +1,6 @@
-"""The texts of steps, filled in for one person. Liquid, strict: a variable without a value, or a filter that finds
-nothing, stops the text, and never leaves a hole in it, unless the text has a default for it or asks whether it is there
-({% if company %}); limits stop templates that loop or grow without end."""
+"""Renders the texts of steps for one person, as strict Liquid. A variable without a value, or a filter that finds
+nothing, stops the text and never leaves a hole in it, unless the text has a default for it or asks whether it is there
+({% if company %}). Limits stop templates that loop or grow without end."""
 
 import re
 from bisect import bisect_left
@@ -63,18 +63,18 @@ _NILS = (None,)
 
 
 def _strict(name: str, work: Callable[..., object]) -> Callable[..., object]:
-    """The filter, which makes no text of nothing: what it does not find is missing, as a variable without a value."""
+    """Returns the filter, made strict: what it does not find is missing, as a variable without a value is."""
     nothing = FalsyStrictUndefined(name, token=None, hint=f"the filter {name} finds nothing")
 
     @wraps(work)
     def call(left: object, *arguments: object, **more: object) -> object:
         if name == "compact" and isinstance(left, list):
-            left = [each for each in cast("list[object]", left) if not isinstance(each, Undefined)]
+            left = [item for item in cast("list[object]", left) if not isinstance(item, Undefined)]
         result = work(left, *arguments, **more)
         if isinstance(left, Undefined) and result == "":
             return left
         if name == "map" and isinstance(result, list):
-            return [nothing if each in _NILS else each for each in cast("list[object]", result)]
+            return [nothing if item in _NILS else item for item in cast("list[object]", result)]
         return nothing if result in _NILS else result
 
     return call
@@ -88,8 +88,8 @@ _ENVIRONMENT.filters.update(
 
 
 def check(text: str, where: str) -> None:
-    """InvalidInput, naming `where`, if `text` is no Liquid template, uses a filter or tag that does not exist, or loops
-    or grows beyond the limits whoever it is for."""
+    """Raises InvalidInput, naming `where`, if `text` is no Liquid template, uses a filter or tag that does not exist,
+    or loops or grows beyond the limits for any person."""
     template = _parse(text, where)
     try:
         unknown = sorted(set(template.analyze().filters) - set(_ENVIRONMENT.filters))
@@ -110,7 +110,7 @@ def check(text: str, where: str) -> None:
 
 
 def _somebody(template: BoundTemplate) -> dict[str, Any]:
-    """A word for every variable of the template."""
+    """Returns a word for every variable of the template."""
     made: dict[str, Any] = {}
     for path in sorted((path for path, _ in _variables(template)), key=len):
         at = made
@@ -127,8 +127,8 @@ _END = re.compile(r"\|\s*default\b|[|%}]")
 
 
 def needs(text: str, where: str) -> set[tuple[str, ...]]:
-    """The variables that `text` has no default for, each by its path: ("attributes", "city"). InvalidInput, naming
-    `where`, if it is no template."""
+    """Returns the variables that `text` has no default for, each by its path: ("attributes", "city"). InvalidInput,
+    naming `where`, if it is no template."""
     ends = [(found.start(), len(found[0]) > 1) for found in _END.finditer(text)]
     variables = _variables(_parse(text, where))
     return {path for path, index in variables if not _has_default(ends, index)}
@@ -140,14 +140,14 @@ def _has_default(ends: list[tuple[int, bool]], index: int) -> bool:
 
 
 def _variables(template: BoundTemplate) -> Iterator[tuple[tuple[str, ...], int]]:
-    """(path, where it stands) of each variable."""
+    """Returns (path, where it stands) of each variable."""
     for places in template.analyze().globals.values():
         for variable in places:
             yield tuple(str(part) for part in variable.segments), variable.span.index
 
 
 def render(text: str, variables: Mapping[str, Any], where: str) -> str:
-    """`text` with `variables` filled in. MissingVariable or InvalidInput name `where` and what is wrong."""
+    """Returns `text` with `variables` filled in. MissingVariable or InvalidInput name `where` and what is wrong."""
     return _render(_parse(text, where), variables, where)
 
 
@@ -172,7 +172,7 @@ def _render(template: BoundTemplate, variables: Mapping[str, Any], where: str) -
 
 
 def parse(text: str, where: str) -> None:
-    """BrokenText, naming `where`, if `text` is no Liquid template."""
+    """Raises BrokenText, naming `where`, if `text` is no Liquid template."""
     _parse(text, where)
 
 
@@ -195,7 +195,7 @@ def _invalid(where: str, error: LiquidError | RecursionError) -> BrokenText:
 
 
 def _reason(error: LiquidError) -> str:
-    """What the library says, which may quote a value: cut, and in characters that can be kept."""
+    """Returns what the library says, which may quote a value: cut, and in characters that can be kept."""
     return one_line(storable_part(str(error.args[0])[:_REASON_MAX]))
 
 

@@ -1,7 +1,7 @@
-"""Sources of texts that the lexer of the library reads in a time that grows with their length.
+"""Refuses sources of texts that the library's lexer would read in more than linear time.
 
-Its patterns try again from each opening that is not closed, from each space, and from each bracket, so that a text of
-50,000 characters could hold the interpreter for a minute. What would lead it there is refused before it begins.
+Its patterns try again from each unclosed opening, each space and each bracket, so that a text of 50,000 characters
+could block the interpreter for a minute.
 """
 
 import re
@@ -20,7 +20,8 @@ _VERBATIM: Final = {name: re.compile(rf"\{{%-?\s*end{name}\s*-?%\}}") for name i
 
 
 def check(source: str) -> None:
-    """LiquidSyntaxError if `source` leaves a tag open, or holds one that is empty, nested or spaced out too far."""
+    """Raises LiquidSyntaxError if `source` leaves a tag open, or holds one that is empty, nested or spaced out too
+    far."""
     at = 0
     while opening := _OPENING.search(source, at):
         kind = opening[1]

@@ -48,7 +48,7 @@ class Work:
         self._next_look = units - _BETWEEN_LOOKS
 
     def spend(self, units: int) -> None:
-        """ResourceLimitError where more is asked for than is left."""
+        """Raises ResourceLimitError if more is asked for than is left."""
         self.left -= units
         if self.left < 0:
             raise ResourceLimitError("it takes too much work", token=None)
@@ -82,7 +82,7 @@ class Template(BoundTemplate):
 
 
 def size(value: object, most: int) -> int:
-    """How much there is of a value, in it and below it, counted no further than about `most`."""
+    """Returns how much there is of a value, in it and below it, counted no further than about `most`."""
     if isinstance(value, str):
         return _VALUE + len(value)
     total = 0
@@ -135,14 +135,14 @@ class _Tablerow(TablerowTag):
 
 
 def bound(environment: Environment) -> None:
-    """Have the loops and filters of `environment`, whose templates are of `Template`, count their work."""
+    """Makes the loops and filters of `environment`, whose templates are of `Template`, count their work."""
     environment.add_tag(_For)
     environment.add_tag(_Tablerow)
     environment.filters.update({name: _counted(name, work) for name, work in environment.filters.items()})
 
 
 def _counted(name: str, work: Callable[..., object]) -> Callable[..., object]:
-    """The filter, which spends what it is given and what it makes, and makes nothing too large."""
+    """Returns the filter, made to spend what it is given and what it makes, and to make nothing too large."""
 
     @wraps(work)
     def call(left: object, *arguments: object, context: Context, **more: object) -> object:
@@ -165,7 +165,8 @@ def _is_too_large(result: object) -> bool:
 
 
 def _growth(name: str, left: object, arguments: Sequence[object]) -> int:
-    """How many characters come in by the filters that multiply; the others make little more than they are given."""
+    """Returns how many characters come in by the filters that multiply; the others make little more than they are
+    given."""
     if name == "replace" and len(arguments) > 1:
         return str(left).count(str(arguments[0])) * len(str(arguments[1]))
     if name == "join" and arguments and isinstance(left, Sized):

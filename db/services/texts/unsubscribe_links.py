@@ -29,32 +29,32 @@ class Links:
     key: bytes
 
     def url(self, enrollment_id: UUID, step_number: int) -> str:
-        """The link of one mail."""
+        """Returns the link of one mail."""
         return f"{self.base}/unsubscribe/{sign(self.key, Link(enrollment_id, step_number))}"
 
 
 def headers(url: str) -> dict[str, str]:
-    """The header fields of a mail that let mail programs unsubscribe with one click (RFC 2369, RFC 8058)."""
+    """Returns the header fields of a mail that let mail programs unsubscribe with one click (RFC 2369, RFC 8058)."""
     return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def sign(key: bytes, link: Link) -> str:
-    """The token of a link: 46 characters of the URL-safe alphabet. It never ends."""
+    """Returns the token of a link: 46 characters of the URL-safe alphabet. It never ends."""
     return _CODEC.sign(key, link.enrollment_id.bytes + link.step_number.to_bytes(_STEP_BYTES))
 
 
 def read(key: bytes, token: str) -> Link | None:
-    """What the token says; None if this key has not signed it."""
+    """Returns what the token says; None if this key has not signed it."""
     said = _CODEC.read(key, token)
     return None if said is None else Link(UUID(bytes=said[:_ID_BYTES]), int.from_bytes(said[_ID_BYTES:]))
 
 
 def make_key(session: Session) -> bytes:
-    """The key of all links, made if there is none. Without it no link that was sent works any more."""
+    """Returns the key of all links, made if there is none. Without it no link that was sent works any more."""
     return secrets.obtain(session, name=SecretName.UNSUBSCRIBE)
 
 
 def links(session: Session, *, base: str | None) -> Links | None:
-    """What makes links under `base`; None where there is no such address, or the key was never made."""
+    """Returns what makes links under `base`; None where there is no such address, or the key was never made."""
     key = secrets.find(session, name=SecretName.UNSUBSCRIBE) if base is not None else None
     return None if base is None or key is None else Links(base, key)

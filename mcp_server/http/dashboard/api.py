@@ -58,7 +58,7 @@ _MOST_FOUND: Final = 20
 _MOST_EVENTS: Final = 200
 
 
-class Queue(Given):
+class DueQueue(Given):
     """Arguments of `waiting`."""
 
     campaign_id: UUID | None = None
@@ -100,7 +100,7 @@ class Api:
         }
 
     async def respond(self, request: Request) -> Response:
-        """GET /dashboard/api/{name}."""
+        """Answers GET /dashboard/api/{name}."""
         name, who = request.path_params["name"], request.scope[caller.SCOPE_KEY]
         if name == "viewer":
             return answer(Viewer.of(who, __version__, is_session=who.id.startswith(SESSION_PREFIX)))
@@ -131,7 +131,7 @@ class Api:
         return JSONResponse(result.structured_content, headers=NO_STORE)
 
     def _waiting(self, query: Mapping[str, str]) -> Answer:
-        given = Queue.model_validate(query)
+        given = DueQueue.model_validate(query)
         watching = overview
 
         def work(session: "Session") -> WaitingList:

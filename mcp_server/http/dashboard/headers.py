@@ -25,5 +25,5 @@ PAGE: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def answer(model: BaseModel) -> Response:
-    """The model as JSON."""
+    """Returns the model as JSON."""
     return Response(model.model_dump_json(), media_type="application/json", headers=NO_STORE)

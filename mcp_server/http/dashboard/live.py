@@ -61,20 +61,20 @@ class Live:
         self._is_ready = anyio.Event()
 
     async def ready(self) -> None:
-        """Return when the first look is done."""
+        """Returns when the first look is done."""
         await self._is_ready.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """What must run while watchers are served."""
+        """Returns what must run while watchers are served."""
         async with anyio.create_task_group() as self._tasks:
             yield
             self._tasks.cancel_scope.cancel()
 
     @contextmanager
     def watch(self) -> "Generator[MemoryObjectReceiveStream[Happened | None]]":
-        """The events from now on, of which none is lost once it is `ready`. None stands where so many came at once that
-        only the latest of them follow."""
+        """Returns the events from now on, of which none is lost once it is `ready`. None stands where so many came at
+        once that only the latest of them follow."""
         assert self._tasks is not None, "requests come while the app is running"
         give, take = anyio.create_memory_object_stream["Happened | None"](_MOST_BEHIND)
         self._watchers.add(give)
@@ -88,7 +88,7 @@ class Live:
             take.close()
 
     async def latest(self, after: UUID | None) -> "list[Happened]":
-        """The latest events whose id is greater, the oldest of them first."""
+        """Returns the latest events whose id is greater, the oldest of them first."""
 
         def look() -> "list[Happened]":
             return self._app.run(
@@ -121,7 +121,7 @@ class Live:
             self.is_looking = False
 
     async def _look(self, seen: set[UUID] | None) -> set[UUID]:
-        """Hand out what is new. `seen`: the ids of the latest events before; None at the first look."""
+        """Hands out what is new. `seen`: the ids of the latest events before; None at the first look."""
         start = None if not seen else _back(max(seen))
         found = await self.latest(start)
         if seen is not None:
@@ -129,7 +129,7 @@ class Live:
             self._hand_out([None, *new] if len(new) == _MOST_AT_ONCE else new)
         ids = {event.id for event in found} | (seen or set())
         floor = _back(max(ids)) if ids else UUID(int=0)
-        return {each for each in ids if each >= floor}
+        return {id_ for id_ in ids if id_ >= floor}
 
     def _hand_out(self, events: "Iterable[Happened | None]") -> None:
         for event in events:
@@ -141,21 +141,21 @@ class Live:
 
 
 def _back(id_: UUID) -> UUID:
-    """The first id of some seconds before."""
+    """Returns the first id of some seconds before."""
     return UUID(int=max(0, (id_.int >> 80) - _OVERLAP_MILLISECONDS) << 80)
 
 
 class WatcherLimit:
-    """Who may watch at once: so many in all, and so many with one token or session, so that it keeps no other out.
+    """Limits how many may watch at once, in all and for one token or session, so that none keeps others out.
 
-    Whoever comes from this machine without either has a name that is not theirs alone.
+    Callers from this machine without either share one name, so only the first limit applies to them.
     """
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
 
     def refuse(self, who: Caller) -> str | None:
-        """Why `who` may not watch; None where a place was taken, which is to be given back."""
+        """Returns why `who` may not watch; None if they may, which `release` must undo."""
         if self._taken.total() >= _MOST_WATCHERS:
             return "Too many people watch already. Try again later."
         if who is not LOCAL and self._taken[who.id] >= _MOST_OF_ONE:
@@ -179,7 +179,7 @@ class Endpoint:
         self._limit = WatcherLimit()
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """What must run while the endpoint is served."""
+        """Returns what must run while the endpoint is served."""
         return self._live.running()
 
     async def respond(self, request: Request) -> Response:
@@ -203,7 +203,7 @@ class Endpoint:
 
 
 async def _next(stream: "MemoryObjectReceiveStream[Happened | None]", ends_at: float) -> ServerSentEvent | None:
-    """The next message; None where the time is over, or the watcher was cut off."""
+    """Returns the next message; None where the time is over, or the watcher was cut off."""
     with anyio.move_on_after(ends_at - anyio.current_time()), suppress(anyio.EndOfStream):
         return _message(await stream.receive())
     return None

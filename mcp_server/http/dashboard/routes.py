@@ -24,7 +24,8 @@ _OURS: Final = ("", "same-origin", "none")
 
 
 def routes(app: App, known: Sessions, failures: Limit) -> tuple[list[Route], AbstractAsyncContextManager[Any]]:
-    """The routes, and what must run while they are served. `failures`: how often an address may try wrong links."""
+    """Returns the routes, and what must run while they are served. `failures`: how often an address may try wrong
+    links."""
     sign_in = shell.SignIn(known, failures, app.telemetry)
     api, events = Api(app), live.Endpoint(app)
 

@@ -39,23 +39,23 @@ class File(NamedTuple):
 
 @cache
 def files() -> dict[str, File]:
-    """Name -> file, of all that mcp_server/web holds. Nothing else is ever served."""
+    """Returns name -> file, for all that mcp_server/web holds. Nothing else is ever served."""
     found: dict[str, File] = {}
-    for each in resources.files("mcp_server.web").iterdir():
-        kind = _TYPES.get(each.name[each.name.rfind(".") :])
+    for file in resources.files("mcp_server.web").iterdir():
+        kind = _TYPES.get(file.name[file.name.rfind(".") :])
         if kind is not None:
-            body = each.read_bytes()
-            found[each.name] = File(body, kind, f'"{sha256(body).hexdigest()[:32]}"')
+            body = file.read_bytes()
+            found[file.name] = File(body, kind, f'"{sha256(body).hexdigest()[:32]}"')
     return found
 
 
 async def shell(request: Request) -> Response:
-    """GET /dashboard. It holds no data."""
+    """Answers GET /dashboard, which holds no data."""
     return _file(request, "index.html")
 
 
 async def static(request: Request) -> Response:
-    """GET /dashboard/static/{name}."""
+    """Answers GET /dashboard/static/{name}."""
     return _file(request, request.path_params["name"])
 
 
@@ -71,7 +71,7 @@ def _file(request: Request, name: str, status: int = 200) -> Response:
 
 
 def _forwarded(request: Request) -> str:
-    """The scheme that the browser spoke with the first of the proxies."""
+    """Returns the scheme that the browser spoke with the first of the proxies."""
     return request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
 
 
@@ -84,7 +84,7 @@ class SignIn:
         self._telemetry = telemetry
 
     async def enter(self, request: Request) -> Response:
-        """GET /dashboard/login?code=...: the code is used up, and the address with it left at once."""
+        """Answers GET /dashboard/login?code=...: uses up the code, and redirects to an address without it."""
         if request.method == "HEAD":  # a program that looks where the link leads, and no browser
             return Response(headers=PAGE)
         code = request.query_params.get("code", "")
@@ -113,7 +113,7 @@ class SignIn:
         return too_many(wait, "Too many links that do not hold.") if wait else _file(request, "expired.html", 403)
 
     async def leave(self, request: Request) -> Response:
-        """POST /dashboard/logout: 204, or 200 with what there is to say."""
+        """Answers POST /dashboard/logout: 204, or 200 with a message."""
         try:
             name, is_everywhere = await self._sessions.end(request.headers.get("cookie"))
         except StoreUnavailable as error:

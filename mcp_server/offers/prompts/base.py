@@ -39,7 +39,8 @@ class Prompt:
     derive: Callable[[Values, datetime], Values] = _as_given
 
     def render(self, given: Mapping[str, str], *, tools: Collection[str], now: datetime) -> str:
-        """The text for these arguments, which names `tools` alone. InvalidInput says which argument is wrong."""
+        """Returns the text for these arguments, which names `tools` alone. InvalidInput says which argument is
+        wrong."""
         text = Path(__file__).with_name(f"{self.name}.md").read_text("utf-8")
         return fill(text, self.derive(self._read(given), now), tools)
 

@@ -41,7 +41,7 @@ def _limit(name: str, typed: str) -> int:
 
 
 def _week(name: str, typed: str) -> date:
-    """The Monday of a week such as 2026-W45, or of the week of a day."""
+    """Returns the Monday of a week such as 2026-W45, or of the week of a day."""
     try:
         day = date.fromisoformat(typed)
     except ValueError:
@@ -52,7 +52,7 @@ def _week(name: str, typed: str) -> date:
 
 
 def _moment(name: str, typed: str) -> datetime:
-    """A moment with its zone, or the start of a day in UTC."""
+    """Returns a moment with its zone, or the start of a day in UTC."""
     try:
         moment = datetime.fromisoformat(typed)
     except ValueError:
@@ -63,12 +63,12 @@ def _moment(name: str, typed: str) -> datetime:
 
 
 def _last_weeks(now: datetime) -> list[str]:
-    """The weeks that are over, latest first."""
+    """Returns the weeks that are over, latest first."""
     return [f"{(now - _WEEK * back).date():%G-W%V}" for back in range(1, _WEEKS_PROPOSED + 1)]
 
 
 def _days_of_week(values: Values, now: datetime) -> Values:
-    """The week (the last that is over, if none is given) and the one before, in days and in moments."""
+    """Returns the week (the last that is over, if none is given) and the one before, in days and in moments."""
     monday = values.get("week") or _week("week", _last_weeks(now)[0])
     assert isinstance(monday, date), "read by _week"
     before, sunday = monday - _WEEK, monday + timedelta(days=6)
@@ -104,7 +104,7 @@ PROMPTS: tuple[Prompt, ...] = (
                 "channels",
                 f"How to write: {', '.join(TemplateType)}.",
                 _channels,
-                choices=lambda _: [str(each) for each in TemplateType],
+                choices=lambda _: [str(template_type) for template_type in TemplateType],
             ),
         ),
     ),

@@ -17,7 +17,7 @@ _ITEM = re.compile(r"(?=^(?:1\.|-) )", re.MULTILINE)
 
 
 def fill(text: str, values: Values, tools: Collection[str]) -> str:
-    """`text` with `values`, naming `tools` alone."""
+    """Returns `text` with `values`, naming `tools` alone."""
     lines: list[str] = []
     for paragraph in text.strip().split("\n\n"):
         items = [part for part in _ITEM.split(paragraph) if part]
@@ -28,7 +28,7 @@ def fill(text: str, values: Values, tools: Collection[str]) -> str:
 
 
 def calls_of(text: str) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """(tool, argument -> the value it is given, None where the reader is to find it) of each call in `text`."""
+    """Returns (tool, argument -> the value it is given, None where the reader is to find it) of each call in `text`."""
     for call in _CALL.findall(text):
         name, _, rest = call.strip("`").partition("(")
         pairs = [argument.partition("=") for argument in rest[:-1].split(", ") if argument]
@@ -43,7 +43,7 @@ def _numbered(items: list[str]) -> Iterator[str]:
 
 
 def _fill(part: str, values: Values, tools: Collection[str]) -> str | None:
-    """One paragraph or item; None where it does not apply."""
+    """Returns one paragraph or item; None where it does not apply."""
     if any(tool not in tools for tool, _ in calls_of(part)):
         return None
     pieces = _CALL.split(part)

@@ -42,11 +42,11 @@ RESOURCES: tuple[Resource, ...] = (
 
 
 def check_address(uri: str, offered: Mapping[str, Resource]) -> None:
-    """ResourceNotFoundError for an address that no record can have. The SDK says no more than that it is unknown."""
+    """Raises ResourceNotFoundError for an address that no record can have. The SDK only says that it is unknown."""
     noun, _, record_id = uri.partition("://")
     resource = offered.get(noun)
     if resource is None:
-        there = ", ".join(f"{each}://ID" for each in offered) or "none with the toolsets of this server"
+        there = ", ".join(f"{offer}://ID" for offer in offered) or "none with the toolsets of this server"
         raise ResourceNotFoundError(f"No resource has this address. There are: {there}.")
     if not _is_uuid(record_id):
         raise ResourceNotFoundError(

@@ -39,7 +39,8 @@ class EnrollmentRecord(EnrollmentAnswer):
 
 
 def reader(resource: Resource, app: App) -> Callable[[str], str]:
-    """What the SDK calls with the id of an address that was checked. Like a tool, it reads in one transaction."""
+    """Returns what the SDK calls with the id of an address that was checked. Like a tool, it reads in one
+    transaction."""
     look_up = _LOOK_UPS[resource.noun]
 
     def read(id: str) -> str:

@@ -15,5 +15,5 @@ VIEWS = (View("get_metrics", "Metrics of the campaign"), View("explain_due", "Wh
 
 
 def address(tool: str) -> str:
-    """Where hosts read the view of a tool."""
+    """Returns where hosts read the view of a tool."""
     return f"ui://sales-automation/{tool}"

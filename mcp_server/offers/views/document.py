@@ -29,7 +29,7 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", r
 
 
 def of_view(view: View) -> str:
-    """The document of a view, made of the charts, the ways of all views, and its own module."""
+    """Returns the document of a view, made of the charts, the ways of all views, and its own module."""
     scripts = [_read("web", "charts.js"), *(_read("offers/views", name) for name in ("bridge.js", "frame.js"))]
     return _DOCUMENT.format(
         tool=view.tool,
