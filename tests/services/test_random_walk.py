@@ -131,6 +131,11 @@ FOUND: dict[str, list[tuple[Any, ...]]] = {
         ("complete", (0, ActionOutcome.SKIPPED, False)),
         ("complete", (1, ActionOutcome.FAILED, False)),
     ],
+    "a failure of a step that was advanced past": [
+        ("claim", (0, 10, 1)),
+        *(("update", (who, EnrollmentAction.ADVANCE)) for who in range(2)),
+        ("complete", (0, ActionOutcome.FAILED, False)),
+    ],
     "an earlier send that was told of somebody else before": [
         ("record", [About(0, EventType.OPENED, 1, 0, event_id=1)]),
         ("record", [About(1, EventType.SENT, None, 1)]),
