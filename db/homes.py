@@ -17,8 +17,8 @@ def make(home: Path) -> None:
 
 
 def check(home: Path) -> None:
-    """StoreUnavailable where the directory is another user's, or others may write to it: they could have put links in
-    the place of what this server writes and deletes. OSError where it is missing."""
+    """Raises StoreUnavailable if the directory is another user's, or others may write to it: they could have put links
+    in the place of what this server writes and deletes. OSError where it is missing."""
     if sys.platform == "win32":
         return
     status = home.stat()
@@ -32,6 +32,6 @@ def check(home: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """StoreUnavailable where a link has the place of a file or directory of the home."""
+    """Raises StoreUnavailable if a link has the place of a file or directory of the home."""
     if path.is_symlink():
         raise StoreUnavailable(f"{path} is a link, and leads out of the home. Remove it, {_ADVICE}", places=[path])

@@ -45,7 +45,8 @@ else:
 
 
 def running_account(cluster: Path, names: Sequence[str] = _SERVICE_ACCOUNTS) -> Account | None:
-    """None when this process can run PostgreSQL as itself; for root, the cluster's owner, else a service account."""
+    """Returns the account to run PostgreSQL as: None if this process can run it itself; for root, the cluster's owner,
+    else a service account."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
     if not Path("/proc/self/fd").is_dir():

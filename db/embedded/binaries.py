@@ -84,7 +84,7 @@ def _sources() -> Iterator[Iterable[Path]]:
 
 
 def _wheel_folders() -> list[Path]:
-    """Found without importing the package, whose import writes lock files."""
+    """Finds the wheel's folders without importing the package, whose import writes lock files."""
     spec = importlib.util.find_spec(_WHEEL)
     roots = list(spec.submodule_search_locations or ()) if spec else []
     return [folder for root in roots for folder in Path(root).glob("pginstall*/bin")]

@@ -132,7 +132,8 @@ class Postmaster:
         return self._adopted if self._child is None else self._child.pid
 
     def reachable(self) -> bool:
-        """False when it says that it is ready but its socket is gone: somebody emptied the temporary directory."""
+        """Returns False if it says that it is ready but its socket is gone: somebody emptied the temporary
+        directory."""
         pid_file = self._own_file()
         if pid_file is None or pid_file.status != "ready" or not pid_file.sockets:
             return True
@@ -159,7 +160,7 @@ class Postmaster:
             )
 
     def _settings(self) -> list[str]:
-        """Given at each start, since safety rests on them: postgresql.conf cannot change these."""
+        """Returns the options of each start. Safety rests on them: postgresql.conf cannot change these."""
         sockets = '"' + self._order.sockets.replace('"', '""') + '"'
         values = {
             "listen_addresses": "",
@@ -257,7 +258,7 @@ class WindowsPostmaster:
         return self._alive
 
     def reachable(self) -> bool:
-        """True: it has no socket that could vanish."""
+        """Returns True: it has no socket that could vanish."""
         return True
 
     def spawn(self) -> None:
@@ -268,5 +269,5 @@ class WindowsPostmaster:
         self._asked, self._alive = time.monotonic(), True
 
     def stop(self) -> None:
-        """A fast shutdown, waited for."""
+        """Shuts down fast, and waits."""
         self._control("stop", "-s", "-m", "fast", "-t", str(int(SHUTDOWN_SECONDS)))

@@ -57,7 +57,8 @@ class JobStore(Protocol):
         full: bool = False,
         now: datetime,
     ) -> JobPage:
-        """Newest first, 1..1000 a page. `full` gives JobDetail, and ends a page early rather than read over 4 MiB."""
+        """Returns jobs, newest first, 1..1000 a page. `full` gives JobDetail, and ends a page early rather than read
+        over 4 MiB."""
         ...
 
     def claim(
@@ -72,13 +73,13 @@ class JobStore(Protocol):
         ...
 
     def complete(self, job_id: str, lease_token: str, *, result: object = None, now: datetime) -> None:
-        """Done; `result` is at most 1 MiB of JSON. LeaseLost changes nothing."""
+        """Completes a job; `result` is at most 1 MiB of JSON. LeaseLost changes nothing."""
         ...
 
     def fail(
         self, job_id: str, lease_token: str, error: str, *, retry: bool = True, result: object = None, now: datetime
     ) -> Job:
-        """Back to the queue after a back-off, or failed when `retry` is false or no attempt is left; LeaseLost.
+        """Puts a job back after a back-off, or fails it if `retry` is false or no attempt is left; LeaseLost.
 
         A job that was to be cancelled is cancelled. `result` is what was done all the same, at most 1 MiB of JSON.
         """

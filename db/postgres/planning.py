@@ -52,8 +52,8 @@ class Planning:
 
 
 def row_count(parameters: object) -> int:
-    """With how many rows a statement deals, as far as its parameters tell: those of a list, one for each parameter, or
-    the number that it asks for."""
+    """Returns how many rows a statement deals with, as far as its parameters tell: those of a list, one for each
+    parameter, or the number that it asks for."""
     if isinstance(parameters, Mapping):
         given = cast("Mapping[str, object]", parameters)
         asked = (value for name in _COUNTS if isinstance(value := given.get(name), int))

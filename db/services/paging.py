@@ -86,7 +86,8 @@ def _packed(value: UUID | datetime) -> bytes:
 
 
 def _unpacked(plain: bytes) -> Iterator[UUID | datetime]:
-    """ValueError or OverflowError where it was never packed: whoever knows the checksum can make it up."""
+    """Yields the values. Raises ValueError or OverflowError if it was never packed: whoever knows the checksum can make
+    it up."""
     while plain:
         kind, end = plain[:1], 17 if plain[:1] == b"u" else 9
         value, plain = plain[1:end], plain[end:]

@@ -1,4 +1,4 @@
-"""What is kept of a call that writes: one row in the audit log, in the transaction of the write if there is one."""
+"""The audit entry of a call that writes: one row in the audit log, in the transaction of the write if there is one."""
 
 import logging
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def write_apart(app: App, entry: AuditEntry) -> None:
     """Writes it in a transaction of its own. Where there is none to be had, it is logged."""
     facts = {"tool": entry.tool, "actor": entry.actor, "request_id": entry.request_id, "error": entry.error}
-    if app.open_database is None:  # the local store is there to be used without it
+    if app.open_database is None:  # the local store must work without the database
         logger.info("a call is missing in the audit log: the database is not up", extra=facts)
         return
     try:

@@ -1,4 +1,5 @@
-"""Who makes the call that is under way. The HTTP edge says so for every request; whoever has the pipes may do all."""
+"""The caller of the present call. The HTTP edge sets it for every request; whoever has the pipes of stdio may do
+everything."""
 
 import re
 from collections.abc import Generator, Mapping
@@ -14,13 +15,13 @@ from db.domain.access import ACTOR_LOCAL, Caller, Scope
 
 EVERY_SCOPE: Final = frozenset(Scope)
 LOCAL: Final = Caller(ACTOR_LOCAL, EVERY_SCOPE)
-# An HTTP request that no gate has looked at. There is none, and if there ever were it could do nothing.
+# A request that bypassed the gate. None should exist; if one did, it could do nothing.
 _NOBODY: Final = Caller("nobody", frozenset())
 
 SCOPE_KEY: Final = "sales_automation.caller"
 """Where the gate leaves the caller in an ASGI scope."""
 
-# Nothing that could be an address: it is kept in the audit log.
+# Never text that could be an address: it is kept in the audit log.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 

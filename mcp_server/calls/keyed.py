@@ -24,7 +24,7 @@ class Key:
     def __init__(self, key: str, tool: Tool, arguments: dict[str, Any]) -> None:
         self._key, self._tool, self._arguments, self._request_hash = key, tool.name, arguments, ""
         self._is_taken_late = tool.mode is Mode.APART
-        # An erasure takes the person out of the keys that are there; its own comes after.
+        # An erasure removes the person from existing keys; its own key is stored afterwards.
         if self._is_taken_late and addresses_in(key):
             raise InvalidInput(
                 f"idempotency_key of {tool.name} is kept, so it must not hold an email or a LinkedIn profile. "

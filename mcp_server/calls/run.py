@@ -44,7 +44,7 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
             ) from refusal
         if isinstance(refusal, InvalidInput):
             _count_events(call, refused=True)
-        # What the store can't do now it can't note either, and the caller tries again.
+        # The store could not write the entry now either, and the caller tries again.
         if not isinstance(refusal, StoreUnavailable):
             call.note_apart({}, type(refusal).__name__)
         raise
@@ -53,7 +53,7 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
 
 
 def _count_events(call: Call, *, refused: bool) -> None:
-    """Of a call that was `refused`, the invalid ones alone, since no other is kept."""
+    """Audits a `refused` call if it was invalid; no other refusal is stored."""
     for (provider, verdict), count in call.counted.items():
         if count and (not refused or verdict == EventVerdict.INVALID):
             call.app.telemetry.events.add(provider, verdict, count)
@@ -105,7 +105,7 @@ def _apart(call: Call, arguments: dict[str, Any], key: Key | None) -> dict[str, 
 
 
 _RUNNERS = {Mode.TRANSACTION: _in_transaction, Mode.GROUPED: _grouped, Mode.LOCAL: _local, Mode.APART: _apart}
-# Where the work stands although its answer could not be kept.
+# The advice if the work is done although its answer could not be stored.
 _NEXT_STEPS = {
     Mode.LOCAL: "Look before you repeat it: it would be done again.",
     Mode.APART: "To repeat it changes nothing.",

@@ -10,7 +10,7 @@ from mcp_types import INTERNAL_ERROR
 from db.domain.access import Caller, Scope
 from mcp_server.calls.caller import missing_scope
 
-# These tell what the server offers, and nothing that it keeps.
+# These say what the server offers, and nothing that it stores.
 _OPEN: Final = frozenset(
     {
         "initialize",
@@ -23,7 +23,7 @@ _OPEN: Final = frozenset(
         "resources/templates/list",
     }
 )
-# Each tool has a scope of its own, which its handler looks at: a refusal of it is noted in the audit log.
+# Each tool has a scope of its own, which its handler checks, so that a refusal is noted in the audit log.
 _BY_TOOL: Final = "tools/call"
 
 

@@ -43,7 +43,7 @@ An error says what was wrong and what to call next. Writes take an idempotency_k
 same key and arguments gets the first answer. Lists are paged: next_cursor of a page is the cursor of the next; \
 detail=full adds the fields that a list leaves out. Moments have a zone, such as 2026-11-02T09:00:00+01:00.
 Toolsets that are on: {toolsets}."""
-# What is done in which order, by the toolset that does it.
+# The order of work, by the toolset that does each part.
 _ORDER = (
     ("campaigns", "create_template, create_campaign"),
     ("contacts", "enroll_contacts"),
@@ -53,8 +53,8 @@ _ORDER = (
     ("metrics", "get_metrics"),
 )
 
-# A client's first message lies in the pipe when the server comes up. What is imported while it is answered makes it
-# wait; a call that comes sooner needs no head start, since it loads by itself what it needs.
+# A client's first message is in the pipe when the server comes up, and it waits for everything that is imported before
+# the answer. A call that comes early needs no head start, because it loads what it needs by itself.
 _HEAD_START = 0.1
 
 
@@ -78,7 +78,7 @@ class SalesServer(MCPServer[App]):
             instructions=_instructions(self._toolsets, read_only=app.settings.read_only),
             lifespan=self._live,
             log_level=app.settings.log_level,
-            # It tells that there are views. They come with their tools.
+            # Announces that there are views. They come with their tools.
             extensions=[Apps()] if any(toolset.views for toolset in self._toolsets) else None,
         )
         self.middleware.append(ScopeGate(lambda request: caller.of_request(request, self._without_http)))
@@ -109,7 +109,7 @@ class SalesServer(MCPServer[App]):
         return answer
 
     def _wrong_arguments(self, name: str, error: ValidationError) -> str:
-        if name == "record_event":  # its event is counted here, since it never reaches the tool
+        if name == "record_event":  # its event is counted here, because it never reaches the tool
             self._app.telemetry.events.add(NO_PROVIDER, EventVerdict.INVALID)
         tool = self._tool_manager.get_tool(name)
         assert tool is not None, "its arguments were looked at"
@@ -157,11 +157,11 @@ class SalesServer(MCPServer[App]):
             await self._serve_lines()
             return
         with stdio.claimed() as (lines, sink):
-            # Of a file, the SDK iterates the one and calls write and flush of the other.
+            # The SDK iterates one of them and calls write and flush of the other.
             await self._serve_lines(cast("anyio.AsyncFile[str]", lines), cast("anyio.AsyncFile[str]", sink))
 
     async def _serve_lines(self, *files: anyio.AsyncFile[str]) -> None:
-        """As the SDK's own method does, which takes no streams and leaves what is no message without an answer."""
+        """Serves stdio as the SDK's own method does, which takes no streams and does not answer invalid messages."""
         async with stdio_server(*files) as (incoming, outgoing):
             server = self._lowlevel_server
             options = server.create_initialization_options()

@@ -29,8 +29,8 @@ from mcp_server.schemas.base import Answer, Line, without_nulls
 
 logger = logging.getLogger(__name__)
 
-# The SDK drops unknown arguments in silence and repeats values in its errors. A model that misspells an argument must
-# hear of it, and what it sent may be somebody's address.
+# The SDK silently drops unknown arguments and repeats values in its errors. A model that misspells an argument must be
+# told, and what it sent may be somebody's address.
 ArgModelBase.model_config.update(extra="forbid", hide_input_in_errors=True)
 
 Arguments = ParamSpec("Arguments")
@@ -39,7 +39,7 @@ Function = Callable[Concatenate[Call, Arguments], Result]
 Decorator = Callable[[Function[Arguments, Result]], Function[Arguments, Result]]
 
 IdempotencyKey = Annotated[Line | None, Field(min_length=1, max_length=IDEMPOTENCY_KEY_MAX)]
-"""Any text. What it does is said in the server's instructions, once for all tools."""
+"""Any text. The server's instructions say what it does, once for all tools."""
 
 
 class Traits(TypedDict, total=False):
@@ -161,7 +161,8 @@ def _offer(tool: Tool, app: App, *, has_view: bool) -> OfferedTool:
     offered.parameters = lean_input(offered.parameters)
     offered.fn_metadata = _Metadata(**dict(offered.fn_metadata))
     offered.fn_metadata.output_schema = lean_output(offered.fn_metadata.output_schema or {})
-    # The SDK would validate each answer again, on the event loop; a model of that very schema has just written it.
+    # The SDK would validate each answer again, on the event loop, although a model of that very schema has just written
+    # it.
     offered.fn_metadata.output_model = None
     return offered
 
@@ -171,7 +172,7 @@ def _hints(tool: Tool) -> ToolAnnotations:
         read_only_hint=tool.read_only,
         destructive_hint=tool.destructive,
         idempotent_hint=tool.idempotent,
-        # Nothing leaves this system: providers and people are written to by whoever claims the actions.
+        # Nothing leaves this system: whoever claims the actions writes to providers and people.
         open_world_hint=False,
     )
 
@@ -221,6 +222,6 @@ def _fault(tool: Tool, error: Exception) -> UnexpectedToolError:
 
 
 def _result(answer: dict[str, Any]) -> CallToolResult:
-    # Compact: the SDK's own text copy is indented, which costs a reader a third more tokens.
+    # Compact: the SDK indents its text copy, which costs a reader a third more tokens.
     text = TextContent(type="text", text=to_json(answer).decode())
     return CallToolResult(content=[text], structured_content=answer)

@@ -104,12 +104,12 @@ def _site(
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
 ) -> Starlette:
     site = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
-    site.router.redirect_slashes = False  # it would lead to whatever name the client gave for this server
+    site.router.redirect_slashes = False  # it would redirect to whatever host name the client sent
     return site
 
 
 def _without_slash(path: str) -> Route:
-    """Leads from the path with a slash at its end, as some clients are told it, to the one without."""
+    """Returns a redirect from the path with a slash at its end, which some clients are given, to the one without."""
 
     async def lead(_: Request) -> RedirectResponse:
         return RedirectResponse(path, status_code=307)

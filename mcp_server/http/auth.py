@@ -19,11 +19,11 @@ from mcp_server.http.sessions import ROOT as DASHBOARD, Sessions
 from mcp_server.http.token_cache import TokenCache
 from mcp_server.process.telemetry import Telemetry
 
-# What a load balancer asks before it knows any token; it tells nothing about the data.
+# A load balancer asks for these without a token; they reveal nothing about the data.
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-# Each of these checks a signature of its own.
+# Each of these verifies a signature of its own.
 _SIGNED_PATHS = ("/webhooks/", "/unsubscribe/")
-# The page without any data, and the way in and out; the rest of the dashboard takes its sessions beside tokens.
+# The page without data, and signing in and out. The rest of the dashboard accepts sessions beside tokens.
 _DASHBOARD_DATA = (f"{DASHBOARD}/api/", f"{DASHBOARD}/events")
 
 

@@ -40,7 +40,7 @@ class BodyTimeout:
             nonlocal is_whole
             if is_whole or is_answered:
                 return await receive()
-            # Nearly always it is there as a whole, and a timer would cost more than to read it.
+            # The whole body is nearly always there, and a timer would cost more than reading it.
             message = at_once(receive) or await self._wait(receive, work, began)
             is_whole = not message.get("more_body", False)
             return message

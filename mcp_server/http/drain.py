@@ -7,7 +7,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _MEDIA_TYPE: Final = b"text/event-stream"
-# Whoever doesn't read can't be told.
+# A client that does not read can't be told.
 _SECONDS_TO_TELL: Final = 1.0
 
 

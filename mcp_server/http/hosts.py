@@ -15,7 +15,7 @@ from mcp_server.process.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# What a load balancer asks under any name, which tells nothing; and what checks a signature of its own.
+# A load balancer asks for these under any name, and they reveal nothing; the others verify a signature of their own.
 _UNCHECKED: Final = ("/webhooks/", "/unsubscribe/")
 _UNCHECKED_PATHS: Final = frozenset({"/healthz", "/readyz"})
 _PORT: Final = re.compile(r":\d*\Z")

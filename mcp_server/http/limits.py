@@ -1,8 +1,8 @@
-"""How often: token buckets, kept in this process. Two processes allow twice as much."""
+"""Rate limits: token buckets, kept in this process. Two processes allow twice as much."""
 
 from collections import OrderedDict
 
-# A stranger can come from any number of addresses; the one that was seen least recently is forgotten first.
+# Strangers can use any number of addresses; the least recently seen one is forgotten first.
 _MOST_KEYS = 10_000
 
 
@@ -21,7 +21,7 @@ class Limit:
         return len(self._buckets)
 
     def take(self, key: str, now: float) -> float:
-        """Uses one; 0 if it was there, else the seconds until it will be."""
+        """Uses one. Returns 0 if one was free, otherwise the seconds until one will be."""
         if self._rate <= 0:
             return 0.0
         left, since = self._buckets.pop(key, (self._burst, now))

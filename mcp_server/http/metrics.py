@@ -73,7 +73,7 @@ READINGS: Final = (
 
 def route(app: App) -> Route:
     """Returns the route, for tokens with the scope ops, and for everybody where no token is needed."""
-    # A thread of its own: those of the tools may all be waiting for the database.
+    # A thread of its own, because those of the tools may all be waiting for the database.
     thread = CapacityLimiter(1)
 
     async def metrics(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Run the HTTP app until it is told to stop; then finish what is in flight, and refuse what is new."""
+"""Runs the HTTP app until it is told to stop; then finishes what is in flight, and refuses new requests."""
 
 import asyncio
 import errno
@@ -18,12 +18,13 @@ from mcp_server.http.drain import Drain
 from mcp_server.process.app import App
 
 _SECONDS_TO_FINISH = 10
-# Clients and proxies keep a connection for up to a minute. Were it closed here first, a request could meet the close.
+# Clients and proxies keep a connection for up to a minute. If it were closed here first, a request could cross the
+# close.
 _SECONDS_IDLE = 75
 
 
 class CannotListen(Exception):
-    """Nobody can listen at that address. The text names the option, and what to give instead."""
+    """The server can't listen at that address. The text names the option, and what to give instead."""
 
 
 def serve_http(server: MCPServer[Any], app: App, *, host: str, port: int, token: str | None) -> None:
@@ -55,7 +56,7 @@ def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
     when_listening(f"http://{shown}:{address[1]}")
-    # Else the streams of one library would be broken off by itself, half a second later than the others.
+    # Otherwise one library would break its streams off by itself, half a second later than the others.
     AppStatus.disable_automatic_graceful_drain()
     _Server(config, [drain.end, with_timeout.end]).run(sockets=[listener])
 
@@ -82,7 +83,7 @@ def listen(config: uvicorn.Config) -> socket.socket:
         if sys.platform != "win32":  # where it would let two programs have one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Connections inherit it. Without it the second part of an answer waits until the client has acknowledged the
-        # first, which clients put off by 40 ms.
+        # first, which clients delay by 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((config.host, config.port))
         listener.listen(config.backlog)

@@ -32,7 +32,7 @@ ROOT: Final = "/dashboard"
 SESSION_PREFIX: Final = "dashboard "
 """The ids of callers with a session begin so; those of tokens are UUIDs."""
 
-# Beside what `read` allows, its pages show the server's health. A session is no token: it opens nothing else.
+# Besides what `read` allows, its pages show the server's health. A session is no token: it opens nothing else.
 _SCOPES: Final = frozenset({Scope.READ, Scope.OPS})
 _KEPT_SECONDS: Final = 10.0
 _MOST_USED_UP: Final = 10_000
@@ -110,7 +110,7 @@ class Sessions:
     async def sign_in(self, code: str) -> tuple[str, str] | None:
         """Returns (name, value) of the cookie for the code of a link, which is used up with it; None for one that does
         not hold."""
-        # A key that was made just now is not known yet, and links are made where a person waits.
+        # A key that was made just now is not known yet, and a person waits when a link is made.
         key = (await self._known.get(at_most=0)).key
         kinds, now = tickets.Kind, self._clock()
         link = tickets.read(key, kinds.LINK, code, now) if key else None
@@ -119,7 +119,7 @@ class Sessions:
         try:
             is_first = await self._write_down(link)
         except NotPermitted:
-            is_first = True  # as far as is known here
+            is_first = True  # as far as this server knows
         if not (is_first and self._use_up(link.id, now)):
             return None
         return cookie_name(key), tickets.issue(key, kinds.SESSION, now)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # The protocol's bound on the values of one answer.
 _SHOWN = 100
-# Beyond these matches nobody is helped by their number, and counting them would take as long as they are many.
+# More matches than these help nobody, and counting them would take as long as they are many.
 _COUNTED = 1_000
 
 
@@ -37,7 +37,7 @@ def complete(
     prompts: Mapping[str, Prompt],
     resources: Mapping[str, Resource],
 ) -> Completion:
-    """Values for an argument that start like what is typed, the newest first.
+    """Returns values for an argument that start like what is typed, the newest first.
 
     total is left out where there are more than 1,000. MCPError for what is not offered, and without a database.
     """
@@ -72,7 +72,7 @@ def _argument_of(reference: PromptReference, name: str, prompts: Mapping[str, Pr
 def _ids(app: App, noun: str, typed: str) -> list[str]:
     begun = typed.strip()
     if len(begun) > EMAIL_MAX or not begun.isprintable():
-        return []  # nothing is called so, and the database could not be asked for it
+        return []  # no name contains it, and the database could not be asked for it
 
     def work(session: "Session") -> list[str]:
         find = {

@@ -73,7 +73,7 @@ class App:
         self._failure: StoreUnavailable | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()
-        self._embedded_lock = threading.Lock()  # one of its own, since it is held while a database starts
+        self._embedded_lock = threading.Lock()  # a separate lock, because it is held while a database starts
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self.events: GroupCommit[Recording, Outcome] = GroupCommit(self._record, most=_GROUP_MOST)
@@ -81,7 +81,7 @@ class App:
         self.deliveries: GroupCommit[NewDelivery, StoreVerdict] = GroupCommit(self._store, most=_GROUP_MOST)
         """Requests of providers to keep, in shared transactions."""
         self.stored: SharedCall[Stored] = SharedCall(self._read_stored)
-        """What the database can tell of how the system is."""
+        """What the database tells of the system's health."""
 
     @cached_property
     def telemetry(self) -> "Telemetry":
@@ -169,12 +169,12 @@ class App:
 
     @property
     def open_database(self) -> "Database | None":
-        """The database if it is up. Nothing is waited for."""
+        """The database if it is up; does not wait."""
         return self._database
 
     @property
     def failure(self) -> str | None:
-        """Why there is no database, when the last attempt failed; for who runs the server."""
+        """Why the last attempt to open the database failed, for the operator."""
         return None if self._failure is None else str(self._failure)
 
     def close(self) -> None:
@@ -246,7 +246,7 @@ class App:
         if self.settings.public_url is not None and not self.settings.read_only:
             from db.services.texts import unsubscribe_links  # noqa: PLC0415  see above
 
-            # A preview must not write, so it needs the key to be there.
+            # A preview must not write, so the key must exist before.
             database.run("unsubscribe key", unsubscribe_links.make_key)
         return database
 

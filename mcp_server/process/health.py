@@ -1,4 +1,4 @@
-"""How the server is now, as facts: /metrics and get_health say the same of them."""
+"""The server's present health, as facts: /metrics and get_health report the same ones."""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """None stands for what can't be told now."""
+    """None stands for what can't be found out now."""
 
     database: DatabaseState
     pool: "PoolState | None"

@@ -12,10 +12,10 @@ _SECRET_NAMES = re.compile(r"token|password|secret|authorization|cookie|api_?key
 _USER = re.compile(r"://[^/\s:@]*:")
 _BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
-# Every word is matched as a whole, an address or not: to try again from each of its letters takes the square of it.
+# Every word is matched as a whole, address or not: trying again from each of its letters would take quadratic time.
 _EMAIL = re.compile(r"([^\s@<>\"'\]]+@[^\s@<>\"']+\.[^\s@<>\"',;:)]+)|[^\s@<>\"'\]]+")
 
-# What every record has; the rest are the facts that the caller gave as `extra`.
+# The attributes of every record; the rest are the facts that the caller gave as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -69,7 +69,7 @@ def _clean_text(text: str) -> str:
 
 
 def _without_password(word: str) -> str:
-    """Up to the last @ of the word: a password may hold one that nobody has encoded."""
+    """Hides everything up to the last @ of the word: a password may contain an unencoded one."""
     end = word.rfind("@")
     user = _USER.search(word, 0, max(end, 0))
     return f"{word[: user.end()]}[redacted]{word[end:]}" if user and user.end() < end else word

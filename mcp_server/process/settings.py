@@ -88,7 +88,7 @@ def _json_list(value: object) -> object:
 
 
 def _hosts(hosts: list[str]) -> list[str]:
-    """In lower case, as they are compared."""
+    """Returns them in lower case, as they are compared."""
     if not all(_HOST.fullmatch(host) for host in hosts):
         raise ValueError(
             'write each as a Host header names it, such as "mcp.example.com" or "[2001:db8::5]", with a port where no '
@@ -265,7 +265,7 @@ def variable(name: str) -> str:
 
 
 def unknown_variables() -> list[str]:
-    """Variables that look like settings and are none, such as one that is misspelt."""
+    """Returns variables that look like settings and are none, such as misspelt ones."""
     known = {variable(name) for name in Settings.model_fields} | {"SALES_AUTOMATION_DATABASE_URL"}
     return sorted(name for name in os.environ if name.startswith("SALES_AUTOMATION_") and name.upper() not in known)
 

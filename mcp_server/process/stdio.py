@@ -1,4 +1,5 @@
-"""The protocol's pipes, read and written without threads: three hops to one and back cost a fifth of a small call."""
+"""The protocol's pipes, read and written without threads: three switches to one and back cost a fifth of a small
+call."""
 
 import json
 import os
@@ -44,7 +45,7 @@ def are_pipes() -> bool:
 
 @contextmanager
 def claimed() -> Generator[tuple["Lines", "Sink"]]:
-    """stdin and stdout for the protocol alone: meanwhile what a library or a child prints goes to stderr."""
+    """Gives stdin and stdout to the protocol alone: meanwhile what a library or a child prints goes to stderr."""
     private = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -81,7 +82,7 @@ class Lines:
 
 
 def _whole(parts: list[bytes]) -> bytes:
-    # Half of a character would cost the whole message. The arguments refuse a NUL, and say where it is.
+    # Half a character would cost the whole message. The arguments refuse a NUL, and say where it is.
     return texts.without_halves(b"".join(parts), rb"\u0000")
 
 
@@ -93,15 +94,15 @@ class Sink:
 
     async def write(self, text: str) -> None:
         data = text.encode()
-        # A pipe that is ready takes so many bytes without making the writer wait, which the event loop must never do:
-        # the client may be waiting itself, for its next message to be read.
+        # A pipe that is ready takes so many bytes without blocking the writer. The event loop must never block: the
+        # client may be waiting for its own next message to be read.
         if len(data) <= select.PIPE_BUF and select.select([], [self._fd], [], 0)[1]:
             self._write_all(data)
         else:
             await anyio.to_thread.run_sync(self._write_all, data)
 
     async def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: no text is buffered."""
 
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -110,7 +111,7 @@ class Sink:
 
 
 class Messages:
-    """The messages that come in. What is none is answered here: the SDK drops it, and its sender would wait."""
+    """The incoming messages. Invalid ones are answered here: the SDK drops them, and their sender would wait."""
 
     def __init__(
         self, incoming: "ReadStream[SessionMessage | Exception]", outgoing: "WriteStream[SessionMessage]"

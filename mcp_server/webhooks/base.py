@@ -1,4 +1,4 @@
-"""What a provider is to the rest of the program, and the refusals of its requests."""
+"""The interface of a provider, and the refusals of its requests."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Json = Any
 
 
 class Refusal(Exception):
-    """A request that is not let in. Nothing of it is kept but a count under `verdict`."""
+    """A refused request. Nothing of it is kept but a count under `verdict`."""
 
     status = 400
     verdict = "malformed"
@@ -49,14 +49,14 @@ class Replayed(Refusal):
 
 
 class TooLarge(Refusal):
-    """More bytes than are taken."""
+    """More bytes than are accepted."""
 
     status = 413
     verdict = "too_large"
 
 
 class Unverifiable(Refusal):
-    """What is needed to verify can't be had now. The provider should try again."""
+    """What is needed to verify is not available now. The provider should try again."""
 
     status = 503
     verdict = "unavailable"

@@ -23,13 +23,13 @@ _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _TIMEOUT_SECONDS: Final = 5
 _SIZE_MAX: Final = 64 * 1024
 _KEPT_MAX: Final = 16
-# SNS has one certificate at a time. Whoever makes up addresses must not make this server ask for each of them.
+# SNS has one certificate at a time. Made-up addresses must not make this server request each of them.
 _TRIES_MAX: Final = 5
 _TRIES_WITHIN: Final = timedelta(minutes=1)
 
 
 def download(host: str, path: str) -> bytes:
-    """Over TLS, with no redirect followed, in at most a few seconds."""
+    """Downloads it over TLS, following no redirect, in at most a few seconds."""
     connection = HTTPSConnection(host, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context())
     try:
         connection.request("GET", path)
@@ -74,7 +74,7 @@ class Certificates:
         return key
 
     def _fetch_once(self, url: str, parts: SplitResult, now: datetime) -> "tuple[RSAPublicKey, datetime, datetime]":
-        # One at a time, and nobody waits for long: a request that is told to come again costs less than its thread.
+        # One at a time, and nobody waits for long: telling a request to come again costs less than its thread.
         if not self._lock.acquire(timeout=_TIMEOUT_SECONDS):
             raise Unverifiable("The certificate of Amazon SNS is still being fetched.")
         try:

@@ -1,4 +1,4 @@
-"""Read the payloads of providers, which may hold anything, and make events of them."""
+"""Reads the payloads of providers, which may hold anything, and makes events of them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from mcp_server.webhooks.base import Json
 CAMPAIGN: Final = "sales_campaign_id"
 ENROLLMENT: Final = "sales_enrollment_id"
 STEP: Final = "sales_step"
-"""What a sender attaches to a message, so that its events find their way back."""
+"""What a sender attaches to a message, so that its events can be matched."""
 
 _DETAIL_MAX: Final = 1_000
 _MILLISECONDS_FROM: Final = 1e11

@@ -16,7 +16,7 @@ from mcp_server.webhooks.base import Forged, Headers, Json, Malformed, Provider
 from mcp_server.webhooks.parsing import parse
 
 NAME: Final = "mailgun"
-# It tries again for eight hours. A token is good once, however long it is good.
+# It tries again for eight hours. A token is valid once, however long it is valid.
 _WINDOW: Final = timedelta(hours=9)
 
 _TYPES: Final[Mapping[str, EventType | None]] = {
@@ -79,7 +79,7 @@ def _event(part: dict[str, Any], token: str | None, delivery: StoredDelivery) ->
         NAME,
         type_,
         occurred_at=occurred_at,
-        # Its ids are unique within a day. A token is of a request, and another try may come with another token.
+        # Its ids are unique within a day. A token belongs to a request, and another try may come with another token.
         event_id=f"{id_}:{occurred_at.date()}" if id_ and occurred_at else token or fields.digest(delivery),
         message_id=fields.word(fields.inner(part, "message", "headers"), "message-id"),
         references=fields.own(fields.inner(part, "user-variables")),

@@ -9,7 +9,7 @@ from mcp_server.webhooks.base import Json, Malformed
 
 
 def parse(body: bytes) -> Json:
-    """Bytes -> an object or a list. Malformed where it is neither, is cut off, or is not UTF-8.
+    """Returns the object or list in the bytes. Malformed if it is neither, is cut off, or is not UTF-8.
 
     What no database keeps is replaced: an event must not be lost for a character of its subject.
     """

@@ -1,4 +1,4 @@
-"""Read stored requests again: after a mistake in a normaliser, or when something was set up too late."""
+"""Replays stored requests: after a mistake in a normaliser, or when something was set up too late."""
 
 from collections import Counter
 from collections.abc import Sequence

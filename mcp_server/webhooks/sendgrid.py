@@ -86,7 +86,7 @@ def _event(index: int, part: dict[str, Any], delivery: StoredDelivery) -> NewEve
         type_,
         occurred_at=fields.epoch(part, "timestamp"),
         event_id=fields.word(part, "sg_event_id") or fields.digest(delivery, index),
-        # What follows the first dot names the servers that the message went through.
+        # The rest after the first dot names the servers that the message went through.
         message_id=message_id.partition(".")[0] if message_id else None,
         references=fields.own(part),
         email=fields.word(part, "email"),

@@ -66,7 +66,7 @@ def check_shared_secret(body: bytes, headers: Headers, secret: str, now: datetim
 
 
 def check_standard(prefix: str, body: bytes, headers: Headers, secret: str, now: datetime) -> None:
-    """Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, in headers that start with `prefix`.
+    """Verifies Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, in headers that start with `prefix`.
 
     `secret` is base64, with or without `whsec_`. One good signature of several is enough, so that a key can be changed.
     """
@@ -75,7 +75,7 @@ def check_standard(prefix: str, body: bytes, headers: Headers, secret: str, now:
     given = header(headers, f"{prefix}-signature").split()
     expected = keyed_hash(standard_key(secret), f"{id_}.{timestamp}.".encode("utf-8", "surrogatepass") + body)
     signatures = [decoded(value) for version, _, value in (part.partition(",") for part in given) if version == "v1"]
-    # All are compared, whichever is right.
+    # All are compared, whichever is right, in the same time.
     if sum([hmac.compare_digest(signature, expected) for signature in signatures]) == 0:
         raise Forged("No signature is right.")
     check_age(timestamp, now)

@@ -1,4 +1,4 @@
-"""Makes events of the requests that wait, on a thread of its own: those of now, and those left by earlier servers."""
+"""Records the events of waiting requests, on a thread of its own: new ones, and those left by earlier servers."""
 
 import logging
 import threading
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from db.services import Session
 
 _BATCH: Final = 100
-# Requests that come in go first: their senders wait, and share this process with the recording. While they keep coming,
-# the next batch waits until none has come for a moment, but at most for a few times as long as the last one took: so
-# recording keeps a tenth of the time, whatever comes.
+# Incoming requests go first: their senders wait, and share this process with the recording. While they keep coming, the
+# next batch waits until none has come for a moment, but at most a few times as long as the last one took, so recording
+# keeps a tenth of the time.
 _QUIET_SECONDS: Final = 0.02
 _GIVE_WAY_TIMES: Final = 9
 _GIVE_WAY_SECONDS_MAX: Final = 1.0
-# Whoever stores a request wakes this thread; the rest is for those that another server has left.
+# Storing a request wakes this thread; polling finds those that another server has left.
 _LOOK_AGAIN_SECONDS: Final = 15.0
 _PAUSE_SECONDS: Final = 1.0
-# Of what was put aside, the part that is looked at again. The locks that a report may wait for are held for less.
+# The orphans that are checked again. The locks that a report may wait for are held for less.
 _JUST_NOW: Final = timedelta(minutes=1)
 _LATE_MOST: Final = 1_000
 _PATIENCE: Final = 30.0
@@ -106,7 +106,7 @@ class Recorder:
         after: UUID | None = first_id(self._app.clock() - _JUST_NOW)
         while after is not None:
             if self._stopping.is_set() or self._wake.is_set():
-                return  # new requests go first, and the next quiet moment begins anew
+                return  # new requests go first, and the next quiet moment starts anew
             work = partial(orphans.match_some, after=after, limit=_LATE_MOST)
             _, after = self._app.run("match orphans", work)
         self._match_next = now + self._look_again_seconds

@@ -1,4 +1,4 @@
-"""How the dashboard answers: headers that let nothing from outside in."""
+"""The headers of the dashboard, which let nothing in from outside."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

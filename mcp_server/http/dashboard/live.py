@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
 _AFTER_A_FAILURE_SECONDS: Final = 5.0
-# An event gets its id before it is committed, so each look goes back so far, and leaves out what was seen.
+# An event gets its id before it is committed, so each look-up goes back so far, and leaves out what was seen.
 _OVERLAP_MILLISECONDS: Final = 10_000
 _MOST_AT_ONCE: Final = 200
 _MOST_WATCHERS: Final = 50
 _MOST_OF_ONE: Final = 10
-# Whoever is further behind is cut off, and comes back with the id of the last event that reached them.
+# A watcher that is further behind is cut off, and comes back with the id of the last event that reached it.
 _MOST_BEHIND: Final = 500
-# Whoever watches comes back then, and is asked again who they are.
+# A watcher comes back then, and is authenticated again.
 _LONGEST_SECONDS: Final = 300.0
 _SEND_SECONDS: Final = 20.0
 _PING_SECONDS: Final = 15

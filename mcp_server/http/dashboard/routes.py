@@ -1,4 +1,4 @@
-"""Where everything of the dashboard is, and what is checked before it is reached."""
+"""The routes of the dashboard, and what is checked before each."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -19,7 +19,7 @@ from mcp_server.process.app import App
 
 Respond = Callable[[Request], Awaitable[Response]]
 
-# A page of another site that asks here gets nothing, not even an answer that it can't read.
+# A page of another site gets nothing here, not even an answer that it can't read.
 _OURS: Final = ("", "same-origin", "none")
 
 

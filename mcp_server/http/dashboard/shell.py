@@ -1,4 +1,4 @@
-"""/dashboard itself and its files, and the way in and out."""
+"""/dashboard itself and its files, and signing in and out."""
 
 import time
 from functools import cache
@@ -63,7 +63,7 @@ def _file(request: Request, name: str, status: int = 200) -> Response:
     file = files().get(name)
     if file is None:
         return Response("Not found", status_code=404, media_type="text/plain", headers=PAGE)
-    # Asked for anew each time, and sent again only when another version runs.
+    # Requested anew each time, and sent again only if another version runs.
     headers = {**PAGE, "Cache-Control": "no-cache", "ETag": file.tag}
     if status == 200 and request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=headers)
@@ -85,7 +85,7 @@ class SignIn:
 
     async def enter(self, request: Request) -> Response:
         """Answers GET /dashboard/login?code=...: uses up the code, and redirects to an address without it."""
-        if request.method == "HEAD":  # a program that looks where the link leads, and no browser
+        if request.method == "HEAD":  # a program that follows the link, and no browser
             return Response(headers=PAGE)
         code = request.query_params.get("code", "")
         try:

@@ -55,7 +55,8 @@ def check_address(uri: str, offered: Mapping[str, Resource]) -> None:
 
 
 def _is_uuid(text: str) -> bool:
-    """As the tools show it: UUID itself takes other spellings, which the SDK would not find."""
+    """Returns whether an id is written as the tools show it: UUID itself takes other spellings, which the SDK would not
+    find."""
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:

@@ -41,12 +41,12 @@ def of_view(view: View) -> str:
 
 
 def joined(modules: list[str]) -> str:
-    """Modules as one, in the order in which they need each other. Their top-level names must differ."""
+    """Returns modules as one, in the order in which they need each other. Their top-level names must differ."""
     return "".join(_EXPORT.sub("", _IMPORT.sub("", module)) for module in modules)
 
 
 def inline(source: str) -> str:
-    """Script or style that can't end the element it stands in. A string says the same with the backslash."""
+    """Returns script or style that can't end its element. In a string, the backslash leaves the meaning."""
     return re.sub(r"<(?=/(?:script|style)|!--)", r"<\\", source, flags=re.IGNORECASE)
 
 
