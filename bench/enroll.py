@@ -61,8 +61,8 @@ class Bench:
         ids: list[UUID] = new_ids(2 * PEOPLE)
         fields = [ref.fields for ref in people(PEOPLE, f"c{self._round}-").values()]
         contacts = [
-            (ids[at], each.email, each.linkedin_url, each.first_name, each.last_name, each.company, each.title)
-            for at, each in enumerate(fields)
+            (ids[at], field.email, field.linkedin_url, field.first_name, field.last_name, field.company, field.title)
+            for at, field in enumerate(fields)
         ]
         enrolled = [(self._campaign, ids[PEOPLE + at], ids[at], "active", NOW, "AB"[at % 2]) for at in range(PEOPLE)]
         return contacts, enrolled

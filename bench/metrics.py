@@ -41,8 +41,8 @@ def fill(opened: Database, count: int, prefix: str) -> UUID:
         everybody += enroll(opened, campaign_id, min(10_000, count // EVENTS_EACH - at), f"{prefix}{at}-")
     for at in range(0, len(everybody), 10_000):
         batch = [
-            NewEvent(EventType.OPENED, Channel.EMAIL, NOW, enrollment_id=each, step_number=1)
-            for each in everybody[at : at + 10_000]
+            NewEvent(EventType.OPENED, Channel.EMAIL, NOW, enrollment_id=contact, step_number=1)
+            for contact in everybody[at : at + 10_000]
         ]
         opened.run("record", lambda session, batch=batch: events.record_events(session, events=batch))
     with opened.transaction("history") as session:

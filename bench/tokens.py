@@ -156,7 +156,7 @@ def take_requests(session: Session) -> None:
     requests = [NewDelivery("sendgrid", body, sha256(body).digest(), NOW) for body in bodies]
     deliveries.store(session, deliveries=requests)
     waiting = deliveries.next_waiting(session, limit=25)
-    settled = [Settled(each.id, DeliveryStatus.RECORDED, recorded=1) for each in waiting]
+    settled = [Settled(delivery.id, DeliveryStatus.RECORDED, recorded=1) for delivery in waiting]
     deliveries.settle(session, settled=settled, now=NOW)
 
 

@@ -120,7 +120,7 @@ def _kinds(annotation: object) -> list[object]:
     if get_origin(annotation) is Annotated:
         return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return [kind for each in get_args(annotation) if each is not type(None) for kind in _kinds(each)]
+        return [kind for arg in get_args(annotation) if arg is not type(None) for kind in _kinds(arg)]
     return [annotation]
 
 

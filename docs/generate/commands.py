@@ -45,7 +45,10 @@ def _below(group: Any, words: tuple[str, ...], context: Any) -> Iterator[Command
 
 def overview() -> str:
     """A line for each command."""
-    rows = ((f"[`{each.spoken}`](#{'-'.join(each.words)})", _first_line(each.command.help)) for each in commands())
+    rows = (
+        (f"[`{command.spoken}`](#{'-'.join(command.words)})", _first_line(command.command.help))
+        for command in commands()
+    )
     return table(("command", "what it does"), rows)
 
 
@@ -56,7 +59,7 @@ def reference() -> str:
 
 def options_of(command: Any) -> list[str]:
     """The names of its options, without --help."""
-    return [name for each in command.params for name in (*each.opts, *each.secondary_opts) if name != "--help"]
+    return [name for param in command.params for name in (*param.opts, *param.secondary_opts) if name != "--help"]
 
 
 def _section(each: Command) -> str:

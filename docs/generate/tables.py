@@ -47,7 +47,7 @@ def _group(heading: str, names: list[str]) -> str:
 
 
 def _setting(name: str, field: FieldInfo) -> tuple[str, str, str]:
-    limits = [_limit(each) for each in field.metadata]
+    limits = [_limit(part) for part in field.metadata]
     said = " ".join([field.description or "", f"({', '.join(filter(None, limits))})" if any(limits) else ""])
     return f"`{variable(name)}`", _default(name, field), said.strip()
 
@@ -73,7 +73,7 @@ def _limit(constraint: object) -> str:
 
 def counters() -> str:
     """What is counted, and what each implies."""
-    implied = {str(milestone): ", ".join(f"`{each}`" for each in IMPLIES[milestone]) for milestone in MILESTONES}
+    implied = {str(milestone): ", ".join(f"`{imply}`" for imply in IMPLIES[milestone]) for milestone in MILESTONES}
     rows = ((f"`{slug}`", meaning, implied.get(slug, "")) for slug, meaning in MEANINGS.items())
     return table(("counter", "meaning", "implies"), rows)
 
@@ -96,7 +96,7 @@ _EFFECTS = tuple(EFFECTS.items())
 
 
 def _counted(effect: Effect) -> str:
-    return ", ".join(f"`{each}`" for each in (effect.milestone, effect.total) if each is not None) or "nothing"
+    return ", ".join(f"`{part}`" for part in (effect.milestone, effect.total) if part is not None) or "nothing"
 
 
 def _stopped(kind: EventType, effect: Effect) -> str:
@@ -108,7 +108,10 @@ def _stopped(kind: EventType, effect: Effect) -> str:
 
 def prometheus() -> str:
     """What /metrics shows, but for the process itself."""
-    read = ((f"{PREFIX}_{each.name}", each.family(each.name, "").type, each.labels, each.meaning) for each in READINGS)
+    read = (
+        (f"{PREFIX}_{reading.name}", reading.family(reading.name, "").type, reading.labels, reading.meaning)
+        for reading in READINGS
+    )
     rows = (
         (
             f"`{name}{'_total' if kind == 'counter' else ''}`",
@@ -148,14 +151,14 @@ def _provider(name: str) -> tuple[str, ...]:
 
 def prompts() -> str:
     """The prompts with their arguments, and where they are on."""
-    rows = ((f"`{each.name}`", each.description, _asked(each), _where_prompt(each.name)) for each in PROMPTS)
+    rows = ((f"`{prompt.name}`", prompt.description, _asked(prompt), _where_prompt(prompt.name)) for prompt in PROMPTS)
     return table(("prompt", "what it leads through", "arguments", "on with"), rows)
 
 
 def _asked(prompt: Prompt) -> str:
     return "; ".join(
-        f"`{each.name}`{'' if each.required else ' (optional)'}: {each.description.rstrip('.')}"
-        for each in prompt.arguments
+        f"`{argument.name}`{'' if argument.required else ' (optional)'}: {argument.description.rstrip('.')}"
+        for argument in prompt.arguments
     )
 
 
@@ -169,7 +172,10 @@ def _where_prompt(name: str) -> str:
 
 def resources() -> str:
     """The resources, and where they are on."""
-    rows = ((f"`{each.uri_template}`", each.description, ", ".join(_where_resource(each.noun))) for each in RESOURCES)
+    rows = (
+        (f"`{resource.uri_template}`", resource.description, ", ".join(_where_resource(resource.noun)))
+        for resource in RESOURCES
+    )
     return table(("resource", "what it shows", "on with"), rows)
 
 

@@ -25,8 +25,11 @@ def arguments_of(tool: Tool) -> type[BaseModel]:
     """A model of the tool's arguments, with the idempotency key of those that write."""
     parameters = list(inspect.signature(tool.function).parameters.values())[1:]
     fields: dict[str, Any] = {
-        each.name: (each.annotation, ... if each.default is inspect.Parameter.empty else each.default)
-        for each in parameters
+        parameter.name: (
+            parameter.annotation,
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for parameter in parameters
     }
     if not tool.read_only:
         fields["idempotency_key"] = (IdempotencyKey, None)
@@ -52,13 +55,13 @@ def reference() -> str:
 
 def overview() -> str:
     """The toolsets with their tools, as a table."""
-    rows = ([f"[`{each.name}`](tools.md#{each.name})", each.summary, _links(each)] for each in TOOLSETS)
+    rows = ([f"[`{toolset.name}`](tools.md#{toolset.name})", toolset.summary, _links(toolset)] for toolset in TOOLSETS)
     return table(("toolset", "what it is for", "tools"), rows)
 
 
 def presets() -> str:
     """The names that stand for several toolsets."""
-    rows = ((f"`{name}`", ", ".join(each.name for each in chosen)) for name, chosen in PRESETS.items())
+    rows = ((f"`{name}`", ", ".join(option.name for option in chosen)) for name, chosen in PRESETS.items())
     return table(("preset", "toolsets"), rows)
 
 
@@ -73,12 +76,12 @@ def shapes_of(schemas: Iterator[Schema]) -> dict[str, Schema]:
 
 def inputs() -> dict[str, Schema]:
     """The shapes that clients send."""
-    return shapes_of(taken(tool) for each in TOOLSETS for tool in each.tools)
+    return shapes_of(taken(tool) for toolset in TOOLSETS for tool in toolset.tools)
 
 
 def outputs() -> dict[str, Schema]:
     """The shapes that clients get."""
-    return shapes_of(answered(tool) for each in TOOLSETS for tool in each.tools)
+    return shapes_of(answered(tool) for toolset in TOOLSETS for tool in toolset.tools)
 
 
 def meaning_of(owner: str, name: str, schema: Schema, meanings: Mapping[str, str]) -> str:
@@ -168,7 +171,7 @@ def _default(name: str, schema: Schema, whole: Schema) -> str:
 
 def _inner(schema: Schema) -> Schema:
     """The one branch of an optional field that is not null."""
-    branches = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    branches = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
     return branches[0] if len(branches) == 1 else schema
 
 
@@ -191,7 +194,9 @@ def _type(schema: Schema, whole: Schema) -> str:
     if "$ref" in schema:
         return _named(schema["$ref"].rpartition("/")[2], whole)
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(each, whole) for each in schema["anyOf"] if each.get("type") != "null"))
+        return " or ".join(
+            dict.fromkeys(_type(option, whole) for option in schema["anyOf"] if option.get("type") != "null")
+        )
     if "allOf" in schema:
         return _type(schema["allOf"][0], whole)
     if "enum" in schema or "const" in schema:

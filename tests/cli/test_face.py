@@ -13,9 +13,9 @@ from tests.support.command_line import COMMAND, Cli
 from tests.support.patience import PATIENCE
 
 ALL = ("serve", "migrate", "demo", *COMMANDS)
-NESTED = [("jobs", each) for each in ("list", "show", "cancel", "retry")]
-TOKENS = [("tokens", each) for each in ("create", "list", "revoke")]
-EDITS = [("claude-desktop", each) for each in ("install", "uninstall")]
+NESTED = [("jobs", verb) for verb in ("list", "show", "cancel", "retry")]
+TOKENS = [("tokens", verb) for verb in ("create", "list", "revoke")]
+EDITS = [("claude-desktop", verb) for verb in ("install", "uninstall")]
 
 
 def test_commands_that_are_loaded_late_live_in_one_place() -> None:
@@ -35,7 +35,7 @@ def test_the_version_is_told(offline: Cli) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sales-automation-mcp {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [*[(each,) for each in ALL], *NESTED, *TOKENS, *EDITS], ids=" ".join)
+@pytest.mark.parametrize("command", [*[(verb,) for verb in ALL], *NESTED, *TOKENS, *EDITS], ids=" ".join)
 def test_every_command_and_option_is_explained(offline: Cli, command: tuple[str, ...]) -> None:
     done = offline.run(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")

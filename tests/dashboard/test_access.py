@@ -297,7 +297,7 @@ def test_a_link_signs_in_at_one_of_two_servers(make_app: MakeApp, database: Data
     key = new_key(database)
     address = link("", key, NOW)
     with server(make_app(read_only=read_only)) as one, server(make_app()) as other:
-        entered = [each.get(address, follow_redirects=False).status_code for each in (one, other, one)]
+        entered = [client.get(address, follow_redirects=False).status_code for client in (one, other, one)]
     assert entered == [303, 403, 403]
 
 

@@ -63,7 +63,7 @@ def totals_of(**counts: int) -> Totals:
 def test_each_day_has_its_place_however_long_a_campaign_lasts(draw: Draw, days: list[int], columns: int) -> None:
     chart = draw("cohorts", {str(_FROM + timedelta(days=day)): totals_of(sent=day % 7 + 1) for day in days})
     shown = chart.locator("g[data-day]")
-    sent = [int(each or "") for each in shown.evaluate_all("all => all.map(one => one.dataset.sent)")]
+    sent = [int(shown_value or "") for shown_value in shown.evaluate_all("all => all.map(one => one.dataset.sent)")]
     assert (len(sent), sum(sent)) == (columns, sum(day % 7 + 1 for day in days))
 
 

@@ -45,9 +45,9 @@ def be_seen(page: Page, *, is_seen: bool) -> None:
 
 def test_more_than_a_page_of_events_behind_ones_back_leaves_no_gap(site: Site, visit: Start) -> None:
     at, beside = visit(site.base), visit(site.base)
-    for each in (at, beside):
-        each.go("events")
-        expect(each.page.get_by_text("Live", exact=True)).to_be_visible()
+    for happened in (at, beside):
+        happened.go("events")
+        expect(happened.page.get_by_text("Live", exact=True)).to_be_visible()
     be_seen(at.page, is_seen=False)
     happen(site, EventType.OPENED, 3, times=80)
     wanted = site.database.run("look", lambda session: overview.latest(session, limit=100))
@@ -59,7 +59,7 @@ def test_more_than_a_page_of_events_behind_ones_back_leaves_no_gap(site: Site, v
     for count in (50, 100):
         expect(lines).to_have_count(count)
         shown = lines.evaluate_all("all => all.map(one => one.dataset.id)")
-        assert shown == [str(each.id) for each in wanted[:count]]
+        assert shown == [str(happened.id) for happened in wanted[:count]]
         at.page.get_by_role("button", name="Show older events").click()
 
 

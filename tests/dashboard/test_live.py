@@ -115,12 +115,12 @@ async def test_a_watcher_far_behind_is_cut_off_and_the_others_go_on(
     async with running(make_app()) as made:
         with made.watch() as slow, made.watch() as quick:
             await made.ready()
-            for each in people:
-                happen(database, each)
+            for person in people:
+                happen(database, person)
                 with anyio.fail_after(PATIENCE):
-                    assert whose(await quick.receive()) == each
+                    assert whose(await quick.receive()) == person
             with anyio.fail_after(PATIENCE):
-                kept = [whose(each) async for each in slow]
+                kept = [whose(message) async for message in slow]
     assert kept == people[:3]
 
 
@@ -139,7 +139,7 @@ async def test_where_more_happens_at_once_than_is_sent_whoever_watches_is_told(
             with anyio.fail_after(PATIENCE):
                 found = [whose(await watcher.receive()) for _ in range(4)]
     assert found[0] is None
-    assert found[1:] == [each.enrollment_id for each in latest(database, 3)[::-1]]
+    assert found[1:] == [message.enrollment_id for message in latest(database, 3)[::-1]]
 
 
 @pytest.mark.anyio

@@ -35,7 +35,9 @@ def faults(page: Page) -> list[str]:
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         found += page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
-    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] in _SERIOUS]
+    return [
+        f"{element['id']}: {element['nodes'][0]['html'][:200]}" for element in found if element["impact"] in _SERIOUS
+    ]
 
 
 def fits(page: Page) -> bool:
@@ -104,7 +106,7 @@ def test_cohort_days_show_what_was_sent_on_each(site: Site, visit: Start) -> Non
     at = visit(site.base)
     at.go(f"campaigns/{site.scene.running}")
     columns = at.page.locator(".sa-cohorts g[data-day]").all()
-    shown = {each.get_attribute("data-day"): int(each.get_attribute("data-sent") or "") for each in columns}
+    shown = {column.get_attribute("data-day"): int(column.get_attribute("data-sent") or "") for column in columns}
     sent = {group.key: group.totals["sent"] for group in report(site, GroupBy.DAY).groups}
     assert {day: count for day, count in shown.items() if count} == sent
     assert len(shown) > len(sent), "days without a step have a place too"
@@ -182,7 +184,7 @@ def test_what_the_queue_says_is_what_explain_due_answers(site: Site, visit: Star
     explained = httpx.get(f"{site.base}/dashboard/api/explain", params=asked, timeout=PATIENCE).json()
     shown = at.page.get_by_role("table", name="Queue").locator("tbody tr").first
     assert [hold["reason"] for hold in explained["holds"]] == [
-        each.get_attribute("data-reason") for each in shown.locator("[data-reason]").all()
+        element.get_attribute("data-reason") for element in shown.locator("[data-reason]").all()
     ]
     assert all(hold["detail"] in shown.inner_text() for hold in explained["holds"])
     assert ("Due now" in shown.inner_text()) is explained["due"]

@@ -162,16 +162,16 @@ def test_no_winner_is_called_below_the_smallest_sample(size: int, leader: str | 
 def test_no_winner_is_called_while_the_split_is_off() -> None:
     comparison = compared(totals(1_000, replied=500), totals(700, replied=7))
     assert comparison.sample_ratio.mismatch
-    assert {each.leader for each in comparison.differences.values()} == {None}
+    assert {difference.leader for difference in comparison.differences.values()} == {None}
     assert comparison.differences["reply_rate"].difference == 0.49
     assert "A: 1000, B: 700" in (comparison.note or "")
 
 
 def test_variants_that_were_not_sent_compare_to_nothing() -> None:
     comparison = compared(totals(0), totals(0))
-    assert {(each.difference, each.p_value, each.leader) for each in comparison.differences.values()} == {
-        (None, None, None)
-    }
+    assert {
+        (difference.difference, difference.p_value, difference.leader) for difference in comparison.differences.values()
+    } == {(None, None, None)}
     assert comparison.people_needed is None
     assert (comparison.sample_ratio.p_value, comparison.sample_ratio.mismatch) == (None, False)
 

@@ -127,7 +127,7 @@ def test_an_event_of_a_provider_counts_once_whatever_campaign_it_is_said_to_be_o
         enroll(session, other)
         assert record(session, of_person(EventType.OPENED, one, "1")) == [EventVerdict.RECORDED]
         assert record(session, of_person(EventType.OPENED, other, "1")) == [EventVerdict.DUPLICATE]
-        both = [of_person(EventType.OPENED, each, "2") for each in (one, other)]
+        both = [of_person(EventType.OPENED, email, "2") for email in (one, other)]
         assert record(session, *both) == [EventVerdict.RECORDED, EventVerdict.DUPLICATE]
         assert (totals(session, one)["total_opens"], totals(session, other)) == (2, {})
 

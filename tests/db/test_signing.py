@@ -54,8 +54,8 @@ def test_one_token_has_one_text_and_one_key() -> None:
     assert CODEC.read(KEY, token) == b"ab"
     assert CODEC.read(KEY[::-1], token) is None
     same_bytes = [token + "=", token + "\n", f"{token[:-1]}!{token[-1]}"]
-    assert [from_text(each) for each in same_bytes] == [from_text(token)] * 3
-    assert [CODEC.read(KEY, each) for each in same_bytes] == [None] * 3
+    assert [from_text(byte) for byte in same_bytes] == [from_text(token)] * 3
+    assert [CODEC.read(KEY, byte) for byte in same_bytes] == [None] * 3
     assert [CODEC.read(KEY, token[:end]) for end in range(len(token))] == [None] * len(token)
 
 

@@ -121,7 +121,7 @@ class Module:
 
     def _is_constant_call(self, node: ast.Call, local: Iterable[str]) -> bool:
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-        if not all(self.is_constant(each, local) for each in arguments):
+        if not all(self.is_constant(argument, local) for argument in arguments):
             return False
         if isinstance(node.func, ast.Attribute):
             return node.func.attr in HARMLESS and self.is_constant(node.func.value, local)

@@ -37,7 +37,7 @@ def varied(stages: Sequence[Sequence[str]]) -> list[Step]:
 def people(campaign: UUID, steps: Sequence[Step]) -> list[Recipient]:
     """As they are enrolled while the template has these steps."""
     contacts = [UUID(int=number) for number in range(PEOPLE)]
-    return [Recipient(campaign, each, draw_variant(variants(steps), campaign, each)) for each in contacts]
+    return [Recipient(campaign, contact, draw_variant(variants(steps), campaign, contact)) for contact in contacts]
 
 
 def assert_even(taken: Sequence[str | None], stage: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ def assert_even(taken: Sequence[str | None], stage: Sequence[str]) -> None:
 
 def taken_at(steps: Sequence[Step], number: int, recipients: Sequence[Recipient]) -> list[str | None]:
     stage = stage_of(steps, number)
-    return [step.a_b_variant for each in recipients if (step := choose(stage, each))]
+    return [step.a_b_variant for recipient in recipients if (step := choose(stage, recipient))]
 
 
 @quick
@@ -62,12 +62,12 @@ def test_every_step_is_split_evenly_whatever_its_variants_are_called(campaign: U
     for number, stage in enumerate(stages, start=1):
         taken = taken_at(steps, number, recipients)
         assert_even(taken, stage)
-        for each, name in zip(recipients, taken, strict=True):
-            assert name == each.a_b_variant or each.a_b_variant not in stage
-            step = next_step(steps, number - 1, each)
-            assert step == step_for(steps, number, each)
+        for recipient, name in zip(recipients, taken, strict=True):
+            assert name == recipient.a_b_variant or recipient.a_b_variant not in stage
+            step = next_step(steps, number - 1, recipient)
+            assert step == step_for(steps, number, recipient)
             # Whoever is yet to be enrolled is shown what they will get.
-            assert step == step_for(steps, number, Recipient(campaign, each.contact_id))
+            assert step == step_for(steps, number, Recipient(campaign, recipient.contact_id))
 
 
 @quick
@@ -77,7 +77,7 @@ def test_a_test_that_is_added_later_is_split_evenly_among_those_without_its_vari
 ) -> None:
     steps = varied([before, after])
     assert_even(taken_at(steps, 2, [Recipient(campaign, UUID(int=number)) for number in range(PEOPLE)]), after)
-    strangers = [each for each in after if each not in before]
+    strangers = [variant for variant in after if variant not in before]
     if strangers:
         assert_even(taken_at(varied([before, strangers]), 2, people(campaign, varied([before]))), strangers)
 
@@ -136,5 +136,5 @@ def test_variants_are_split_evenly_and_stay() -> None:
 def test_the_variant_in_one_campaign_says_nothing_of_that_in_another() -> None:
     people = [UUID(int=number) for number in range(4_000)]
     names = ("A", "B")
-    same = sum(draw_variant(names, CAMPAIGN, each) == draw_variant(names, UUID(int=9), each) for each in people)
+    same = sum(draw_variant(names, CAMPAIGN, person) == draw_variant(names, UUID(int=9), person) for person in people)
     assert 1_850 < same < 2_150

@@ -64,7 +64,7 @@ def test_a_slow_statement_is_logged_without_its_parameters(
         session.execute(text("SELECT 1"))
         session.execute(statement, {"email": "ada@example.com"})
     # Where the machine is slow, others are slow as well.
-    (line,) = [each for each in records("slow query") if "pg_sleep(0.06)" in each["statement"]]
+    (line,) = [record for record in records("slow query") if "pg_sleep(0.06)" in record["statement"]]
     assert line["seconds"] >= 0.06
     assert (line["rows"], line["threshold"]) == (1, 0.05)
     assert line["transaction"] == ids[0]
@@ -76,7 +76,7 @@ def test_a_slow_statement_that_is_stopped_is_logged_too(opened: Open, records: R
     database = opened(slow_query=0.05, statement_timeout=0.1)
     with pytest.raises(Busy):
         database.run("slow", lambda session: session.execute(text("SELECT pg_sleep(20)")))
-    (line,) = [each for each in records("slow query") if "pg_sleep(20)" in each["statement"]]
+    (line,) = [record for record in records("slow query") if "pg_sleep(20)" in record["statement"]]
     assert line["transaction"]
 
 
@@ -84,7 +84,7 @@ def test_a_statement_for_many_rows_is_watched_as_one(opened: Open, records: Reco
     database = opened(slow_query=0.05)
     many = text("SELECT pg_sleep(0.06), CAST(:number AS int)")
     database.run("many", lambda session: session.execute(many, [{"number": 1}, {"number": 2}]))
-    (line,) = [each for each in records("slow query") if "pg_sleep(0.06)" in each["statement"]]
+    (line,) = [record for record in records("slow query") if "pg_sleep(0.06)" in record["statement"]]
     assert line["seconds"] >= 0.12
 
 
@@ -108,7 +108,7 @@ def test_every_statement_is_logged_at_debug_without_its_values(
     database = opened()
     statement = text("SELECT n, CAST(:email AS text) FROM generate_series(1, 3) n")
     database.run("look", lambda session: session.execute(statement, {"email": "ada@example.com"}).all())
-    (line,) = [each for each in records("statement") if "generate_series" in each["statement"]]
+    (line,) = [record for record in records("statement") if "generate_series" in record["statement"]]
     assert (line["rows"], line["levelno"]) == (3, logging.DEBUG)
     assert line["transaction"]
     assert "ada@example.com" not in everything(caplog)

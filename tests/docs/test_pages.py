@@ -67,7 +67,7 @@ def calls(shell: str) -> Iterator[list[str]]:
         for place, word in enumerate(words):
             if word == commands.NAME and (place == 0 or words[place - 1] in ("&&", "|", "(", "$(")):
                 rest = words[place + 1 :]
-                end = next((i for i, each in enumerate(rest) if each[0] in "|&;<>()"), len(rest))
+                end = next((i for i, word in enumerate(rest) if word[0] in "|&;<>()"), len(rest))
                 yield rest[:end]
 
 

@@ -77,7 +77,7 @@ def test_a_meaning_belongs_to_a_field_that_there_is() -> None:
     given, got = (tools.inputs(), tools.taken), (tools.outputs(), tools.answered)
     for meanings, (shapes, schema_of) in ((ARGUMENTS, given), (RESULTS, got)):
         schemas = {tool.name: schema_of(tool) for tool in TOOLS} | shapes
-        fields = [(owner, name) for owner, each in schemas.items() for name in each["properties"]]
+        fields = [(owner, name) for owner, schema in schemas.items() for name in schema["properties"]]
         known = {name for _, name in fields} | {f"{owner}.{name}" for owner, name in fields}
         assert set(meanings) - known == set()
 
@@ -98,7 +98,7 @@ def test_a_command_is_documented_with_its_options(command: commands.Command) -> 
     text = page("command-line").partition(f"\n### {command.spoken}\n")[2].partition("\n### ")[0]
     assert text, f"Run: {reference.COMMAND}"
     assert [option for option in commands.options_of(command.command) if option.lower() not in text.lower()] == []
-    assert [each.name for each in command.command.params if not each.help] == []
+    assert [param.name for param in command.command.params if not param.help] == []
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -112,8 +112,8 @@ def test_every_exit_code_is_documented() -> None:
 
 def test_every_prompt_and_resource_is_documented() -> None:
     text = page("prompts")
-    assert [each.name for each in PROMPTS if f"| `{each.name}` |" not in text] == []
-    assert [each.noun for each in RESOURCES if f"| `{each.uri_template}` |" not in text] == []
+    assert [prompt.name for prompt in PROMPTS if f"| `{prompt.name}` |" not in text] == []
+    assert [resource.noun for resource in RESOURCES if f"| `{resource.uri_template}` |" not in text] == []
 
 
 @pytest.mark.parametrize("name", list(providers()))

@@ -147,7 +147,10 @@ def verdicts(judges: Node, shipped: str, everything: str, tmp_path_factory: pyte
 
     def judge(server: str) -> dict[tuple[str, str], dict[str, Checks]]:
         target = tmp_path_factory.mktemp(server)
-        return {(server, each): conformance(judges, servers[server], each, target / each) for each in REVISIONS}
+        return {
+            (server, revision): conformance(judges, servers[server], revision, target / revision)
+            for revision in REVISIONS
+        }
 
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(judge, servers)
@@ -215,7 +218,7 @@ def test_every_message_of_every_scenario_fits_the_schema_of_its_revision(verdict
         if check["id"] == "wire-schema-valid"
     ]
     assert len(seen) > 100
-    assert [each for each in seen if each[2] != "SUCCESS"] == []
+    assert [verdict for verdict in seen if verdict[2] != "SUCCESS"] == []
 
 
 def test_each_expected_failure_still_fails(verdicts: Verdicts) -> None:

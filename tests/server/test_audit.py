@@ -118,7 +118,7 @@ async def test_nothing_of_a_person_is_left_in_it_after_they_were_erased(client: 
     rows = await log(client)
     assert (rows[0]["tool"], rows[0]["ids"]) == ("erase_contact", {"contact": [row["contact_id"]]})
     assert (rows[1]["tool"], rows[1]["error"]) == ("erase_contact", "NotFound")
-    assert not any("arguments_digest" in each for each in rows[:2])
+    assert not any("arguments_digest" in row for row in rows[:2])
     found = everything(database)
     assert [trace for trace in TRACES if trace in found] == []
 
@@ -140,7 +140,7 @@ async def test_who_made_a_job_is_kept_and_the_work_on_it_is_not(client: Client) 
         ("create_job", "ok"),
         ("create_job", "ok"),
     ]
-    assert [row["ids"]["job"][0] for row in rows[1:]] == [each["job"]["id"] for each in reversed(made)]
+    assert [row["ids"]["job"][0] for row in rows[1:]] == [answer["job"]["id"] for answer in reversed(made)]
 
 
 async def test_jobs_are_made_without_a_database(tmp_path: Path) -> None:

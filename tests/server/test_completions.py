@@ -37,7 +37,7 @@ async def template(client: Client, name: str = "T") -> str:
 async def campaigns(client: Client, *names: str) -> list[str]:
     template_id = await template(client)
     made = [await call(client, "create_campaign", name=name, template_id=template_id) for name in names]
-    return [each["campaign"]["id"] for each in made]
+    return [answer["campaign"]["id"] for answer in made]
 
 
 async def test_the_capability_is_declared(client: Client) -> None:
@@ -103,7 +103,7 @@ async def test_enrollments_are_found_by_id_and_by_the_person(client: Client) -> 
 
 
 def add_campaigns(database: Database, template_id: str, count: int) -> list[str]:
-    ids = [str(each) for each in new_ids(count)]
+    ids = [str(id_) for id_ in new_ids(count)]
     insert = text(
         "INSERT INTO campaign_instances (id, template_id, name) SELECT unnest(CAST(:ids AS uuid[])), :template, 'Many'"
     )

@@ -85,7 +85,7 @@ def test_it_is_not_ready_until_it_goes_on(stoppable: Stoppable, base: str) -> No
     assert ready(base) == 200
     with stoppable.hung():
         answers = [httpx.get(f"{base}/readyz", timeout=PATIENCE) for _ in range(3)]
-        assert [(each.status_code, each.json()) for each in answers] == [(503, {"status": "unavailable"})] * 3
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(503, {"status": "unavailable"})] * 3
     assert wait_until(lambda: ready(base) == 200, PATIENCE)
 
 

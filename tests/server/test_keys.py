@@ -87,7 +87,7 @@ async def use_jobs(keyed: Keyed) -> None:
     ids = [(await call(keyed.client, "create_job", **job))["job"]["id"] for _ in range(3)]
     other = {"job_id": ids[0]}
     held = [(await call(keyed.client, "claim_job", worker_id="w"))["job"] for _ in ids]
-    first, second = ({"job_id": each["id"], "lease_token": each["lease_token"]} for each in held[:2])
+    first, second = ({"job_id": job["id"], "lease_token": job["lease_token"]} for job in held[:2])
     await keyed("create_job", {"priority": "low"}, **job)
     await keyed("claim_job", {"worker_id": "v"}, worker_id="w")
     await keyed("heartbeat_job", {"progress": 2}, **first, progress=1)

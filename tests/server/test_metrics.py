@@ -35,7 +35,7 @@ async def campaign_of(client: Client, steps: list[dict[str, Any]], people: int) 
 
 async def happen(client: Client, event_type: str, enrollments: list[str], step_number: int = 1) -> None:
     event = {"event_type": event_type, "channel": "email", "step_number": step_number}
-    events = [{**event, "enrollment_id": each} for each in enrollments]
+    events = [{**event, "enrollment_id": enrollment} for enrollment in enrollments]
     assert (await call(client, "record_events", events=events))["recorded"] == len(events)
 
 

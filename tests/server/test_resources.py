@@ -34,13 +34,15 @@ async def refused(client: Client, uri: str) -> tuple[int, str]:
 
 
 async def test_the_templates_are_listed_with_what_they_give(client: Client) -> None:
-    listed = {each.uri_template: each for each in (await client.list_resource_templates()).resource_templates}
+    listed = {
+        template.uri_template: template for template in (await client.list_resource_templates()).resource_templates
+    }
     assert set(listed) == {"campaign://{id}", "template://{id}", "enrollment://{id}"}
-    for each in listed.values():
-        assert each.mime_type == "application/json"
-        assert each.title
-        assert each.description
-    assert all(each.uri.startswith("ui://") for each in (await client.list_resources()).resources)
+    for resource in listed.values():
+        assert resource.mime_type == "application/json"
+        assert resource.title
+        assert resource.description
+    assert all(resource.uri.startswith("ui://") for resource in (await client.list_resources()).resources)
 
 
 async def test_a_campaign_is_what_its_tools_answer(client: Client) -> None:
@@ -150,7 +152,7 @@ async def test_resources_go_with_their_toolsets_and_are_there_to_read(
 ) -> None:
     async with Client(build_server(make_app(**settings))) as client:
         listed = (await client.list_resource_templates()).resource_templates
-        assert {each.name for each in listed} == expected
+        assert {resource.name for resource in listed} == expected
         for noun in ("campaign", "template", "enrollment"):
             _, told = await refused(client, f"{noun}://{uuid4()}")
             assert told.startswith(f"No {noun} " if noun in expected else "No resource has this address")
@@ -167,4 +169,4 @@ async def test_a_read_only_server_reads_what_another_wrote(make_app: Callable[..
 
 async def test_every_resource_of_a_toolset_is_in_the_catalogue() -> None:
     named = [noun for toolset in TOOLSETS for noun in toolset.resources]
-    assert sorted(named) == sorted(each.noun for each in RESOURCES)
+    assert sorted(named) == sorted(resource.noun for resource in RESOURCES)

@@ -156,14 +156,14 @@ def test_a_broken_request_is_answered_under_its_id_as_far_as_that_can_be_read(da
     hello = json.dumps(INITIALIZE).encode()
     wrong_method = b'{"jsonrpc":"2.0","id":7,"method":5}'
     latin_1 = b'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"name":"J\xf6rg"}}'
-    got = {each["id"]: each for each in answers(database_url, hello, latin_1, wrong_method)}
+    got = {answer["id"]: answer for answer in answers(database_url, hello, latin_1, wrong_method)}
     assert got["a"]["error"]["code"] == -32700
     assert got[7]["error"]["code"] == -32600
     assert "method" in got[7]["error"]["message"]
 
 
 def test_empty_lines_are_no_messages_and_no_fault(database_url: str) -> None:
-    assert [each["id"] for each in answers(database_url, b"", b" \r", json.dumps(INITIALIZE).encode(), b"")] == [1]
+    assert [answer["id"] for answer in answers(database_url, b"", b" \r", json.dumps(INITIALIZE).encode(), b"")] == [1]
 
 
 def test_what_is_no_message_in_a_file_is_answered_as_well(database_url: str, tmp_path: Path) -> None:

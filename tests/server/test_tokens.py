@@ -63,12 +63,12 @@ async def test_a_token_does_what_its_scopes_say_and_nothing_else(
         async with connected(base, operator, how) as client:
             records = (await call(client, "list_audit"))["records"]
             assert "needs the scope read" in await refusal(client, "list_templates")
-    assert [(each["actor"], each["tool"], each["outcome"]) for each in records] == [
+    assert [(record["actor"], record["tool"], record["outcome"]) for record in records] == [
         ("writer", "create_template", "ok"),
         ("reader", "record_event", "refused"),
         ("reader", "create_template", "refused"),
     ]
-    assert [each.get("error") for each in records] == [None, "MissingScope", "MissingScope"]
+    assert [record.get("error") for record in records] == [None, "MissingScope", "MissingScope"]
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ async def test_the_token_of_the_settings_may_do_everything(database: Database, d
         async with connected(base, TOKEN, "auto") as client:
             await new_campaign(client)
             records = (await call(client, "list_audit"))["records"]
-        assert {each["actor"] for each in records} == {"default"}
+        assert {record["actor"] for record in records} == {"default"}
         assert httpx.get(f"{base}/metrics", headers=bearer(TOKEN), timeout=PATIENCE).status_code == 200
 
 
@@ -291,12 +291,12 @@ async def test_requests_do_not_ask_the_database_each(database: Database, make_ap
     token_cache = TokenCache(app, default=TOKEN, is_loopback=True, monotonic=clock)
     assert await token_cache.find(token) is not None
     app.close()  # from here on every look at the database fails
-    assert [await token_cache.find(each) is not None for each in (token, TOKEN) * 50] == [True] * 100
+    assert [await token_cache.find(secret) is not None for secret in (token, TOKEN) * 50] == [True] * 100
     clock.seconds += KEPT_SECONDS
     assert await token_cache.find(TOKEN) == DEFAULT
     errors = [await error_of(token_cache, token) for _ in range(3)]
-    assert len({str(each) for each in errors}) == 1
-    assert len({id(each) for each in errors}) == 3  # what is raised again grows with each raise
+    assert len({str(error) for error in errors}) == 1
+    assert len({id(error) for error in errors}) == 3  # what is raised again grows with each raise
 
 
 async def error_of(token_cache: TokenCache, token: str) -> StoreUnavailable:

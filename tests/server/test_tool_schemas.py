@@ -71,8 +71,8 @@ def values(schema: Schema, shapes: Schema, *, may_be_null: bool = True) -> st.Se
     if "$ref" in schema:
         return values(shapes[schema["$ref"].removeprefix("#/$defs/")], shapes)
     if "anyOf" in schema:
-        kinds = [each for each in schema["anyOf"] if may_be_null or each.get("type") != "null"]
-        return st.one_of([values(each, shapes) for each in kinds])
+        kinds = [option for option in schema["anyOf"] if may_be_null or option.get("type") != "null"]
+        return st.one_of([values(kind, shapes) for kind in kinds])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     return _KINDS[schema.get("type", "any")](schema, shapes)
@@ -87,7 +87,7 @@ def _text(schema: Schema, _: Schema) -> st.SearchStrategy[str]:
 
 
 def _array(schema: Schema, shapes: Schema) -> st.SearchStrategy[list[Any]]:
-    items = [values(each, shapes) for each in schema.get("prefixItems", ())]
+    items = [values(option, shapes) for option in schema.get("prefixItems", ())]
     if items:
         return st.tuples(*items).map(list)
     return st.lists(values(schema.get("items", {}), shapes), min_size=schema.get("minItems", 0), max_size=3)

@@ -51,7 +51,8 @@ async def test_a_campaign_runs_from_template_to_metrics(client: Client) -> None:
     scene = await new_campaign(client, people=3, start=True)
     first, second, third = scene["enrollment_ids"]
     events: list[dict[str, Any]] = [
-        {"event_type": "sent", "channel": "email", "enrollment_id": each, "step_number": 1} for each in (first, second)
+        {"event_type": "sent", "channel": "email", "enrollment_id": enrollment_id, "step_number": 1}
+        for enrollment_id in (first, second)
     ]
     events.append({"event_type": "clicked", "channel": "email", "enrollment_id": first, "provider_event_id": "x1"})
     recorded = await call(client, "record_events", events=[*events, events[-1]])

@@ -39,16 +39,16 @@ async def claim_all(client: Client, campaign_id: str) -> list[dict[str, Any]]:
 async def send_all(client: Client, campaign_id: str) -> Counter[str | None]:
     """Claim and complete the next step of everybody: variant -> how many it was sent to."""
     claimed = await claim_all(client, campaign_id)
-    for index, each in enumerate(claimed):
+    for index, action in enumerate(claimed):
         if index % 40 == 0:
             shown = await call(
-                client, "preview_action", enrollment_id=each["enrollment_id"], step_number=each["step_number"]
+                client, "preview_action", enrollment_id=action["enrollment_id"], step_number=action["step_number"]
             )
-            assert shown.get("a_b_variant") == each.get("a_b_variant")
-        lease = {"action_id": each["action_id"], "lease_token": each["lease_token"]}
+            assert shown.get("a_b_variant") == action.get("a_b_variant")
+        lease = {"action_id": action["action_id"], "lease_token": action["lease_token"]}
         done = await call(client, "complete_action", **lease, outcome="sent")
-        assert done["action"].get("a_b_variant") == each.get("a_b_variant")
-    return Counter(each.get("a_b_variant") for each in claimed)
+        assert done["action"].get("a_b_variant") == action.get("a_b_variant")
+    return Counter(action.get("a_b_variant") for action in claimed)
 
 
 async def test_steps_whose_variants_have_different_names_are_split_evenly(client: Client) -> None:
@@ -58,7 +58,7 @@ async def test_steps_whose_variants_have_different_names_are_split_evenly(client
     assert first["A"] + first["B"] == PEOPLE
     metrics = await call(client, "get_metrics", campaign_id=campaign_id, group_by="variant")
     assert {group["key"]: group["totals"]["sent"] for group in metrics["groups"]} == first
-    second = Counter(each.get("a_b_variant") for each in await claim_all(client, campaign_id))
+    second = Counter(action.get("a_b_variant") for action in await claim_all(client, campaign_id))
     assert second["X"] in EVEN
     assert second["X"] + second["Y"] == PEOPLE
 
@@ -68,6 +68,6 @@ async def test_a_test_that_is_added_to_a_running_campaign_is_split_evenly(client
     campaign_id, template_id = await enrolled(client, [plain])
     await call(client, "update_template", template_id=template_id, email_steps=varied(2, "A", "B"))
     assert await send_all(client, campaign_id) == {None: PEOPLE}
-    second = Counter(each.get("a_b_variant") for each in await claim_all(client, campaign_id))
+    second = Counter(action.get("a_b_variant") for action in await claim_all(client, campaign_id))
     assert second["A"] in EVEN
     assert second["A"] + second["B"] == PEOPLE

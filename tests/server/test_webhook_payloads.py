@@ -319,20 +319,24 @@ def spoiled(payload: Any, value: Any) -> list[Any]:
     made: list[Any] = [value]
     if isinstance(payload, dict):
         whole = cast("dict[str, Any]", payload)
-        made += [{**whole, key: each} for key, old in whole.items() for each in spoiled(old, value)]
+        made += [{**whole, key: variant} for key, old in whole.items() for variant in spoiled(old, value)]
     if isinstance(payload, list):
         parts = cast("list[Any]", payload)
-        made += [[*parts[:n], each, *parts[n + 1 :]] for n, old in enumerate(parts) for each in spoiled(old, value)]
+        made += [
+            [*parts[:n], variant, *parts[n + 1 :]] for n, old in enumerate(parts) for variant in spoiled(old, value)
+        ]
     return made
 
 
 @pytest.mark.parametrize("name", SENDERS)
 def test_no_payload_whatever_breaks_the_normaliser(name: str) -> None:
     payload = opened(name)
-    variants = [each for value in ODD for each in spoiled(payload, value)]
+    variants = [variant for value in ODD for variant in spoiled(payload, value)]
     if name == "ses":
         message = json.loads(payload["Message"])
-        variants += [{**payload, "Message": json.dumps(each)} for value in ODD for each in spoiled(message, value)]
+        variants += [
+            {**payload, "Message": json.dumps(variant)} for value in ODD for variant in spoiled(message, value)
+        ]
     assert len(variants) > 100
     empty: list[Any] = [[], {**payload, "data": []} if name == "standard" else []]
     for variant in variants:

@@ -129,8 +129,8 @@ async def test_a_request_that_breaks_its_normaliser_holds_up_no_other(
     sender = SENDERS["brevo"]
     scene, server = await sent(client, sender), hooks(make_app)
     requests = [sender.request(NOW + timedelta(seconds=n)) for n in range(3)]
-    for each in requests:
-        assert await server.send(sender, each) == 200
+    for request in requests:
+        assert await server.send(sender, request) == 200
 
     def read(payload: Json, delivery: StoredDelivery) -> Normalised:
         if delivery.body == requests[1].body:

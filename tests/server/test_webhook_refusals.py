@@ -50,7 +50,7 @@ def forged(sender: Sender) -> list[Signed]:
     if sender.name == "mailgun":
         signature = payload["signature"]
         changed += [{**payload, "signature": {**signature, name: bad}} for name in signature for bad in wrong]
-    return [Signed(json.dumps(each).encode(), headers) for each in changed]
+    return [Signed(json.dumps(payload).encode(), headers) for payload in changed]
 
 
 @every_provider

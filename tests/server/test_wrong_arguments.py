@@ -30,11 +30,11 @@ def spoiled(value: Any, bad: Any) -> Iterator[Any]:
         whole = cast("dict[str, Any]", value)
         yield {**whole, "nickname": bad}
         for name, part in whole.items():
-            yield {key: each for key, each in whole.items() if key != name}
-            yield from ({**whole, name: each} for each in spoiled(part, bad))
+            yield {key: variant for key, variant in whole.items() if key != name}
+            yield from ({**whole, name: variant} for variant in spoiled(part, bad))
     if isinstance(value, list):
         for part in cast("list[Any]", value)[:1]:
-            yield from ([each] for each in spoiled(part, bad))
+            yield from ([variant] for variant in spoiled(part, bad))
 
 
 async def test_no_text_shows_how_arguments_are_checked(make_app: Callable[..., App]) -> None:

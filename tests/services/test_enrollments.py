@@ -99,10 +99,10 @@ def test_starting_and_completing_moves_everybody_chunk_by_chunk(
     monkeypatch.setattr(campaigns, "_CHUNK", 3)
     scene = new_scene(database, 10, start=False)
     database.run("start", lambda session: campaigns.start(session, campaign_id=scene.campaign_id, now=NOW))
-    assert {state(database, each)["status"] for each in scene.enrollments} == {"active"}
+    assert {state(database, enrollment)["status"] for enrollment in scene.enrollments} == {"active"}
     assert_counters_are_exact(database)
     database.run("complete", lambda session: campaigns.complete(session, campaign_id=scene.campaign_id, now=NOW))
-    assert {state(database, each)["stop_reason"] for each in scene.enrollments} == {"campaign_completed"}
+    assert {state(database, enrollment)["stop_reason"] for enrollment in scene.enrollments} == {"campaign_completed"}
     assert_counters_are_exact(database)
     with pytest.raises(Refused, match="completed"):
         enroll(database, scene.campaign_id, ["late@example.com"])
@@ -121,7 +121,10 @@ def test_a_campaign_that_ends_leaves_nobody_waiting(database: Database) -> None:
     scene = new_scene(database, 2)
     update(database, scene.enrollments[0], EnrollmentAction.PAUSE)
     database.run("complete", lambda session: campaigns.complete(session, campaign_id=scene.campaign_id, now=NOW))
-    ended = [(state(database, each)["status"], state(database, each)["stop_reason"]) for each in scene.enrollments]
+    ended = [
+        (state(database, enrollment)["status"], state(database, enrollment)["stop_reason"])
+        for enrollment in scene.enrollments
+    ]
     assert ended == [("completed", "campaign_completed")] * 2
     assert_counters_are_exact(database)
 

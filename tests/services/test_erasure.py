@@ -162,7 +162,7 @@ def test_nothing_lifts_the_suppression_of_the_erased_or_writes_their_address_aga
     assert row.is_erased
     with database.transaction("look") as session:
         page = suppressions.list_(session, reason=None, search=None, limit=9, cursor=None)
-    assert [(each.email, each.is_erased) for each in page.rows] == [(None, True)] * 2
+    assert [(row.email, row.is_erased) for row in page.rows] == [(None, True)] * 2
 
 
 def test_erasing_again_is_answered_and_removes_what_came_in_since(database: Database) -> None:

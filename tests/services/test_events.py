@@ -187,7 +187,7 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(database: Databas
     scene = new_scene(database, 400)
 
     def batch(people: list[UUID]) -> list[NewEvent]:
-        return [event(kind, each, step_number=1, provider_message_id=f"m{each}") for each in people]
+        return [event(kind, person, step_number=1, provider_message_id=f"m{person}") for person in people]
 
     small = len(statements_of(database, lambda: record(database, *batch(scene.enrollments[:2]))))
     large = len(statements_of(database, lambda: record(database, *batch(scene.enrollments[2:]))))

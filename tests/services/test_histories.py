@@ -120,8 +120,8 @@ def test_an_event_that_was_told_of_somebody_else_pushes_nothing_on(database: Dat
 def test_sends_beyond_the_last_step_count_for_none(database: Database) -> None:
     campaign_id, who = emails(database)
     outcomes = record(database, *[event(E.SENT, who, hours=n, provider_message_id=f"m{n}") for n in range(4)])
-    assert [str(each.verdict) for each in outcomes] == ["recorded"] * 4
-    assert [bool(each.reason) for each in outcomes] == [False, False, False, True]
+    assert [str(outcome.verdict) for outcome in outcomes] == ["recorded"] * 4
+    assert [bool(outcome.reason) for outcome in outcomes] == [False, False, False, True]
     assert "counts for no step" in str(outcomes[3].reason)
     # What comes of that message finds the person, and counts for no step either; a reply still ends the writing.
     assert verdicts(database, event(E.OPENED, None, hours=5, provider_message_id="m3")) == ["recorded"]

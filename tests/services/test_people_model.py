@@ -53,7 +53,7 @@ class Model:
         return bool(person.addresses & (self.wishes | self.erased))
 
     def owners(self, email: str | None, profile: str | None) -> list[Person]:
-        return [each for each in self.people if each.present & {email, profile}]
+        return [person for person in self.people if person.present & {email, profile}]
 
     def take(self, person: Person, email: str | None, profile: str | None, *, overwrite: bool) -> None:
         """What a row says of somebody who is known."""
@@ -68,11 +68,11 @@ class Model:
             self.wishes |= person.addresses - self.erased
 
     def holders(self, address: str) -> list[Person]:
-        return [each for each in self.people if address in each.addresses]
+        return [person for person in self.people if address in person.addresses]
 
     def erase(self, address: str) -> bool:
         """Whether anything was known of them."""
-        has = [each for each in self.people if address in each.present]
+        has = [person for person in self.people if address in person.present]
         had = sorted(self.holders(address), key=lambda each: each.id)
         person = has[0] if has else had[-1] if had else None
         gone = person.addresses | {address} if person else {address}

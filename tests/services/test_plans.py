@@ -90,7 +90,7 @@ def one_run(database: Database, tag: str) -> Counter[str]:
 
 def set_based() -> set[str]:
     """Every statement of the services that takes its rows as one parameter."""
-    return {each for each in constants().values() if re.search(r"CAST\(%\(\w+\)s AS jsonb\)", each)}
+    return {constant for constant in constants().values() if re.search(r"CAST\(%\(\w+\)s AS jsonb\)", constant)}
 
 
 def prepare_for_few(database: Database) -> Counter[str]:

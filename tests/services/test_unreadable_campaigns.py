@@ -40,7 +40,7 @@ def test_an_unreadable_campaign_stops_no_other_and_is_paused(
             lambda session: claims.claim(session, campaign_id=None, channel=None, limit=10, lease_seconds=60, now=NOW),
         )
     assert {due.enrollment.id for due in handed.actions} == set(sound.enrollments)
-    assert str(broken.campaign_id) in {getattr(each, "campaign", None) for each in caplog.records}
+    assert str(broken.campaign_id) in {getattr(record, "campaign", None) for record in caplog.records}
     with database.transaction("look") as session:
         campaign = campaigns.get(session, campaign_id=broken.campaign_id)
         assert (campaign.status, (campaign.pause_reason or "").split(":")[0]) == (CampaignStatus.PAUSED, reason)

@@ -110,9 +110,9 @@ def play(
         today = _workday(start + timedelta(days=day), random)
         ids = enroll(database, campaign_id, people[day::days], today)
         variants = _variants(database, campaign_id)
-        for each in ids:
+        for id_ in ids:
             begun = today + timedelta(minutes=random.randrange(400))
-            given += _life(random, each, begun, now, lucky=variants[each] == "B")
+            given += _life(random, id_, begun, now, lucky=variants[id_] == "B")
     given.sort(key=lambda one: one.occurred_at)
     for at in range(0, len(given), 2_000):
         record(database, *given[at : at + 2_000])

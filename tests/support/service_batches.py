@@ -93,11 +93,11 @@ def _recorded(session: Session, emails: Sequence[str], tag: str) -> UUID:
     suppressions.suppress_person(session, email=emails[0], reason=SuppressionReason.UNSUBSCRIBED, source="manual")
     _enroll(session, campaign_id, _by_email(emails[:half]))
     answers = _enroll(session, campaign_id, _by_email(emails))
-    _enroll(session, campaign_id, [ContactRef(each.contact_id, ContactFields()) for each in answers])
+    _enroll(session, campaign_id, [ContactRef(answer.contact_id, ContactFields()) for answer in answers])
     contacts.find_or_create(
         session, people={n: _person(email, title="Ms") for n, email in enumerate(emails)}, overwrite=True
     )
-    ids = [each.enrollment_id for each in answers if each.enrollment_id]
+    ids = [answer.enrollment_id for answer in answers if answer.enrollment_id]
     events.record_events(session, events=[_SENT(id_, step_number=3) for id_ in ids])
     known = list(zip(emails, ids, strict=False))
     for name in ("1", "2"):
@@ -117,7 +117,7 @@ def _placed_anew(session: Session, emails: Sequence[str]) -> None:
     campaign_id = _campaign(session)
     answers = _enroll(session, campaign_id, _by_email(emails))
     explain.campaign(session, campaign_id=campaign_id, now=NOW)
-    ids = [each.enrollment_id for each in answers if each.enrollment_id]
+    ids = [answer.enrollment_id for answer in answers if answer.enrollment_id]
     opened = partial(NewEvent, EventType.OPENED, Channel.EMAIL, NOW + timedelta(hours=2))
     events.record_events(session, events=[opened(id_) for id_ in ids])
     sent = partial(NewEvent, EventType.SENT, Channel.EMAIL, NOW + timedelta(hours=1))

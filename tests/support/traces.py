@@ -89,7 +89,7 @@ def say(database: Database, key: str, response: dict[str, Any], arguments: objec
 
 def deliver(database: Database, *bodies: str, status: DeliveryStatus = DeliveryStatus.RECORDED) -> None:
     """Requests of a provider, which were understood or not."""
-    requests = [NewDelivery("brevo", each.encode(), sha256(each.encode()).digest(), NOW) for each in bodies]
+    requests = [NewDelivery("brevo", body.encode(), sha256(body.encode()).digest(), NOW) for body in bodies]
     with database.transaction("deliver") as session:
         assert deliveries.store(session, deliveries=requests) == [StoreVerdict.STORED] * len(bodies)
         settled = [

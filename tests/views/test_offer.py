@@ -26,7 +26,7 @@ async def shown_by_tools(client: Client) -> dict[str, str]:
 
 
 async def listed(client: Client) -> list[str]:
-    return [each.uri for each in (await client.list_resources()).resources]
+    return [resource.uri for resource in (await client.list_resources()).resources]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -39,7 +39,7 @@ async def test_each_view_is_told_listed_and_read(
         assert client.server_capabilities.extensions == (None if mode == "legacy" else {EXTENSION_ID: {}})
         addresses = await shown_by_tools(client)
         assert set(addresses) == TOOLS
-        resources = {each.uri: each for each in (await client.list_resources()).resources}
+        resources = {resource.uri: resource for resource in (await client.list_resources()).resources}
         assert set(resources) == set(addresses.values())
         for tool, address in addresses.items():
             assert address.startswith("ui://")

@@ -53,20 +53,20 @@ def claim(walk: Walk, campaign: int | None, limit: int, lease_hours: int) -> Com
         due.extend(_due(walk, wanted))
 
     def learn(answer: claims.Claim) -> None:
-        handed = [each.enrollment.id for each in answer.actions]
+        handed = [action.enrollment.id for action in answer.actions]
         if not walk.is_crossed:
             assert set(handed) <= set(due), "somebody was handed a step of whom explain_due says that it is not due"
             assert len(handed) == min(limit, len(due)), f"{len(due)} are due, {limit} asked for, {len(handed)} handed"
-        for each in answer.actions:
-            _check_handed(walk, each)
+        for action in answer.actions:
+            _check_handed(walk, action)
             walk.held.append(
                 Held(
-                    each.enrollment.id,
-                    each.step.step_number,
-                    each.text.step_type,
-                    each.action_id,
-                    each.lease_token,
-                    each.lease_until,
+                    action.enrollment.id,
+                    action.step.step_number,
+                    action.text.step_type,
+                    action.action_id,
+                    action.lease_token,
+                    action.lease_until,
                 )
             )
 
@@ -94,7 +94,7 @@ def _check_handed(walk: Walk, due: claims.DueAction) -> None:
     assert (due.enrollment.id, step) not in walk.sent_before, f"step {step} was handed out after it was sent"
     assert step > person.done, f"step {step} was handed out after step {person.done}"
     others = [each for each in walk.held if each.enrollment_id == due.enrollment.id and not each.is_reported]
-    assert not any(each.lease_until > walk.now and each.step_number == step for each in others), (
+    assert not any(other.lease_until > walk.now and other.step_number == step for other in others), (
         f"step {step} was handed out twice at once"
     )
 
@@ -290,12 +290,12 @@ def _edit(walk: Walk, steps: list[EmailStep] | list[LinkedInStep] | list[EmailSt
         templates.update,
         template_id=walk.template_id,
         fields={},
-        email_steps=[each for each in steps if isinstance(each, EmailStep)],
-        linkedin_steps=[each for each in steps if isinstance(each, LinkedInStep)],
+        email_steps=[step for step in steps if isinstance(step, EmailStep)],
+        linkedin_steps=[step for step in steps if isinstance(step, LinkedInStep)],
     )
 
     def learn(_: object) -> None:
-        for each in steps:
-            walk.steps[each.step_number, each.a_b_variant if isinstance(each, EmailStep) else None] = each
+        for step in steps:
+            walk.steps[step.step_number, step.a_b_variant if isinstance(step, EmailStep) else None] = step
 
     return Command("update template", work, learn)
