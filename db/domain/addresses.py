@@ -30,6 +30,27 @@ def normalise_email(email: str) -> str:
     return lowered(f"{mailbox}@{domain_in_unicode(domain.lower())}")
 
 
+# Marks that nobody sees: they are copied along with an address, and are of none.
+_UNSEEN: Final[dict[int, None]] = dict.fromkeys(
+    [0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF]
+)
+_MAILTO: Final = "mailto:"
+
+
+def bare_address(text: str) -> str:
+    """Returns the address in a text as mail programs write one (RFC 5322): `Ann Lee <ann@example.com>`,
+    `<ann@example.com>`, `ann@example.com (Ann)`, `mailto:ann@example.com?subject=Hello`, or with a dot behind it.
+    What is written otherwise is returned as it is, for whoever checks it."""
+    text = text.translate(_UNSEEN).strip()
+    if text.endswith(")") and "(" in text:
+        text = text[: text.rindex("(")].rstrip()
+    if text.endswith(">") and "<" in text:
+        text = text[text.rindex("<") + 1 : -1].strip()
+    if text[: len(_MAILTO)].lower() == _MAILTO:
+        text = unquote(text[len(_MAILTO) :].partition("?")[0]).strip()
+    return text.removesuffix(".")
+
+
 def domain_in_unicode(domain: str) -> str:
     """Returns the domain with its punycode labels decoded; what is no punycode stays as it is."""
     if _PUNYCODE not in domain:

@@ -36,6 +36,8 @@ _SCANNERS = re.compile(
     re.IGNORECASE,
 )
 _PRIVACY_PROXY = "Mozilla/5.0"
+# Gmail fetches images before the mail is opened under this name, and under that of its proxy when it is.
+_GMAIL_PREFETCH = "Edge/12.246 Mozilla/5.0"
 
 
 def labelled(event: NewEvent, delivered_at: datetime | None) -> NewEvent:
@@ -76,6 +78,8 @@ def _rule(event: NewEvent, delivered_at: datetime | None) -> str | None:
         return "scanner"
     if agent.strip() == _PRIVACY_PROXY and event.event_type is EventType.OPENED:
         return "privacy_proxy"
+    if agent.strip().endswith(_GMAIL_PREFETCH) and event.event_type is EventType.OPENED:
+        return "prefetch"
     # Only a click: images are fetched at once by a mail program that is open.
     if event.event_type is EventType.CLICKED and _is_hasty(event, delivered_at):
         return _HASTY

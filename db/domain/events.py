@@ -143,6 +143,9 @@ STEP_TYPES: Mapping[EventType, LinkedInStepType] = MappingProxyType(
 ANSWERS = frozenset({EventType.CONNECTION_ACCEPTED, EventType.CONNECTION_REJECTED})
 """These can be about nothing but a connection request."""
 
+ABOUT_ADDRESS = frozenset({EventType.BOUNCED, EventType.COMPLAINED})
+"""These are about the address that they name, which need not be the one that the mail was for."""
+
 MOST_AHEAD = timedelta(days=1)
 """How far ahead of our clock a moment may lie at which something is said to have happened: clocks differ, by an hour
 where a time zone was mistaken."""
@@ -190,6 +193,10 @@ class NewEvent:
     def has_reference(self) -> bool:
         """Whether there is a way to find its enrollment."""
         return bool(self.enrollment_id or self.provider_message_id or (self.campaign_id and self.email))
+
+    def forget_references(self) -> None:
+        """From now on it is about its address alone."""
+        self.enrollment_id = self.provider_message_id = self.campaign_id = self.step_number = None
 
     @property
     def stop(self) -> Stop | None:

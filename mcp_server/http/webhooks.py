@@ -1,11 +1,9 @@
 """POST /webhooks/{provider}: verify the raw bytes, store them, answer. What they mean is found out afterwards."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from hashlib import sha256
-from threading import Lock
 from typing import Final
 
 import anyio
@@ -18,7 +16,6 @@ from db.domain.errors import StoreUnavailable
 from db.domain.field_limits import PROVIDER_ID_MAX
 from db.domain.states import DeliveryStatus
 from db.domain.webhooks import NewDelivery, StoreVerdict
-from mcp_server.http.body_timeout import at_once
 from mcp_server.process.app import App
 from mcp_server.webhooks.base import Headers, Malformed, Provider, Refusal, Replayed, TooLarge
 from mcp_server.webhooks.certificates import Fetch, download
@@ -27,7 +24,6 @@ from mcp_server.webhooks.providers import providers
 from mcp_server.webhooks.worker import Recorder
 
 _RETRY_AFTER: Final = "5"
-_REMEMBERED: Final = 50_000
 _SECRET: Final = b"[secret]"
 # What takes well under a millisecond is done on the event loop: a thread would cost more.
 _SMALL: Final = 64 * 1024
@@ -55,7 +51,6 @@ class Endpoint:
         self._app = app
         self._known = known
         self._recorder = recorder
-        self._acknowledged = Acknowledged()
         self._memory = BodyMemory(_HELD_MOST)
         # Of its own: those of the tools must not all wait for a certificate.
         self._threads = anyio.CapacityLimiter(_THREADS)
@@ -74,7 +69,7 @@ class Endpoint:
         try:
             with self._memory.reserve() as hold:
                 body = await read(headers, receive, self._app.settings.webhook_max_bytes, hold)
-                verdict, identity = await self._take(provider, secret, body, headers)
+                verdict = await self._take(provider, secret, body, headers)
         except Full:
             answer = self._busy(provider)
             answer.headers["Connection"] = "close"  # else the rest of the body would have to be read
@@ -87,17 +82,16 @@ class Endpoint:
             logger.error("A webhook of %s failed: %s", name, type(error).__name__)  # noqa: TRY400  a trace may hold personal data
             return self._busy(provider)
         self._recorder.wake()
-        if at_once(receive) is None:  # else it has hung up
-            self._acknowledged.add(identity)
         self._app.telemetry.webhooks.add(name, verdict)
         return _ACCEPTED[verdict]
 
-    async def _take(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> tuple[str, bytes]:
-        """Verifies and stores a request. Returns the verdict, and the identity of the request."""
+    async def _take(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> str:
+        """Verifies and stores a request. One that is stored already is answered as it was: its sender may have got no
+        answer."""
         if provider.may_wait or len(body) > _SMALL:
-            delivery, identity = await run_sync(self._check, provider, secret, body, headers, limiter=self._threads)
+            delivery = await run_sync(self._check, provider, secret, body, headers, limiter=self._threads)
         else:
-            delivery, identity = self._check(provider, secret, body, headers)
+            delivery = self._check(provider, secret, body, headers)
         stored = await self._app.deliveries.ask(delivery)
         if stored is StoreVerdict.REUSED:
             raise Replayed("The id or the token of this request belongs to another one.")
@@ -105,22 +99,18 @@ class Endpoint:
             logger.warning(
                 "A webhook of %s waits for an operator: see list_webhook_deliveries with status held", provider.name
             )
-            return "held", identity
-        return stored, identity
+            return "held"
+        return stored
 
-    def _check(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> tuple[NewDelivery, bytes]:
-        """Returns what is to be kept of a request that its signature lets in, and what tells it from all others."""
+    def _check(self, provider: Provider, secret: str, body: bytes, headers: Headers) -> NewDelivery:
+        """Returns what is to be kept of a request that its signature lets in."""
         now = self._app.clock()
         provider.verify(body, headers, secret, now)
-        signed = [headers.get(header, "") for header in provider.signature_headers]
-        identity = sha256("\n".join([provider.name, *signed]).encode() + b"\n" + body).digest()
-        if identity in self._acknowledged:
-            raise Replayed("This request was acknowledged before.")
         payload = parse(body)
         delivery_id = provider.delivery_id(payload, headers)
         if delivery_id is not None and (len(delivery_id) > PROVIDER_ID_MAX or not delivery_id.isprintable()):
             raise Malformed("The id of the request is not one.")
-        delivery = NewDelivery(
+        return NewDelivery(
             provider.name,
             body.replace(secret.encode(), _SECRET) if provider.has_secret_in_body else body,
             sha256(body).digest(),
@@ -128,7 +118,6 @@ class Endpoint:
             delivery_id,
             DeliveryStatus.HELD if provider.is_held(payload) else DeliveryStatus.WAITING,
         )
-        return delivery, identity
 
     def _refuse(self, provider: Provider, refusal: Refusal) -> Response:
         if refusal.status >= 500:
@@ -171,27 +160,6 @@ class BodyMemory:
             yield hold
         finally:
             self._left += held
-
-
-class Acknowledged:
-    """The latest requests that were answered with success, so that nobody can send one of them again.
-
-    Only a sender that has got no answer has a reason to repeat a request: after a crash of this server, which forgets
-    them, or when the connection was lost, in which case it is not added. Such a repetition is known by its row.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._known: OrderedDict[bytes, None] = OrderedDict()
-
-    def add(self, identity: bytes) -> None:
-        with self._lock:
-            self._known[identity] = None
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-
-    def __contains__(self, identity: bytes) -> bool:
-        return identity in self._known
 
 
 async def read(headers: Headers, receive: Receive, limit: int, hold: Callable[[int], None]) -> bytes:

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.domain import field_limits, texts
-from db.domain.addresses import domain_in_unicode, normalise_email, normalise_linkedin_url
+from db.domain.addresses import bare_address, domain_in_unicode, normalise_email, normalise_linkedin_url
 from db.domain.contacts import CONTACT_FIELDS, ContactFields, ContactRef
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
@@ -38,7 +38,14 @@ def _linkedin_url(text: str) -> str:
         ) from None
 
 
-Email = Annotated[Prose, Field(min_length=3, max_length=field_limits.EMAIL_MAX), AfterValidator(_email)]
+def _bare(given: object) -> object:
+    return bare_address(given) if isinstance(given, str) else given
+
+
+Email = Annotated[
+    Prose, Field(min_length=3, max_length=field_limits.EMAIL_MAX), AfterValidator(_email), BeforeValidator(_bare)
+]
+"""An address in its normal form, read as mail programs write it."""
 LinkedInUrl = Annotated[Prose, Field(min_length=5, max_length=2_000), AfterValidator(_linkedin_url)]
 
 

@@ -42,7 +42,7 @@ class Stale(Refusal):
 
 
 class Replayed(Refusal):
-    """This request was acknowledged before, or its id or token belongs to another one."""
+    """Its id or token belongs to another request."""
 
     status = 409
     verdict = "replayed"

@@ -1,6 +1,7 @@
 """Reads the payloads of providers, which may hold anything, and makes events of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
@@ -35,12 +36,15 @@ class Ignored(Exception):
     """A part of a payload that is of no interest here."""
 
 
-def each_part(parts: Iterable[Json], read: Callable[[int, dict[str, Any]], NewEvent]) -> Normalised:
+def each_part(
+    parts: Iterable[Json], read: Callable[[int, dict[str, Any]], NewEvent | Sequence[NewEvent]]
+) -> Normalised:
     """Returns `read` of every part by its index; one that it refuses hinders no other."""
     result = Normalised()
     for index, part in enumerate(parts):
         try:
-            result.events.append(read(index, mapping(part)))
+            found = read(index, mapping(part))
+            result.events += [found] if isinstance(found, NewEvent) else found
         except Ignored:
             result.ignored += 1
         except Unusable as reason:
@@ -201,6 +205,43 @@ def event(
         return EventIn(**{name: getattr(found, name) for name in EventIn.model_fields}).to_event(received_at)
     except ValidationError as error:
         raise Unusable("; ".join(explain(error))) from None
+
+
+def not_sent(event: NewEvent, email: str | None, known: EventType | None) -> list[NewEvent]:
+    """Returns what a provider tells that did not send a mail since it knows of its recipient what `known` says: that
+    the mail was `event`, and beside it, of the address alone, what is known. So nothing is counted that came of the
+    mail, and the person is stopped all the same."""
+    return [event] if known is None else [event, *known_of(event, email, known)]
+
+
+def known_of(event: NewEvent, email: str | None, known: EventType) -> list[NewEvent]:
+    """Returns what a provider knows of an address, whatever mail it tells of; without an address, of the mail."""
+    address = _address(email)
+    about = {"enrollment_id": None, "provider_message_id": None, "campaign_id": None, "step_number": None}
+    return [
+        replace(
+            event,
+            event_type=known,
+            provider_event_id=hash_of(event.provider_event_id, known),
+            metadata={**event.metadata, **({"bounce_type": "hard"} if known is EventType.BOUNCED else {})},
+            **({**about, "email": address} if address else {}),
+        )
+    ]
+
+
+def about_address(provider: str, known: EventType, email: str | None, event_id: str, occurred_at: datetime) -> NewEvent:
+    """The event of an address alone, of a provider that keeps a list of contacts. Unusable where it names none."""
+    address = _address(email)
+    if address is None:
+        raise Unusable("email is missing or no address")
+    return NewEvent(
+        event_type=known,
+        channel=EFFECTS[known].channel,
+        occurred_at=occurred_at,
+        provider=provider,
+        provider_event_id=hash_of(event_id, known, address),
+        email=address,
+    )
 
 
 def _address(text: str | None) -> str | None:

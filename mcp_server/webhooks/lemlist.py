@@ -19,11 +19,13 @@ _TYPES: Final[Mapping[str, EventType]] = {
     "emailsReplied": EventType.REPLIED,
     "emailsBounced": EventType.BOUNCED,
     "emailsFailed": EventType.FAILED,
+    "emailsSendFailed": EventType.FAILED,
     "emailsUnsubscribed": EventType.UNSUBSCRIBED,
     "linkedinVisitDone": EventType.PROFILE_VISITED,
     "linkedinInviteDone": EventType.CONNECTION_SENT,
     "linkedinInviteAccepted": EventType.CONNECTION_ACCEPTED,
     "linkedinSent": EventType.MESSAGE_SENT,
+    "linkedinVoiceNoteDone": EventType.VOICE_MESSAGE_SENT,
     "linkedinReplied": EventType.MESSAGE_REPLIED,
 }
 

@@ -32,6 +32,16 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
 }
 
 
+# Reasons of a permanent failure that say something of the sender or of the moment, and nothing of the address.
+_SOFT: Final = frozenset({"espblock", "old", "generic"})
+# Reasons for which it did not even try, since it knows this of the address.
+_SUPPRESSED: Final[Mapping[str, EventType]] = {
+    "suppress-bounce": EventType.BOUNCED,
+    "suppress-unsubscribe": EventType.UNSUBSCRIBED,
+    "suppress-complaint": EventType.COMPLAINED,
+}
+
+
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:  # noqa: ARG001  the signature is in the body
     """Verifies HMAC-SHA256 over timestamp and token, in hexadecimal."""
     signature = fields.inner(parse(body), "signature")
@@ -59,7 +69,7 @@ def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
     return fields.each_part([data], lambda _, part: _event(part, token, delivery))
 
 
-def _event(part: dict[str, Any], token: str | None, delivery: StoredDelivery) -> NewEvent:
+def _event(part: dict[str, Any], token: str | None, delivery: StoredDelivery) -> list[NewEvent]:
     type_ = fields.kind(_TYPES, fields.needed(part, "event"))
     metadata = fields.details(
         reason=fields.word(part, "reason") or fields.word(fields.inner(part, "delivery-status"), "message"),
@@ -68,14 +78,17 @@ def _event(part: dict[str, Any], token: str | None, delivery: StoredDelivery) ->
         bot=fields.word(fields.inner(part, "client-info"), "bot"),
         ip=fields.word(part, "ip"),
     )
-    if type_ is EventType.BOUNCED:
-        if fields.word(part, "severity") == "temporary":
-            type_ = EventType.DEFERRED
-        else:
-            metadata["bounce_type"] = "hard"
+    reason, email = fields.word(part, "reason") or "", fields.word(part, "recipient")
+    known = _SUPPRESSED.get(reason) if type_ is EventType.BOUNCED else None
+    if known is not None:
+        type_ = EventType.REJECTED
+    elif type_ is EventType.BOUNCED and fields.word(part, "severity") == "temporary":
+        type_ = EventType.DEFERRED
+    elif type_ is EventType.BOUNCED:
+        metadata["bounce_type"] = "soft" if reason in _SOFT else "hard"
     id_ = fields.word(part, "id")
     occurred_at = fields.epoch(part, "timestamp")
-    return fields.event(
+    event = fields.event(
         NAME,
         type_,
         occurred_at=occurred_at,
@@ -83,10 +96,11 @@ def _event(part: dict[str, Any], token: str | None, delivery: StoredDelivery) ->
         event_id=f"{id_}:{occurred_at.date()}" if id_ and occurred_at else token or fields.digest(delivery),
         message_id=fields.word(fields.inner(part, "message", "headers"), "message-id"),
         references=fields.own(fields.inner(part, "user-variables")),
-        email=fields.word(part, "recipient"),
+        email=email,
         metadata=metadata,
         received_at=delivery.received_at,
     )
+    return fields.not_sent(event, email, known)
 
 
 PROVIDER: Final = Provider(NAME, verify, normalise, delivery_id=token_of)

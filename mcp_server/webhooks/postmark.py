@@ -49,7 +49,7 @@ def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
     return fields.each_part([payload], lambda _, part: _event(part, delivery))
 
 
-def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
+def _event(part: dict[str, Any], delivery: StoredDelivery) -> list[NewEvent]:
     record = fields.needed(part, "RecordType")
     type_ = _type(record, part)
     metadata = fields.details(
@@ -62,17 +62,20 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
         is_hard = record == "SubscriptionChange" or fields.word(part, "Type") in _HARD
         metadata["bounce_type"] = "hard" if is_hard else "soft"
     id_ = fields.word(part, "ID") if record in ("Bounce", "SpamComplaint") else None
-    return fields.event(
+    email = fields.word(part, "Recipient") or fields.word(part, "Email")
+    event = fields.event(
         NAME,
         type_,
         occurred_at=next(filter(None, (fields.moment(part, name) for name in _MOMENTS)), None),
         event_id=f"{record}:{id_}" if id_ else fields.digest(delivery),
         message_id=fields.word(part, "MessageID"),
         references=fields.own(fields.inner(part, "Metadata")),
-        email=fields.word(part, "Recipient") or fields.word(part, "Email"),
+        email=email,
         metadata=metadata,
         received_at=delivery.received_at,
     )
+    # Somebody has switched the address off at Postmark, which sends it nothing any more.
+    return fields.not_sent(event, email, EventType.BOUNCED if type_ is EventType.REJECTED else None)
 
 
 def _type(record: str, part: dict[str, Any]) -> EventType:

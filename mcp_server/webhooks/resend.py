@@ -24,6 +24,7 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
     "email.suppressed": EventType.REJECTED,
     "email.received": None,
 }
+_CONTACT_UPDATED: Final = "contact.updated"
 
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:
@@ -40,8 +41,10 @@ def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
     return fields.each_part([payload], lambda _, part: _event(part, delivery))
 
 
-def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
+def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent | list[NewEvent]:
     name = fields.needed(part, "type")
+    if name == _CONTACT_UPDATED:
+        return _refused(part, delivery)
     if not name.startswith("email."):
         raise fields.Ignored
     type_ = fields.kind(_TYPES, name)
@@ -55,16 +58,33 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
     )
     if type_ is EventType.BOUNCED:
         metadata["bounce_type"] = "soft" if fields.word(bounce, "type") in ("Transient", "Undetermined") else "hard"
-    return fields.event(
+    email = _recipient(data.get("to"))
+    event = fields.event(
         NAME,
         type_,
         occurred_at=fields.moment(part, "created_at"),
         event_id=delivery.delivery_id or fields.digest(delivery),
         message_id=fields.word(data, "email_id"),
         references=fields.own(_tags(data.get("tags"))),
-        email=_recipient(data.get("to")),
+        email=email,
         metadata=metadata,
         received_at=delivery.received_at,
+    )
+    # It suppresses whom it knows to have bounced or complained, and does not say which.
+    return fields.not_sent(event, email, EventType.BOUNCED if type_ is EventType.REJECTED else None)
+
+
+def _refused(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
+    """A contact who wants no more mail. Ignored for every other change of one."""
+    data = fields.inner(part, "data")
+    if data.get("unsubscribed") is not True:
+        raise fields.Ignored
+    return fields.about_address(
+        NAME,
+        EventType.UNSUBSCRIBED,
+        fields.word(data, "email"),
+        delivery.delivery_id or fields.digest(delivery),
+        fields.moment(data, "updated_at") or fields.moment(part, "created_at") or delivery.received_at,
     )
 
 

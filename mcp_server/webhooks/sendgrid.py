@@ -34,6 +34,15 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
 }
 
 
+# Why it did not send a mail (the reason of "dropped"), where that is something that it knows of the address.
+_DROPPED: Final[Mapping[str, EventType]] = {
+    "bounced address": EventType.BOUNCED,
+    "invalid": EventType.BOUNCED,
+    "unsubscribed address": EventType.UNSUBSCRIBED,
+    "spam reporting address": EventType.COMPLAINED,
+}
+
+
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:
     """Verifies ECDSA on P-256 with SHA-256, over the timestamp and the body."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  slow; few servers have it
@@ -69,7 +78,7 @@ def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
     return fields.each_part(fields.as_list(payload), lambda index, part: _event(index, part, delivery))
 
 
-def _event(index: int, part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
+def _event(index: int, part: dict[str, Any], delivery: StoredDelivery) -> list[NewEvent]:
     type_ = fields.kind(_TYPES, fields.needed(part, "event"))
     metadata = fields.details(
         reason=fields.word(part, "reason"),
@@ -81,7 +90,8 @@ def _event(index: int, part: dict[str, Any], delivery: StoredDelivery) -> NewEve
     if type_ is EventType.BOUNCED:
         metadata["bounce_type"] = "soft" if part.get("type") == "blocked" else "hard"
     message_id = fields.word(part, "sg_message_id")
-    return fields.event(
+    email = fields.word(part, "email")
+    event = fields.event(
         NAME,
         type_,
         occurred_at=fields.epoch(part, "timestamp"),
@@ -89,10 +99,12 @@ def _event(index: int, part: dict[str, Any], delivery: StoredDelivery) -> NewEve
         # The rest after the first dot names the servers that the message went through.
         message_id=message_id.partition(".")[0] if message_id else None,
         references=fields.own(part),
-        email=fields.word(part, "email"),
+        email=email,
         metadata=metadata,
         received_at=delivery.received_at,
     )
+    reason = (fields.word(part, "reason") or "").lower()
+    return fields.not_sent(event, email, _DROPPED.get(reason) if type_ is EventType.REJECTED else None)
 
 
 PROVIDER: Final = Provider(NAME, verify, normalise, signature_headers=(_SIGNATURE, _TIMESTAMP))

@@ -16,6 +16,10 @@ from mcp_server.webhooks.certificates import Certificates, check_host
 from mcp_server.webhooks.parsing import parse
 
 NAME: Final = "ses"
+# What SES itself publishes when a topic is set up.
+_SET_UP: Final = ("Successfully validated SNS topic", "AmazonSnsSubscriptionSucceeded")
+# SES did not send, since the address is on a list of its own or of the account.
+_SUPPRESSED: Final = frozenset({"Suppressed", "OnAccountSuppressionList"})
 # SNS tries for an hour, always with the first signature.
 _WINDOW: Final = timedelta(hours=2)
 _CONFIRMATIONS: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
@@ -120,6 +124,9 @@ def confirmation_url(body: bytes) -> str | None:
 
 def normalise(payload: Json, delivery: StoredDelivery) -> Normalised:
     """Returns an event for each recipient that it tells of; `mail.tags` hold what the sender attached."""
+    told = fields.word(fields.inner(payload), "Message") or ""
+    if told.startswith(_SET_UP[0]) or _SET_UP[1] in told[:200]:
+        return Normalised(ignored=1)
     try:
         message = fields.mapping(parse(fields.needed(fields.inner(payload), "Message").encode()))
         name = fields.needed(message, "eventType" if "eventType" in message else "notificationType")
@@ -148,8 +155,12 @@ def _people(name: str, what: Mapping[str, Any], message: Json) -> Sequence[Json]
 
 def _event(
     index: int, person: dict[str, Any], name: str, what: dict[str, Any], message: Json, delivery: StoredDelivery
-) -> NewEvent:
+) -> list[NewEvent]:
     type_ = fields.kind(_TYPES, name)
+    if type_ is EventType.COMPLAINED and fields.word(what, "complaintFeedbackType") == "not-spam":
+        raise fields.Ignored  # somebody has taken the mail out of the spam
+    known = type_ if _SUPPRESSED & {what.get("bounceSubType"), what.get("complaintSubType")} else None
+    type_ = type_ if known is None else EventType.REJECTED
     if name == "Subscription" and fields.inner(what, "newTopicPreferences").get("unsubscribeAll") is not True:
         raise fields.Ignored
     mail = fields.inner(message, "mail")
@@ -164,17 +175,19 @@ def _event(
     )
     if type_ is EventType.BOUNCED:
         metadata["bounce_type"] = "hard" if fields.word(what, "bounceType") == "Permanent" else "soft"
-    return fields.event(
+    email = fields.word(person, "emailAddress")
+    event = fields.event(
         NAME,
         type_,
         occurred_at=fields.moment(what, "timestamp") or fields.moment(mail, "timestamp"),
         event_id=f"{delivery.delivery_id or delivery.body_hash.hex()}:{index}",
         message_id=fields.word(mail, "messageId"),
         references=fields.own(_tags(mail)),
-        email=fields.word(person, "emailAddress"),
+        email=email,
         metadata=metadata,
         received_at=delivery.received_at,
     )
+    return fields.not_sent(event, email, known)
 
 
 def _tags(mail: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def event(kind: EventType, *, seconds: float = 3_600, **metadata: Any) -> NewEve
         (event(EventType.CLICKED, useragent="python-requests/2.32"), "scanner"),
         (event(EventType.CLICKED, agent="Mozilla/5.0 (compatible; Proofpoint URL Defense)"), "scanner"),
         (event(EventType.OPENED, user_agent="Mozilla/5.0"), "privacy_proxy"),
+        (event(EventType.OPENED, user_agent=f"{CHROME} Edge/12.246 Mozilla/5.0"), "prefetch"),
         (event(EventType.CLICKED, seconds=4.9, user_agent=CHROME), "haste"),
         (event(EventType.CLICKED, seconds=0), "haste"),
         (event(EventType.OPENED, sg_machine_open=True, user_agent=CHROME), "provider"),

@@ -83,7 +83,8 @@ MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("sendgrid", {"event": "deferred", "response": "400"}, "deferred", {}),
     ("sendgrid", {"event": "bounce", "type": "bounce", "reason": "500"}, "bounced", HARD),
     ("sendgrid", {"event": "bounce", "type": "blocked", "reason": "500"}, "bounced", SOFT),
-    ("sendgrid", {"event": "dropped", "reason": "Bounced Address"}, "rejected", {"reason": "Bounced Address"}),
+    ("sendgrid", {"event": "dropped", "reason": "Spam Content"}, "rejected", {"reason": "Spam Content"}),
+    ("sendgrid", {"event": "dropped", "reason": "Invalid SMTPAPI header"}, "rejected", {}),
     ("sendgrid", {"event": "click", "url": "https://example.com/"}, "clicked", {"url": "https://example.com/"}),
     ("sendgrid", {"event": "spamreport"}, "complained", {}),
     ("sendgrid", {"event": "unsubscribe"}, "unsubscribed", {}),
@@ -126,6 +127,15 @@ MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("mailgun", {"event": "rejected"}, "rejected", {}),
     ("mailgun", {"event": "failed", "severity": "permanent", "reason": "bounce"}, "bounced", HARD),
     ("mailgun", {"event": "failed", "severity": "temporary", "reason": "generic"}, "deferred", {}),
+    ("mailgun", {"event": "failed", "severity": "permanent", "reason": "espblock"}, "bounced", SOFT),
+    ("mailgun", {"event": "failed", "severity": "permanent", "reason": "generic"}, "bounced", SOFT),
+    ("mailgun", {"event": "failed", "severity": "permanent", "reason": "old"}, "bounced", SOFT),
+    (
+        "ses",
+        {"eventType": "Complaint", "complaint": {"complainedRecipients": [], "complaintFeedbackType": "not-spam"}},
+        IGNORED,
+        {},
+    ),
     ("ses", {"eventType": "Send", "send": {}}, "sent", {}),
     ("ses", {"eventType": "Delivery", "delivery": {"recipients": [WHO]}}, "delivered", {}),
     ("ses", {"eventType": "Reject", "reject": {"reason": "Bad content"}}, "rejected", {"reason": "Bad content"}),
@@ -186,7 +196,13 @@ MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("brevo", {"event": "delivered"}, "delivered", {}),
     ("brevo", {"event": "hard_bounce", "reason": "550"}, "bounced", HARD),
     ("brevo", {"event": "soft_bounce", "reason": "450"}, "bounced", SOFT),
-    ("brevo", {"event": "blocked"}, "rejected", {}),
+    ("brevo", {"event": "hardBounce", "reason": "550"}, "bounced", HARD),
+    ("brevo", {"event": "softBounce", "reason": "450"}, "bounced", SOFT),
+    ("brevo", {"event": "uniqueOpened"}, "opened", {}),
+    ("brevo", {"event": "unsubscribe"}, "unsubscribed", {}),
+    ("brevo", {"event": "contact_updated", "content": [{"email": WHO, "emailBlacklist": False}]}, IGNORED, {}),
+    ("brevo", {"event": "contact_deleted"}, IGNORED, {}),
+    ("resend", {"type": "contact.updated", "unsubscribed": False}, IGNORED, {}),
     ("brevo", {"event": "spam"}, "complained", {}),
     ("brevo", {"event": "proxy_open"}, "machine_opened", {}),
     ("brevo", {"event": "unique_proxy_open"}, "machine_opened", {}),
@@ -197,6 +213,8 @@ MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("lemlist", {"type": "emailsReplied"}, "replied", {}),
     ("lemlist", {"type": "emailsBounced"}, "bounced", HARD),
     ("lemlist", {"type": "emailsFailed"}, "failed", {}),
+    ("lemlist", {"type": "emailsSendFailed"}, "failed", {}),
+    ("lemlist", {"type": "linkedinVoiceNoteDone"}, "voice_message_sent", {}),
     ("lemlist", {"type": "emailsUnsubscribed"}, "unsubscribed", {}),
     ("lemlist", {"type": "linkedinInviteDone"}, "connection_sent", {}),
     ("lemlist", {"type": "linkedinInviteAccepted"}, "connection_accepted", {}),
@@ -231,6 +249,81 @@ def test_a_native_event_has_its_meaning(
     assert event.event_type == meaning
     assert metadata.items() <= event.metadata.items()
     assert ("bounce_type" in event.metadata) is (meaning == "bounced")
+
+
+KNOWN: list[tuple[str, dict[str, Any], str]] = [
+    ("sendgrid", {"event": "dropped", "reason": "Bounced Address"}, "bounced"),
+    ("sendgrid", {"event": "dropped", "reason": "Invalid"}, "bounced"),
+    ("sendgrid", {"event": "dropped", "reason": "Unsubscribed Address"}, "unsubscribed"),
+    ("sendgrid", {"event": "dropped", "reason": "Spam Reporting Address"}, "complained"),
+    ("mailgun", {"event": "failed", "severity": "permanent", "reason": "suppress-bounce"}, "bounced"),
+    ("mailgun", {"event": "failed", "severity": "permanent", "reason": "suppress-unsubscribe"}, "unsubscribed"),
+    ("mailgun", {"event": "failed", "severity": "permanent", "reason": "suppress-complaint"}, "complained"),
+    ("brevo", {"event": "blocked"}, "bounced"),
+    ("resend", {"type": "email.suppressed"}, "bounced"),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "ManuallyDeactivated", "Email": WHO}, "bounced"),
+    (
+        "ses",
+        {
+            "eventType": "Bounce",
+            "bounce": {
+                "bounceType": "Permanent",
+                "bounceSubType": "OnAccountSuppressionList",
+                "bouncedRecipients": [{"emailAddress": f"Ann <{WHO}>"}],
+            },
+        },
+        "bounced",
+    ),
+    (
+        "ses",
+        {
+            "eventType": "Complaint",
+            "complaint": {
+                "complaintSubType": "OnAccountSuppressionList",
+                "complainedRecipients": [{"emailAddress": WHO}],
+            },
+        },
+        "complained",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "known"), KNOWN, ids=[f"{name}-{json.dumps(changes)[:70]}" for name, changes, _ in KNOWN]
+)
+def test_what_a_provider_knows_of_an_address_is_told_of_the_address_alone(
+    name: str, changes: dict[str, Any], known: str
+) -> None:
+    result = read(name, changed(name, **changes))
+    assert (result.invalid, result.ignored) == ([], 0)
+    mail, address = result.events
+    assert mail.event_type == "rejected"
+    assert mail.provider_message_id is not None
+    assert (address.event_type, address.email, address.has_reference) == (known, "ann@example.com", False)
+    assert address.suppresses
+    assert address.provider_event_id != mail.provider_event_id
+    assert read(name, changed(name, **changes)).events[1].provider_event_id == address.provider_event_id
+
+
+def test_contacts_that_a_provider_may_not_write_to_are_unsubscribed() -> None:
+    content = [{"email": WHO, "emailBlacklist": True}, {"email": "ben@example.com", "emailBlacklist": False}]
+    brevo = one("brevo", {"event": "contact_updated", "ts": 1793606400, "content": content})
+    resend = one("resend", {"type": "contact.updated", "data": {"email": WHO, "unsubscribed": True}})
+    for event in (brevo, resend):
+        assert (event.event_type, event.email, event.has_reference) == ("unsubscribed", "ann@example.com", False)
+
+
+def test_amazons_notice_of_a_new_topic_is_no_event() -> None:
+    told = "Successfully validated SNS topic for Amazon SES event publishing."
+    for message in (told, json.dumps({"notificationType": "AmazonSnsSubscriptionSucceeded", "message": told})):
+        result = read("ses", {"Type": "Notification", "MessageId": "1", "Message": message})
+        assert (result.events, result.invalid, result.ignored) == ([], [], 1)
+
+
+def test_brevos_clock_in_utc_is_believed_before_those_of_the_account() -> None:
+    ahead = int((NOW + timedelta(hours=9)).timestamp())
+    event = one("brevo", changed("brevo", ts=ahead, ts_event=ahead, ts_epoch=int(NOW.timestamp() * 1000)))
+    assert abs(event.occurred_at - NOW) < timedelta(seconds=1)
 
 
 def test_an_event_for_each_recipient_that_amazon_tells_of() -> None:

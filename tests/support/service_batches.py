@@ -226,6 +226,8 @@ def _respelled(session: Session, emails: Sequence[str], tag: str) -> None:
 def _stopped(session: Session, emails: Sequence[str], tag: str, campaign_id: UUID) -> None:
     """People who want no more mail, and people who are erased."""
     half = len(emails) // 2
+    bounced = partial(NewEvent, EventType.BOUNCED, Channel.EMAIL, NOW, metadata={"bounce_type": "soft"})
+    events.record_events(session, events=[bounced(provider_message_id=f"{email}-1", email=email) for email in emails])
     unsubscribed = partial(NewEvent, EventType.UNSUBSCRIBED, Channel.EMAIL, NOW, campaign_id=campaign_id)
     events.record_events(session, events=[unsubscribed(email=email) for email in emails[:half]])
     # Their wish goes with them to the profile that they have now, and the one that they had is kept.

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.enrollment import Enrollment
-from db.domain.events import NewEvent
+from db.domain.events import ABOUT_ADDRESS, NewEvent
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
 from db.services.state.enrollment_rows import COLUMNS, NAMES, from_row
@@ -144,7 +144,43 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
         enrollment, _ = locked.of_event[event]
         if enrollment.id == enrollment_id:
             locked.of_event[event] = (enrollment, step_number)
+    _leave_others(session, events, locked)
     return locked
+
+
+# Addresses that the person of the enrollment neither has nor had, and to which no step of it went.
+_OTHERS = text("""
+    SELECT g.event
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+        AS g(event int, contact_id uuid, instance_id uuid, id uuid, email text)
+    JOIN contacts c ON c.id = g.contact_id
+    WHERE lower(c.email) <> g.email
+      AND NOT EXISTS (SELECT FROM contact_addresses a WHERE a.contact_id = g.contact_id AND a.address = g.email)
+      AND NOT EXISTS (SELECT FROM campaign_actions x WHERE x.instance_id = g.instance_id AND x.enrollment_id = g.id
+                      AND lower(x.sent_to) = g.email)
+""")
+
+
+def _leave_others(session: Session, events: Sequence[NewEvent], locked: Locked) -> None:
+    """Take what came back from, or was complained of by, another address than the person's for an event of that address
+    alone: a colleague in copy, or one that a server has forwarded the mail to."""
+    named = [
+        {
+            "event": index,
+            "contact_id": found.contact_id,
+            "instance_id": found.instance_id,
+            "id": found.id,
+            "email": email,
+        }
+        for index, (found, _) in locked.of_event.items()
+        if events[index].event_type in ABOUT_ADDRESS and (email := events[index].email) is not None
+    ]
+    if not named:
+        return
+    others: Sequence[int] = session.scalars(_OTHERS, rows_parameter(named)).all()
+    for index in others:
+        del locked.of_event[index]
+        events[index].forget_references()
 
 
 def _reference(index: int, event: NewEvent) -> dict[str, Any]:

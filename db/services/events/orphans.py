@@ -212,11 +212,17 @@ def _match(session: Session, condition: ColumnElement[bool]) -> int:
         waiting = session.scalars(statement.order_by(OrphanedEvent.id).with_for_update()).all()
         if not waiting:
             return recorded
-        result = record(session, events=[_event(orphan) for orphan in waiting])
+        events = [_event(orphan) for orphan in waiting]
+        result = record(session, events=events)
         verdicts = [outcome.verdict if outcome else None for outcome in result.outcomes]
-        # A refused event, say for its step, stays for a person to look at.
+        # A refused event, say for its step, stays for a person to look at. One that is of another address
+        # than the person's was heard when it came, and fits nobody.
         done = {EventVerdict.RECORDED, EventVerdict.DUPLICATE}
-        settled = [orphan.id for orphan, verdict in zip(waiting, verdicts, strict=True) if verdict in done]
+        settled = [
+            orphan.id
+            for orphan, event, verdict in zip(waiting, events, verdicts, strict=True)
+            if verdict in done or not event.has_reference
+        ]
         session.execute(delete(OrphanedEvent).where(OrphanedEvent.id.in_(settled)))
         recorded += verdicts.count(EventVerdict.RECORDED)
         if not result.awaited:
