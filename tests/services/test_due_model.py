@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from hypothesis import HealthCheck, given, settings as examples, strategies as st
+from hypothesis import HealthCheck, example, given, settings as examples, strategies as st
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
@@ -66,6 +66,7 @@ chosen: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     optional={
         "holidays": st.sampled_from([["2026-10-26"], ["2026-10-25", "2026-12-25", "2027-03-28"]]),
         "daily_limit": st.integers(1, 4),
+        "ramp_up": st.fixed_dictionaries({"start": st.integers(1, 2), "increase": st.just(1)}),
         "min_gap_seconds": st.sampled_from([0, 600, 3 * 3600]),
         "senders": st.fixed_dictionaries(
             {}, optional={EMAIL: sender("ann@example.com", "bob@example.com"), LINKEDIN: sender("Ann")}
@@ -189,7 +190,7 @@ def begin(session: Session, settings: dict[str, Any], how: list[str]) -> Story:
         since = START + timedelta(days=DAYS_LATER[index])
         answers = enrollments.enroll(session, campaign_id=campaign_id, people={0: ref}, start_at=since, now=START)
         people[answers[0].enrollment_id or UUID(int=0)] = Person(ZONES[index], since)
-    return Story(session, campaign_id, Model(dict(settings), people, CHANNELS, dict(DELAYS), set(DELAYS)), how)
+    return Story(session, campaign_id, Model(dict(settings), people, CHANNELS, dict(DELAYS), set(DELAYS), START), how)
 
 
 class _Undo(Exception):
@@ -203,6 +204,9 @@ class _Undo(Exception):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(chosen, st.lists(change, min_size=4, max_size=9), fates)
+@example(
+    {"timezone": "Asia/Tokyo", "daily_limit": 2, "ramp_up": {"start": 1, "increase": 1}}, [], ["sent", "lost", "sent"]
+)
 def test_what_is_due_is_what_a_naive_reading_finds(
     database: Database,
     settings: dict[str, Any],

@@ -1,4 +1,4 @@
-"""What is due when, as the documentation has it: a naive model that knows of no index, no lane and no row."""
+"""What is due when, as the documentation has it: a naive model that knows of no index, no stream and no row."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -45,13 +45,15 @@ class Person:
 
 @dataclass
 class Model:
-    """The rules as they are documented. channels, delays: of each step; steps: those in use."""
+    """The rules as they are documented. channels, delays: of each step; steps: those in use; started: when the
+    campaign was."""
 
     settings: dict[str, Any]
     people: dict[UUID, Person]
     channels: dict[int, str]
     delays: dict[int, int]
     steps: set[int]
+    started: datetime
     used: dict[Owner, list[datetime]] = field(default_factory=lambda: defaultdict(list))
     last_at: dict[Owner, datetime] = field(default_factory=dict[Owner, datetime])
 
@@ -103,6 +105,17 @@ class Model:
         day = now.astimezone(zone).date()
         return [at for at in self.used[owner] if at.astimezone(zone).date() == day]
 
+    def most(self, owner: Owner, step: int, now: datetime) -> int | None:
+        """How many may go out on the day of that owner which is now; None for any number."""
+        if owner != CAMPAIGN:
+            return self.sender(step).get("daily_limit")
+        most, ramp_up, zone = self.settings.get("daily_limit"), self.settings.get("ramp_up"), self.settings["timezone"]
+        if ramp_up is None:
+            return most
+        days = (now.astimezone(ZoneInfo(zone)).date() - self.started.astimezone(ZoneInfo(zone)).date()).days
+        grown = ramp_up["start"] + days * ramp_up["increase"]
+        return grown if most is None else min(most, grown)
+
     def keeps(self, owner: Owner, person: Person, step: int, now: datetime) -> bool:
         """Whether the step was handed out before, on a place of that day and of the same account."""
         handed = person.handed
@@ -113,7 +126,7 @@ class Model:
     def has_place(self, person: Person, step: int, now: datetime) -> bool:
         for owner in self.owners(step):
             limits = self.settings if owner == CAMPAIGN else self.sender(step)
-            most, gap = limits.get("daily_limit"), limits.get("min_gap_seconds", 0)
+            most, gap = self.most(owner, step, now), limits.get("min_gap_seconds", 0)
             last_at = self.last_at.get(owner)
             if last_at is not None and gap and now < last_at + timedelta(seconds=gap):
                 return False
