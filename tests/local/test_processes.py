@@ -17,15 +17,16 @@ from db.domain.errors import LeaseLost
 from db.domain.jobs import JobStatus
 from db.local.schema import CACHE, JOBS
 from db.local.store import LocalStore
+from tests.support import local_process
 from tests.support.conformance.scene import NOW, make, take
 from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(local_process.__file__)
 
 
 class Child:
-    """A process of child.py. Every wait for it is bounded: a watchdog kills it, and the read then ends."""
+    """A process of local_process.py. Every wait for it is bounded: a watchdog kills it, and the read then ends."""
 
     def __init__(self, role: str, directory: Path, argument: str) -> None:
         self.process = subprocess.Popen(

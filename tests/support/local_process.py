@@ -1,4 +1,4 @@
-"""What the tests run as processes of their own: `python -m ... child.py ROLE DIRECTORY [ARGUMENT]`.
+"""What the tests run as processes of their own: `python -m ... local_process.py ROLE DIRECTORY [ARGUMENT]`.
 
 Each says on standard output, a JSON line at a time, what it has done once the store has acknowledged it.
 """

@@ -34,15 +34,16 @@ _START = text("""
             FROM contacts)
     LIMIT 1
 """)
+_PLAIN_PROFILE: Final = f"^{re.escape(PROFILE_PREFIX)}([a-z0-9-]([a-z0-9._-]*[a-z0-9-])?|AC[ow]AA[A-Za-z0-9_-]+)$"
 # Most are plain, and are left out here: what stays is looked at one by one.
-_LOOK = text(f"""
+_LOOK = text("""
     WITH looked AS MATERIALIZED (
         SELECT id, email, linkedin_url, row_number() OVER (ORDER BY id) > :limit AS is_next
         FROM contacts WHERE id >= :start ORDER BY id LIMIT :limit + 1
     )
     SELECT id, email, linkedin_url, is_next FROM looked
     WHERE is_next OR email !~ '^[!-~]+$' OR email LIKE '%xn--%'
-       OR linkedin_url !~ '^{re.escape(PROFILE_PREFIX)}([a-z0-9-]([a-z0-9._-]*[a-z0-9-])?|AC[ow]AA[A-Za-z0-9_-]+)$'
+       OR linkedin_url !~ :plain_profile
     ORDER BY id
 """)
 _OWNERS = text("""
@@ -103,7 +104,7 @@ def start_of(session: Session, *, turn: int, limit: int) -> UUID | None:
 
 def mend_some(session: Session, *, start: UUID, limit: int) -> Mended:
     """Look at `limit` contacts from this one on, in the order of their ids, and mend those in another spelling."""
-    looked = session.execute(_LOOK, {"start": start, "limit": limit}).all()
+    looked = session.execute(_LOOK, {"start": start, "limit": limit, "plain_profile": _PLAIN_PROFILE}).all()
     after = next((id_ for id_, _, _, is_next in looked if is_next), None)
     seen = {id_: _Addresses(email, url) for id_, email, url, is_next in looked if not is_next}
     normal = {id_: changed for id_, had in seen.items() if any(changed := _Addresses(_email(had), _profile(had)))}
