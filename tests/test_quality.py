@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
     [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
-        ["basedpyright"],
+        ["basedpyright", "--pythonpath", sys.executable],
         ["lint-imports", "--no-cache"],
     ],
-    ids=" ".join,
+    ids=lambda command: command[0] if command[0] != "ruff" else " ".join(command[:2]),
 )
 def test_checker_is_clean(command: list[str]) -> None:
     tool = Path(sys.executable).parent / command[0]
