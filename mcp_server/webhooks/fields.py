@@ -208,29 +208,24 @@ def event(
 
 
 def not_sent(event: NewEvent, email: str | None, known: EventType | None) -> list[NewEvent]:
-    """Returns what a provider tells that did not send a mail since it knows of its recipient what `known` says: that
-    the mail was `event`, and beside it, of the address alone, what is known. So nothing is counted that came of the
-    mail, and the person is stopped all the same."""
-    return [event] if known is None else [event, *known_of(event, email, known)]
-
-
-def known_of(event: NewEvent, email: str | None, known: EventType) -> list[NewEvent]:
-    """Returns what a provider knows of an address, whatever mail it tells of; without an address, of the mail."""
-    address = _address(email)
-    about = {"enrollment_id": None, "provider_message_id": None, "campaign_id": None, "step_number": None}
-    return [
-        replace(
-            event,
-            event_type=known,
-            provider_event_id=hash_of(event.provider_event_id, known),
-            metadata={**event.metadata, **({"bounce_type": "hard"} if known is EventType.BOUNCED else {})},
-            **({**about, "email": address} if address else {}),
-        )
-    ]
+    """Returns the events of a mail that a provider did not send. `event` is of the mail; `known`, if any, is what the
+    provider knows of its recipient, and is told of the address alone, so that the person is stopped and nothing is
+    counted of the mail. Without an address it is told of the mail."""
+    if known is None:
+        return [event]
+    metadata = {**event.metadata, "bounce_type": "hard"} if known is EventType.BOUNCED else event.metadata
+    told = replace(
+        event, event_type=known, provider_event_id=hash_of(event.provider_event_id, known), metadata=metadata
+    )
+    if (address := _address(email)) is not None:
+        told.forget_references()
+        told.email = address
+    return [event, told]
 
 
 def about_address(provider: str, known: EventType, email: str | None, event_id: str, occurred_at: datetime) -> NewEvent:
-    """The event of an address alone, of a provider that keeps a list of contacts. Unusable where it names none."""
+    """Returns the event of an address alone, of a provider that keeps a list of contacts. Unusable where it names
+    none."""
     address = _address(email)
     if address is None:
         raise Unusable("email is missing or no address")

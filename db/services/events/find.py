@@ -162,8 +162,8 @@ _OTHERS = text("""
 
 
 def _leave_others(session: Session, events: Sequence[NewEvent], locked: Locked) -> None:
-    """Take what came back from, or was complained of by, another address than the person's for an event of that address
-    alone: a colleague in copy, or one that a server has forwarded the mail to."""
+    """Makes a bounce or complaint of an address that is not the person's an event of that address alone: it is of a
+    colleague in copy, or of somebody to whom the mail was forwarded."""
     named = [
         {
             "event": index,
