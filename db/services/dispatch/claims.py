@@ -41,7 +41,7 @@ from db.postgres.results import named
 from db.services.campaigns import campaigns, plans
 from db.services.campaigns.step_texts import Text
 from db.services.dispatch import due_queue
-from db.services.dispatch.due_queue import Candidate
+from db.services.dispatch.candidates import Candidate, examine
 from db.services.dispatch.due_streams import DueStream, finder, of_campaigns
 from db.services.state import counters, enrollment_rows, usage
 from db.services.texts import unsubscribe_links
@@ -219,7 +219,7 @@ def _settle(
     before = enrollment_rows.snapshot(found)
     handed: list[DueAction] = []
     blocked: list[dict[str, Any]] = []
-    candidates = due_queue.examine(session, enrollments=found, plans=allowances.plans, now=now, public_url=public_url)
+    candidates = examine(session, enrollments=found, plans=allowances.plans, now=now, public_url=public_url)
     cutoff = _fair_cutoff(candidates, streams, allowances)
     for position, candidate in enumerate(candidates):
         enrollment, step, text_ = candidate.enrollment, candidate.step, candidate.text

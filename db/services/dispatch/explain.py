@@ -19,7 +19,8 @@ from db.domain.states import CampaignStatus
 from db.postgres import faults
 from db.services.campaigns import campaigns, plans
 from db.services.dispatch import due_queue, due_streams
-from db.services.dispatch.due_queue import Candidate, QueuePosition
+from db.services.dispatch.candidates import Candidate, examine
+from db.services.dispatch.due_queue import QueuePosition
 from db.services.dispatch.due_streams import DueStream
 from db.services.state import enrollment_rows, usage
 
@@ -60,7 +61,7 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     status, running, problems = _campaign(session, one.instance_id)
     sending = running[one.instance_id].sending
     try:
-        (candidate,) = due_queue.examine(session, enrollments=[one], plans=running, now=now, public_url=public_url)
+        (candidate,) = examine(session, enrollments=[one], plans=running, now=now, public_url=public_url)
     except Exception as error:
         if not faults.is_of_a_row(error):
             raise
@@ -110,7 +111,7 @@ def _limits(
     if reached or candidate.holds or allowances.free(one.instance_id, step.channel) is None:
         return reached
     for able in _those_before(session, one, allowances, now):
-        for earlier in due_queue.examine(session, enrollments=able, plans=running, now=now, public_url=public_url):
+        for earlier in examine(session, enrollments=able, plans=running, now=now, public_url=public_url):
             if not earlier.holds and isinstance(earlier.take(allowances), Reservation):
                 reached = allowances.limits_for(one.instance_id, step.channel, candidate.reservation)
                 if reached:
@@ -203,7 +204,7 @@ def _leased(session: Session, stream: DueStream, waits: list[Hold], plan: Plan, 
     running = {stream.instance_id: plan}
     unlimited = Allowances(running, now)
     first = due_queue.front(session, streams=[stream], allowances=unlimited, limit=1, now=delay.until, take=False)
-    for candidate in due_queue.examine(session, enrollments=first, plans=running, now=now):
+    for candidate in examine(session, enrollments=first, plans=running, now=now):
         for hold in candidate.holds:
             if hold.reason is HoldReason.LEASE_HELD and hold.until is not None and hold.until >= delay.until:
                 return [hold, *(other for other in waits if other is not delay)]
@@ -220,7 +221,7 @@ def _front(
         found = due_queue.front(
             session, streams=streams, allowances=allowances, limit=_CHUNK, now=now, take=False, after=after
         )
-        examined = due_queue.examine(session, enrollments=found, plans=allowances.plans, now=now, public_url=public_url)
+        examined = examine(session, enrollments=found, plans=allowances.plans, now=now, public_url=public_url)
         if any(not candidate.holds for candidate in examined):
             return []
         held = held or (examined[0].holds if examined else [])
