@@ -195,7 +195,7 @@ class NewEvent:
         return bool(self.enrollment_id or self.provider_message_id or (self.campaign_id and self.email))
 
     def forget_references(self) -> None:
-        """From now on it is about its address alone."""
+        """Makes it an event of its address alone."""
         self.enrollment_id = self.provider_message_id = self.campaign_id = self.step_number = None
 
     @property

@@ -90,7 +90,7 @@ class JobStore(Protocol):
         ...
 
     def retry(self, job_id: str, *, now: datetime) -> Job:
-        """Returns a failed job is pending again, with all its attempts before it and its history kept; Conflict."""
+        """Makes a failed job pending again, with all its attempts before it and its history kept; Conflict."""
         ...
 
     def update(self, job_id: str, changes: Mapping[str, object], *, now: datetime) -> Job:

@@ -257,7 +257,7 @@ class SqliteJobs:
             last = found[-1][0]
 
     def _settle_and_claim(self, values: tuple[object, ...], at: int) -> Rows:
-        """Returns the claim found nothing, or saw something that has to be settled before it may choose."""
+        """Claims after a first try that found nothing, once what has to be settled before is settled."""
         if self._file.read_row(sql.MUST_SETTLE, (at,)) == (0,):
             return []
         with self._file.transaction as connection:

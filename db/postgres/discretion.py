@@ -17,7 +17,7 @@ _NAMES_NO_VALUE: Final = frozenset({"08", "23", "25", "28", "40", "42", "53", "5
 
 
 def hide_contents(error: Error) -> None:
-    """Leaves of the words of an error what tells nothing of rows and values; its `diag` and its class stay."""
+    """Removes what an error says of rows and values; its `diag` and its class stay."""
     told = error.diag
     if told.sqlstate is None:
         return  # it is not of the server: a connection that can't be opened, say

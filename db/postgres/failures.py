@@ -39,12 +39,12 @@ _MEANINGS: dict[type[pg.Error], tuple[type[SalesAutomationError], str]] = {
 
 
 def is_lost_connection(error: DBAPIError) -> bool:
-    """Returns the server went away: a crash, a restart, a cut network."""
+    """Returns whether the server went away: a crash, a restart, a cut network."""
     return error.connection_invalidated or (isinstance(error.orig, pg.OperationalError) and error.orig.sqlstate is None)
 
 
 def is_retryable(error: DBAPIError | Outdated) -> bool:
-    """Returns the transaction left nothing behind, and the same work may well succeed now."""
+    """Returns whether the transaction left nothing behind and the same work may succeed now."""
     if isinstance(error, Outdated):
         return True
     return isinstance(error.orig, _RETRYABLE) or is_lost_connection(error)
@@ -54,8 +54,8 @@ _COUNTERS = frozenset({"campaign_metrics", "campaign_enrollment_totals"})
 
 
 def is_of_counters(error: DBAPIError) -> bool:
-    """Returns a counter does not fit the rows that it is a sum of, so that a change of it broke a rule of the
-    counters."""
+    """Returns whether a change of a counter broke a rule of the counters, since it did not fit the rows that it is a
+    sum of."""
     if isinstance(error.orig, pg.CheckViolation):
         return error.orig.diag.table_name in _COUNTERS
     return isinstance(error.orig, pg.NumericValueOutOfRange)

@@ -216,7 +216,7 @@ def _is_none(value: object) -> bool:
 
 
 def is_nothing(value: object) -> bool:
-    """For fields of an answer that are left out while they are false, 0 or empty."""
+    """Returns whether a field of an answer is left out, since it is false, 0 or empty."""
     return not value
 
 

@@ -188,7 +188,7 @@ class CampaignLine(Answer):
         )
 
     def with_rates(self, counted: "Group | None") -> Self:
-        """With how many steps were sent, and those rates that have a denominator."""
+        """Returns the campaign with the number of steps sent, and with the rates that have a denominator."""
         self.sent = counted.totals["sent"] if counted else 0
         rates = counted.rates if counted else {}
         self.rates = {slug: round(rate, 4) for slug, rate in rates.items() if rate is not None}

@@ -26,7 +26,7 @@ from mcp_server.schemas.templates import StepNumber, Variant
 
 
 def _without_suppressed(call: Call, answer: dict[str, Any]) -> dict[str, Any]:
-    """Of a claim that is repeated, the steps of those who may still be written to."""
+    """Returns the kept answer of a repeated claim without the people who opted out since."""
     given: list[dict[str, Any]] = answer["actions"]
     contact_ids = [UUID(action["contact"]["id"]) for action in given]
     held = suppressions.of_contacts(call.session, contact_ids=contact_ids, now=call.now)
