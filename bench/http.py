@@ -94,7 +94,7 @@ async def people(url: str) -> tuple[str, list[str]]:
         campaign_id: str = campaign["campaign"]["id"]
         await call("start_campaign", campaign_id=campaign_id)
         contacts = [{"email": f"p{number}@example.com"} for number in range(1_000)]
-        enrolled = await call("enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+        enrolled = await call("enroll_contacts", campaign_id=campaign_id, contacts=contacts, detail="full")
         return campaign_id, [row["enrollment_id"] for row in enrolled["results"]]
 
 

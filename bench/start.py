@@ -100,7 +100,7 @@ async def record_latency(client: Client) -> float:
     campaign_id = campaign["campaign"]["id"]
     await call("start_campaign", campaign_id=campaign_id)
     contacts = [{"email": f"p{number}-{campaign_id}@example.com"} for number in range(CALLS)]
-    enrolled = await call("enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    enrolled = await call("enroll_contacts", campaign_id=campaign_id, contacts=contacts, detail="full")
     ids = [row["enrollment_id"] for row in enrolled["results"]]
 
     def event(number: int) -> dict[str, Any]:

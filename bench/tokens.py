@@ -34,7 +34,7 @@ from mcp_server.process.settings import Settings
 
 NOW = datetime(2026, 11, 2, 9, 0, 12, 345678, tzinfo=UTC)
 ROWS = 20
-AIMS = {"all": 12_000, "outreach": 8_000}
+AIMS = {"all": 14_000, "outreach": 9_500}
 # Output schemas, titles and hints are for the host.
 HANDED_ON = {"name", "description", "input_schema"}
 HANDED_ON_AIM = 8_000
@@ -103,7 +103,7 @@ async def fill(app: App, client: Client) -> str:
         campaign_id = await campaign(client, n)
         await answer(client, "create_job", type="enrichment", parameters={"domain": f"firm{n}.example"})
         await answer(client, "suppress", email=f"{FIRST[n % 10].lower()}{n}@former.example", source="phone call")
-    enrolled, _ = await answer(client, "enroll_contacts", campaign_id=campaign_id, contacts=people())
+    enrolled, _ = await answer(client, "enroll_contacts", campaign_id=campaign_id, contacts=people(), detail="full")
     ids = [row["enrollment_id"] for row in enrolled["results"]]
     await answer(client, "record_events", events=[sent(id_) for id_ in ids])
     for n in range(12):

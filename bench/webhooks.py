@@ -84,8 +84,8 @@ async def send(url: str, requests: list[bytes]) -> None:
     """All requests over one connection, one after the other; each must be acknowledged."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    for each in requests:
-        writer.write(each)
+    for request in requests:
+        writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))

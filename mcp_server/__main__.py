@@ -16,7 +16,7 @@ import typer
 
 from mcp_server import __version__
 from mcp_server.cli.lazy import LazyGroup
-from mcp_server.cli.session import INTERRUPTED, await_database, settings_of, unusable
+from mcp_server.cli.session import INTERRUPTED, await_database, settings_of, tell_of_clock, unusable
 from mcp_server.process import logs
 from mcp_server.process.app import App
 from mcp_server.process.settings import TOKEN_CHARACTERS_MIN, Settings
@@ -69,6 +69,7 @@ def serve(
     ] = False,
     home: Annotated[Path | None, typer.Option(help="Directory of the embedded database and the local store.")] = None,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave import jobs to other processes.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Send from the mailboxes, too.")] = False,
 ) -> None:
     """Serve MCP. Both HTTP transports answer at once: Streamable HTTP at /mcp, SSE at /sse."""
     settings = settings_of(
@@ -77,25 +78,13 @@ def serve(
         migrate=migrate or None,
         home=home,
         worker=False if no_worker else None,
+        send=send or None,
     )
     logs.configure(settings.log_level)
     if transport is Transport.STDIO:
         _serve_stdio(settings)
     else:
         _serve_http(settings, host, port)
-
-
-@cli.command()
-def migrate(home: Annotated[Path | None, typer.Option(help="Directory of the embedded database.")] = None) -> None:
-    """Bring the database (DATABASE_URL, or the embedded one) to this version's schema."""
-    settings = settings_of(home=home, migrate=True)
-    logs.configure(settings.log_level)
-    app = App(settings)
-    try:
-        await_database(app)
-    finally:
-        app.close()
-    typer.echo("The database is up to date.")
 
 
 @cli.command()
@@ -115,14 +104,16 @@ def demo(
 def _app(settings: Settings) -> App:
     # By then everything is imported, and stays. To walk through it for garbage, again and again, takes a quarter of the
     # time of a large batch of events.
-    return App(settings, when_up=gc.freeze)
+    app = App(settings, when_up=gc.freeze)
+    tell_of_clock(app)
+    return app
 
 
 def _serve_stdio(settings: Settings) -> None:
     app = _app(settings)
     try:
         server = _build(app)
-        with _worker(app):
+        with _worker(app), _readers(app), _senders(app):
             anyio.run(server.run_stdio_async)
     finally:
         app.close()
@@ -160,7 +151,7 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
                 f"Listening on {host} needs a token: run `sales-automation-mcp tokens create NAME --scope read`, set "
                 "SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, or listen on 127.0.0.1."
             )
-        with _worker(app):
+        with _worker(app), _readers(app), _senders(app):
             serve_http(server, app, host=host, port=port, token=token)
     except CannotListen as error:
         raise unusable(str(error)) from None
@@ -182,6 +173,38 @@ def _worker(app: App) -> Generator[None]:
         yield
     finally:
         worker.stop()
+
+
+@contextmanager
+def _readers(app: App) -> Generator[None]:
+    """The readers of the mailboxes, while the server runs; none where they are off, or where nothing may be written."""
+    if not app.settings.read_mail or app.settings.read_only:
+        yield
+        return
+    from mcp_server.mail.readers import Readers  # noqa: PLC0415  `--help` needs none of it
+
+    readers = Readers(app)
+    readers.start()
+    try:
+        yield
+    finally:
+        readers.stop()
+
+
+@contextmanager
+def _senders(app: App) -> Generator[None]:
+    """The senders of the mailboxes, while the server runs, where they are on and something may be written."""
+    if not app.settings.send or app.settings.read_only:
+        yield
+        return
+    from mcp_server.mail.senders import Senders  # noqa: PLC0415  `--help` needs none of it
+
+    senders = Senders(app)
+    senders.start()
+    try:
+        yield
+    finally:
+        senders.stop()
 
 
 def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only to serve

@@ -1,6 +1,8 @@
 """Bring a database to the schema that this program needs, once, however many servers start at the same instant."""
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import resources
 from typing import Final
 
@@ -16,6 +18,8 @@ logger = logging.getLogger(__name__)
 # Any fixed number will do; it must be the same in every version of the program.
 LOCK: Final = 7_202_611_240_001
 PATIENCE: Final = 60.0
+BASE: Final = "base"
+"""The revision of an empty database."""
 
 _HOLDER = text("""
     SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -26,8 +30,7 @@ _HOLDER = text("""
 
 def ensure_current(engine: Engine, *, upgrade: bool) -> None:
     """Return when the schema is at HEAD; upgrade it first if told to, otherwise StoreUnavailable says what to run."""
-    with engine.connect() as connection:
-        revision = current_revision(connection)
+    revision = revision_of(engine)
     if revision == HEAD:
         return
     _refuse_newer(revision)
@@ -37,6 +40,12 @@ def ensure_current(engine: Engine, *, upgrade: bool) -> None:
             f"The database's schema is {found}, and this version needs {HEAD}. Run `sales-automation-mcp migrate`."
         )
     migrate(engine)
+
+
+def revision_of(engine: Engine) -> str | None:
+    """Returns the revision that a database stands at; None when it has never been migrated."""
+    with engine.connect() as connection:
+        return current_revision(connection)
 
 
 def _refuse_newer(revision: str | None) -> None:
@@ -68,43 +77,79 @@ def current_revision(connection: Connection) -> str | None:
 def migrate(engine: Engine, revision: str = "head", *, patience: float = PATIENCE) -> None:
     """Upgrade or downgrade to `revision` ("head", "base" or an id). Concurrent callers wait for one another, for
     `patience` seconds. Busy where the others, or users of the tables, take longer; then the step that waited has
-    changed nothing.
+    changed nothing. StoreUnavailable with the reason where a step fails.
     """
-    # Imported here: a server whose schema is current never pays for Alembic.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    with taking_turn(engine, patience) as connection:
+        run_steps(connection, revision)
 
+
+@contextmanager
+def taking_turn(engine: Engine, patience: float) -> Generator[Connection]:
+    """Gives a connection that alone migrates this database while the block runs. What fails in it is told as `migrate`
+    says."""
     with engine.connect() as connection:
         try:
             _take_turn(connection, patience)
             _refuse_newer(current_revision(connection))
-            config = Config()
-            config.set_main_option("script_location", str(resources.files("migrations")))
-            config.attributes["connection"] = connection
-            if revision == "base":
-                command.downgrade(config, revision)
-            else:
-                command.upgrade(config, revision)
-        except DBAPIError as error:
-            if isinstance(error.orig, pg.LockNotAvailable | pg.DeadlockDetected):
-                raise Busy(
-                    "The migration waited too long for tables that others use. Nothing was changed by the step that "
-                    "waited: try again, or stop the other servers first."
-                ) from error
-            if isinstance(error.orig, pg.InvalidSchemaName):
-                raise StoreUnavailable(
-                    "There is no schema for the tables: the search_path of DATABASE_URL, or of its user, names none "
-                    "that exists and that this user may use. Make it with CREATE SCHEMA, or name another."
-                ) from error
-            if isinstance(error.orig, pg.InsufficientPrivilege):
-                raise StoreUnavailable(
-                    "The user of DATABASE_URL may not change the schema. Migrate as the owner of the database."
-                ) from error
-            raise
+            yield connection
+        except (DBAPIError, RuntimeError) as error:
+            connection.rollback()
+            told = _told(error, connection)
+            logger.info("a migration failed", exc_info=True)
+            raise told from error
         finally:
             connection.rollback()
             # The connection carries session settings that its next user must not inherit.
             connection.invalidate()
+
+
+def run_steps(connection: Connection, revision: str) -> None:
+    """Runs the migrations up to `revision`, or back to it where the database stands beyond it. Each is committed by
+    itself, unless the connection is in a transaction."""
+    # Imported here: a server whose schema is current never pays for Alembic.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("migrations")))
+    config.attributes["connection"] = connection
+    is_back = revision == BASE or (revision.isdecimal() and revision < (current_revision(connection) or ""))
+    if is_back:
+        command.downgrade(config, revision)
+    else:
+        command.upgrade(config, revision)
+
+
+def _told(error: DBAPIError | RuntimeError, connection: Connection) -> StoreUnavailable:
+    """Returns what the operator is told of a failed step."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, pg.LockNotAvailable | pg.DeadlockDetected):
+        return Busy(
+            "The migration waited too long for tables that others use. Nothing was changed by the step that "
+            "waited: try again, or stop the other servers first."
+        )
+    if isinstance(cause, pg.InvalidSchemaName):
+        return StoreUnavailable(
+            "There is no schema for the tables: the search_path of DATABASE_URL, or of its user, names none "
+            "that exists and that this user may use. Make it with CREATE SCHEMA, or name another."
+        )
+    if isinstance(cause, pg.InsufficientPrivilege):
+        return StoreUnavailable(
+            "The user of DATABASE_URL may not change the schema. Migrate as the owner of the database."
+        )
+    reason = str(cause).strip().partition("\n")[0].rstrip(".")
+    return StoreUnavailable(
+        f"The migration failed. Nothing is left of the step that failed, and {_stands(connection)}.",
+        log=f" The reason: {reason}. Put that right, and run `sales-automation-mcp migrate` again.",
+    )
+
+
+def _stands(connection: Connection) -> str:
+    try:
+        revision = current_revision(connection)
+    except DBAPIError:  # it went away
+        return "the schema stands where it did before that step"
+    return f"the schema stands at revision {revision}" if revision else "the database stays empty"
 
 
 def _take_turn(connection: Connection, patience: float) -> None:

@@ -18,6 +18,7 @@ from mcp_server.process.settings import Settings, variable
 
 PATH = Path(__file__).parent.parent / "server.json"
 NAME = "sales-automation-mcp"
+REPOSITORY = f"https://github.com/{NAME}/{NAME}"
 
 _HTTP_ONLY = {"token", "token_file", "allowed_hosts", "rate_limit", "failed_auth_limit", "unsubscribe_limit"}
 
@@ -41,6 +42,7 @@ def document() -> dict[str, Any]:
         "name": f"io.github.{NAME}/{NAME}",
         "title": "Sales Automation",
         "description": "Sales outreach for AI agents: campaigns, contacts, events and metrics on a real PostgreSQL.",
+        "repository": {"url": REPOSITORY, "source": "github"},
         "version": __version__,
         "packages": [_stdio(), _http()],
         "remotes": [_remote("streamable-http", "mcp"), _remote("sse", "sse")],

@@ -52,6 +52,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SCHEMA: Final = "elsewhere"
 
 
+@pytest.hookimpl(optionalhook=True)  # `.ci/other-pythons` installs no xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """Returns one more than there are processors, at most 4: tests wait for servers and for processes that start."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

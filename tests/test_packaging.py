@@ -10,6 +10,7 @@ import tarfile
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -17,8 +18,14 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from migrations import HEAD
+from release import server_json
 
 ROOT = Path(__file__).parent.parent
+
+
+def project() -> dict[str, Any]:
+    """The table `project` of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 def build(source: Path, target: Path) -> Path:
@@ -57,11 +64,18 @@ def test_wheel_and_sdist_carry_all_that_runs(distributions: Path) -> None:
     assert modules | data | beside <= sdist
 
 
-def test_the_same_sources_are_built_to_the_same_bytes_elsewhere_and_later(distributions: Path, tmp_path: Path) -> None:
+def test_the_same_sources_make_the_same_bytes_elsewhere_later_and_beside_others(
+    distributions: Path, tmp_path: Path
+) -> None:
     left = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv")
     copy = Path(shutil.copytree(ROOT, tmp_path / "elsewhere", ignore=left))
     for name in (".gitignore", ".dockerignore"):
         shutil.copy(ROOT / name, copy)
+    # Files under names of ours, deeper down: the virtual environment of somebody who named it so, for instance.
+    for name in ("docs/page.md", "db/models.py", "tests/test_theirs.py", "README.md", "release/notes.txt"):
+        theirs = copy / "environment" / "lib" / "python" / "site-packages" / "another" / name
+        theirs.parent.mkdir(parents=True, exist_ok=True)
+        theirs.write_text("theirs", encoding="utf-8")
     for path in copy.rglob("*"):
         os.utime(path, (1_900_000_000, 1_900_000_000))
         path.chmod(0o700 if path.is_dir() else 0o600)
@@ -107,14 +121,13 @@ def test_constraints_pin_names_and_versions_alone() -> None:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line) for line in lines if line)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    wanted = [*project()["dependencies"], *project()["optional-dependencies"]["test"]]
     names = {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in wanted}
     assert names <= pinned
 
 
 # Parts of what is declared, by the name of their own distribution.
-COME_ALONG = {"mcp-types": "mcp", "pydantic-core": "pydantic"}
+COME_ALONG = {"pydantic-core": "pydantic"}
 
 
 def imported() -> set[str]:
@@ -131,13 +144,62 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {re.split(r"[\[<>=;]", requirement)[0].lower() for requirement in project["dependencies"]}
+    declared = {re.split(r"[\[<>=;]", requirement)[0].lower() for requirement in project()["dependencies"]}
     distributions = packages_distributions()
+    assert "mcp-types" in declared
     for module in imported():
         names = {name.lower().replace("_", "-") for name in distributions[module]}
         assert {COME_ALONG.get(name, name) for name in names} & declared, module
 
 
+def test_libraries_whose_inner_parts_are_used_are_held_below_their_next_major_version() -> None:
+    """http/bounded_http.py and http/serve.py are made of uvicorn's own classes."""
+    requirement = next(item for item in project()["dependencies"] if item.startswith("uvicorn"))
+    assert requirement.endswith(",<1")
+
+
+def test_the_pythons_that_it_says_it_runs_on_begin_with_the_oldest_that_is_taken() -> None:
+    said = [line.rpartition(" ")[2] for line in project()["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    assert said == ["3.11", "3.12", "3.13", "3.14"]
+    assert project()["requires-python"] == f">={said[0]}"
+
+
+def test_one_address_of_the_repository_is_told_everywhere() -> None:
+    urls = project()["urls"]
+    repository = urls["Repository"]
+    assert repository == server_json.REPOSITORY == server_json.document()["repository"]["url"]
+    assert all(url.startswith(repository) for url in urls.values())
+
+
+def test_the_pictures_of_the_readme_are_seen_wherever_it_is_shown() -> None:
+    """A package's page shows the README without the files beside it."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", readme)
+    assert len(pictures) == 2
+    place = f"{server_json.REPOSITORY}/main/".replace("https://github.com/", "https://raw.githubusercontent.com/")
+    for picture in pictures:
+        assert picture.startswith(place)
+        assert (ROOT / picture.removeprefix(place)).is_file()
+
+
 def test_head_is_a_revision_of_the_package() -> None:
     assert list((ROOT / "migrations" / "versions").glob(f"{HEAD}_*.py"))
+
+
+def test_nothing_is_declared_twice() -> None:
+    groups = {"": project()["dependencies"], **project()["optional-dependencies"]}
+    for declared in groups.values():
+        names = [re.split(r"[<>=\[;~! ]", dependency)[0].lower() for dependency in declared]
+        assert len(names) == len(set(names))
+
+
+def test_commands_of_the_quick_start_make_the_virtual_environment_that_they_use() -> None:
+    """Pythons of Debian, Ubuntu and Homebrew refuse to install outside one (PEP 668)."""
+    start = (ROOT / "README.md").read_text("utf-8").partition("## Quick start")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", start, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        (line,) = block.splitlines()  # one command
+        made, *used = line.split(" && ")
+        assert made == "python3 -m venv .venv"
+        assert all(step.startswith(".venv/bin/") for step in used)

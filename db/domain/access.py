@@ -11,11 +11,16 @@ from uuid import UUID
 
 
 class Scope(StrEnum):
-    """What a token may do: look, change, and operate the server. None contains another."""
+    """What a token may do: look, change, operate the server, and approve what goes out. None contains another."""
 
     READ = "read"
     WRITE = "write"
     OPS = "ops"
+    APPROVE = "approve"
+
+
+PROGRAM_SCOPES = frozenset(Scope) - {Scope.APPROVE}
+"""What whoever needs no token of their own may do. To approve is for a person: it has to be given by name."""
 
 
 # The names of callers who have no stored token, so that no token can pass for one of them.
@@ -67,7 +72,18 @@ class AuditEntry:
 _FIELDS: Mapping[str, str] = MappingProxyType(
     {
         f"{noun}_id": noun
-        for noun in ("action", "campaign", "contact", "enrollment", "event", "job", "suppression", "template")
+        for noun in (
+            "action",
+            "campaign",
+            "contact",
+            "draft",
+            "enrollment",
+            "event",
+            "job",
+            "mailbox",
+            "suppression",
+            "template",
+        )
     }
 )
 _NOUNS = frozenset(_FIELDS.values())

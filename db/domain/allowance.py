@@ -4,20 +4,24 @@ Pure. A claim reserves from allowances that are locked in the database; a previe
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
+from db.domain import holds
 from db.domain.holds import Hold, HoldReason
+from db.domain.pools import PoolMailbox, Pools, Route, ending
 from db.domain.scheduling import Plan
-from db.domain.sending import Day, Limits, Usage, quarter_of
+from db.domain.sending import Pace, Span, Usage, day_of, hour_of, quarter_of
 from db.domain.states import Channel
+
+_SOON = timedelta(seconds=5)
 
 
 class Account(NamedTuple):
-    """An account that campaigns send from."""
+    """An account that campaigns send from. That of a mailbox has its address for a name."""
 
     channel: Channel
     account: str
@@ -41,54 +45,64 @@ class Reservation(NamedTuple):
 class Allowance:
     """How many more sends one limit allows now, and the hold on everybody when it allows none.
 
-    is_of_day: a step with a reservation of that day uses nothing more; otherwise each hand-out uses one.
+    since: when the day or the hour of the limit began: a step with a reservation of that time uses nothing more. None:
+    each hand-out uses one.
     """
 
     free: int
     hold: Hold
-    is_of_day: bool = False
-
-
-def of_limits(limits: Limits, usage: Usage, day: Day, now: datetime, sender: str | None = None) -> list[Allowance]:
-    """Returns what `limits` leave after `usage`: of the day, and of the gap. They are the campaign's, or those of the
-    account `sender`."""
-    who = f"The account {sender}" if sender else "The campaign"
-    found: list[Allowance] = []
-    if limits.daily is not None:
-        left = max(0, limits.daily - usage.used)
-        reason = HoldReason.SENDER_DAILY_LIMIT if sender else HoldReason.DAILY_LIMIT
-        detail = f"{who} has reached its daily limit of {limits.daily}."
-        found.append(Allowance(left, Hold(reason, detail, day.end), is_of_day=True))
-    if limits.gap > timedelta(0):
-        found.append(_of_gap(limits, usage, now, who, is_sender=sender is not None))
-    return found
-
-
-def _of_gap(limits: Limits, usage: Usage, now: datetime, who: str, *, is_sender: bool) -> Allowance:
-    open_at = now if usage.last_at is None else max(now, usage.last_at + limits.gap)
-    reason = HoldReason.SENDER_MIN_GAP if is_sender else HoldReason.MIN_GAP
-    detail = f"{who} waits {limits.gap.total_seconds():g} s from one send to the next."
-    return (
-        Allowance(1, Hold(reason, detail, now + limits.gap))
-        if open_at == now
-        else Allowance(0, Hold(reason, detail, open_at))
-    )
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DayAllowances:
     """The day of an owner, and one allowance for each limit that is set."""
 
-    day: Day
+    day: Span
     limits: list[Allowance] = field(default_factory=list[Allowance])
 
 
+def of_pace(pace: Pace, usage: Usage, now: datetime) -> DayAllowances:
+    """Returns what the limits of `pace` leave after `usage`: of the day, of the hour, and of the gap."""
+    day, hour, limits = day_of(now, pace.zone), hour_of(now, pace.zone), pace.limits
+    is_account = pace.account is not None
+    found: list[Allowance] = []
+    if limits.daily is not None:
+        reason = HoldReason.SENDER_DAILY_LIMIT if is_account else HoldReason.DAILY_LIMIT
+        detail = f"{pace.who} has reached its daily limit of {limits.daily}."
+        found.append(Allowance(max(0, limits.daily - usage.used), Hold(reason, detail, day.end), day.start))
+    if limits.hourly is not None:
+        detail = f"{pace.who} has reached its hourly limit of {limits.hourly}."
+        hold = Hold(HoldReason.SENDER_HOURLY_LIMIT, detail, hour.end)
+        found.append(Allowance(max(0, limits.hourly - usage.in_hour), hold, hour.start))
+    if limits.gap > timedelta(0):
+        found.append(_of_gap(pace, usage, now))
+    return DayAllowances(day, found)
+
+
+def _of_gap(pace: Pace, usage: Usage, now: datetime) -> Allowance:
+    gap = pace.gap_after(usage.last_at or now, usage.place)
+    open_at = now if usage.last_at is None else max(now, usage.last_at + gap)
+    reason = HoldReason.MIN_GAP if pace.account is None else HoldReason.SENDER_MIN_GAP
+    if open_at > now:
+        return Allowance(0, Hold(reason, _waits(pace, gap), open_at))
+    following = pace.gap_after(now, usage.used + 1)
+    return Allowance(1, Hold(reason, _waits(pace, following), now + following))
+
+
+def _waits(pace: Pace, gap: timedelta) -> str:
+    return f"{pace.who} waits {gap.total_seconds():g} s from one send to the next."
+
+
 class Snapshot(NamedTuple):
-    """What was free under each limit at some moment, and what had been reserved and released by then."""
+    """What was free under each limit at some moment, what had been reserved and released by then, and who wrote to how
+    many people."""
 
     free: Mapping[Owner, list[int]]
     taken: Counter[Owner]
     released: Counter[tuple[Owner, datetime]]
+    people: Counter[tuple[UUID, UUID]]
+    waiting: Counter[UUID]
 
 
 @dataclass(slots=True)
@@ -102,82 +116,155 @@ class Allowances:
     plans: Mapping[UUID, Plan]
     now: datetime
     by_owner: Mapping[Owner, DayAllowances] = field(default_factory=dict[Owner, DayAllowances])
+    pools: Pools = field(default_factory=Pools)
     taken: Counter[Owner] = field(default_factory=Counter[Owner])
     released: Counter[tuple[Owner, datetime]] = field(default_factory=Counter[tuple[Owner, datetime]])
+    _next: dict[UUID, PoolMailbox | None] = field(
+        default_factory=dict[UUID, PoolMailbox | None], init=False, repr=False
+    )
 
-    def account(self, instance_id: UUID, channel: Channel) -> str | None:
-        """Returns the account that the campaign sends from on that channel, if it names one."""
-        sender = self.plans[instance_id].sending.senders.get(channel)
+    def mailbox(self, route: Route) -> PoolMailbox | None:
+        """Returns the mailbox that a step goes out from: for a person who has none yet, the one that the next person
+        gets. None if it goes out from no mailbox."""
+        possible = self.pools.possible(self.plans[route.instance_id].sending, route)
+        if not self._is_open(route):
+            return possible[0] if possible else None
+        if route.instance_id not in self._next:
+            self._next[route.instance_id] = self._choose(route.instance_id, possible) if possible else None
+        return self._next[route.instance_id]
+
+    def _is_open(self, route: Route) -> bool:
+        """Returns whether the person gets a mailbox only now."""
+        sending = self.plans[route.instance_id].sending
+        is_pooled = route.channel is Channel.EMAIL and bool(sending.mailboxes)
+        return is_pooled and route.mailbox_id not in self.pools.mailboxes
+
+    def _choose(self, instance_id: UUID, pool: Sequence[PoolMailbox]) -> PoolMailbox:
+        """Returns the mailbox that the next person gets: of those that may send today, the one with the fewest people.
+        While that one waits for its gap, another one may go on as far as both get as many people in the end."""
+        asking = next((mailbox for mailbox in pool if mailbox.id == self.pools.asking), None)
+        able = [mailbox for mailbox in pool if not self._held(mailbox, is_gap_counted=False)]
+        if asking is not None and asking not in able:
+            return asking
+        if not able:
+            return min(pool, key=lambda mailbox: ending(self._held(mailbox)))
+        ready = [mailbox for mailbox in able if not self._held(mailbox)]
+        first = asking or (self.pools.fewest(instance_id, ready) if ready else None)
+        if first is not None and self.pools.is_entitled(instance_id, first, able):
+            return first
+        return self.pools.fewest(instance_id, able)
+
+    def _held(self, mailbox: PoolMailbox, *, is_gap_counted: bool = True) -> list[Hold]:
+        """Returns what keeps a mailbox from sending anything now."""
+        own = self.by_owner.get(Account(Channel.EMAIL, mailbox.address))
+        limits = own.limits if own is not None else []
+        full = [limit.hold for limit in limits if limit.free == 0 and (is_gap_counted or limit.since is not None)]
+        return [*mailbox.holds(self.now), *full]
+
+    def _is_for_another(self, route: Route) -> bool:
+        """Returns whether the person gets another mailbox than the one that asks."""
+        mailbox = self.mailbox(route) if self.pools.asking is not None and self._is_open(route) else None
+        return mailbox is not None and mailbox.id != self.pools.asking
+
+    def account(self, route: Route) -> str | None:
+        """Returns the account that a step is sent from, if its campaign names one: a mailbox's by its address."""
+        mailbox = self.mailbox(route)
+        if mailbox is not None:
+            return mailbox.address
+        sender = self.plans[route.instance_id].sending.senders.get(route.channel)
         return sender.account if sender else None
 
-    def free(self, instance_id: UUID, channel: Channel, *, with_reservation: bool = False) -> int | None:
-        """Returns how many more steps of the campaign may go out on that channel now; None is any number.
-        `with_reservation`: counts steps that have a reservation of the day, so daily limits don't apply."""
-        limits = self._limits(instance_id, channel)
-        return min((limit.free for limit in limits if not (with_reservation and limit.is_of_day)), default=None)
+    def free(self, route: Route, *, with_reservation: bool = False) -> int | None:
+        """Returns how many more steps may go out by that route now; None is any number. `with_reservation`: counts
+        steps that have a reservation of the day and the hour, so that these limits don't apply."""
+        if self._is_for_another(route):
+            return 0
+        left = self._free(self._owners(route), with_reservation=with_reservation)
+        if left == 0 or self.pools.asking is not None or not self._is_open(route):
+            return left
+        campaign = self._free([route.instance_id], with_reservation=with_reservation)
+        each = [self._free_of(mailbox) for mailbox in self.pools.pool(route.instance_id)]
+        whole = None if None in each else sum(free for free in each if free is not None)
+        return min((free for free in (campaign, whole) if free is not None), default=None)
 
-    def limits(self, instance_id: UUID, channel: Channel, *, with_reservation: bool = False) -> list[Hold]:
+    def _free(self, owners: Iterable[Owner], *, with_reservation: bool = False) -> int | None:
+        limits = [limit for owner in owners if owner in self.by_owner for limit in self.by_owner[owner].limits]
+        counted = [limit.free for limit in limits if not (with_reservation and limit.since is not None)]
+        return min(counted, default=None)
+
+    def _free_of(self, mailbox: PoolMailbox) -> int | None:
+        """Returns how many more mails may go out from a mailbox now."""
+        return 0 if self._held(mailbox) else self._free([Account(Channel.EMAIL, mailbox.address)])
+
+    def limits(self, route: Route, *, with_reservation: bool = False) -> list[Hold]:
         """Returns every limit that allows no more; `with_reservation` as in `free`."""
-        limits = self._limits(instance_id, channel)
-        return [limit.hold for limit in limits if limit.free == 0 and not (with_reservation and limit.is_of_day)]
-
-    def limits_for(self, instance_id: UUID, channel: Channel, reservation: Reservation | None) -> list[Hold]:
-        """Returns every limit that holds back a step with that reservation, or with none."""
-        return [
+        found = [
             limit.hold
-            for owner in self._owners(instance_id, channel)
-            for limit in self.by_owner[owner].limits
-            if limit.free == 0 and not (limit.is_of_day and self._is_current(owner, instance_id, channel, reservation))
+            for limit in self._limits(route)
+            if limit.free == 0 and not (with_reservation and limit.since is not None)
         ]
+        return [*self._turn(route, found), *found]
 
-    def reservations_since(self, instance_id: UUID, channel: Channel, wanted: int) -> datetime | None:
-        """Returns the moment from which a reservation counts for every day that allows fewer than `wanted` more sends
-        on that channel; None if there is no such day."""
-        days = [self.by_owner[owner] for owner in self._owners(instance_id, channel)]
-        starts = [
-            allowances.day.start
-            for allowances in days
-            if any(limit.is_of_day and limit.free < wanted for limit in allowances.limits)
+    def _turn(self, route: Route, limits: Sequence[Hold]) -> list[Hold]:
+        """Returns the hold on a person whom another mailbox than the one that asks takes next."""
+        if not self._is_for_another(route):
+            return []
+        until = max(self.now + _SOON, holds.latest(limits, self.now))
+        return [Hold(HoldReason.SENT_BY_SERVER, "Another mailbox takes the next person.", until)]
+
+    def limits_for(self, route: Route, reservation: Reservation | None) -> list[Hold]:
+        """Returns every limit that holds back a step with that reservation, or with none."""
+        found = [
+            limit.hold
+            for owner in self._owners(route)
+            for limit in self.by_owner[owner].limits
+            if limit.free == 0 and not self._covers(reservation, limit, route)
         ]
+        return [*self._turn(route, found), *found]
+
+    def reservations_since(self, route: Route, wanted: int) -> datetime | None:
+        """Returns the moment from which a reservation counts for every day and hour that allow fewer than `wanted` more
+        sends; None if there is none."""
+        starts = [limit.since for limit in self._limits(route) if limit.since is not None and limit.free < wanted]
         return max(starts, default=None)
 
-    def has_reservation(self, instance_id: UUID, channel: Channel, reservation: Reservation | None) -> bool:
-        """Returns whether that reservation spares a daily limit one send."""
-        return any(
-            limit.is_of_day
-            for owner in self._owners(instance_id, channel)
-            if self._is_current(owner, instance_id, channel, reservation)
-            for limit in self.by_owner[owner].limits
-        )
+    def has_reservation(self, route: Route, reservation: Reservation | None) -> bool:
+        """Returns whether that reservation spares a limit of the day or the hour one send."""
+        return any(self._covers(reservation, limit, route) for limit in self._limits(route))
 
-    def take(self, instance_id: UUID, channel: Channel, reservation: Reservation | None = None) -> Reservation | Hold:
-        """Reserves one send for a step, and returns the reservation; or returns the hold, and reserves nothing.
+    def take(self, route: Route, reservation: Reservation | None = None) -> Reservation | Hold:
+        """Reserves one send for a step, and returns the reservation; or returns the hold, and reserves nothing. Whoever
+        has no mailbox yet is counted as a person of `mailbox(route)`.
 
-        A current `reservation` is kept. If a new day has begun for one owner and not for the other, both are reserved
-        anew, because a reservation has one moment.
+        A `reservation` that counts for the day and the hour of every limit is kept. If another day or hour has begun
+        for one of them, all are reserved anew, because a reservation has one moment.
         """
-        hold = next(iter(self.limits_for(instance_id, channel, reservation)), None)
+        hold = next(iter(self.limits_for(route, reservation)), None)
         if hold is not None:
             return hold
-        owners = self._owners(instance_id, channel)
-        current = [owner for owner in owners if self._is_current(owner, instance_id, channel, reservation)]
+        owners, account = self._owners(route), self.account(route)
+        kept = reservation if self._is_kept(route, reservation) else None
+        for limit in self._limits(route):
+            limit.free -= 0 if self._covers(reservation, limit, route) else 1
         for owner in owners:
-            for limit in self.by_owner[owner].limits:
-                limit.free -= 0 if limit.is_of_day and owner in current else 1
-        if reservation is not None and len(current) == len(owners):
-            for owner in owners:
-                self.taken[owner] += 0  # counts nothing more, and starts the gap anew
-            return reservation
-        for owner in owners:
-            self.taken[owner] += 1
-            if reservation is not None and owner in current:
+            self.taken[owner] += 0 if kept else 1  # 0 counts nothing more, and starts the gap anew
+            if kept is None and reservation is not None and self._is_of_day(owner, reservation, account):
                 self.released[owner, quarter_of(reservation.at)] += 1
-        return Reservation(self.now, self.account(instance_id, channel))
+        self._assign(route)
+        return kept or Reservation(self.now, account)
+
+    def _assign(self, route: Route) -> None:
+        mailbox = self.mailbox(route) if self._is_open(route) else None
+        if mailbox is not None:
+            self.pools.assign(route.instance_id, mailbox)
+        self._next.clear()
 
     def snapshot(self) -> Snapshot:
         """Returns a copy for `restore`, to be made before reservations that may have to be undone."""
         free = {owner: [limit.free for limit in allowances.limits] for owner, allowances in self.by_owner.items()}
-        return Snapshot(free, self.taken.copy(), self.released.copy())
+        return Snapshot(
+            free, self.taken.copy(), self.released.copy(), self.pools.people.copy(), self.pools.waiting.copy()
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Undoes what was reserved since the snapshot."""
@@ -185,17 +272,34 @@ class Allowances:
             for limit, free in zip(allowances.limits, snapshot.free[owner], strict=True):
                 limit.free = free
         self.taken, self.released = snapshot.taken.copy(), snapshot.released.copy()
+        self.pools.people, self.pools.waiting = snapshot.people.copy(), snapshot.waiting.copy()
+        self._next.clear()
 
-    def _is_current(self, owner: Owner, instance_id: UUID, channel: Channel, reservation: Reservation | None) -> bool:
-        """Returns whether the reservation was made on the owner's present day, for the present account."""
-        if reservation is None or reservation.account != self.account(instance_id, channel):
+    def _covers(self, reservation: Reservation | None, limit: Allowance, route: Route) -> bool:
+        """Returns whether the reservation was made in the day or hour of the limit, for the present account."""
+        if reservation is None or limit.since is None:
             return False
-        return reservation.at >= self.by_owner[owner].day.start
+        return reservation.account == self.account(route) and reservation.at >= limit.since
 
-    def _limits(self, instance_id: UUID, channel: Channel) -> Iterable[Allowance]:
-        return (limit for owner in self._owners(instance_id, channel) for limit in self.by_owner[owner].limits)
+    def _is_of_day(self, owner: Owner, reservation: Reservation, account: str | None) -> bool:
+        """Returns whether the reservation was made on the owner's present day, for the present account."""
+        return reservation.account == account and reservation.at >= self.by_owner[owner].day.start
 
-    def _owners(self, instance_id: UUID, channel: Channel) -> list[Owner]:
-        account = self.account(instance_id, channel)
-        owners: list[Owner] = [instance_id] if account is None else [instance_id, Account(channel, account)]
+    def _is_kept(self, route: Route, reservation: Reservation | None) -> bool:
+        """Returns whether a step goes out again with that reservation."""
+        if reservation is None:
+            return False
+        account = self.account(route)
+        is_of_days = all(self._is_of_day(owner, reservation, account) for owner in self._owners(route))
+        periods = [limit for limit in self._limits(route) if limit.since is not None]
+        return is_of_days and all(self._covers(reservation, limit, route) for limit in periods)
+
+    def _limits(self, route: Route) -> Iterable[Allowance]:
+        return (limit for owner in self._owners(route) for limit in self.by_owner[owner].limits)
+
+    def _owners(self, route: Route) -> list[Owner]:
+        account = self.account(route)
+        owners: list[Owner] = [route.instance_id]
+        if account is not None:
+            owners.append(Account(route.channel, account))
         return [owner for owner in owners if owner in self.by_owner]

@@ -11,8 +11,9 @@ from datetime import date
 from typing import Any, Protocol, cast
 
 from db.domain import field_limits
+from db.domain.drafts import Approval
 from db.domain.metrics import RATES
-from db.domain.sending import WEEKDAYS
+from db.domain.sending import WEEKDAYS, SentBy
 from db.domain.states import Channel
 
 INVALID_SETTINGS = "invalid_settings"
@@ -141,11 +142,12 @@ def _is_day(value: str) -> bool:
 
 
 _TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+COUNT: Shape = _Whole(1, field_limits.DAILY_LIMIT_MAX)
+"""How many sends a limit allows."""
 _LIMITS: Mapping[str, Shape] = {
-    "daily_limit": _Whole(1, field_limits.DAILY_LIMIT_MAX),
+    "daily_limit": COUNT,
     "min_gap_seconds": _Whole(0, field_limits.MIN_GAP_SECONDS_MAX),
 }
-_GROWTH = _Whole(1, field_limits.DAILY_LIMIT_MAX)
 _SENDER = _Object({"account": _Text("."), "timezone": _Text("."), **_LIMITS}, required=("account",))
 FIELDS: Mapping[str, Shape] = {
     "timezone": _Text("."),
@@ -160,8 +162,12 @@ FIELDS: Mapping[str, Shape] = {
     ),
     "holidays": _List(_Text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", _is_day), field_limits.HOLIDAYS_MAX),
     **_LIMITS,
-    "ramp_up": _Object({"start": _GROWTH, "increase": _GROWTH}, required=("start", "increase")),
+    "ramp_up": _Object({"start": COUNT, "increase": COUNT}, required=("start", "increase")),
     "senders": _Object({str(channel): _SENDER for channel in Channel}),
+    "mailboxes": _List(_Text("^[^@ ]+@[^@ ]+$"), field_limits.POOL_MAX),
+    "sent_by": _Text(f"^({'|'.join(SentBy)})$"),
+    "include_overdue": _Flag(),
+    "approval": _Text(f"^({'|'.join(Approval)})$"),
     "variables": _Variables(field_limits.VARIABLES_MAX),
     "primary_rate": _Text(f"^({'|'.join(rate.slug for rate in RATES)})$"),
 }
@@ -174,9 +180,10 @@ def problem(settings: Mapping[str, Any]) -> str | None:
     return found and f"{INVALID_SETTINGS}: {found}. {then}"
 
 
-def checks(column: str) -> dict[str, str]:
-    """Returns name -> condition for a column of settings: one for each field, and one for the names of all."""
-    known = " || ".join(f'@.key == "{name}"' for name in FIELDS)
+def checks(column: str, fields: Mapping[str, Shape] = FIELDS) -> dict[str, str]:
+    """Returns name -> condition for a column of settings: one for each of its `fields`, and one for the names of
+    all."""
+    known = " || ".join(f'@.key == "{name}"' for name in fields)
     wrong = {"known": f"exists(@.keyvalue() ? (!({known})))"}
-    wrong |= {name: " || ".join(shape.violations(f"@.{name}")) for name, shape in FIELDS.items()}
+    wrong |= {name: " || ".join(shape.violations(f"@.{name}")) for name, shape in fields.items()}
     return {f"settings_{name}": f"NOT jsonb_path_exists({column}, '$ ? ({path})')" for name, path in wrong.items()}

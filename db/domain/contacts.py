@@ -18,9 +18,13 @@ def strength(reason: SuppressionReason) -> int:
     return 1 if reason is SuppressionReason.BOUNCED else 0
 
 
+CLEARED: Final = ""
+"""A text that is to be emptied, where None leaves it as it is. None is kept of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContactFields:
-    """A person. Addresses are in their normal form (db.domain.addresses).
+    """A person. Addresses are in their normal form (db.domain.addresses); other texts may be CLEARED.
 
     These are all the fields that a contact has: what writes, merges, imports, exports, fills in or erases people takes
     their names from here.

@@ -1,13 +1,13 @@
 """The part of an enrollment that events move. No input or output here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from db.domain.action import Action
 from db.domain.events import Stop
-from db.domain.scheduling import Plan, Recipient, due_at, next_step
+from db.domain.scheduling import Plan, Recipient, Step, due_at, next_step
 from db.domain.states import (
     ENDS,
     STOP_RANKS,
@@ -43,8 +43,12 @@ class Enrollment:
     """When the person first unsubscribed from this campaign."""
     inferred_until: datetime | None = None
     """The latest moment of an event whose step was inferred. An earlier event may change that step."""
+    mailbox_id: UUID | None = None
+    """The mailbox that writes to the person. It stays the same."""
     pause_reason: str | None = None
     """Why the server paused it; None if a person did, or if it is not paused."""
+    paused_until: datetime | None = None
+    """When its pause ends by itself; None if that takes a person, or if it is not paused."""
 
     @property
     def is_open(self) -> bool:
@@ -67,12 +71,15 @@ class Enrollment:
         was passed already."""
         if step_number < self.current_step:
             return
+        if self.paused_until is not None and step_number > self.current_step:
+            at = max(at, self.paused_until)  # no delay is spent in a pause
         self.current_step, self.delay_from = step_number, at
         upcoming = next_step(plan.steps, step_number, self.recipient)
         if upcoming is None:
             self.stop(_FINISH)
         elif self.is_open:
-            self.next_action_at = due_at(at, upcoming)
+            due = due_at(at, upcoming)
+            self.next_action_at = due if self.paused_until is None else max(due, self.paused_until)
 
     def hand_out(self, step_number: int, until: datetime) -> None:
         """Gives the step to its holder until then. Steps with lower numbers are passed, so that one that is added or
@@ -81,9 +88,51 @@ class Enrollment:
         self.next_action_at = until
 
     def pause(self, reason: str | None = None) -> None:
-        """Pauses it until somebody resumes it."""
-        self.status = move_enrollment(self.status, EnrollmentCommand.PAUSE)
+        """Pauses it until somebody resumes it, also if its pause would have ended by itself."""
+        if self.paused_until is None:
+            self.status = move_enrollment(self.status, EnrollmentCommand.PAUSE)
+        self.paused_until = None
         self.pause_reason = reason
+
+    def pause_until(self, until: datetime, absent_until: datetime | None, now: datetime) -> None:
+        """Pauses it until then, or changes until when it is paused. The step is due at the end, plus what is left of
+        its delay."""
+        was = self._held_until(absent_until, now)
+        if self.status is not EnrollmentStatus.PAUSED:
+            self.status = move_enrollment(self.status, EnrollmentCommand.PAUSE)
+        self.paused_until, self.pause_reason = until, None
+        self.move_hold(was, self._held_until(absent_until, now))
+
+    def give_back_delay(self, absent_until: datetime | None, now: datetime) -> None:
+        """Lets the step wait no longer for the end of its pause: what is left of its delay counts from now."""
+        was, self.paused_until = self._held_until(absent_until, now), None
+        self.move_hold(was, self._held_until(absent_until, now))
+
+    def end_pause(self, now: datetime, *, is_draft: bool = False) -> None:
+        """Makes it active again, or enrolled in a draft, if its pause is over."""
+        if self.paused_until is not None and self.paused_until <= now:
+            self.status = EnrollmentStatus.ENROLLED if is_draft else EnrollmentStatus.ACTIVE
+            self.paused_until = None
+
+    def note_absence(self, was: datetime | None, becomes: datetime | None, now: datetime) -> None:
+        """Notes that the person is away until `becomes`, and not until `was`; None if they are not away."""
+        self.move_hold(self._held_until(was, now), self._held_until(becomes, now))
+
+    def _held_until(self, absent_until: datetime | None, now: datetime) -> datetime:
+        """Returns the end of what holds the step by time: the pause and the absence; now if nothing does."""
+        return max(now, self.paused_until or now, absent_until or now)
+
+    def move_hold(self, was: datetime, becomes: datetime) -> None:
+        """Notes that what holds the next step ends at `becomes`, and not at `was`. What is left of the delay then is
+        what would have been left before. A delay that ends within the hold is spent."""
+        if self.next_action_at is None:
+            return
+        moved = becomes + (self.next_action_at - was)
+        if self.next_action_at < was:
+            moved = max(self.next_action_at, becomes)
+        if self.delay_from is not None:
+            self.delay_from += moved - self.next_action_at
+        self.next_action_at = moved
 
     def follow(self, before: Mapping[int, datetime | None], actions: Mapping[int, Action], plan: Plan) -> None:
         """Notes all that is known to be sent now, which may be less than before.
@@ -100,10 +149,29 @@ class Enrollment:
         if at is not None and is_news:
             self.pass_step(last, at, plan)
 
+    def reopen(self, behind: int, upcoming: Step, now: datetime) -> None:
+        """Opens it again after it has ended: the steps up to `behind` are passed, and `upcoming` is due after the delay
+        that it had, at once if that is over."""
+        self.status = move_enrollment(self.status, EnrollmentCommand.RESUME)
+        self.stop_reason = None
+        self.current_step = behind
+        self.next_action_at = now if self.delay_from is None else max(now, due_at(self.delay_from, upcoming))
+
+    def take_up(self, upcoming: Step | None, stops: Iterable[Stop], now: datetime) -> None:
+        """Takes back what ended it: it goes on with `upcoming`, due after the delay that it had, unless one of `stops`
+        ends it too, or no step is left."""
+        self.status, self.stop_reason = EnrollmentStatus.ACTIVE, None
+        for stop in stops:
+            self.stop(stop)
+        if upcoming is None:
+            self.stop(_FINISH)
+        elif self.is_open:
+            self.next_action_at = now if self.delay_from is None else max(now, due_at(self.delay_from, upcoming))
+
     def stop(self, stop: Stop) -> None:
         """Ends the enrollment. One that has ended already changes only for a reason of a higher rank."""
         known = -1 if self.stop_reason is None else STOP_RANKS[self.stop_reason]
         if self.is_open or STOP_RANKS[stop.reason] > known:
             self.status = ENDS[stop.command]
             self.stop_reason = stop.reason
-            self.next_action_at = None
+            self.next_action_at = self.paused_until = None

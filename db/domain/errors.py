@@ -65,6 +65,11 @@ class Refused(SalesAutomationError):
     """A rule of the campaign forbids it. The text says which, and what would lift it."""
 
 
+class MailboxUnusable(Refused):
+    """A mailbox can't be used now: its server, its credentials or its key. The text says why and what to do; the other
+    mailboxes go on."""
+
+
 class NotPermitted(Refused):
     """The database does not take it from this server: it is read-only, or the role of its URL lacks a right."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from db.domain.metrics import Milestone, Total
@@ -88,7 +88,13 @@ IMPLIES: Mapping[Milestone, tuple[Milestone, ...]] = MappingProxyType(
 _REPLY = Stop(EnrollmentCommand.COMPLETE, StopReason.REPLIED)
 _UNSUBSCRIBE = Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.UNSUBSCRIBED)
 _COMPLAINT = Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.COMPLAINED)
-_HARD_BOUNCE = Stop(EnrollmentCommand.BOUNCE, StopReason.BOUNCED)
+_BOUNCE = Stop(EnrollmentCommand.BOUNCE, StopReason.BOUNCED)
+_DEPARTURE = Stop(EnrollmentCommand.COMPLETE, StopReason.HAS_LEFT)
+
+HAS_LEFT: Final = "has_left"
+"""What the detail `automatic` of an automatic reply says where the person has left."""
+SOFT_BOUNCES_MAX: Final = 5
+"""So many soft bounces in a row end an enrollment. The detail `in_a_row` of the last one counts them."""
 
 EFFECTS: Mapping[EventType, Effect] = MappingProxyType(
     {
@@ -99,7 +105,7 @@ EFFECTS: Mapping[EventType, Effect] = MappingProxyType(
         EventType.CLICKED: Effect(Channel.EMAIL, Milestone.CLICKED, Total.TOTAL_CLICKS),
         EventType.REPLIED: Effect(Channel.EMAIL, Milestone.REPLIED, stop=_REPLY),
         EventType.AUTO_REPLIED: Effect(Channel.EMAIL, Milestone.DELIVERED),
-        EventType.BOUNCED: Effect(Channel.EMAIL, Milestone.HARD_BOUNCED, stop=_HARD_BOUNCE),
+        EventType.BOUNCED: Effect(Channel.EMAIL, Milestone.HARD_BOUNCED, stop=_BOUNCE),
         EventType.REJECTED: Effect(Channel.EMAIL, Milestone.FAILED),
         EventType.COMPLAINED: Effect(Channel.EMAIL, Milestone.COMPLAINED, stop=_COMPLAINT),
         EventType.UNSUBSCRIBED: Effect(Channel.EMAIL, Milestone.UNSUBSCRIBED, stop=_UNSUBSCRIBE),
@@ -160,7 +166,7 @@ REACHED: Mapping[EventType, frozenset[Milestone]] = MappingProxyType(
 """The milestones that a step has reached when an event of this type has happened to it."""
 
 # Asked of every event several times, and true of few.
-_STOPS = frozenset(kind for kind, effect in EFFECTS.items() if effect.stop is not None)
+_STOPS = frozenset(kind for kind, effect in EFFECTS.items() if effect.stop is not None) | {EventType.AUTO_REPLIED}
 _SUPPRESSES = frozenset(kind for kind, effect in EFFECTS.items() if effect.suppresses)
 
 SOFT_BOUNCE = Effect(Channel.EMAIL, Milestone.SENT)
@@ -200,9 +206,16 @@ class NewEvent:
 
     @property
     def stop(self) -> Stop | None:
-        """How this event ends its enrollment. A soft bounce ends nothing; a bounce that does not say is hard,
-        since writing again to a dead address costs the sender's reputation."""
-        return EFFECTS[self.event_type].stop if self.event_type in _STOPS and not self.is_soft_bounce else None
+        """How this event ends its enrollment. A soft bounce ends nothing, unless it is one of many in a row; a bounce
+        that does not say is hard, since writing again to a dead address costs the sender's reputation. An automatic
+        reply ends nothing, unless it says that the person has left."""
+        if self.event_type not in _STOPS:
+            return None
+        if self.event_type is EventType.AUTO_REPLIED:
+            return _DEPARTURE if self.metadata.get("automatic") == HAS_LEFT else None
+        if self.is_soft_bounce and not _is_last_of_many(self.metadata):
+            return None
+        return EFFECTS[self.event_type].stop
 
     @property
     def is_soft_bounce(self) -> bool:
@@ -223,6 +236,11 @@ class NewEvent:
     def is_wish(self) -> bool:
         """Whether it suppresses the person by their own wish, and not since mail can't be delivered."""
         return self.event_type is not EventType.BOUNCED and self.suppresses
+
+
+def _is_last_of_many(metadata: Mapping[str, Any]) -> bool:
+    count = metadata.get("in_a_row")
+    return isinstance(count, int) and count >= SOFT_BOUNCES_MAX
 
 
 def provider_name(text: str) -> str:

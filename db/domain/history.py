@@ -5,7 +5,7 @@ Then all of them are placed anew, in the order in which they happened. The resul
 they came, or in which calls.
 """
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from db.domain.action import Action
-from db.domain.attribution import infer_step
+from db.domain.attribution import check_step, infer_step
 from db.domain.bots import with_haste
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput
@@ -35,6 +35,8 @@ class Entry:
     step_number: int | None
     is_inferred: bool
     """Nobody named the step, neither by its number nor by a message of it."""
+    follows_message: bool
+    """It has no number, and its step is the lowest that was named for its message."""
 
 
 Position: TypeAlias = tuple[datetime, int, bool, int, str, str]
@@ -48,7 +50,9 @@ def position(entry: Entry, messages: Mapping[str, int | None] = _NOTHING) -> Pos
     messages: the steps of messages, as far as somebody named them.
     """
     event = entry.event
-    told = messages.get(event.provider_message_id or "") if entry.is_inferred else entry.step_number
+    told = None if entry.is_inferred else entry.step_number
+    if entry.is_inferred or entry.follows_message:
+        told = messages.get(event.provider_message_id or "", told)
     rank = 0 if event.event_type in SENDS else 1 + _TYPE_ORDER[event.event_type]
     return (
         event.occurred_at, rank, told is None, told or 0, event.provider_message_id or "", event.provider_event_id or ""
@@ -75,40 +79,64 @@ class Replayed:
 
 
 def replay(
-    enrollment: Enrollment, actions: Mapping[int, Action], stored: Sequence[Entry], new: Sequence[Entry], plan: Plan
+    enrollment: Enrollment,
+    actions: Mapping[int, Action],
+    stored: Sequence[Entry],
+    new: Sequence[Entry],
+    plan: Plan,
+    withdrawn: Collection[UUID] = (),
 ) -> Replayed:
     """Places all events anew, and counts them from the beginning. Entries get their steps; `actions` stay as they are.
 
     What `actions` know beyond the stored events (what the holder of a step reported, rows from elsewhere) is kept.
+    withdrawn: those of the stored events that count no more.
     """
     state = _State(enrollment, _beyond(enrollment, actions, stored), plan)
     if _has_stepless_fact(enrollment, stored):
         state.unsubscribed_at = enrollment.unsubscribed_at
+    stored = [entry for entry in stored if entry.id not in withdrawn] if withdrawn else stored
     messages = _named([*stored, *new], actions)
     entries = sorted([*stored, *new], key=partial(position, messages=dict(messages)))
     fresh = {entry.id for entry in new}
     refused: dict[UUID, str] = {}
     for entry in entries:
-        if entry.is_inferred:
-            # What answers a connection request may come in a message of another step.
-            message = None if entry.event.event_type in ANSWERS else entry.event.provider_message_id
+        if entry.is_inferred or entry.follows_message:
             try:
-                if message is not None and message in messages:
-                    entry.step_number = messages[message]
-                else:
-                    entry.step_number = infer_step(entry.event, state.actions, plan.steps)
+                _place(entry, messages, state.actions, plan)
             except InvalidInput as refusal:
                 entry.step_number = None
                 if entry.id in fresh and not (entry.event.from_provider and entry.event.suppresses):
                     refused[entry.id] = str(refusal)
                     continue
-            # What comes of a message that was sent beyond the last step is about no step either.
-            if message is not None and (entry.step_number is not None or entry.event.event_type in SENDS):
-                messages.setdefault(message, entry.step_number)
         state.apply(entry)
     state.count_soft_bounces()
     state.bind(entries, messages)
     return Replayed(state.actions, state.unsubscribed_at, refused, messages)
+
+
+def _place(entry: Entry, messages: MutableMapping[str, int | None], actions: Mapping[int, Action], plan: Plan) -> None:
+    """Gives the step to an event without a number: that of its message, if it can be about it, else the inferred one.
+    Notes that step as the message's, if nobody named one."""
+    event, message = entry.event, entry.event.provider_message_id
+    if message is not None and message in messages and _can_be(event, messages[message], actions, plan):
+        entry.step_number = messages[message]
+        return
+    entry.is_inferred, entry.follows_message = True, False
+    entry.step_number = infer_step(event, actions, plan.steps)
+    # What answers a connection request may come in a message of another step. What comes of a message that was sent
+    # beyond the last step is about no step either.
+    if message is not None and event.event_type not in ANSWERS and (entry.step_number or event.event_type in SENDS):
+        messages.setdefault(message, entry.step_number)
+
+
+def _can_be(event: NewEvent, number: int | None, actions: Mapping[int, Action], plan: Plan) -> bool:
+    if number is None:
+        return event.event_type not in ANSWERS
+    try:
+        check_step(event, number, actions, plan.steps)
+    except InvalidInput:
+        return False
+    return True
 
 
 class _State:
@@ -191,18 +219,22 @@ def first_unsubscribe(effect: Effect, at: datetime, known: datetime | None) -> E
 
 
 def _named(entries: Sequence[Entry], actions: Mapping[int, Action]) -> dict[str, int | None]:
-    """Returns message -> step, for messages whose step was named: by the report of a send first, then by any other
-    event."""
-    messages: dict[str, int | None] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.event.event_type not in SENDS, position(entry))):
-        message = entry.event.provider_message_id
-        if message is not None and entry.step_number is not None and not entry.is_inferred:
-            messages.setdefault(message, entry.step_number)
+    """Returns message -> the lowest step that was named for it, by an event or by what holds it from elsewhere."""
+    named = [
+        (entry.event.provider_message_id, entry.step_number)
+        for entry in entries
+        if not (entry.is_inferred or entry.follows_message)
+    ]
     inferred = {entry.event.provider_message_id for entry in entries if entry.is_inferred}
-    for action in actions.values():
-        message = action.provider_message_id
-        if message is not None and (message not in inferred or action.sent_source is SentSource.REPORTED):
-            messages.setdefault(message, action.step_number)
+    named += [
+        (action.provider_message_id, action.step_number)
+        for action in actions.values()
+        if action.provider_message_id not in inferred
+    ]
+    messages: dict[str, int | None] = {}
+    for message, number in named:
+        if message is not None and number is not None:
+            messages[message] = min(number, messages.get(message) or number)
     return messages
 
 

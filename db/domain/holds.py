@@ -5,12 +5,17 @@ A hold with `until` ends by itself at that time. One without it needs a person: 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeAlias
 
 from db.domain.enrollment import Enrollment
 from db.domain.sending import Sending, zone
-from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
+from db.domain.states import CampaignStatus, Channel, EnrollmentStatus, MessageStatus
+from db.domain.windows import HORIZON_DAYS
+
+OwnCalendar: TypeAlias = tuple[Sending, str | None]
+"""The rules of a campaign or of a mailbox, and the time zone in which an enrollment reads its window, if it has one."""
 
 
 class HoldReason(StrEnum):
@@ -20,6 +25,7 @@ class HoldReason(StrEnum):
     ENROLLMENT_PAUSED = "enrollment_paused"
     ENROLLMENT_ENDED = "enrollment_ended"
     SUPPRESSED = "suppressed"
+    ABSENT = "absent"
     NO_STEP_LEFT = "no_step_left"
     NOBODY_WAITS = "nobody_waits"
     MISSING_ADDRESS = "missing_address"
@@ -27,13 +33,24 @@ class HoldReason(StrEnum):
     INVALID_TEXT = "invalid_text"
     INVALID_SETTINGS = "invalid_settings"
     INTERNAL_FAULT = "internal_fault"
+    REPLY_UNSURE = "reply_unsure"
+    OWNER_WROTE = "owner_wrote"
+    DELIVERY_UNKNOWN = "delivery_unknown"
+    DEFERRED = "deferred"
+    WAITING_FOR_APPROVAL = "waiting_for_approval"
     LEASE_HELD = "lease_held"
     STEP_DELAY = "step_delay"
     OUTSIDE_WINDOW = "outside_window"
     DAILY_LIMIT = "daily_limit"
     MIN_GAP = "min_gap"
     SENDER_DAILY_LIMIT = "sender_daily_limit"
+    SENDER_HOURLY_LIMIT = "sender_hourly_limit"
     SENDER_MIN_GAP = "sender_min_gap"
+    MAILBOX_PAUSED = "mailbox_paused"
+    MAILBOX_FAILING = "mailbox_failing"
+    OVERDUE = "overdue"
+    SENT_BY_SERVER = "sent_by_server"
+    NO_SENDER_RUNNING = "no_sender_running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,14 @@ class Hold:
         turn = f" {before:,} stand before this person: until is when the limit lets out the next." if before else ""
         return replace(self, detail=f"{self.detail}{turn}", position=before + 1)
 
+
+_UNTIL_A_PERSON = (
+    HoldReason.REPLY_UNSURE,
+    HoldReason.OWNER_WROTE,
+    HoldReason.DELIVERY_UNKNOWN,
+    HoldReason.WAITING_FOR_APPROVAL,
+)
+"""What an enrollment is paused for until somebody has decided or found out. Its pause_reason begins with the word."""
 
 ANEW = "create_campaign makes a new one of its template."
 """What the caller can do after a campaign has ended."""
@@ -83,30 +108,78 @@ def of_problem(problem: str | None) -> list[Hold]:
     return [Hold(HoldReason(problem.partition(":")[0]), problem)] if problem else []
 
 
-def of_window(sending: Sending, own_zone: str | None, now: datetime) -> list[Hold]:
-    """Returns the hold of a closed window, read in the zone of an enrollment or in the campaign's; or nothing."""
+def of_window(sending: Sending, own_zone: str | None, now: datetime, *, mailbox: str | None = None) -> list[Hold]:
+    """Returns the hold of a closed window, read in the zone of an enrollment or in the campaign's; or nothing.
+    `mailbox`: the address of the mailbox whose window it is."""
     opening = sending.opening(now, own_zone)
     if opening == now:
         return []
     name = zone(own_zone or sending.zone).key
+    whose, tool = (f" of {mailbox}", "update_mailbox") if mailbox else ("", "update_campaign")
     if opening is None:
-        return [Hold(HoldReason.OUTSIDE_WINDOW, f"{sending.never_opens} Change it with update_campaign.")]
-    return [Hold(HoldReason.OUTSIDE_WINDOW, f"Outside the sending window in {name}.", opening)]
+        return [Hold(HoldReason.OUTSIDE_WINDOW, f"{sending.never_opens} Change it with {tool}.")]
+    return [Hold(HoldReason.OUTSIDE_WINDOW, f"Outside the sending window{whose} in {name}.", opening)]
 
 
 def of_enrollment(enrollment: Enrollment, lease_until: datetime | None, now: datetime) -> list[Hold]:
     """Returns what holds back the enrollment by its own state; `lease_until` is that of its next step."""
+    if enrollment.paused_until is not None:
+        detail = "The enrollment is paused until then. update_enrollment resumes it."
+        return [Hold(HoldReason.ENROLLMENT_PAUSED, detail, enrollment.paused_until), *_delay(enrollment, now)]
     if enrollment.status is EnrollmentStatus.PAUSED:
         paused = Hold(HoldReason.ENROLLMENT_PAUSED, "The enrollment is paused. update_enrollment resumes it.")
         reason = enrollment.pause_reason or ""
+        decisions = [Hold(held, reason) for held in _UNTIL_A_PERSON if reason.startswith(held)]
+        if decisions:
+            return decisions
         is_fault = reason.startswith(HoldReason.INTERNAL_FAULT)
         return [paused, Hold(HoldReason.INTERNAL_FAULT, reason)] if is_fault else [paused]
     if not enrollment.is_open:
         ended = f"The enrollment is {enrollment.status} ({enrollment.stop_reason})."
         return [Hold(HoldReason.ENROLLMENT_ENDED, ended)]
     if lease_until is not None and lease_until > now:
-        return [Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", lease_until)]
-    return [] if enrollment.next_action_at is None else not_before(enrollment.next_action_at, now)
+        lease = Hold(HoldReason.LEASE_HELD, "The step is claimed, and not reported yet.", lease_until)
+        return [lease, *_delay(enrollment, lease_until)]
+    return _delay(enrollment, now)
+
+
+def _delay(enrollment: Enrollment, after: datetime) -> list[Hold]:
+    return [] if enrollment.next_action_at is None else not_before(enrollment.next_action_at, after)
+
+
+def of_absence(absent_until: datetime | None, now: datetime) -> list[Hold]:
+    """Returns the hold on everything that goes to a person who is away, while that lasts."""
+    if absent_until is None or absent_until <= now:
+        return []
+    return [
+        Hold(HoldReason.ABSENT, "The person is away. Every campaign goes on the day after their return.", absent_until)
+    ]
+
+
+def of_overdue(due: datetime | None, before: datetime | None) -> list[Hold]:
+    """Returns the hold on an email that was due for long when the server began to send; `before`: see
+    Plan.overdue_before."""
+    if due is None or before is None or due >= before:
+        return []
+    detail = (
+        "The email was due for more than 7 days when the server began to send. update_campaign with include_overdue in "
+        "settings lets it go, or mail run --include-overdue; update_enrollment with action advance passes it."
+    )
+    return [Hold(HoldReason.OVERDUE, detail)]
+
+
+def of_server(mailbox: str | None, next_at: datetime | None, *, is_running: bool) -> Hold:
+    """Returns the hold on a step that no agent may claim, since the server sends it at `next_at`; `mailbox`: from which
+    address, where that is known."""
+    who = f"from {mailbox}" if mailbox else "from a mailbox of the campaign"
+    if is_running:
+        detail = f"The server sends it {who}, and claim_due_actions passes it over."
+        return Hold(HoldReason.SENT_BY_SERVER, detail, next_at)
+    detail = (
+        f"The server sends it {who}, and no process sends from there now: serve --send, or mail run --send, does. Or "
+        "update_campaign sets sent_by to agent, and claim_due_actions hands it out."
+    )
+    return Hold(HoldReason.NO_SENDER_RUNNING, detail)
 
 
 def of_fault(fault: str, what: str) -> Hold:
@@ -141,11 +214,21 @@ def not_before(due: datetime, now: datetime) -> list[Hold]:
     return [Hold(HoldReason.STEP_DELAY, "The step is not due yet.", due)] if due > now else []
 
 
-def can_move_at(holds: Sequence[Hold], sending: Sending, own_zone: str | None, now: datetime) -> datetime | None:
-    """Returns the next moment at which none of `holds` applies; None if that needs a person."""
+def can_move_at(holds: Sequence[Hold], calendars: Sequence[OwnCalendar], now: datetime) -> datetime | None:
+    """Returns the next moment at which none of `holds` applies and all `calendars` are open; None if that needs a
+    person."""
     if any(hold.until is None for hold in holds):
         return None
-    return sending.opening(latest(holds, now), own_zone)
+    moment, last = latest(holds, now), now + timedelta(days=HORIZON_DAYS)
+    while moment <= last:
+        openings = [sending.opening(moment, own_zone) for sending, own_zone in calendars]
+        if None in openings:
+            return None
+        opening = max((opening for opening in openings if opening is not None), default=moment)
+        if opening == moment:
+            return moment
+        moment = opening
+    return None
 
 
 def latest(holds: Iterable[Hold], now: datetime) -> datetime:
@@ -155,3 +238,65 @@ def latest(holds: Iterable[Hold], now: datetime) -> datetime:
 
 def _untils(holds: Iterable[Hold]) -> list[datetime]:
     return [hold.until for hold in holds if hold.until is not None]
+
+
+def of_unsure_reply(sender: str) -> Hold:
+    """Returns the hold on an enrollment to whose person a mail seems to belong, by its address alone."""
+    detail = (
+        f"reply_unsure: a mail of {sender} may answer this campaign, but refers to none of its mails. get_thread shows "
+        "it; sort_reply says what it is, and the enrollment goes on."
+    )
+    return Hold(HoldReason.REPLY_UNSURE, detail)
+
+
+def of_owner(mailbox: str) -> Hold:
+    """Returns the hold on an enrollment whose person somebody has written to by hand."""
+    detail = (
+        f"owner_wrote: somebody has written to this person by hand, from {mailbox}. update_enrollment with action "
+        "resume goes on with the next step; with action complete it ends."
+    )
+    return Hold(HoldReason.OWNER_WROTE, detail)
+
+
+def of_mail(status: MessageStatus | None, next_attempt_at: datetime | None, now: datetime) -> list[Hold]:
+    """Returns the hold on a step whose mail this server has begun to send, or is to try again later."""
+    if status in (MessageStatus.SENDING, MessageStatus.UNKNOWN):
+        return [of_unknown_delivery()]
+    if next_attempt_at is None or next_attempt_at <= now:
+        return []
+    return [Hold(HoldReason.DEFERRED, "The mail server did not take the mail yet. It is tried again.", next_attempt_at)]
+
+
+def with_mail(held: Sequence[Hold], of_mail: Sequence[Hold]) -> list[Hold]:
+    """Returns all holds. While the step is claimed, nobody asks for its mail; later that of the mail says more than a
+    delay until the same moment."""
+    reasons, untils = {hold.reason for hold in held}, {hold.until for hold in of_mail}
+    if HoldReason.LEASE_HELD in reasons:
+        return list(held)
+    others = [hold for hold in held if hold.reason is not HoldReason.STEP_DELAY or hold.until not in untils]
+    return [*others, *(hold for hold in of_mail if hold.reason not in reasons)]
+
+
+def of_unknown_delivery() -> Hold:
+    """Returns the hold on an enrollment of which nobody knows whether its last mail went out."""
+    detail = (
+        "delivery_unknown: the connection ended before the mail server said whether it took the last mail. It is never "
+        "sent again by itself. A copy in Sent, an answer or a report settles it, or settle_message after a look at the "
+        "mailbox, with the message_id that get_enrollment shows."
+    )
+    return Hold(HoldReason.DELIVERY_UNKNOWN, detail)
+
+
+def of_approval(step_number: int) -> Hold:
+    """Returns the hold on a step whose words nobody has approved."""
+    detail = (
+        f"{HoldReason.WAITING_FOR_APPROVAL}: nobody has approved the words of step {step_number} as they are now. "
+        "list_drafts shows them; a person approves them in the dashboard or by `sales-automation-mcp drafts approve`, "
+        "and the enrollment goes on."
+    )
+    return Hold(HoldReason.WAITING_FOR_APPROVAL, detail)
+
+
+def is_for_approval(pause_reason: str | None) -> bool:
+    """Returns whether an enrollment is paused until a person approves the words of its step."""
+    return (pause_reason or "").startswith(HoldReason.WAITING_FOR_APPROVAL)

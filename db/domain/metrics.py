@@ -7,8 +7,10 @@ reached it. Totals count every occurrence. Rates are declared once, here; every 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from db.domain.intervals import Interval, wilson
+from db.domain.states import Channel
 
 
 class Milestone(StrEnum):
@@ -73,55 +75,81 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """numerator / denominator of two counters; null, not 0, while the denominator is 0."""
+    """numerator / denominator of two counters of the steps of one channel."""
 
     slug: str
     numerator: str
-    denominator: str
+    denominators: Mapping[Channel, str]
+    """What is divided by, for each channel that has the rate."""
     meaning: str
     did: str
     """What a person did who counts in the numerator, after "people"."""
     better: Better = Better.HIGHER
 
-    def counts(self, totals: Mapping[str, int]) -> tuple[int, int]:
-        """Returns (numerator, denominator) of `totals` (counter -> count)."""
-        return totals[self.numerator], totals[self.denominator]
+    @property
+    def denominator(self) -> str:
+        """That of email, or of LinkedIn where email has no such rate."""
+        return next(iter(self.denominators.values()))
+
+    def counts(self, totals: Mapping[str, int], channel: Channel | None) -> tuple[int, int] | None:
+        """Returns (numerator, denominator) of `totals` (counter -> count), which are of the steps of that channel.
+
+        None where the channel has no such rate; where there is nothing to divide by; and where more happened than is
+        known of what it is a share of, as when people unsubscribe from mails that nobody reported as delivered.
+        """
+        whole = self.denominators.get(channel) if channel is not None else None
+        if whole is None or not totals[whole] or totals[self.numerator] > totals[whole]:
+            return None
+        return totals[self.numerator], totals[whole]
+
+
+def _of_email(denominator: str) -> Mapping[Channel, str]:
+    return MappingProxyType({Channel.EMAIL: denominator})
 
 
 RATES: tuple[Rate, ...] = (
-    Rate("delivery_rate", "delivered", "sent", "share of sent steps that arrived", "got one"),
-    Rate("open_rate", "opened", "delivered", "share of delivered steps that were opened", "opened one"),
-    Rate("click_rate", "clicked", "delivered", "share of delivered steps that were clicked", "clicked"),
-    Rate("click_through_rate", "clicked", "opened", "share of opened steps that were clicked", "clicked"),
-    Rate("reply_rate", "replied", "delivered", "share of delivered steps that were answered", "answered"),
-    Rate("bounce_rate", "bounced", "sent", "share of sent steps that bounced", "bounced", Better.LOWER),
+    Rate("delivery_rate", "delivered", _of_email("sent"), "share of sent emails that arrived", "got one"),
+    Rate("open_rate", "opened", _of_email("delivered"), "share of delivered emails that were opened", "opened one"),
+    Rate("click_rate", "clicked", _of_email("delivered"), "share of delivered emails that were clicked", "clicked"),
+    Rate("click_through_rate", "clicked", _of_email("opened"), "share of opened emails that were clicked", "clicked"),
+    Rate(
+        "reply_rate",
+        "replied",
+        MappingProxyType({Channel.EMAIL: "delivered", Channel.LINKEDIN: "sent"}),
+        "share of delivered emails, or of sent LinkedIn steps, that were answered",
+        "answered",
+    ),
+    Rate("bounce_rate", "bounced", _of_email("sent"), "share of sent emails that bounced", "bounced", Better.LOWER),
     Rate(
         "unsubscribe_rate",
         "unsubscribed",
-        "delivered",
-        "share of delivered steps that led to an unsubscribe",
+        _of_email("delivered"),
+        "share of delivered emails that led to an unsubscribe",
         "unsubscribed",
         Better.LOWER,
     ),
-    Rate("acceptance_rate", "accepted", "sent", "share of sent LinkedIn steps that led to a connection", "accepted"),
+    Rate(
+        "acceptance_rate",
+        "accepted",
+        MappingProxyType({Channel.LINKEDIN: "sent"}),
+        "share of sent LinkedIn steps that led to a connection",
+        "accepted",
+    ),
 )
 
 
-def rates(totals: Mapping[str, int]) -> dict[str, float | None]:
-    """Returns every rate over `totals` (counter -> count), by slug, rounded to six digits."""
-    return {
-        rate.slug: round(totals[rate.numerator] / totals[rate.denominator], 6) if totals[rate.denominator] else None
-        for rate in RATES
-    }
+def rates(totals: Mapping[str, int], channel: Channel | None) -> dict[str, float | None]:
+    """Returns every rate over `totals` (counter -> count), by slug, rounded to six digits; null where Rate.counts is
+    None. `channel`: that of all steps in `totals`; None where they are of several, which gives no rate."""
+    shares = {rate.slug: rate.counts(totals, channel) for rate in RATES}
+    return {slug: None if share is None else round(share[0] / share[1], 6) for slug, share in shares.items()}
 
 
-def intervals(totals: Mapping[str, int]) -> dict[str, Interval | None]:
-    """Returns the 95 % interval (Wilson) of every rate over `totals`, by slug, rounded to six digits.
-
-    It takes every step sent for a trial of its own. Null where the rate is, and where an unsubscribe that belongs to
-    no step makes more of them than were delivered.
-    """
-    return {rate.slug: _rounded(wilson(*rate.counts(totals))) for rate in RATES}
+def intervals(totals: Mapping[str, int], channel: Channel | None) -> dict[str, Interval | None]:
+    """Returns the 95 % interval (Wilson) of every rate over `totals`, by slug, rounded to six digits; null where the
+    rate is. It takes every step sent for a trial of its own."""
+    shares = {rate.slug: rate.counts(totals, channel) for rate in RATES}
+    return {slug: None if share is None else _rounded(wilson(*share)) for slug, share in shares.items()}
 
 
 def _rounded(interval: Interval | None) -> Interval | None:

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.domain.sending import ANYTIME, Sending
 from db.domain.states import Channel, LinkedInStepType
+
+OVERDUE: Final = timedelta(days=7)
+"""How long an email may have been due when the server begins to send. It is also the longest break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,25 @@ class Plan:
     """Why the settings can't be read, if they can't; nothing of the campaign is then handed out."""
     changed_at: datetime | None = None
     """When the campaign or its steps were changed last, which tells this plan from an earlier one."""
+    served_since: datetime | None = None
+    served_until: datetime | None = None
+    """From when to when the server has looked after its emails, without a long break."""
+
+    def being_served_since(self, now: datetime) -> datetime:
+        """Returns since when the server has looked after its emails, if it does now: since now after a long break."""
+        if self.served_since is None or self.served_until is None or self.served_until <= now - OVERDUE:
+            return now
+        return min(now, self.served_since)
+
+    def overdue_before(self, now: datetime) -> datetime | None:
+        """Returns when an email must have been due, at the latest, to be overdue; None if none is.
+
+        That is what was due for long when the server began to send, and may be stale. Whoever waits for a limit since
+        then is not overdue, however long it takes.
+        """
+        if self.sending.include_overdue or not self.sending.is_sent_by_server(Channel.EMAIL):
+            return None
+        return self.being_served_since(now) - OVERDUE
 
 
 def due_at(delay_from: datetime, step: Step) -> datetime:

@@ -7,10 +7,13 @@ limits, and for those of an account the account's.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from db.domain.drafts import Approval
 from db.domain.states import Channel
 from db.domain.windows import HORIZON_DAYS, Calendar, Window, local_day, next_open
 
@@ -23,21 +26,34 @@ hold in whatever zone they are asked for."""
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
+class SentBy(StrEnum):
+    """Who sends the emails of a campaign that names mailboxes. AGENT: whoever claims them, and reports what became of
+    them."""
+
+    SERVER = "server"
+    AGENT = "agent"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """At most `daily` sends a day (None: any number), and `gap` from one to the next."""
+    """At most `daily` sends a day and `hourly` an hour of the clock (None: any number), and `gap` from one to the
+    next."""
 
     daily: int | None = None
     gap: timedelta = timedelta(0)
+    hourly: int | None = None
 
     @property
     def are_set(self) -> bool:
-        return self.daily is not None or self.gap > timedelta(0)
+        return self.daily is not None or self.hourly is not None or self.gap > timedelta(0)
 
     def tightened(self, other: "Limits") -> "Limits":
-        """Returns both at once: the smaller number and the longer gap."""
-        numbers = [limits.daily for limits in (self, other) if limits.daily is not None]
-        return Limits(min(numbers, default=None), max(self.gap, other.gap))
+        """Returns both at once: the smaller numbers and the longer gap."""
+        return Limits(_smaller(self.daily, other.daily), max(self.gap, other.gap), _smaller(self.hourly, other.hourly))
+
+
+def _smaller(*numbers: int | None) -> int | None:
+    return min((number for number in numbers if number is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +84,8 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """A day of a time zone: from its midnight to the next, which is no more of it."""
+class Span:
+    """A day or an hour of a time zone: from its start to its end, which is no more of it."""
 
     start: datetime
     end: datetime
@@ -77,10 +93,42 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was handed out under some limits: how many since their day began, and when the last."""
+    """What was handed out under some limits: how many since their day began and since their hour began, when the last,
+    and which one of its own day that was, counted from 1."""
 
     used: int = 0
     last_at: datetime | None = None
+    in_hour: int = 0
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The limits of a campaign (account: None) or of an account, and the time zone of its days and hours.
+
+    is_mailbox: the account is a mailbox: its gap varies from one mail to the next.
+    """
+
+    limits: Limits
+    zone: str = "UTC"
+    account: str | None = None
+    is_mailbox: bool = False
+
+    @property
+    def who(self) -> str:
+        """Returns how holds name it."""
+        kind = "mailbox" if self.is_mailbox else "account"
+        return f"The {kind} {self.account}" if self.account else "The campaign"
+
+    def gap_after(self, last_at: datetime, place: int) -> timedelta:
+        """Returns the gap after what went out at `last_at`, `place` of its day. Each look at a mailbox finds the same:
+        whole seconds from 1.0 to 1.5 times its least gap, drawn from a hash of mailbox, day and place."""
+        seconds = int(self.limits.gap.total_seconds())
+        if not self.is_mailbox or seconds == 0:
+            return self.limits.gap
+        name = f"{self.account}/{local_day(last_at, zone(self.zone))}/{place}"
+        drawn = int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
+        return timedelta(seconds=seconds + drawn % (seconds // 2 + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +143,16 @@ class Sending:
     ramp_up: RampUp | None = None
     started_at: datetime | None = None
     senders: Mapping[Channel, Sender] = field(default_factory=dict[Channel, Sender])
+    mailboxes: tuple[str, ...] = ()
+    """The addresses of the mailboxes that its emails are sent from."""
+    sent_by: SentBy = SentBy.SERVER
+    include_overdue: bool = False
+    """The server sends even what was long due when it began to send: see `scheduling.overdue_before`."""
+    approval: Approval = Approval.NONE
+
+    def is_sent_by_server(self, channel: Channel) -> bool:
+        """Returns whether the server itself sends the steps of that channel, so that no agent may claim them."""
+        return channel is Channel.EMAIL and bool(self.mailboxes) and self.sent_by is SentBy.SERVER
 
     def zone_of(self, contact_zone: str | None) -> str | None:
         """Returns the name of the zone that an enrollment has of its own; None where the campaign's holds for
@@ -118,7 +176,7 @@ class Sending:
     def today(self, now: datetime) -> date:
         return local_day(now, zone(self.zone))
 
-    def day(self, now: datetime) -> Day:
+    def day(self, now: datetime) -> Span:
         """Returns the day of `now` in the campaign's zone."""
         return day_of(now, self.zone)
 
@@ -131,8 +189,8 @@ class Sending:
 
     @property
     def may_be_limited(self) -> bool:
-        """By limits of its own, or by those of an account that it sends from."""
-        return self.limits.are_set or self.ramp_up is not None or bool(self.senders)
+        """By limits of its own, or by those of an account or a mailbox that it sends from."""
+        return self.limits.are_set or self.ramp_up is not None or bool(self.senders) or bool(self.mailboxes)
 
 
 ANYTIME = Sending()
@@ -147,12 +205,19 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-def day_of(now: datetime, name: str) -> Day:
+def day_of(now: datetime, name: str) -> Span:
     """Returns the day of `now` in the zone of that name."""
     place = zone(name)
     today = local_day(now, place)
     start, end = (datetime.combine(day, time(), place) for day in (today, today + timedelta(days=1)))
-    return Day(start.astimezone(UTC), end.astimezone(UTC))
+    return Span(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def hour_of(now: datetime, name: str) -> Span:
+    """Returns the hour of the clock in which `now` lies in the zone of that name."""
+    wall = now.astimezone(zone(name))
+    start = now - timedelta(minutes=wall.minute, seconds=wall.second, microseconds=wall.microsecond)
+    return Span(start.astimezone(UTC), start.astimezone(UTC) + timedelta(hours=1))
 
 
 def quarter_of(moment: datetime) -> datetime:
@@ -177,6 +242,10 @@ def of_settings(settings: Mapping[str, Any], started_at: datetime | None = None)
             Channel(channel): Sender(sender["account"], _limits(sender), sender.get("timezone"))
             for channel, sender in settings.get("senders", {}).items()
         },
+        mailboxes=tuple(settings.get("mailboxes", ())),
+        sent_by=SentBy(settings.get("sent_by", SentBy.SERVER)),
+        include_overdue=settings.get("include_overdue", False),
+        approval=Approval(settings.get("approval", Approval.NONE)),
     )
 
 
@@ -187,4 +256,5 @@ def _window(given: Mapping[str, Any]) -> Window:
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:
-    return Limits(given.get("daily_limit"), timedelta(seconds=given.get("min_gap_seconds") or 0))
+    gap = timedelta(seconds=given.get("min_gap_seconds") or 0)
+    return Limits(given.get("daily_limit"), gap, given.get("hourly_limit"))

@@ -80,6 +80,7 @@ class EnrollmentCommand(StrEnum):
     RESUME = "resume"
     ADVANCE = "advance"
     COMPLETE = "complete"
+    MOVE = "move"
     BOUNCE = "bounce"
     UNSUBSCRIBE = "unsubscribe"
 
@@ -92,15 +93,25 @@ class EnrollmentAction(StrEnum):
     ADVANCE = "advance"
     UNSUBSCRIBE = "unsubscribe"
     COMPLETE = "complete"
+    MOVE = "move"
 
 
 class EnrollVerdict(StrEnum):
     """What became of one person of an enrolment."""
 
     ENROLLED = "enrolled"
+    REOPENED = "reopened"
     ALREADY_ENROLLED = "already_enrolled"
     SUPPRESSED = "suppressed"
     INVALID = "invalid"
+
+
+class SuppressVerdict(StrEnum):
+    """What became of one address of a suppression."""
+
+    SUPPRESSED = "suppressed"
+    ALREADY_SUPPRESSED = "already_suppressed"
+    REFUSED = "refused"
 
 
 _OPEN = (EnrollmentStatus.ENROLLED, EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED)
@@ -113,7 +124,11 @@ ENROLLMENT_TRANSITIONS: Mapping[tuple[EnrollmentStatus, EnrollmentCommand], Enro
         (EnrollmentStatus.PAUSED, EnrollmentCommand.RESUME): EnrollmentStatus.ACTIVE,
         **{(state, EnrollmentCommand.ADVANCE): state for state in _OPEN},
         **{(state, EnrollmentCommand.COMPLETE): EnrollmentStatus.COMPLETED for state in _OPEN},
+        **{(state, EnrollmentCommand.MOVE): EnrollmentStatus.COMPLETED for state in _OPEN},
         **{(state, EnrollmentCommand.BOUNCE): EnrollmentStatus.BOUNCED for state in _OPEN},
+        # Only a person opens what has ended; and nobody what the other side has ended.
+        (EnrollmentStatus.COMPLETED, EnrollmentCommand.RESUME): EnrollmentStatus.ACTIVE,
+        (EnrollmentStatus.BOUNCED, EnrollmentCommand.RESUME): EnrollmentStatus.ACTIVE,
         # An unsubscribe wins over every other state, in whatever order events arrive, and repeating it changes nothing.
         **{(state, EnrollmentCommand.UNSUBSCRIBE): EnrollmentStatus.UNSUBSCRIBED for state in EnrollmentStatus},
     }
@@ -131,6 +146,8 @@ class StopReason(StrEnum):
     SUPPRESSED = "suppressed"
     CAMPAIGN_COMPLETED = "campaign_completed"
     MANUAL = "manual"
+    MOVED = "moved"
+    HAS_LEFT = "has_left"
 
 
 STOP_RANKS: Mapping[StopReason, int] = MappingProxyType(
@@ -139,12 +156,15 @@ STOP_RANKS: Mapping[StopReason, int] = MappingProxyType(
         StopReason.SUPPRESSED: 0,
         StopReason.CAMPAIGN_COMPLETED: 0,
         StopReason.MANUAL: 0,
+        StopReason.MOVED: 0,
         # Nothing was left to send, which says nothing of the person.
         StopReason.FINISHED: 1,
-        StopReason.REPLIED: 2,
-        StopReason.BOUNCED: 3,
-        StopReason.COMPLAINED: 4,
-        StopReason.UNSUBSCRIBED: 5,
+        # A program says so. What the person does afterwards says more.
+        StopReason.HAS_LEFT: 2,
+        StopReason.REPLIED: 3,
+        StopReason.BOUNCED: 4,
+        StopReason.COMPLAINED: 5,
+        StopReason.UNSUBSCRIBED: 6,
     }
 )
 """Of two reasons why an enrollment has ended the one with the higher rank holds, whichever came first; of two with the
@@ -153,6 +173,7 @@ same rank, the first."""
 ENDS: Mapping[EnrollmentCommand, EnrollmentStatus] = MappingProxyType(
     {
         EnrollmentCommand.COMPLETE: EnrollmentStatus.COMPLETED,
+        EnrollmentCommand.MOVE: EnrollmentStatus.COMPLETED,
         EnrollmentCommand.BOUNCE: EnrollmentStatus.BOUNCED,
         EnrollmentCommand.UNSUBSCRIBE: EnrollmentStatus.UNSUBSCRIBED,
     }
@@ -198,6 +219,124 @@ class ActionOutcome(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+
+class ReportVerdict(StrEnum):
+    """What became of one report. REPEATED: the step was reported so before."""
+
+    COMPLETED = "completed"
+    REPEATED = "repeated"
+    REFUSED = "refused"
+
+
+class MessageDirection(StrEnum):
+    """Whether a message came in, or was handed out to be sent."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class MessageStatus(StrEnum):
+    """Of a message that came in: `pending` until it is judged and its events are recorded. Of a mail that this server
+    sends: the others. What an agent sends has none."""
+
+    PENDING = "pending"
+    RECORDED = "recorded"
+    QUEUED = "queued"
+    """Claimed, or to be tried again."""
+    SENDING = "sending"
+    """The server is about to be told the mail, or is being told."""
+    SENT = "sent"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    """The connection ended before the server said whether it took the mail."""
+    NOT_SENT = "not_sent"
+    """It did not go out, and nobody waits for it."""
+
+
+class MessageCommand(StrEnum):
+    """What happens to a mail that this server sends."""
+
+    QUEUE = "queue"
+    """Its step is claimed, once more or for the first time."""
+    BEGIN = "begin"
+    SEND = "send"
+    """The server took it, or somebody has a sign that it did."""
+    REFUSE = "refuse"
+    DEFER = "defer"
+    LOSE = "lose"
+    """Nobody knows whether the server took it."""
+    DROP = "drop"
+    """It did not go out, and is not to."""
+
+
+MESSAGE_TRANSITIONS: Mapping[tuple[MessageStatus, MessageCommand], MessageStatus] = MappingProxyType(
+    {
+        (MessageStatus.QUEUED, MessageCommand.QUEUE): MessageStatus.QUEUED,
+        (MessageStatus.NOT_SENT, MessageCommand.QUEUE): MessageStatus.QUEUED,
+        (MessageStatus.QUEUED, MessageCommand.BEGIN): MessageStatus.SENDING,
+        # A refusal of sender or recipient comes before the mail begins; an answer of a sender that was taken for dead
+        # comes after its mail was given up as unknown.
+        **{
+            (state, command): after
+            for state in (MessageStatus.QUEUED, MessageStatus.SENDING, MessageStatus.UNKNOWN)
+            for command, after in (
+                (MessageCommand.REFUSE, MessageStatus.REFUSED),
+                (MessageCommand.DEFER, MessageStatus.QUEUED),
+            )
+        },
+        (MessageStatus.SENDING, MessageCommand.LOSE): MessageStatus.UNKNOWN,
+        # A sign that it was sent holds, whatever was thought before.
+        **{
+            (state, MessageCommand.SEND): MessageStatus.SENT
+            for state in (
+                MessageStatus.QUEUED,
+                MessageStatus.SENDING,
+                MessageStatus.SENT,
+                MessageStatus.UNKNOWN,
+                MessageStatus.NOT_SENT,
+            )
+        },
+        (MessageStatus.QUEUED, MessageCommand.DROP): MessageStatus.NOT_SENT,
+        (MessageStatus.UNKNOWN, MessageCommand.DROP): MessageStatus.NOT_SENT,
+    }
+)
+"""The states of a mail that this server sends. `sending` and `unknown` are never queued again by a claim."""
+
+
+STATES_BEFORE: Mapping[MessageCommand, tuple[MessageStatus, ...]] = MappingProxyType(
+    {command: tuple(state for state, known in MESSAGE_TRANSITIONS if known is command) for command in MessageCommand}
+)
+"""The states in which each command is allowed."""
+STATE_AFTER: Mapping[MessageCommand, MessageStatus] = MappingProxyType(
+    {command: after for (_, command), after in MESSAGE_TRANSITIONS.items()}
+)
+"""The state after each command: the same whatever was before."""
+
+
+class SettledAs(StrEnum):
+    """What a person says became of a mail of which nobody knows whether it went out; each is the status it then has."""
+
+    SENT = "sent"
+    NOT_SENT = "not_sent"
+
+
+class Interest(StrEnum):
+    """What an agent or a person reads in an answer."""
+
+    INTERESTED = "interested"
+    NOT_NOW = "not_now"
+    NOT_INTERESTED = "not_interested"
+    QUESTION = "question"
+
+
+class ThreadState(StrEnum):
+    """`waiting`: nobody has answered yet, or only programs have."""
+
+    WAITING = "waiting"
+    NEEDS_ANSWER = "needs_answer"
+    ANSWERED = "answered"
+    CLOSED = "closed"
 
 
 class OrphanStatus(StrEnum):

@@ -7,14 +7,18 @@ from db.domain.states import LinkedInStepType
 
 @dataclass(frozen=True, slots=True)
 class EmailStep:
-    """An email of a sequence. `delay_hours` counts from the step before."""
+    """An email of a sequence. `delay_hours` counts from the step before.
+
+    A follow-up without a subject answers the thread before it, in its subject; `new_thread` begins another one.
+    """
 
     step_number: int
-    subject: str
+    subject: str | None
     body: str
     delay_hours: int = 0
     a_b_variant: str | None = None
     is_active: bool = True
+    new_thread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

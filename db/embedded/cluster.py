@@ -1,4 +1,4 @@
-"""The data directory: made whole or not at all, by initdb in a folder of another name."""
+"""The data directory. initdb makes it in a folder of another name, so it is made whole or not at all."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ log_min_error_statement = panic
 def cluster_major(cluster: Path) -> int | None:
     """Returns the major version that made the cluster; None when there is no cluster yet.
 
-    Errors: StoreUnavailable when something else has its place.
+    Errors: StoreUnavailable when something else is at its path.
     """
     if not cluster.exists() or not any(cluster.iterdir()):
         return None
@@ -42,8 +42,8 @@ def cluster_major(cluster: Path) -> int | None:
 def create_cluster(home: Path, binaries: Binaries, account: Account | None, log: IO[bytes]) -> None:
     """Makes home/postgres with its database. The caller holds start.lock.
 
-    A folder under a name of its own becomes the cluster by one rename, so a kill at any time leaves either nothing or
-    all. Errors: StoreUnavailable, OSError.
+    The cluster is made in a folder of another name and renamed at the end, so a kill leaves either no cluster or a
+    whole one. Errors: StoreUnavailable, OSError.
     """
     made = home / f"postgres.new-{os.urandom(6).hex()}"
     made.mkdir(mode=0o700)
@@ -63,14 +63,16 @@ def create_cluster(home: Path, binaries: Binaries, account: Account | None, log:
 
 
 def give_to(account: Account, cluster: Path) -> None:
-    """Gives a cluster that is root's, such as a restored copy, to the account that runs it; the top comes last."""
+    """Gives a cluster that root owns, such as a restored copy, to the account that runs it. The top folder changes
+    last."""
     if cluster.stat().st_uid == 0:
         for path in (*cluster.rglob("*"), cluster):
             os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """Returns the log (0600), to append to: the keeper empties it in place, and its writers go on at the new end."""
+    """Opens the log (0600) for appending. The keeper truncates it in place, and processes that have it open append from
+    there."""
 
     def private(name: str, flags: int) -> int:
         return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
@@ -90,7 +92,7 @@ def log_tail(path: Path) -> str:
 
 
 def remove_leftovers(home: Path) -> None:
-    """Removes what a killed initdb left. One that lives on without its server finds its folder gone, and ends."""
+    """Removes what a killed initdb left. An initdb whose server was killed ends when its folder is gone."""
     for leftover in home.glob("postgres.new-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -105,7 +107,7 @@ def _initdb_options(home: Path, binaries: Binaries) -> list[str]:
 
 
 def make_password(home: Path) -> Path:
-    """Returns the file (0600) with the password of a PostgreSQL on loopback, made when it is missing."""
+    """Returns the file (0600) with the password of a PostgreSQL on loopback. Makes the file if it is missing."""
     path = home / "postgres.password"
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
@@ -136,7 +138,8 @@ def _run(
 
 
 def _configure(cluster: Path) -> None:
-    """Lets in, on Unix, the present user and root alone: the kernel names the peer, so there is no password."""
+    """Allows only the present user and root to connect on Unix. The kernel tells who connects, so there is no
+    password."""
     _write(cluster / "postgresql.conf", _SETTINGS, os.O_APPEND)
     if sys.platform != "win32":
         names = sorted({login_name(), "root"})
@@ -145,7 +148,7 @@ def _configure(cluster: Path) -> None:
 
 
 def _write(path: Path, text: str, how: int) -> None:
-    """Writes into a file of initdb. Under root it is another account's: a link in its place is not followed."""
+    """Writes into a file that initdb made. Under root another account owns the file, so links are not followed."""
     descriptor = os.open(path, os.O_WRONLY | how | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(descriptor, "a" if how == os.O_APPEND else "w", encoding="utf-8") as file:
         file.write(text)

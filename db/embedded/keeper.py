@@ -22,10 +22,10 @@ sys.exit(main(sys.argv[2:]))
 """Its first argument is the directory that holds the package `db`."""
 
 TICK_SECONDS = 0.2
-STABLE_SECONDS = 30.0  # a postmaster that lived this long has started well: earlier failures count no more
+STABLE_SECONDS = 30.0  # after this long the start has succeeded, and earlier failures no longer count
 START_ATTEMPTS = 5
 LOG_BYTES = 10_000_000
-GAVE_UP = b"PostgreSQL does not start"  # in keeper.lock, so that a server tells this end from a kill
+GAVE_UP = b"PostgreSQL does not start"  # written into keeper.lock, so that a server can tell this end from a kill
 _CLAIM_SECONDS = 1.0
 
 
@@ -40,7 +40,7 @@ class Keeper:
         self._spawned_at = 0.0
 
     def run(self) -> int:
-        """Runs until the last server has left, or until SIGTERM. Returns 1 if PostgreSQL cannot be started."""
+        """Runs until the last server has stopped, or until SIGTERM. Returns 1 if PostgreSQL cannot be started."""
         signal.signal(signal.SIGTERM, self._terminate)
         while not self._terminated:
             if not self._postmaster.alive() and not self._revive():
@@ -53,7 +53,7 @@ class Keeper:
             if not any_user(self._home) and self.retire():
                 return 0
             if os.fstat(sys.stderr.fileno()).st_size > LOG_BYTES:
-                os.ftruncate(sys.stderr.fileno(), 0)  # who writes here appends, and goes on at the new end
+                os.ftruncate(sys.stderr.fileno(), 0)  # all writers append, so they continue at the new end
             time.sleep(TICK_SECONDS)
         self._postmaster.stop()
         return 0
@@ -79,13 +79,14 @@ class Keeper:
         return True
 
     def retire(self) -> bool:
-        """Stops, unless a server came meanwhile: it registers under start.lock, and waits there while this stops.
+        """Stops PostgreSQL, unless a server has registered meanwhile. Servers register under start.lock, which this
+        holds while it stops.
 
-        Whether PostgreSQL has ended.
+        Returns whether PostgreSQL has ended.
         """
         try:
             descriptor = open_lock(self._home / "start.lock")
-        except FileNotFoundError:  # somebody deleted the home: there is nobody left to wait for
+        except FileNotFoundError:  # somebody deleted the home, so no server can be using it
             self._postmaster.stop()
             return True
         try:
@@ -98,10 +99,10 @@ class Keeper:
 
 
 def main(arguments: list[str]) -> int:
-    """Claims keeper.lock, then detaches: when the launched process has returned 0, a keeper held the lock."""
+    """Takes keeper.lock, then detaches. When the launched process has returned 0, a keeper holds the lock."""
     order = Order.parse(arguments)
     descriptor = open_lock(Path(order.home, "keeper.lock"))
-    # One who asks whether it is locked holds it for an instant.
+    # A process that checks whether it is locked holds it for an instant.
     if not wait_until(lambda: try_lock(descriptor), _CLAIM_SECONDS):
         return 1
     os.ftruncate(descriptor, 0)

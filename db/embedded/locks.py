@@ -1,4 +1,4 @@
-"""Locks on files. The kernel takes a lock back when its holder dies, so that no death leaves one behind.
+"""Locks on files. The kernel releases a lock when its holder dies, so that no lock is left behind.
 
 Files in a home: `users/*` one for each server, locked for that server's life; `start.lock` held while somebody decides
 to start or to stop; `keeper.lock` held by the keeper for its life.
@@ -24,13 +24,13 @@ else:
 
 
 def open_lock(path: Path) -> int:
-    """Returns a descriptor on which to take the lock of this file, made (0600) when it is missing. The lock goes with
-    it."""
+    """Returns a descriptor on which to take the lock of this file. Makes the file (0600) if it is missing. Closing the
+    descriptor releases the lock."""
     return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Takes the lock without waiting. Returns whether it was free. The kernel gives it back when its holder dies."""
+    """Takes the lock without waiting. Returns whether it was free. The kernel releases it when its holder dies."""
     try:
         _lock(descriptor, shared=shared)
     except (BlockingIOError, PermissionError):
@@ -39,14 +39,14 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Returns whether a living process holds this file's lock. Asked with a shared lock: two who ask do not see each
-    other."""
+    """Returns whether a living process holds this file's lock. It tries a shared lock, so that two processes that check
+    at once do not find each other's lock."""
     try:
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return False
     except PermissionError:
-        return True  # another account's file: nothing shows that its owner is gone
+        return True  # the file is another account's, and nothing shows that its owner is gone
     try:
         return not try_lock(descriptor, shared=True)
     finally:
@@ -62,7 +62,7 @@ def any_user(home: Path) -> bool:
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> bool:
-    """Asks every 10 ms until it is done or this time is over. Returns whether it is done."""
+    """Calls `done` every 10 ms until it is true or the time is over. Returns whether it is true."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:

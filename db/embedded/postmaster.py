@@ -18,7 +18,7 @@ _NEVER_A_PID = 2_147_483_646
 
 
 class Order(NamedTuple):
-    """What a server asks of the keeper. It travels as the command line, one field an argument.
+    """What a server asks of the keeper. It is passed on the command line, with one argument for each field.
 
     name: the cluster_name, which is in the command line of each process of this PostgreSQL and of no other.
     sockets: the directory of the unix socket; empty on Windows.
@@ -53,7 +53,7 @@ class PidFile(NamedTuple):
 
 
 def read_pid_file(cluster: Path) -> PidFile | None:
-    """Returns what the postmaster says of itself; it outlives one that was killed. None without a file.
+    """Returns the content of postmaster.pid; None if there is no file. The file of a killed postmaster stays.
 
     Source: src/include/utils/pidfile.h of PostgreSQL.
     """
@@ -73,9 +73,9 @@ def _number(text: str) -> int:
 
 
 def claim_directory(path: Path, uid: int) -> bool:
-    """Makes this directory, open to uid alone, or accepts it as it is. Returns whether it is now uid's own and real.
+    """Makes this directory for uid alone, or accepts one that exists. Returns whether it belongs to uid and is no link.
 
-    The temporary directory is everyone's: another user may have put a directory or a link in this place.
+    Everyone can write to the temporary directory, so another user may have put a directory or a link at this path.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -109,7 +109,7 @@ def data_argument(cluster: Path, *, other_account: bool) -> Generator[tuple[str,
 
 
 class Postmaster:
-    """The postmaster as a child, or as an orphan that is adopted by its pid."""
+    """The postmaster: a child of this process, or one that lost its keeper and is adopted by its pid."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -118,13 +118,13 @@ class Postmaster:
         self._adopted = order.adopt
 
     def alive(self) -> bool:
-        """Returns whether it runs. An adopted one must still be the pid that its own file names."""
+        """Returns whether it runs. For an adopted one, postmaster.pid must still name its pid."""
         if self._child is not None:
             return self._child.poll() is None
         return self._adopted > 0 and self._own_file() is not None and _runs(self._adopted)
 
     def _own_file(self) -> PidFile | None:
-        """Returns what this postmaster says of itself; None while the file is an earlier one's."""
+        """Returns the content of postmaster.pid; None while the file is that of an earlier postmaster."""
         pid_file = read_pid_file(self._cluster)
         return pid_file if pid_file is not None and pid_file.pid == self._pid() else None
 
@@ -140,7 +140,7 @@ class Postmaster:
         return Path(pid_file.sockets, f".s.PGSQL.{pid_file.port}").exists()
 
     def spawn(self) -> None:
-        """Starts it on what the last one left. Errors: OSError."""
+        """Starts a postmaster, and first removes what a killed one left. Errors: OSError."""
         order = self._order
         self._adopted = 0
         if not claim_directory(Path(order.sockets), order.uid if order.uid >= 0 else os.geteuid()):
@@ -160,7 +160,8 @@ class Postmaster:
             )
 
     def _settings(self) -> list[str]:
-        """Returns the options of each start. Safety rests on them: postgresql.conf cannot change these."""
+        """Returns the options for each start. postgresql.conf cannot override them, so the settings that safety needs
+        are here."""
         sockets = '"' + self._order.sockets.replace('"', '""') + '"'
         values = {
             "listen_addresses": "",
@@ -174,7 +175,7 @@ class Postmaster:
         return [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
 
     def stop(self) -> None:
-        """Shuts down fast and waits; shuts down harder if it does not end. Safe on one that is gone."""
+        """Does a fast shutdown and waits, then an immediate one if it does not end. Does nothing if it has ended."""
         for number, seconds in ((signal.SIGINT, SHUTDOWN_SECONDS), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
             if not self.alive():
                 break
@@ -186,13 +187,13 @@ class Postmaster:
             Path(self._order.sockets).rmdir()
 
     def _remove_sockets(self) -> None:
-        """Removes what one that was killed left, in a directory that serves this home alone."""
+        """Removes the sockets of a killed postmaster. Only this home uses the directory."""
         for leftover in Path(self._order.sockets).glob(".s.PGSQL.*"):
             leftover.unlink(missing_ok=True)
 
 
 def _runs(pid: int) -> bool:
-    """Returns whether this process lives; a zombie does not. On Linux its command line tells, elsewhere the signal
+    """Returns whether this process runs; a zombie does not. On Linux its command line tells, elsewhere the signal
     0."""
     try:
         if sys.platform == "linux":
@@ -209,7 +210,7 @@ def kill_orphans(name: str) -> None:
     """Ends the backends of this cluster_name that outlived their postmaster (Linux; elsewhere they end by themselves).
 
     A backend in a long computation does not notice that its postmaster died, and while it holds the shared memory no
-    other can start. To the data this is the same crash that the postmaster's end was.
+    other can start. For the data this is the same as the crash of the postmaster.
     """
     for command_line in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -220,8 +221,9 @@ def kill_orphans(name: str) -> None:
 def disown(cluster: Path) -> None:
     """Replaces the pid in a dead postmaster's file by one that no process can have.
 
-    PostgreSQL refuses to start while the pid lives, though it may be a stranger's by now. The other lines stay: by the
-    shared memory that they name PostgreSQL sees whether backends of the dead one still run. A broken file goes.
+    PostgreSQL refuses to start while a process has that pid, though the pid may now belong to another program. The
+    other lines stay: they name the shared memory, by which PostgreSQL sees whether backends of the dead postmaster
+    still run. A broken file is removed.
     """
     path = cluster / "postmaster.pid"
     try:
@@ -239,7 +241,8 @@ def disown(cluster: Path) -> None:
 
 
 class WindowsPostmaster:
-    """The postmaster by way of pg_ctl, which alone gives up an administrator's rights before it starts one."""
+    """The postmaster on Windows, started by pg_ctl, since only pg_ctl drops an administrator's rights before it starts
+    one."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -252,7 +255,7 @@ class WindowsPostmaster:
         return subprocess.run(command, stdin=silent, stdout=silent, check=False).returncode  # noqa: S603 - as located
 
     def alive(self) -> bool:
-        """Returns whether it runs, asked at most once in two seconds: each question is a process."""
+        """Returns whether it runs. Checks at most once in two seconds, since each check starts a process."""
         if time.monotonic() - self._asked > 2.0:
             self._asked, self._alive = time.monotonic(), self._control("status") == 0
         return self._alive
@@ -262,7 +265,7 @@ class WindowsPostmaster:
         return True
 
     def spawn(self) -> None:
-        """Starts it on loopback, where the password guards it."""
+        """Starts it on loopback, where clients need the password."""
         options = f"-p {self._order.port} -c listen_addresses=127.0.0.1 -c cluster_name={self._order.name}"
         log = str(Path(self._order.home, "postgres.log"))
         self._control("start", "-W", "-s", "-l", log, "-o", options)

@@ -15,7 +15,7 @@ from typing import IO, Self
 from urllib.parse import quote
 
 from db import homes
-from db.domain.errors import StoreUnavailable
+from db.domain.errors import Busy, StoreUnavailable
 from db.embedded.account import environment, running_account
 from db.embedded.binaries import locate
 from db.embedded.cluster import (
@@ -31,6 +31,7 @@ from db.embedded.cluster import (
 )
 from db.embedded.keeper import COMMAND, GAVE_UP
 from db.embedded.locks import any_user, is_locked, open_lock, try_lock, wait_until
+from db.embedded.placing import is_waiting, place, stamp
 from db.embedded.postmaster import Order, PidFile, claim_directory, read_pid_file
 
 START_SECONDS = 60.0
@@ -45,8 +46,8 @@ _SOCKET_FOLDER_BYTES = 88  # with "/.s.PGSQL.5432" it fits the shortest sun_path
 class EmbeddedPostgres:
     """PostgreSQL in `home`, shared with every other server that names the same directory.
 
-    `start()` brings it up or joins it, `stop()` leaves it; the last one who leaves, or dies, ends it. Not for use from
-    several threads at once.
+    `start()` starts it, or uses the one that runs; `stop()` ends this use. It stops when its last user stops or dies.
+    Not for use from several threads at once.
     """
 
     def __init__(self, home: Path) -> None:
@@ -68,8 +69,8 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Returns the URL (libpq's form) of the database `sales`, once it accepts connections.
 
-        May be called again, and then brings back a PostgreSQL that has gone for good. Errors: StoreUnavailable, whose
-        text says what an operator can do.
+        May be called again, and then starts a PostgreSQL that is not restarted by its keeper. Errors: StoreUnavailable,
+        whose text says what an operator can do.
         """
         try:
             with ExitStack() as undo:
@@ -78,7 +79,7 @@ class EmbeddedPostgres:
                 undo.pop_all()
                 return url
         except (OSError, subprocess.SubprocessError) as error:
-            # What a command was, and where, is in the traceback.
+            # The traceback has the command and its path.
             reason = (error.strerror or error) if isinstance(error, OSError) else type(error).__name__
             raise StoreUnavailable(
                 f"The embedded PostgreSQL in {self.home} can't be used: {reason}. Give this user the directory, name "
@@ -87,12 +88,13 @@ class EmbeddedPostgres:
             ) from error
 
     def stop(self) -> None:
-        """Leaves. The last server to leave returns when PostgreSQL has ended (after 30 s at most). Idempotent."""
+        """Ends this server's use. For the last server it returns when PostgreSQL has ended (after 30 s at most).
+        Idempotent."""
         if self._registered is None:
             return
         ours = self._registered[2] == os.getpid()
         self._leave()
-        if ours:  # a forked child shares the lock of its parent, who stays
+        if ours:  # a forked child shares the lock of its parent, which still uses it
             with suppress(OSError, subprocess.SubprocessError, StoreUnavailable):
                 self._await_end(time.monotonic() + STOP_SECONDS)
 
@@ -100,12 +102,28 @@ class EmbeddedPostgres:
         homes.make(self.home)
         homes.refuse_link(self._cluster)
         with self._deciding():
+            if is_waiting(self.home):
+                place(self.home, stamp())
             self._register()
             return self._ensure_running()
 
     @contextmanager
+    def unused(self) -> Generator[None]:
+        """Lets no server start while the block runs. Busy if a server uses the database, or does not end its use."""
+        keeper = self.home / "keeper.lock"
+        wait_until(lambda: any_user(self.home) or not is_locked(keeper), STOP_SECONDS)
+        with self._deciding():
+            if any_user(self.home) or is_locked(keeper) or living_postmaster(self._cluster, self._name):
+                raise Busy(
+                    f"A server uses the database in {self.home}. Stop it, and run this again.", places=[self.home]
+                )
+            if is_waiting(self.home):
+                place(self.home, stamp())
+            yield
+
+    @contextmanager
     def _deciding(self) -> Generator[None]:
-        """Holds start.lock: one server at a time looks and starts, and no keeper stops meanwhile."""
+        """Holds start.lock, so that only one server at a time checks and starts, and no keeper stops meanwhile."""
         lock = open_lock(self.home / "start.lock")
         try:
             if not wait_until(lambda: try_lock(lock), _LOCK_SECONDS):
@@ -131,7 +149,7 @@ class EmbeddedPostgres:
         path = users / f"{os.getpid()}-{os.urandom(4).hex()}"
         lock = open_lock(path)
         self._registered = (lock, path, os.getpid())
-        # A keeper that asks whether it is locked holds it for an instant.
+        # A keeper that checks whether it is locked holds it for an instant.
         if not wait_until(lambda: try_lock(lock), 1.0):
             raise TimeoutError(f"{path} can't be locked")
 
@@ -169,7 +187,7 @@ class EmbeddedPostgres:
         return (self.home / "keeper.lock").read_bytes() == GAVE_UP
 
     def _launch(self) -> float:
-        """Starts a keeper. Returns when it was. The caller holds start.lock, and no keeper lives."""
+        """Starts a keeper, and returns the time. The caller holds start.lock, and no keeper runs."""
         account = running_account(self._cluster)
         remove_leftovers(self.home)
         with open_log(self._log) as log:
@@ -191,7 +209,7 @@ class EmbeddedPostgres:
         return time.monotonic()
 
     def _address(self, uid: int) -> tuple[str, int]:
-        """Returns the directory of the socket, short enough for one, and the port."""
+        """Returns the directory of the socket, short enough for a socket's path, and the port."""
         if sys.platform == "win32":
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -211,19 +229,20 @@ class EmbeddedPostgres:
         if sys.platform == "win32":
             password = make_password(self.home).read_text(encoding="ascii")
             return f"postgresql://{ROLE}:{password}@127.0.0.1:{pid_file.port}/{DATABASE}"
-        # The port is said, lest PGPORT change it.
+        # The port is given, since PGPORT would change it otherwise.
         return f"postgresql://{ROLE}@/{DATABASE}?host={quote(pid_file.sockets, safe='')}&port={pid_file.port}"
 
     def _await_end(self, deadline: float) -> None:
-        """Waits until the keeper has ended PostgreSQL, unless others use it; finds a keeper for one that has none."""
+        """Waits until the keeper has ended PostgreSQL, unless other servers use it. Starts a keeper if a postmaster has
+        none."""
         while time.monotonic() < deadline and not any_user(self.home):
             if not is_locked(self.home / "keeper.lock") and not self._abandoned():
                 return
             time.sleep(0.01)
 
     def _abandoned(self) -> bool:
-        """Returns whether a postmaster lives on though its keeper was killed: then a new keeper, with no user, ends
-        it."""
+        """Returns whether a postmaster still runs though its keeper was killed. A new keeper, which finds no users,
+        then ends it."""
         if read_pid_file(self._cluster) is None:
             return False
         lock = open_lock(self.home / "start.lock")
@@ -241,7 +260,8 @@ class EmbeddedPostgres:
 
 
 def _listens(pid_file: PidFile) -> bool:
-    """Returns whether the postmaster answers: a killed one leaves its file, and the file says that it is ready."""
+    """Returns whether the postmaster answers. Its file is no proof: a killed postmaster leaves one that says it is
+    ready."""
     if sys.platform == "win32":
         family, address = socket.AF_INET, ("127.0.0.1", pid_file.port)
     else:
@@ -258,7 +278,7 @@ def _listens(pid_file: PidFile) -> bool:
 def living_postmaster(cluster: Path, name: str) -> int:
     """Returns the pid in postmaster.pid if that process is the PostgreSQL of this cluster, else 0.
 
-    Negative for a single-user backend. The pid of a dead postmaster may be anybody's by now.
+    Negative for a single-user backend. Another process may have got the pid of a dead postmaster.
     """
     pid_file = read_pid_file(cluster)
     if pid_file is None or pid_file.pid == 0:
@@ -278,7 +298,7 @@ def living_postmaster(cluster: Path, name: str) -> int:
 
 
 def _launch_keeper(order: Order, log: IO[bytes]) -> None:
-    """Runs the keeper in a session of its own; when this returns it holds keeper.lock, or has ended again."""
+    """Runs the keeper in a session of its own. When this returns, the keeper holds keeper.lock or has ended."""
     if not sys.executable:
         raise StoreUnavailable("This program has no Python interpreter to run beside PostgreSQL: set DATABASE_URL.")
     command = [sys.executable, "-I", "-S", "-c", COMMAND, str(Path(__file__).parents[2]), *map(str, order)]
@@ -287,7 +307,7 @@ def _launch_keeper(order: Order, log: IO[bytes]) -> None:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment(), creationflags=flags
         )
-        process.returncode = 0  # it is not ours to wait for
+        process.returncode = 0  # it outlives this process, which does not wait for it
         return
     subprocess.run(  # noqa: S603 - our own module
         command,

@@ -1,7 +1,8 @@
 """The cache in SQLite: db.local.contract.CacheStore on one LocalFile.
 
-A get writes nothing: what was used, and the hits and misses, are noted in memory and written with the next write, or
-after a while. A killed process loses those notes alone: its last gets count neither for eviction nor for the hit rate.
+A get writes nothing. It notes the use of the entry and the hit or miss in memory; the next write stores these notes, or
+a get does after a while. A killed process loses only its notes: its last gets count neither for eviction nor for the
+hit rate.
 """
 
 import sqlite3
@@ -114,18 +115,18 @@ class SqliteCache:
             row = self._file.read_row(sql.GET, (namespace, key))
         except UnicodeEncodeError:
             row = None
-        if row is None:  # names are checked here alone, since one that breaks the rules was never stored
+        if row is None:  # names are checked only on a miss, since an invalid one was never stored
             _check_name(namespace, key)
         return row
 
     def _write_notes(self) -> None:
-        # A full disk or a busy one must not stop a get: the notes are a nicety.
+        # A get can do without the notes, so it succeeds even if the disk is full or busy.
         with suppress(StoreUnavailable), self._file.transaction as connection:
             self._notes.write(connection)
 
 
 class _PendingReads:
-    """What gets have seen since it was last written, for all threads of this process."""
+    """The uses, hits and misses of all threads of this process since they were last written."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -135,7 +136,7 @@ class _PendingReads:
         self._since = 0
 
     def hit(self, number: int, at: int) -> bool:
-        """Notes it. Returns whether it is time to write the notes."""
+        """Notes a hit. Returns whether it is time to write the notes."""
         with self._lock:
             self._used[number] = at
             self._hits += 1

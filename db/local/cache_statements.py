@@ -1,4 +1,4 @@
-"""Every statement of the cache, whole and constant."""
+"""The statements of the cache, as constants."""
 
 from typing import Final
 

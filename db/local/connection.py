@@ -1,7 +1,7 @@
 """One SQLite file: opened privately, upgraded, written by one connection at a time and read by several.
 
 One connection writes, under the lock of lock.py; readers take a connection each from a small pool, since WAL lets them
-read while it writes. Nothing here survives a fork: open the store in the process that uses it.
+read while it writes. Connections can't be used after a fork: open the store in the process that uses it.
 """
 
 import logging
@@ -87,7 +87,7 @@ class LocalFile:
         self.transaction: Transaction = Transaction(self, self._lock, self._writer)
 
     def note_broken(self, owner: str, warnings: tuple[str, ...]) -> None:
-        """Logs and counts what was stored for `owner` and is no JSON, as the warnings of `decode_json` say."""
+        """Logs and counts stored values of `owner` that are not JSON, with the warnings of `decode_json`."""
         if warnings:
             self.broken_values += len(warnings)
             logger.warning("%s in %s: %s", owner, self.path.name, " ".join(warnings))
@@ -100,8 +100,7 @@ class LocalFile:
         self._writer.close()
 
     def change(self, sql: LiteralString, values: tuple[object, ...]) -> tuple[Rows, int]:
-        """Returns the rows that one statement returns, and the number that it changed. It is a transaction of its
-        own."""
+        """Runs one statement in a transaction of its own. Returns its rows, and how many rows it changed."""
         self._lock.acquire()
         try:
             cursor = self._writer.execute(sql, values)
@@ -139,9 +138,9 @@ class LocalFile:
         return rows[0] if rows else None
 
     def rewrite(self) -> None:
-        """Writes the file anew, so that nothing of what was ever deleted is left in it or in its WAL.
+        """Rewrites the file, so that neither it nor its WAL holds deleted data.
 
-        It takes a second per 100 MB or so, and writers wait meanwhile. Busy where a reader kept the WAL in use.
+        It takes a second per 100 MB or so, and writers wait meanwhile. Busy if a reader keeps the WAL in use.
         """
         self._lock.acquire()
         try:
@@ -155,7 +154,7 @@ class LocalFile:
             raise Busy("A reader kept old pages of the local store in use. Call again, to have them overwritten.")
 
     def translate(self, error: sqlite3.Error) -> Exception:
-        """Returns what the caller is told. An error that only a fault of ours can cause is left as it is."""
+        """Returns the error for the caller. Errors that only a bug of ours can cause are returned as they are."""
         if self._closed:
             return StoreUnavailable("The local store is closed: the server is stopping.")
         code = getattr(error, "sqlite_errorcode", None)
@@ -168,7 +167,8 @@ class LocalFile:
         )
 
     def _take(self) -> sqlite3.Cursor:
-        """Returns a cursor of a reading connection: making one for each short query would cost a tenth of it."""
+        """Returns a cursor of a reading connection: a new one for each short query would cost a tenth of the query's
+        time."""
         if self._closed:
             raise StoreUnavailable("The local store is closed: the server is stopping.")
         try:
@@ -205,7 +205,8 @@ class LocalFile:
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        """Returns the writer, on a file that exists, is private, is ours and has the newest schema."""
+        """Returns the writing connection. Makes the file if it is missing, makes it private, checks that it is ours and
+        upgrades its schema."""
         _make_private(self.path)
         connection = self._connect()
         try:
@@ -266,7 +267,7 @@ class Transaction:
 
 
 def upgrade(connection: sqlite3.Connection, upgrades: tuple[Statements, ...], path: Path) -> None:
-    """Brings the file to the last of `upgrades`, all or nothing. A file from a later version is refused unread."""
+    """Brings the file to the last of `upgrades`, all or nothing. A file from a later version is refused."""
     connection.execute(_BEGIN)
     try:
         version = _number(connection, _VERSION)
@@ -296,7 +297,7 @@ def _run(connection: sqlite3.Connection, statements: Statements) -> None:
 
 
 def _prepare(directory: Path, layout: Layout, wait_seconds: float) -> WriteLock:
-    """Returns the directory and the lock file in it, or a refusal that says what to do."""
+    """Returns the directory and its lock file. StoreUnavailable says what to do."""
     try:
         homes.make(directory)
         for name in (layout.lock_name, layout.file_name):
@@ -319,13 +320,14 @@ def _prepare(directory: Path, layout: Layout, wait_seconds: float) -> WriteLock:
 def _mounts() -> list[tuple[str, str]]:
     import psutil  # noqa: PLC0415 - 25 ms that a caller which never opens a store need not pay
 
-    with suppress(OSError, psutil.Error):  # a container may hide its mounts; what can't be known is not refused
+    with suppress(OSError, psutil.Error):  # a container may hide its mounts; an unknown file system is not refused
         return [(mount.mountpoint, mount.fstype) for mount in psutil.disk_partitions(all=True)]
     return []
 
 
 def _make_private(path: Path) -> None:
-    """Creates the file as 0600, or takes the others' rights from one that has them. Called under the write lock.
+    """Creates the file with mode 0600, or removes the rights of others from an existing one. Called under the write
+    lock.
 
     An existing file is never opened here: closing it would drop the locks that SQLite holds on it in this process.
     """

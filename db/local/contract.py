@@ -1,6 +1,6 @@
-"""What the tools need of a store of jobs and of a cache, whatever it is built on.
+"""What the tools need from a store of jobs and from a cache, independent of the database below.
 
-A store is right when it passes the conformance suite. Every call that needs the time takes `now`, aware and in UTC: no
+A store is correct if it passes the conformance suite. Every call that needs the time takes `now`, aware and in UTC; no
 store reads a clock. All raise the errors of db.domain.errors: InvalidInput names the argument and the rule,
 StoreUnavailable says what an operator can do.
 """
@@ -22,8 +22,8 @@ DEFAULT_CACHE_BYTES: Final = 67_108_864
 class JobStore(Protocol):
     """A queue in which a job has at most one live lease, whatever the number of processes.
 
-    A lease that runs out puts its job back by itself: every call below works on the queue as it is at `now`. After
-    `max_attempts` claims that did not complete it, a job is failed, and `get` tells what happened in each.
+    When a lease runs out, its job goes back to the queue: every call below works on the queue as it is at `now`. A job
+    fails after `max_attempts` claims that did not complete it, and `get` tells what happened in each.
     """
 
     def create(
@@ -64,12 +64,12 @@ class JobStore(Protocol):
     def claim(
         self, *, types: Collection[str] | None = None, worker_id: str, lease_seconds: int = 60, now: datetime
     ) -> ClaimedJob | None:
-        """Returns the job whose turn it is, leased for 1..86,400 s: high before normal before low, then by when it fell
-        due."""
+        """Leases the next job for 1..86,400 s and returns it: high before normal before low priority, then in the order
+        in which they fell due."""
         ...
 
     def heartbeat(self, job_id: str, lease_token: str, *, progress: object = None, now: datetime) -> Heartbeat:
-        """Begins the lease anew from `now`; LeaseLost. `progress`, at most 16 KiB of JSON, outlives the attempt."""
+        """Renews the lease from `now`; LeaseLost. `progress`, at most 16 KiB of JSON, is kept after the attempt."""
         ...
 
     def complete(self, job_id: str, lease_token: str, *, result: object = None, now: datetime) -> None:
@@ -79,9 +79,11 @@ class JobStore(Protocol):
     def fail(
         self, job_id: str, lease_token: str, error: str, *, retry: bool = True, result: object = None, now: datetime
     ) -> Job:
-        """Puts a job back after a back-off, or fails it if `retry` is false or no attempt is left; LeaseLost.
+        """Puts a job back into the queue after a back-off, or fails it if `retry` is false or no attempt is left;
+        LeaseLost.
 
-        A job that was to be cancelled is cancelled. `result` is what was done all the same, at most 1 MiB of JSON.
+        A job whose cancellation was requested is cancelled. `result` is what was done in spite of the failure, at most
+        1 MiB of JSON.
         """
         ...
 
@@ -90,7 +92,8 @@ class JobStore(Protocol):
         ...
 
     def retry(self, job_id: str, *, now: datetime) -> Job:
-        """Makes a failed job pending again, with all its attempts before it and its history kept; Conflict."""
+        """Makes a failed job pending again, with all its attempts anew. Its history stays. Conflict if it is not
+        failed."""
         ...
 
     def update(self, job_id: str, changes: Mapping[str, object], *, now: datetime) -> Job:
@@ -105,7 +108,8 @@ class JobStore(Protocol):
 
 
 class CacheEntry(NamedTuple):
-    """What is stored; no hit, and None with a warning, when that can't be read. A tuple, since every hit makes one."""
+    """A stored value; if it can't be read, no hit, and None with a warning. A tuple, since tuples are cheap and every
+    hit makes one."""
 
     value: object
     expires_at: datetime
@@ -131,12 +135,12 @@ class CacheStats:
 
 
 class CacheStore(Protocol):
-    """Namespaced JSON values that expire, in a bounded space from which the least recently used leave first."""
+    """Namespaced JSON values that expire. The space is bounded: the least recently used values are evicted first."""
 
     def get(self, namespace: str, key: str, *, now: datetime) -> CacheEntry | None: ...
 
     def set(self, namespace: str, key: str, value: object, *, ttl_seconds: int, now: datetime) -> datetime:
-        """Returns when it expires. `value` is at most 1 MiB of JSON, `ttl_seconds` 1..31,536,000."""
+        """Stores a value. Returns when it expires. `value` is at most 1 MiB of JSON, `ttl_seconds` 1..31,536,000."""
         ...
 
     def delete(self, namespace: str, key: str | None = None) -> int:
@@ -146,5 +150,5 @@ class CacheStore(Protocol):
     def stats(self, *, now: datetime) -> CacheStats: ...
 
     def sweep(self, *, now: datetime) -> int:
-        """Deletes what has expired. Returns how many."""
+        """Deletes expired entries. Returns how many."""
         ...

@@ -1,6 +1,6 @@
-"""What the local store knows of a person, found and taken out: from jobs of every state, and from the cache.
+"""Erases a person from the local store: from jobs of every state, and from the cache.
 
-Every call can be repeated, and finds what an earlier one did not come to.
+Every call can be repeated, and erases what an earlier one did not reach.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -23,14 +23,14 @@ _ALL_GONE: Final = orjson.dumps({ERASED: True}).decode()
 
 @dataclass(frozen=True, slots=True)
 class LocalErasure:
-    """How many jobs were changed, and how many cached values deleted."""
+    """How many jobs were changed, and how many cached values were deleted."""
 
     jobs: int
     cache_entries: int
 
 
 class Eraser:
-    """Both files of a store. Payloads are read from end to end: an address in JSON has no index."""
+    """Erases from both files of a store. It reads all payloads, since addresses in JSON have no index."""
 
     def __init__(self, jobs: LocalFile, cache: LocalFile) -> None:
         self._jobs = jobs
@@ -45,10 +45,10 @@ class Eraser:
         return found
 
     def erase(self, addresses: Collection[str], ids: Collection[str], *, now: datetime) -> LocalErasure:
-        """Takes out whoever has one of these addresses (canonical) or contact ids, and overwrites what was deleted.
+        """Erases everybody who has one of these addresses (canonical) or contact ids, and overwrites the deleted data.
 
-        A job that was about them altogether is cancelled. Busy where readers never leave the files alone: the rows are
-        gone then, and only the overwriting has to be repeated.
+        A job that was only about them is cancelled. Busy if readers keep the files in use: the rows are gone then, and
+        only the overwriting has to be repeated.
         """
         redactor = Redactor(addresses, ids)
         at = to_microseconds(now)
@@ -93,7 +93,7 @@ class Eraser:
             if progress is None and [error, key, worker_id] == texts:
                 return None
             shown = _decoded(row[1]) if progress is None else progress[0]
-            # A key that is made of an address can't stay; without one the job still runs.
+            # A key that contains an address can't stay; the job runs without a key, too.
             return shown, error, None if key == ERASED else key, worker_id
 
         return set(self._change(sql.JOBS, sql.SET_JOB, change))
@@ -104,9 +104,9 @@ class Eraser:
         update: LiteralString,
         change: Callable[[Row], tuple[object, ...] | None],
     ) -> dict[int, tuple[object, ...]]:
-        """Writes what `change` makes of each row that it does not leave alone. Returns id -> what was written.
+        """Applies `change` to each row, and writes the rows that it changes. Returns id -> what was written.
 
-        A row is read again in the transaction that writes it: its holder may have reported something meanwhile.
+        The transaction that writes a row reads it again, since the job's holder may have reported something meanwhile.
         """
         written: dict[int, tuple[object, ...]] = {}
         for row in _rows(self._jobs, select):
@@ -140,8 +140,8 @@ class Eraser:
 
 
 def _rows(file: LocalFile, statement: LiteralString) -> Iterable[Row]:
-    """Yields all rows of a statement that reads in order of an id, a batch at a time, so that nobody waits for the
-    whole."""
+    """Yields all rows of a statement that reads in order of an id. Reads in batches, so that no writer waits for all of
+    them."""
     last = 0
     while rows := _read(file, statement, (last, _READ_AT_ONCE)):
         yield from rows
@@ -154,7 +154,7 @@ def _read(file: LocalFile, sql: LiteralString, values: tuple[object, ...]) -> Ro
 
 
 def _loads(stored: object) -> object:
-    """Returns the JSON value; of what is none, the text."""
+    """Returns the JSON value, or the text itself if it is not JSON."""
     if not isinstance(stored, bytes):
         return None
     try:
@@ -168,7 +168,7 @@ def _decoded(stored: object) -> str | None:
 
 
 def _redacted(redactor: Redactor, stored: bytes) -> tuple[str] | None:
-    """Returns the JSON text without them; None where it does not name them."""
+    """Returns the JSON text without these people; None if it does not name them."""
     value, was_changed = redactor.redact(_loads(stored))
     return (orjson.dumps(value).decode(),) if was_changed else None
 

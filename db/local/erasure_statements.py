@@ -1,4 +1,4 @@
-"""Every statement of an erasure in the local store, whole and constant. Texts are read as BLOBs, as elsewhere."""
+"""The statements of an erasure in the local store, as constants. Texts are read as BLOBs, as in job_statements.py."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""From the rows of job_statements.py to the objects of db.domain.jobs."""
+"""Turns rows of job_statements.py into objects of db.domain.jobs."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -19,13 +19,13 @@ from db.local.connection import Row, Rows
 from db.local.slots import PRIORITIES
 from db.local.values import decode_json, to_datetime
 
-# A look-up in a dict takes a tenth of the time of a call to the enum.
+# A dict look-up takes a tenth of the time of calling the enum.
 _TYPES: Final = MappingProxyType({str(member): member for member in JobType})
 _STATUSES: Final = MappingProxyType({str(member): member for member in JobStatus})
 
 
 def job_of(row: Row, *, existing: bool = False) -> Job:
-    """Returns one row of ROWS."""
+    """Returns the job in one row of ROWS."""
     (number, job_type, rank, state, attempts, max_attempts, run_at, key, worker_id, slot, cancel, progress, error) = (
         row[:13]
     )
@@ -56,7 +56,7 @@ def job_of(row: Row, *, existing: bool = False) -> Job:
 
 
 def job_detail(job: Job, payload: Row, history: Rows) -> JobDetail:
-    """Returns a job with one row of PAYLOAD and its rows of HISTORY."""
+    """Returns a job with its row of PAYLOAD and its rows of HISTORY."""
     parameters, of_parameters = decode_json("parameters", payload[0])
     result, of_result = decode_json("result", payload[1])
     return JobDetail(
@@ -69,7 +69,7 @@ def job_detail(job: Job, payload: Row, history: Rows) -> JobDetail:
 
 
 def claimed_job(row: Row, lease_token: str, lease_until: datetime) -> ClaimedJob:
-    """Returns one row that CLAIM returned."""
+    """Returns the job in one row of CLAIM."""
     number, job_type, rank, attempts, max_attempts, progress, error, created_at, parameters = row
     known, of_progress = decode_json("progress", progress)
     given, of_parameters = decode_json("parameters", parameters)
@@ -90,7 +90,7 @@ def claimed_job(row: Row, lease_token: str, lease_until: datetime) -> ClaimedJob
 
 
 def stats_of(counts: Iterable[tuple[str, str, int]], ready: Row, scheduled: Row) -> JobStats:
-    """Returns the rows of COUNTS, READY and SCHEDULED."""
+    """Returns the statistics in the rows of COUNTS, READY and SCHEDULED."""
     by_type = {member: dict.fromkeys(JobStatus, 0) for member in JobType}
     for job_type, status, count in counts:
         by_type[_TYPES[job_type]][_STATUSES[status]] = count

@@ -1,4 +1,5 @@
-"""What time does to the queue: leases run out, and scheduled jobs fall due. Called inside a write transaction."""
+"""Changes of the queue that time brings: leases run out, and scheduled jobs fall due. Called inside a write
+transaction."""
 
 import sqlite3
 from collections.abc import Callable
@@ -10,18 +11,18 @@ from db.local import job_statements as sql
 from db.local.connection import Row
 from db.local.slots import SCHEDULED_LANES, slot_of
 
-# As many as a claim may move before it takes its own: a millisecond or two, when a million fall due at once.
+# How many jobs a claim may move before it takes its own: a millisecond or two, if a million fall due at once.
 AT_ONCE: Final = 200
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def settle(connection: sqlite3.Connection, now: int, jitter: Callable[[], float]) -> None:
-    """Puts back what has expired, gives leases from before the clock was set back their true end, and readies what is
-    due.
+    """Puts expired jobs back, corrects the end of leases that were given before the clock was set back, and makes due
+    jobs ready.
 
-    High before normal before low, so that a claim which follows finds the job whose turn it is even when more have
-    fallen due than are moved at once.
+    Moves high before normal before low priority, so that the claim that follows finds the next job even if more jobs
+    have fallen due than are moved at once.
     """
     settle_expired(connection, now, jitter)
     connection.execute(sql.SHORTEN_LEASES, (now,))
@@ -34,7 +35,8 @@ def settle(connection: sqlite3.Connection, now: int, jitter: Callable[[], float]
 
 
 def settle_expired(connection: sqlite3.Connection, now: int, jitter: Callable[[], float]) -> None:
-    """Ends the attempts whose lease has run out, up to AT_ONCE: again later, or failed, or cancelled as was asked."""
+    """Ends up to AT_ONCE attempts whose lease has run out. Their jobs are tried again later, failed, or cancelled if
+    that was requested."""
     for row in connection.execute(sql.EXPIRED, (now, AT_ONCE)).fetchall():
         until, attempts, max_attempts, worker_id = row[3], row[4], row[5], row[7]
         error = f"The lease of {worker_id} ran out in attempt {attempts} of {max_attempts}."

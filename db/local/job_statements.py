@@ -1,7 +1,7 @@
-"""Every statement of the job queue, whole and constant: no text of a statement is ever put together.
+"""The statements of the job queue, as constants: no statement is put together at run time.
 
-`jobs.slot` is explained in schema.py. Times are microseconds since 1970. JSON is read as a BLOB, since a row whose text
-is not even UTF-8 must not break a read.
+`jobs.slot` is explained in schema.py. Times are microseconds since 1970. JSON is read as a BLOB, so that a row whose
+text is not UTF-8 does not break a read.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ INSERT: Final = """
 INSERT_PARAMETERS: Final = "INSERT INTO job_parameters (job_id, parameters) VALUES (?1, ?2)"
 LIVE_WITH_KEY: Final = "SELECT id FROM jobs WHERE dedupe_key = ?1 AND status IN ('pending', 'processing')"
 
-# One index serves all: a look for what must be settled first (?13 asks for it; it costs four probes), then the head of
-# each wanted type's lanes (?6 to ?12 are where they start, or NULL; the layout has room for seven types). Masking the
-# type away leaves priority and time.
+# One index serves all of it: first a check whether anything must be settled (?13 asks for it; it costs four probes);
+# then the head of each wanted type's lanes (?6 to ?12 are where they start, or NULL; the layout has room for seven).
+# Masking the type away leaves priority and time.
 CLAIM: Final = """
     UPDATE jobs
     SET status = 'processing', slot = ?1, lease_token = ?2, lease_seconds = ?3, worker_id = ?4, started_at = ?5,
@@ -84,8 +84,8 @@ EXPIRED: Final = """
     SELECT id, type, priority, slot, attempts, max_attempts, cancel_requested, worker_id, started_at FROM jobs
     WHERE slot <= ?1 ORDER BY slot, id LIMIT ?2
 """
-# A lease that ends later than it could if it had begun now was given before the clock was set back: it ends as late as
-# it can now. A dead holder's job must not wait for the hour that the clock lost.
+# A lease that ends later than it could if it had begun now was given before the clock was set back. It gets the latest
+# end that is possible now, so that the job of a dead holder does not wait for the hour that the clock was set back.
 SHORTEN_LEASES: Final = """
     UPDATE jobs SET slot = ?1 + lease_seconds * 1000000
     WHERE slot > ?1 AND slot < (1 << 56) AND slot > ?1 + lease_seconds * 1000000
@@ -106,7 +106,7 @@ COMPLETE: Final = """
     SET status = 'completed', slot = NULL, lease_token = NULL, finished_at = ?3, updated_at = ?3, error = NULL
     WHERE id = ?1 AND lease_token = ?2 AND slot > ?3
 """
-# A job that failed with a result may be retried, and report another.
+# A job that failed with a result may be retried, and then reports another result.
 INSERT_RESULT: Final = """
     INSERT INTO job_results (job_id, result) VALUES (?1, ?2) ON CONFLICT (job_id) DO UPDATE SET result = excluded.result
 """
@@ -142,7 +142,7 @@ RETRY: Final = """
     WHERE id = ?1 AND status = 'failed'
 """
 QUEUED: Final = "SELECT type, priority, run_at, attempts FROM jobs WHERE id = ?1"
-# The columns that an update may touch, each with its whole statement; db.domain.jobs.UPDATABLE names the same, and the
+# The columns that an update may change, each with its statement; db.domain.jobs.UPDATABLE names the same, and the
 # parameters, which have a table of their own.
 SET: Final[Mapping[str, LiteralString]] = MappingProxyType(
     {
@@ -203,14 +203,14 @@ COUNTS: Final = """
 READY: Final = """
     SELECT count(*), min(slot & ((1 << 56) - 1)) FROM jobs WHERE slot BETWEEN (4 << 56) AND (32 << 56) - 1
 """
-# What has fallen due and waits for the next claim to move it counts as ready.
+# A scheduled job that has fallen due counts as ready, though the next claim has yet to move it.
 SCHEDULED: Final = """
     SELECT count(*) FILTER (WHERE time <= ?1), min(time) FILTER (WHERE time <= ?1),
         count(*) FILTER (WHERE time > ?1), min(time) FILTER (WHERE time > ?1)
     FROM (SELECT slot & ((1 << 56) - 1) AS time FROM jobs WHERE slot >= (32 << 56))
 """
 
-# The newest job always stays: its id must not be given to another one.
+# The newest job always stays, so that its id is not given to another job.
 FINISHED: Final = """
     SELECT id FROM jobs
     WHERE id > ?1 AND finished_at <= ?2 AND id < (SELECT max(id) FROM jobs) ORDER BY id LIMIT ?3

@@ -54,7 +54,7 @@ _SECOND: Final = 1_000_000
 
 
 class SqliteJobs:
-    """Ids are `job_` and the row's number: an integer key enqueues a third faster than a random one."""
+    """An id is `job_` and the row's number. Enqueuing with an integer key is a third faster than with a random one."""
 
     def __init__(self, file: LocalFile, *, jitter: Callable[[], float] = random.random) -> None:
         self._file = file
@@ -257,7 +257,7 @@ class SqliteJobs:
             last = found[-1][0]
 
     def _settle_and_claim(self, values: tuple[object, ...], at: int) -> Rows:
-        """Claims after a first try that found nothing, once what has to be settled before is settled."""
+        """Settles the queue and claims again, after a first try that found nothing."""
         if self._file.read_row(sql.MUST_SETTLE, (at,)) == (0,):
             return []
         with self._file.transaction as connection:
@@ -265,7 +265,8 @@ class SqliteJobs:
             return connection.execute(sql.CLAIM, (*values, 0)).fetchall()
 
     def _settle_for_reading(self, at: int) -> None:
-        """Puts expired jobs back before they are shown; but a full disk or a busy one must not stop a reader."""
+        """Puts expired jobs back before they are shown. Does nothing if the disk is full or busy, so that reading still
+        works."""
         with suppress(StoreUnavailable):
             while self._file.read_row(sql.EXPIRED_EXISTS, (at,)) is not None:
                 with self._file.transaction as connection:
@@ -300,7 +301,7 @@ def _mapping(name: str, value: object) -> dict[str, object]:
 
 
 def _due(name: str, value: object, now: datetime) -> int:
-    """Returns when the job falls due; a time that has passed means now."""
+    """Returns when the job falls due; a past time becomes now."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInput(f"{name} must be a time with its offset from UTC, such as 2030-01-31T09:00:00Z.")
     if value - now > MAX_SCHEDULE:
@@ -309,8 +310,7 @@ def _due(name: str, value: object, now: datetime) -> int:
 
 
 def _checked_changes(changes: Mapping[str, object], now: datetime) -> tuple[dict[str, int], str | None]:
-    """Returns the new values as they are stored, by column, and the new parameters; anything outside the whitelist
-    raises."""
+    """Returns the new values as they are stored, by column, and the new parameters; any other name raises."""
     outside = sorted(map(repr, set(changes) - UPDATABLE))
     if outside or not changes:
         allowed = ", ".join(sorted(UPDATABLE))
@@ -351,8 +351,7 @@ def _payload(connection: sqlite3.Connection, number: int) -> tuple[Row, Rows]:
 
 
 def _with_payloads(connection: sqlite3.Connection, jobs: tuple[Job, ...]) -> tuple[JobDetail, ...]:
-    """Returns the jobs with their payloads, as many from the front as stay within the bytes of a full page; at least
-    one."""
+    """Returns the first jobs with their payloads: as many as fit into the bytes of a full page, and at least one."""
     details: list[JobDetail] = []
     size = 0
     for job in jobs:

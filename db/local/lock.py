@@ -1,8 +1,8 @@
-"""One lock file around the write transactions of all processes, so that each gets its turn.
+"""A lock file around the write transactions of all processes, so that each gets its turn.
 
 SQLite's own busy handler waits longer the longer it has waited: with four busy writers some of them starve. Here every
 waiter tries again after a short random pause of the same range, so all have the same chance, and the wait is bounded.
-The lock is for fairness alone; SQLite's own locks keep the data right even for a program that ignores this one.
+The lock is only for fairness. SQLite's own locks protect the data, even from a program that ignores this one.
 """
 
 import os
@@ -31,7 +31,7 @@ else:
         return partial(flock, fd, LOCK_EX | LOCK_NB), partial(flock, fd, LOCK_UN)
 
 
-# Not inherited, and never what a link leads to.
+# Child processes don't inherit it, and links are not followed.
 _OWN_FILE: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _EAGER_SECONDS: Final = 0.02
 _EAGER_PAUSE: Final = (0.000_05, 0.000_15)

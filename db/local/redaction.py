@@ -1,4 +1,4 @@
-"""Takes one person out of a JSON value: the rows that are about them, and nothing that is about others."""
+"""Removes people from a JSON value: the rows that are about them, and nothing that is about others."""
 
 import csv
 import io
@@ -19,23 +19,23 @@ _GONE: Final = _PersonalValue()
 
 
 class Redactor:
-    """`addresses` are canonical; `ids` are contact ids as text. Either names the people to take out."""
+    """`addresses` (canonical) and `ids` (contact ids as text) name the people to remove."""
 
     def __init__(self, addresses: Collection[str], ids: Collection[str] = ()) -> None:
         self._addresses = set(addresses)
         self._ids = {id_.lower() for id_ in ids}
 
     def mentions(self, text: str) -> bool:
-        """Returns whether a text names one of them."""
+        """Returns whether a text names one of these people."""
         lower = text.lower()
         return any(id_ in lower for id_ in self._ids) or not self._addresses.isdisjoint(addresses_in(text))
 
     def redact(self, value: object) -> tuple[object, bool]:
-        """Returns the value without them, and whether anything was taken out.
+        """Returns the value without these people, and whether anything was removed.
 
-        An object that names a person is about that person and goes as a whole, out of the list that it stands in; so
-        their name goes with their address. An object that only holds a list of people stays. A value that is about
-        them altogether becomes {"erased": true}. Of a CSV their rows are emptied, so that the others keep their number.
+        An object that names a person is about that person, and is removed from its list as a whole: the name goes with
+        the address. An object that only holds a list of people stays. A value that is only about them becomes
+        {"erased": true}. Their rows of a CSV are emptied, so that the other rows keep their numbers.
         """
         redacted = self._walk(value)
         if isinstance(redacted, _PersonalValue):
@@ -71,8 +71,8 @@ class Redactor:
 
 
 def _table(text: str) -> tuple[str, list[tuple[str, list[str]]]] | None:
-    """Returns (delimiter, the records as they stand with their cells) of a text that is a CSV with a header; None if
-    not."""
+    """Returns (delimiter, records) if the text is a CSV with a header, else None. A record is its text as it stands,
+    with its cells."""
     if "\n" not in text and "\r" not in text:
         return None
     try:

@@ -1,11 +1,11 @@
-"""The two files of the store: how each is laid out, and its schema as numbered upgrades.
+"""The two files of the store: the layout of each, and its schema as numbered upgrades.
 
-Upgrade N takes a file from `user_version` N - 1 to N, in one transaction. One that has been released is never edited; a
-change is a new one at the end.
+Upgrade N takes a file from `user_version` N - 1 to N, in one transaction. A released upgrade is never edited; a change
+is a new upgrade at the end.
 
-The queue and the cache do not share a file: nearly all the cost of a claim is in the pages it writes, so the queue's
-are small, while cached values want large ones; a cache that is being filled never holds up a claim; and a damaged cache
-can be thrown away.
+The queue and the cache have a file each. Nearly all the cost of a claim is in the pages that it writes, so the queue
+has small pages, while cached values need large ones. Writes to the cache never delay a claim, and a damaged cache can
+be deleted.
 """
 
 from dataclasses import dataclass
@@ -105,14 +105,14 @@ _JOBS: Final[Statements] = (
         CONSTRAINT job_attempts_outcome CHECK (outcome IN ('failed', 'expired'))
     ) STRICT, WITHOUT ROWID
     """,
-    # What signs cursors: a cursor is opaque, and one from elsewhere or with a changed byte is refused.
+    # The key that signs cursors. A cursor is opaque; one that was changed or made elsewhere is refused.
     "CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "INSERT INTO secrets (name, value) VALUES ('cursor', randomblob(32))",
     "PRAGMA user_version = 1",
 )
 
-# Finished jobs pile up, and are counted as they finish; those that are live are found by the queue's own index. A claim
-# and a heartbeat name finished_at in no statement, so that no trigger of theirs is ever compiled.
+# Finished jobs are counted as they finish, since there may be many; live jobs are found by the queue's own index. The
+# statements of a claim and a heartbeat don't name finished_at, so SQLite compiles no trigger for them.
 _JOB_TOTALS: Final[Statements] = (
     """
     CREATE TABLE job_totals (
@@ -161,7 +161,7 @@ _CACHE: Final[Statements] = (
     "CREATE UNIQUE INDEX cache_key ON cache (namespace, key)",
     "CREATE INDEX cache_used_at ON cache (used_at)",
     "CREATE INDEX cache_expires_at ON cache (expires_at)",
-    # One row. The triggers keep it exact for every process, so that a set need not add up the whole table.
+    # One row, kept exact by triggers for every process, so that a set does not have to add up the whole table.
     """
     CREATE TABLE cache_totals (
         one INTEGER PRIMARY KEY CHECK (one = 1),

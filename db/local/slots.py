@@ -1,4 +1,4 @@
-"""Where a job stands in the queue's one index; schema.py tells the whole layout."""
+"""The position of a job in the index of the queue; schema.py describes the layout."""
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -31,7 +31,7 @@ def slot_of(job_type: str, rank: int, run_at: int, now: int) -> int:
 
 
 def lanes_of(types: Collection[str] | None) -> tuple[int | None, ...]:
-    """Returns where the lanes of each wanted type start; None for each other type, and each that may come."""
+    """Returns where the lanes of each wanted type start; None for the other types, and for types that may be added."""
     if types is None:
         return ALL_LANES
     if not types:

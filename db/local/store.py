@@ -17,7 +17,7 @@ WAIT_SECONDS: Final = 10.0
 class LocalStore:
     """`jobs` and `cache` for every thread of this process; several processes may share the directory.
 
-    `eraser` takes a person out of both.
+    `eraser` erases a person from both.
     """
 
     def __init__(self, jobs: LocalFile, cache: LocalFile, *, cache_bytes: int) -> None:
@@ -35,10 +35,12 @@ class LocalStore:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         wait_seconds: float = WAIT_SECONDS,
     ) -> Self:
-        """Opens `directory`'s store, made private to this user if it is new; StoreUnavailable says why it can't be.
+        """Opens the store in `directory`. A new store is private to this user. StoreUnavailable says why it can't be
+        opened.
 
-        With NORMAL a crash of the machine may lose the last moments but damages nothing; with FULL it loses nothing. A
-        crash of the process loses nothing with either. A write waits up to `wait_seconds` for its turn, then is Busy.
+        With NORMAL, a crash of the machine may lose the last writes but damages nothing; with FULL it loses nothing. A
+        crash of the process loses nothing with either. A write waits up to `wait_seconds` for its turn, then raises
+        Busy.
         """
         jobs = LocalFile(directory, JOBS, synchronous=synchronous, wait_seconds=wait_seconds)
         try:
@@ -50,11 +52,11 @@ class LocalStore:
 
     @property
     def broken_values(self) -> int:
-        """How many stored values were found to be no JSON, since the store was opened."""
+        """How many stored values that are not JSON were found since the store was opened."""
         return sum(file.broken_values for file in self._files)
 
     def close(self) -> None:
-        """Finishes the writes in progress and closes the files. A call that comes later gets StoreUnavailable."""
+        """Finishes the writes in progress and closes the files. Later calls raise StoreUnavailable."""
         self.cache.close()
         for file in self._files:
             file.close()

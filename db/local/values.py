@@ -1,4 +1,4 @@
-"""How the store keeps times, JSON and names, and what it refuses to keep."""
+"""How the store encodes times, JSON and names, and which values it refuses."""
 
 import math
 import re
@@ -29,21 +29,22 @@ def to_datetime(microseconds: int) -> datetime:
 
 
 def encode_json(name: str, value: object, max_bytes: int) -> str:
-    """Returns the value as JSON text, or InvalidInput that names the argument and what in it breaks the rule."""
+    """Returns the value as JSON text, or raises InvalidInput, which names the argument and the part that breaks the
+    rule."""
     try:
         encoded = orjson.dumps(value, option=_JSON_ONLY)
     except orjson.JSONEncodeError as error:
         raise InvalidInput(f"{name} can't be written as JSON: {error}. Send JSON values only.") from error
     if len(encoded) > max_bytes:
         raise InvalidInput(f"{name} is {len(encoded):,} bytes as JSON; at most {max_bytes:,} are kept. Send less.")
-    # The encoder writes NaN as null and NUL as an escape, so only a text with one of them in it can hide one.
+    # The encoder writes NaN as null and NUL as an escape, so only a text that contains one of these can hide them.
     if b"null" in encoded or b"\\u0000" in encoded:
         _refuse_unkept(name, value)
     return encoded.decode()
 
 
 def decode_json(name: str, stored: object) -> tuple[object, tuple[str, ...]]:
-    """Returns the stored JSON and no warning; or None and a warning, since one broken row must not break a read."""
+    """Returns the stored JSON and no warning, or None and a warning: one broken row must not break a read."""
     if stored is None:
         return None, ()
     try:
@@ -89,7 +90,8 @@ def token(value: str) -> str:
 
 
 def _refuse_unkept(path: str, value: object) -> None:
-    """Walks the value; the encoder has refused anything nested deeper than 254."""
+    """Refuses texts and numbers that can't be kept. Recursion is safe: the encoder has refused anything nested deeper
+    than 254."""
     if isinstance(value, str) and "\0" in value:
         raise InvalidInput(f"{path} holds a NUL or half of a surrogate pair. Take the character out.")
     if isinstance(value, float):

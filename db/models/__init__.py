@@ -2,23 +2,30 @@
 
 from db.models.base import Base
 from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
-from db.models.contacts import Consent, Contact, ContactAddress, Suppression, email_domain
+from db.models.contacts import CampaignExclusion, Consent, Contact, ContactAddress, Suppression, email_domain
+from db.models.drafts import ActionDraft
 from db.models.events import CampaignEvent, CampaignMessage, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
+from db.models.mailboxes import Mailbox
+from db.models.messages import Message, MessageBody, Thread
 from db.models.metrics import CampaignMetrics, EnrollmentTotal
 from db.models.pacing import CampaignUsage, SenderUsage
+from db.models.reading import MailboxFolder, MailboxLease, UnrelatedMail
 from db.models.secrets import Secret
 from db.models.security import AccessToken, AuditRecord, UsedTicket
+from db.models.settings import Settings
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
 from db.models.webhooks import WebhookDelivery
 
 __all__ = [
     "AccessToken",
+    "ActionDraft",
     "AuditRecord",
     "Base",
     "CampaignAction",
     "CampaignEnrollment",
     "CampaignEvent",
+    "CampaignExclusion",
     "CampaignInstance",
     "CampaignMessage",
     "CampaignMetrics",
@@ -31,11 +38,19 @@ __all__ = [
     "EnrollmentTotal",
     "IdempotencyKey",
     "LinkedInSequence",
+    "Mailbox",
+    "MailboxFolder",
+    "MailboxLease",
+    "Message",
+    "MessageBody",
     "OrphanedEvent",
     "Secret",
     "SenderUsage",
+    "Settings",
     "Suppression",
     "TemplateStep",
+    "Thread",
+    "UnrelatedMail",
     "UsedTicket",
     "WebhookDelivery",
     "email_domain",

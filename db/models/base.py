@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, MetaData, Text, func
+from sqlalchemy import CheckConstraint, DateTime, ForeignKeyConstraint, MetaData, Text, func
 from sqlalchemy.dialects.postgresql import JSONB, UUID as PGUUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -56,6 +56,12 @@ def one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
     """Returns the rule that `column` holds one of the vocabulary's values."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def of_enrollment() -> ForeignKeyConstraint:
+    """Returns the rule that a row belongs to an enrollment, or to none, and goes with it."""
+    enrollment = ["campaign_enrollments.instance_id", "campaign_enrollments.id"]
+    return ForeignKeyConstraint(["instance_id", "enrollment_id"], enrollment, ondelete="CASCADE")
 
 
 def is_object(column: str) -> CheckConstraint:

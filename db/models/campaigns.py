@@ -1,10 +1,10 @@
 """Campaigns, their enrollments and actions."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,7 +20,7 @@ from db.domain.states import (
     SentSource,
     StopReason,
 )
-from db.models.base import Base, Mutable, is_object, json_object, length, one_of, primary_key, within
+from db.models.base import Base, Mutable, is_object, json_object, length, of_enrollment, one_of, primary_key, within
 
 
 class CampaignInstance(Mutable, Base):
@@ -37,6 +37,7 @@ class CampaignInstance(Mutable, Base):
         CheckConstraint("status <> 'draft' OR started_at IS NULL", name="draft_not_started"),
         CheckConstraint("(status = 'paused') = (paused_at IS NOT NULL)", name="paused_at"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
+        CheckConstraint("(served_since IS NULL) = (served_until IS NULL)", name="served"),
     )
 
     id: Mapped[UUID] = primary_key()
@@ -49,6 +50,9 @@ class CampaignInstance(Mutable, Base):
     paused_at: Mapped[datetime | None]
     pause_reason: Mapped[str | None]
     completed_at: Mapped[datetime | None]
+    # From when to when the server has looked after its emails.
+    served_since: Mapped[datetime | None]
+    served_until: Mapped[datetime | None]
 
 
 class CampaignEnrollment(Mutable, Base):
@@ -67,12 +71,15 @@ class CampaignEnrollment(Mutable, Base):
         ),
         CheckConstraint("status <> 'active' OR next_action_at IS NOT NULL", name="active_has_next_action"),
         CheckConstraint("isfinite(next_action_at)", name="next_action_at_finite"),
+        CheckConstraint("paused_until IS NULL OR status = 'paused'", name="paused_until_when_paused"),
+        CheckConstraint("isfinite(paused_until)", name="paused_until_finite"),
+        CheckConstraint("next_action_at >= paused_until", name="due_after_pause"),
         CheckConstraint(
             "next_action_at IS NULL OR status IN ('enrolled', 'active', 'paused')", name="no_next_action_when_ended"
         ),
-        # The person first: it finds a person's enrollments in every campaign as well, and no index but the primary key
-        # starts with instance_id. For a campaign newer than the statistics the planner expects one row, and would take
-        # any such index for as good as the right one.
+        # contact_id comes first, so that the index also finds a person's enrollments in every campaign, and no index
+        # but the primary key starts with instance_id. For a campaign that is newer than the statistics, the planner
+        # expects one row, and would rate any such index as good as the right one.
         UniqueConstraint("contact_id", "instance_id"),
     )
 
@@ -81,29 +88,52 @@ class CampaignEnrollment(Mutable, Base):
     contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="RESTRICT"))
     status: Mapped[str]
     current_step: Mapped[int] = mapped_column(server_default="0", default=0)
-    # When the next step falls due: the end of its delay, or of a lease. Windows are looked at when it is claimed.
+    # When the next step falls due: the end of its delay, or of a lease. A claim checks the windows.
     next_action_at: Mapped[datetime | None]
     delay_from: Mapped[datetime | None]
     zone: Mapped[str | None]
     a_b_variant: Mapped[str | None]
     stop_reason: Mapped[str | None]
     pause_reason: Mapped[str | None]
+    # When the pause ends by itself. From then on the enrollment counts as active, whether or not that is written down.
+    paused_until: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]
-    # The latest event whose step nobody named: what is told of an earlier moment may change that step.
+    # The latest event that named no step: an event of an earlier moment may change its step.
     inferred_until: Mapped[datetime | None]
-    # `metadata` is taken by the declarative base
+    # The mailbox that writes to the person.
+    mailbox_id: Mapped[UUID | None] = mapped_column(ForeignKey("mailboxes.id"))
+    # the declarative base uses the name `metadata`
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
 
     @property
     def campaign_id(self) -> UUID:
-        """The name that clients know instance_id by."""
+        """The name of instance_id for clients."""
         return self.instance_id
 
 
+# Each half has its index, and is read up to the limit; PostgreSQL reads a union of both from end to end.
+IN_QUEUE: Final = """(SELECT * FROM (
+    (SELECT {columns} FROM campaign_enrollments
+     WHERE status = 'active' AND next_action_at IS NOT NULL AND {condition} ORDER BY next_action_at, id LIMIT {limit})
+    UNION ALL
+    (SELECT {columns} FROM campaign_enrollments
+     WHERE paused_until IS NOT NULL AND next_action_at IS NOT NULL AND {condition}
+     ORDER BY next_action_at, id LIMIT {limit})
+) halves ORDER BY next_action_at, id LIMIT {limit})"""
+"""The table of the first `limit` who wait for a step, of those for whom `condition` holds, in the order of the due
+queue: who is active, and whose pause ends by itself. A step is never due before its pause ends, so whose step is due
+here is active. `columns` have next_action_at and id among them."""
+
+
+LANE_MAILBOX: Final = "coalesce(mailbox_id, '00000000-0000-0000-0000-000000000000'::uuid)"
+LANE_ZONE: Final = "coalesce(zone, '')"
+"""The mailbox and the zone of an enrollment as the index of the lanes has them: nil and empty where there is none."""
+
 # An enrollment is addressed by its id alone in the tools; the primary key starts with the campaign.
 Index("ix_campaign_enrollments_id", CampaignEnrollment.id)
-# The worker's index: what falls due next in a campaign, of what can move at all. The campaign first, so that one that
-# is held back, by its window or its limits, costs the others nothing; the id last, so that the due queue has one order.
+# The index of claims: what falls due next in a campaign, among the enrollments that can move. The campaign comes first,
+# so that a campaign that its window or limits hold back costs the others nothing. The id comes last, so that the order
+# of the due queue is total.
 Index(
     "ix_campaign_enrollments_due",
     CampaignEnrollment.instance_id,
@@ -111,16 +141,35 @@ Index(
     CampaignEnrollment.id,
     postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),
 )
-# The same for campaigns whose window opens in each person's own zone: who comes next in each of these.
 Index(
-    "ix_campaign_enrollments_due_by_zone",
+    "ix_campaign_enrollments_mailbox_id",
+    CampaignEnrollment.mailbox_id,
     CampaignEnrollment.instance_id,
-    CampaignEnrollment.zone,
+    postgresql_where=CampaignEnrollment.mailbox_id.is_not(None),
+)
+# Who waits behind a pause that ends by itself, and the pauses that are over.
+Index(
+    "ix_campaign_enrollments_due_after_pause",
+    CampaignEnrollment.instance_id,
     CampaignEnrollment.next_action_at,
     CampaignEnrollment.id,
-    postgresql_where=(CampaignEnrollment.status == "active")
-    & CampaignEnrollment.next_action_at.is_not(None)
-    & CampaignEnrollment.zone.is_not(None),
+    postgresql_where=CampaignEnrollment.paused_until.is_not(None),
+)
+Index(
+    "ix_campaign_enrollments_paused_until",
+    CampaignEnrollment.paused_until,
+    postgresql_where=CampaignEnrollment.paused_until.is_not(None),
+)
+# The same for campaigns that name mailboxes, and for those whose window opens in each person's own zone: the next
+# enrollments of each mailbox in each zone. It holds nobody's NULL, since PostgreSQL sorts what IS NULL once more.
+Index(
+    "ix_campaign_enrollments_due_by_lane",
+    CampaignEnrollment.instance_id,
+    text(LANE_MAILBOX),
+    text(LANE_ZONE),
+    CampaignEnrollment.next_action_at,
+    CampaignEnrollment.id,
+    postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),
 )
 
 
@@ -146,13 +195,9 @@ class CampaignAction(Mutable, Base):
         CheckConstraint("opened_at IS NULL OR delivered_at IS NOT NULL", name="opened_was_delivered"),
         CheckConstraint("delivered_at IS NULL OR sent_at IS NOT NULL", name="delivered_was_sent"),
         CheckConstraint("open_count >= 0 AND click_count >= 0", name="counts"),
-        ForeignKeyConstraint(
-            ["instance_id", "enrollment_id"],
-            ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
-            ondelete="CASCADE",
-        ),
+        of_enrollment(),
         UniqueConstraint("enrollment_id", "step_number", "instance_id"),
-        # Opens and clicks update rows in place; room on the page keeps those updates off the indexes.
+        # Opens and clicks update rows; free room on the page lets these updates leave the indexes alone (HOT).
         {"postgresql_with": {"fillfactor": "85"}},
     )
 
@@ -170,7 +215,7 @@ class CampaignAction(Mutable, Base):
     provider: Mapped[str | None]
     provider_message_id: Mapped[str | None]
     error: Mapped[str | None]
-    # How the holder of the last lease reported it, whatever events tell of it.
+    # What the holder of the last lease reported, independent of events.
     reported: Mapped[str | None]
     sender: Mapped[str | None]
     sent_to: Mapped[str | None]
@@ -191,18 +236,21 @@ class CampaignAction(Mutable, Base):
     failed_at: Mapped[datetime | None]
     open_count: Mapped[int] = mapped_column(server_default="0", default=0)
     click_count: Mapped[int] = mapped_column(server_default="0", default=0)
+    # Others sent it, though the campaign asked for an approval that nobody gave.
+    is_unapproved: Mapped[bool] = mapped_column(server_default="false", default=False)
 
 
-# An action is reported by its id alone.
+# Reports name an action only by its id.
 Index("ix_campaign_actions_id", CampaignAction.id)
-# A step whose lease ran out keeps its place under the limits of the day: it is found where no other place is left.
+# A step whose lease ran out keeps its reservation under the limits of the day. This index finds it when the limits
+# allow no other.
 Index(
     "ix_campaign_actions_places",
     CampaignAction.instance_id,
     CampaignAction.reserved_at,
     postgresql_where=(CampaignAction.status == "claimed") & CampaignAction.reserved_at.is_not(None),
 )
-# A provider's message id finds its action without knowing the campaign.
+# It finds an action by the provider's message id alone, without its campaign.
 Index(
     "ix_campaign_actions_provider_message_id",
     CampaignAction.provider_message_id,

@@ -1,13 +1,14 @@
-"""People, and the addresses that must not be written to."""
+"""People, and the addresses to which nobody may write."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Text, event, func, literal_column
+from sqlalchemy import DDL, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, event, func, literal_column
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import field_limits
+from db.domain.addresses import PROFILE_PREFIX
 from db.domain.contacts import CONTACT_TEXTS
 from db.domain.states import SuppressionReason
 from db.models.base import Base, Created, Mutable, is_object, json_object, length, one_of, primary_key
@@ -30,11 +31,16 @@ class Contact(Mutable, Base):
         length("title", 0, field_limits.COMPANY_MAX),
         length("timezone", 1, field_limits.TIMEZONE_MAX),
         is_object("attributes"),
-        # Whatever races with an erasure can't write the person back into the row.
+        # A write that races with an erasure can't write the person back into the row.
         CheckConstraint(
             f"erased_at IS NULL OR (num_nonnulls({', '.join(CONTACT_TEXTS)}) = 0 AND attributes = '{{}}')",
             name="erased_is_empty",
         ),
+        CheckConstraint(
+            "num_nulls(absent_from, absent_until) <> 1 AND (absent_from IS NULL OR absent_from < absent_until)",
+            name="absence",
+        ),
+        CheckConstraint("erased_at IS NULL OR absent_until IS NULL", name="absence_of_nobody"),
     )
 
     id: Mapped[UUID] = primary_key()
@@ -47,15 +53,18 @@ class Contact(Mutable, Base):
     timezone: Mapped[str | None]
     attributes: Mapped[dict[str, Any]] = json_object()
     erased_at: Mapped[datetime | None]
+    # The person is away: nothing goes out in any campaign until then.
+    absent_from: Mapped[datetime | None]
+    absent_until: Mapped[datetime | None]
 
 
 Index("uq_contacts_lower_email", func.lower(Contact.email), unique=True)
 Index("uq_contacts_linkedin_url", func.lower(Contact.linkedin_url), unique=True)
 Index("ix_contacts_lower_company", func.lower(Contact.company), postgresql_where=Contact.company.is_not(None))
-# Written out, since an expression with parameters in it is not known again where a plan is made for any.
+# Without parameters: the planner does not recognise an expression with parameters in a generic plan.
 email_domain = func.split_part(Contact.email, literal_column("'@'"), literal_column("2"), type_=Text)
-# An index would make each enrolment a tenth dearer. Knowing how many people a domain has, the planner reads through the
-# contacts for a small one, and through the enrollments for one that it soon meets.
+# An index would make each enrollment a tenth slower. These statistics tell the planner how many people a domain has:
+# for a small domain it reads the contacts, and for a large one the enrollments.
 event.listen(
     Contact.__table__,
     "after_create",
@@ -64,32 +73,39 @@ event.listen(
 
 
 class ContactAddress(Created, Base):
-    """An address that a person had before, or gave besides; db.services.people.opt_outs tells what it is for."""
+    """A former or further address of a person; db.services.people.opt_outs says what it is for."""
 
     __tablename__ = "contact_addresses"
     __table_args__ = (
         CheckConstraint("address = lower(address)", name="address_lower"),
         length("address", 3, field_limits.EMAIL_MAX),
+        length("same_as", 3, field_limits.EMAIL_MAX),
     )
 
     contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True)
     address: Mapped[str] = mapped_column(primary_key=True)
+    # The address in the contact's row, in lower case, if this is another spelling of it which another contact has.
+    same_as: Mapped[str | None]
 
 
 Index("ix_contact_addresses_address", ContactAddress.address)
 
 
 class Consent(Base):
-    """When the person of an address asked to be written to again: what they wished before holds no more."""
+    """What was said of an address after it was suppressed. Earlier wishes and bounces no longer hold."""
 
     __tablename__ = "consents"
     __table_args__ = (
         CheckConstraint("address = lower(address)", name="address_lower"),
+        CheckConstraint("num_nonnulls(given_at, works_at) > 0", name="says_something"),
         length("address", 3, field_limits.EMAIL_MAX),
     )
 
     address: Mapped[str] = mapped_column(primary_key=True)
-    given_at: Mapped[datetime]
+    # When its person agreed to get mail again: no earlier wish suppresses the address.
+    given_at: Mapped[datetime | None]
+    # When somebody last lifted a bounce of it: no earlier bounce suppresses the address.
+    works_at: Mapped[datetime | None]
 
 
 class Suppression(Created, Base):
@@ -105,32 +121,82 @@ class Suppression(Created, Base):
         CheckConstraint(f"octet_length(address_hash) = {field_limits.HASH_BYTES}", name="address_hash_length"),
         one_of("reason", SuppressionReason),
         CheckConstraint("expires_at IS NULL OR reason = 'manual'", name="only_manual_expires"),
+        one_of("replaced_reason", SuppressionReason),
+        length("replaced_source", 0, field_limits.PROVIDER_ID_MAX),
+        CheckConstraint(
+            "replaced_reason IS NOT NULL OR (replaced_source IS NULL AND replaced_expires_at IS NULL)",
+            name="replaced_whole",
+        ),
+        CheckConstraint(
+            "replaced_expires_at IS NULL OR replaced_reason = 'manual'", name="replaced_only_manual_expires"
+        ),
     )
 
     id: Mapped[UUID] = primary_key()
     email: Mapped[str | None]
     domain: Mapped[str | None]
     linkedin_url: Mapped[str | None]
-    # In the place of an address of somebody who was erased; db.services.erasure.erasure tells how it is made.
+    # The hash replaces the address of an erased person; db.services.erasure.erasure says how it is made.
     address_hash: Mapped[bytes | None]
     reason: Mapped[str]
     source: Mapped[str | None]
     expires_at: Mapped[datetime | None]
+    # The weaker suppression that it has replaced, which stands again when its own source takes it back.
+    replaced_reason: Mapped[str | None]
+    replaced_source: Mapped[str | None]
+    replaced_expires_at: Mapped[datetime | None]
 
     @property
     def is_erased(self) -> bool:
-        """Whether it stands for somebody who was erased: nobody can tell any more who."""
+        """Whether it is for an erased person. Nobody can tell any more who that was."""
         return self.address_hash is not None
+
+
+class CampaignExclusion(Created, Base):
+    """An address that one campaign must not write to: an email, a profile, or a domain with an @ in front of it."""
+
+    __tablename__ = "campaign_exclusions"
+    __table_args__ = (
+        CheckConstraint("address = lower(address)", name="address_lower"),
+        length("address", 2, field_limits.EMAIL_MAX + 1),
+        length("source", 0, field_limits.PROVIDER_ID_MAX),
+        one_of("reason", SuppressionReason),
+        UniqueConstraint("instance_id", "address"),
+    )
+
+    instance_id: Mapped[UUID] = mapped_column(
+        ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True, sort_order=-1
+    )
+    id: Mapped[UUID] = primary_key()
+    address: Mapped[str]
+    reason: Mapped[str]
+    source: Mapped[str | None]
+
+    @property
+    def campaign_id(self) -> UUID:
+        return self.instance_id
+
+    @property
+    def email(self) -> str | None:
+        return None if self.domain or self.linkedin_url else self.address
+
+    @property
+    def domain(self) -> str | None:
+        return self.address[1:] if self.address.startswith("@") else None
+
+    @property
+    def linkedin_url(self) -> str | None:
+        return self.address if self.address.startswith(PROFILE_PREFIX) else None
 
 
 for _column in (Suppression.email, Suppression.domain, Suppression.address_hash):
     Index(f"uq_suppressions_{_column.key}", _column, unique=True, postgresql_where=_column.is_not(None))
-# In whatever case, since ids keep theirs where it is known, and in some tables and exports it is lost.
+# In any case: ids keep their case where it is known, but some tables and exports lose it.
 Index(
     "uq_suppressions_linkedin_url",
     func.lower(Suppression.linkedin_url),
     unique=True,
     postgresql_where=Suppression.linkedin_url.is_not(None),
 )
-# Few are temporary among many: it lists those that have run out.
+# It finds the suppressions that have expired; few of them have an end.
 Index("ix_suppressions_temporary", Suppression.id, postgresql_where=Suppression.expires_at.is_not(None))

@@ -1,21 +1,21 @@
-"""What happened: events of known enrollments, and the quarantine of those that arrived before theirs."""
+"""Events of known enrollments, and the quarantine of events that arrived before their enrollment."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, false, func
+from sqlalchemy import CheckConstraint, Index, false, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import field_limits
 from db.domain.events import EventType
 from db.domain.states import Channel, OrphanStatus
-from db.models.base import Base, Created, is_object, length, one_of, primary_key, within
+from db.models.base import Base, Created, is_object, length, of_enrollment, one_of, primary_key, within
 
 
 def _details() -> Any:
-    # `metadata` is taken by the declarative base
+    # the declarative base uses the name `metadata`
     return mapped_column("metadata", JSONB, server_default="{}")
 
 
@@ -29,11 +29,7 @@ class CampaignEvent(Created, Base):
         length("provider_event_id", 1, field_limits.PROVIDER_ID_MAX),
         length("provider_message_id", 1, field_limits.PROVIDER_ID_MAX),
         is_object("metadata"),
-        ForeignKeyConstraint(
-            ["instance_id", "enrollment_id"],
-            ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
-            ondelete="CASCADE",
-        ),
+        of_enrollment(),
     )
 
     instance_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -47,13 +43,17 @@ class CampaignEvent(Created, Base):
     provider_event_id: Mapped[str | None]
     details: Mapped[dict[str, Any]] = _details()
     provider_message_id: Mapped[str | None]
-    # Nobody named the step: it follows from what was sent before, and may change when more of that is known.
+    # True if the event named no step. The step then follows from what was sent before, and changes when more of that
+    # becomes known.
     is_inferred: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    # True if the event gives no step number. Its step is the lowest that events name for its message, and changes when
+    # one names a lower step.
+    follows_message: Mapped[bool] = mapped_column(server_default=false(), default=False)
     from_provider: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
 
-# One event of a provider counts once, whatever campaign it is said to be of. An event without a provider still has one
-# identity, hence NULLS NOT DISTINCT.
+# An event of a provider counts once, whatever campaign it names. NULLS NOT DISTINCT gives events without a provider an
+# identity, too.
 Index(
     "uq_campaign_events_provider_event",
     CampaignEvent.provider_event_id,
@@ -78,17 +78,13 @@ Index(
 
 
 class CampaignMessage(Created, Base):
-    """A message of an enrollment that none of its actions holds: the second of a step, or one that is of no step."""
+    """A message of an enrollment that no action holds: the second message of a step, or one without a step."""
 
     __tablename__ = "campaign_messages"
     __table_args__ = (
         length("provider_message_id", 1, field_limits.PROVIDER_ID_MAX),
         length("provider", 1, field_limits.PROVIDER_MAX),
-        ForeignKeyConstraint(
-            ["instance_id", "enrollment_id"],
-            ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
-            ondelete="CASCADE",
-        ),
+        of_enrollment(),
     )
 
     instance_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -97,7 +93,7 @@ class CampaignMessage(Created, Base):
     provider: Mapped[str | None]
 
 
-# It finds its enrollment without knowing the campaign.
+# It finds the enrollment without its campaign.
 Index("ix_campaign_messages_provider_message_id", CampaignMessage.provider_message_id)
 
 
@@ -153,7 +149,8 @@ Index(
     func.coalesce(OrphanedEvent.expired_at, OrphanedEvent.created_at),
     postgresql_where=OrphanedEvent.status == "expired",
 )
-# What waits for an enrollment by its id was there before the server gave that id: it is looked at with all that waits.
+# An event that waits for an enrollment by its id came before the server gave that id; it is matched with all other
+# waiting events.
 for _name, _columns in (
     ("provider_message_id", (OrphanedEvent.provider_message_id,)),
     ("campaign_email", (OrphanedEvent.campaign_id, OrphanedEvent.email)),

@@ -1,4 +1,4 @@
-"""Answers already given to a write, so that a repeated call gets the same one."""
+"""Answers to writes, so that a repeated call gets the same answer."""
 
 from typing import Any
 
@@ -20,5 +20,5 @@ class IdempotencyKey(Created, Base):
     response: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
 
 
-# Keys are forgotten by age.
+# Old keys are deleted.
 Index("ix_idempotency_keys_created_at", IdempotencyKey.created_at)

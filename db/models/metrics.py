@@ -1,4 +1,5 @@
-"""Counters. Each row is a sum over the actions of one step, variant and day, so no row is hot for a whole campaign."""
+"""Counters. Each row is a sum over the actions of one step, variant and day, so that not all calls for a campaign
+update the same row."""
 
 from datetime import date
 from uuid import UUID

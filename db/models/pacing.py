@@ -1,5 +1,5 @@
-"""What was handed out, by the quarter of an hour, whether or not a limit is set. Zones differ by whole quarters, so the
-day of any zone is a sum of these."""
+"""How much was handed out in each quarter of an hour, whether or not a limit is set. Zones differ by whole quarters, so
+the day of any zone is a sum of these rows."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,10 +15,11 @@ _IS_QUARTER = "extract(epoch FROM quarter) % 900 = 0"
 
 
 class _Usage:
-    """`used` in the quarter of an hour that starts at `quarter`, the last of it at `last_at`, given back or not.
+    """`used` counts the quarter of an hour that starts at `quarter`. The last reservation in it was taken at `last_at`,
+    released or not.
 
-    backend: the process of the database that counted it, each in a row of its own. Only the sum of these has a meaning,
-    since what one has counted another may give back.
+    backend: the database process that counted it; each process has a row of its own. Only the sum of these rows has a
+    meaning, since one process may release what another has counted.
     """
 
     quarter: Mapped[datetime] = mapped_column(primary_key=True)
@@ -37,7 +38,7 @@ class CampaignUsage(_Usage, Base):
 
 
 class SenderUsage(_Usage, Base):
-    """One account of one channel, whatever the campaigns that send from it."""
+    """The usage of one account of a channel, by all campaigns that send from it."""
 
     __tablename__ = "sender_usage"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Random keys that the program makes for itself. None ever leaves the database."""
+"""Random keys that the program makes. They are stored only in the database."""
 
 from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column

@@ -1,4 +1,4 @@
-"""Who may call over HTTP, and what was written by whom."""
+"""Who may call over HTTP, and who wrote what."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ _RESERVED = ", ".join(f"'{name}'" for name in RESERVED_ACTORS)
 
 
 class AccessToken(Mutable, Base):
-    """A bearer token. What is kept is its hash: a random token of 32 bytes can't be guessed from it."""
+    """A bearer token. Only its hash is stored: nobody can guess a random token of 32 bytes from it."""
 
     __tablename__ = "access_tokens"
     __table_args__ = (
@@ -26,7 +26,7 @@ class AccessToken(Mutable, Base):
         CheckConstraint(f"scopes <@ ARRAY[{_SCOPES}] AND cardinality(scopes) > 0", name="scopes"),
         CheckConstraint(f"octet_length(token_hash) = {field_limits.HASH_BYTES}", name="token_hash_length"),
         Index("uq_access_tokens_token_hash", "token_hash", unique=True),
-        # A name is free again once its token is revoked, so that a token can be replaced.
+        # A revoked token frees its name, so that a new token can replace it.
         Index("uq_access_tokens_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
     )
 
@@ -40,7 +40,7 @@ class AccessToken(Mutable, Base):
 
 
 class UsedTicket(Created, Base):
-    """A link or a session of the dashboard that no server takes any more, kept until it would have ended by itself."""
+    """A link or session of the dashboard that no server accepts any more, kept until it would have expired."""
 
     __tablename__ = "used_tickets"
     __table_args__ = (CheckConstraint(f"octet_length(id) = {field_limits.TICKET_BYTES}", name="id_length"),)
@@ -50,7 +50,7 @@ class UsedTicket(Created, Base):
 
 
 class AuditRecord(Created, Base):
-    """One write of one caller. It names things by their ids, and people not at all."""
+    """One write of one caller. It names things by their ids, and never names people."""
 
     __tablename__ = "audit_log"
     __table_args__ = (

@@ -1,7 +1,7 @@
 """Templates and their steps.
 
-`template_steps` gives each step number to one channel, and ties the channel to the template's type, by keys alone: so
-the database itself refuses a LinkedIn step in an email template, or an email and a LinkedIn step with one number.
+The keys of `template_steps` give each step number to one channel, and tie the channel to the template's type. So the
+database itself refuses a LinkedIn step in an email template, and an email and a LinkedIn step with the same number.
 """
 
 from typing import Any
@@ -75,6 +75,7 @@ class EmailSequence(Mutable, Base):
         CheckConstraint("channel = 'email'", name="channel"),
         length("subject", 1, field_limits.SUBJECT_MAX),
         CheckConstraint(r"subject ~ '\S'", name="subject_not_blank"),
+        CheckConstraint("subject IS NOT NULL OR (step_number > 1 AND NOT new_thread)", name="subject_of_first"),
         CheckConstraint(f"subject !~ '{field_limits.LINE_BREAKS}'", name="subject_one_line"),
         length("body", field_limits.BODY_MIN, field_limits.BODY_MAX),
         length("a_b_variant", 1, field_limits.VARIANT_MAX),
@@ -87,10 +88,11 @@ class EmailSequence(Mutable, Base):
     step_number: Mapped[int]
     channel: Mapped[str] = mapped_column(server_default="email", default="email")
     a_b_variant: Mapped[str | None]
-    subject: Mapped[str]
+    subject: Mapped[str | None]
     body: Mapped[str]
     delay_hours: Mapped[int] = mapped_column(server_default="0")
     is_active: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
+    new_thread: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
 
 
 class LinkedInSequence(Mutable, Base):

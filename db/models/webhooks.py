@@ -1,4 +1,4 @@
-"""What providers have sent: each request that was let in, word for word, and what became of it."""
+"""The requests of providers that were accepted, word for word, and what became of them."""
 
 from datetime import datetime
 from uuid import UUID
@@ -18,8 +18,9 @@ def _count() -> Mapped[int]:
 
 
 class WebhookDelivery(Mutable, Base):
-    """`delivery_id` is the provider's own id of the request, where it gives one. `body` is NULL once it was deleted,
-    for its age or with the data of somebody it mentions; `body_hash` (SHA-256) stays, so it is known if it comes again.
+    """`delivery_id` is the provider's id of the request, if it gives one. `body` is NULL after it was deleted, because
+    of its age or with the data of a person it mentions. `body_hash` (SHA-256) stays, so that a repeated request is
+    recognised.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -52,7 +53,7 @@ class WebhookDelivery(Mutable, Base):
     recorded_at: Mapped[datetime | None]
 
 
-# A request counts once: by the provider's id of it, and where there is none, by its body.
+# A request counts once: its identity is the provider's id, or its body if there is no id.
 Index(
     "uq_webhook_deliveries_delivery_id",
     WebhookDelivery.provider,
@@ -67,7 +68,7 @@ Index(
     unique=True,
     postgresql_where=WebhookDelivery.delivery_id.is_(None),
 )
-# Those that wait, in their order, and the few that failed or are held.
+# The waiting requests in their order, and the few that failed or are held.
 Index(
     "ix_webhook_deliveries_unrecorded",
     WebhookDelivery.status,
@@ -75,5 +76,5 @@ Index(
     postgresql_where=WebhookDelivery.status != "recorded",
 )
 Index("ix_webhook_deliveries_provider_received", WebhookDelivery.provider, WebhookDelivery.received_at)
-# Bodies are forgotten by age.
+# Old bodies are deleted.
 Index("ix_webhook_deliveries_kept", WebhookDelivery.received_at, postgresql_where=WebhookDelivery.body.is_not(None))

@@ -1,1 +1,1 @@
-"""PostgreSQL: engine, pool, transactions, start, and the watch on slow statements."""
+"""PostgreSQL: engine, pool, transactions, start, and the log of slow statements."""

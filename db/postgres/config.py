@@ -1,12 +1,12 @@
-"""How to reach the database, as plain data. Whoever reads the environment makes one of these."""
+"""How to reach the database, as plain data. This package does not read the environment; its callers do."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseConfig:
-    """Times are in seconds. `url` is a libpq URL (postgresql://...); nothing of it has a default.
-    `read_only`: the database itself refuses what a transaction would write, whoever asks for it."""
+    """Times are in seconds. `url` is a libpq URL (postgresql://...) without defaults.
+    `read_only`: the database itself refuses all writes."""
 
     url: str
     pool_size: int = 5

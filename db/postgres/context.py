@@ -1,4 +1,4 @@
-"""The transaction that the running code is in, so that nested calls join it and every log line can name it."""
+"""The current transaction, so that nested calls join it and every log line can name it."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One open transaction: `id` stands in every log line and error that concerns it."""
+    """One open transaction: its `id` is in every log line and error that concerns it."""
 
     id: str
     description: str
@@ -21,12 +21,12 @@ current: ContextVar[Transaction | None] = ContextVar("transaction", default=None
 
 
 def is_careful() -> bool:
-    """Returns whether the transaction that the caller is in has to expect counters that don't fit."""
+    """Returns whether the caller's transaction has to expect counters that don't match their rows."""
     transaction = current.get()
     return transaction is not None and transaction.is_careful
 
 
 def transaction_id() -> str | None:
-    """Returns the id of the transaction that the caller is in, or None."""
+    """Returns the id of the caller's transaction, or None outside of one."""
     transaction = current.get()
     return transaction.id if transaction else None

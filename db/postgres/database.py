@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError as PoolTime
 from sqlalchemy.orm import Session
 
 from db.domain.errors import OutcomeUnknown, Outdated, StoreUnavailable
-from db.postgres import failures
+from db.postgres import failures, monitor
 from db.postgres.config import DatabaseConfig
 from db.postgres.context import Transaction, current, transaction_id
 from db.postgres.engine import open_engine
@@ -30,18 +30,19 @@ _LONGEST_PAUSE = 1.0
 
 
 class Database:
-    """The pool and its transactions. One a process; safe for many threads."""
+    """The pool and its transactions. A process has one; many threads can use it."""
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.config = config
         self.watch = Watch()
         self.engine: Engine = open_engine(config, self.watch)
         self._read_only = self.engine.execution_options(postgresql_readonly=True)
+        self._connections = monitor.Connections(self.engine)
+        self._stopped: str | None = None
 
     @classmethod
     def open(cls, config: DatabaseConfig) -> Self:
-        """Returns a database that has answered, and is new enough. StoreUnavailable after `config.start_attempts`
-        tries."""
+        """Returns a database that answers and is new enough. StoreUnavailable after `config.start_attempts` tries."""
         database = cls(config)
         try:
             wait_until_ready(database.engine, attempts=config.start_attempts)
@@ -51,8 +52,18 @@ class Database:
         return database
 
     def close(self) -> None:
-        """Closes every connection. A later call would open them anew."""
+        """Closes every connection. A later call would open new ones."""
         self.engine.dispose()
+
+    def stop(self, reason: str) -> None:
+        """Allows no more commits. Running transactions are cancelled; they and all later ones raise StoreUnavailable
+        with this `reason`. A commit that has begun is finished."""
+        self._stopped = reason
+        self._connections.cancel()
+
+    def _refuse_when_stopped(self) -> None:
+        if self._stopped is not None:
+            raise StoreUnavailable(self._stopped)
 
     def pool_state(self) -> PoolState:
         """Returns how many connections there are and may be, and how many callers wait for one."""
@@ -65,20 +76,23 @@ class Database:
         """Returns a session that commits at the end of the block, and rolls back on any error.
 
         Inside another transaction of the same thread it is a savepoint of that one. `is_careful`: see Transaction.
-        `is_security`: it keeps the server safe and is none of its data, so it may write though the server is read-only.
+        `is_security`: it writes what keeps the server safe, such as tickets, and not its data, so a read-only server
+        allows it.
         """
         outer = current.get()
         if outer is not None:
             with outer.session.begin_nested():
                 yield outer.session
             return
+        self._refuse_when_stopped()
         engine = self._read_only if read_only or (self.config.read_only and not is_security) else self.engine
         with Session(engine, expire_on_commit=False) as session:
             transaction = Transaction(token_hex(6), description, session, is_careful)
             token = current.set(transaction)
             try:
                 yield session
-                session.flush()  # so that what fails after this line can only be the commit itself
+                session.flush()  # so that after this line only the commit itself can fail
+                self._refuse_when_stopped()
                 _commit(transaction)
             except BaseException as error:
                 facts = {"transaction": transaction.id, "description": description, "error": type(error).__name__}
@@ -97,12 +111,12 @@ class Database:
         attempts: int | None = None,
         is_security: bool = False,
     ) -> Answer:
-        """Runs `work` in a transaction, repeated with jitter on deadlock, serialisation failure, a campaign that
-        others changed meanwhile and a connection lost before the commit; and carefully where counters did not fit.
-        Raises Busy or StoreUnavailable when the tries are used up, OutcomeUnknown when the commit was cut. A nested run
-        fails as the database says, and is repeated with the one around it.
+        """Runs `work` in a transaction. Repeats it with jitter after a deadlock, a serialisation failure, a change of
+        the campaign by others, or a connection lost before the commit; and with `is_careful` if counters did not match
+        their rows. Raises Busy or StoreUnavailable after the last try, OutcomeUnknown if the connection was lost in the
+        commit. A nested run raises the database's error, and is repeated with the outer one.
 
-        attempts: how often it is tried; as often as the configuration says if left out. is_security: see transaction.
+        attempts: how often it is tried; by default as the configuration says. is_security: see transaction.
         """
         most = attempts or self.config.max_attempts
         is_careful = False
@@ -116,7 +130,8 @@ class Database:
                     return work(session)
             except (DBAPIError, PoolTimeout, Outdated) as error:
                 if current.get() is not None:
-                    raise  # whoever is around it does all of its work again
+                    raise  # the outer run repeats all of its work
+                self._refuse_when_stopped()
                 if _is_to_be_careful(error) and not is_careful and attempt < most:
                     is_careful = True
                     continue
@@ -134,7 +149,8 @@ class Database:
 
 
 def _roll_back(session: Session, facts: Mapping[str, str]) -> None:
-    """Rolls back after an error, which stays the one that is raised: a lost connection can't roll back."""
+    """Rolls back after an error. A failed rollback is only logged, since a lost connection can't roll back; the caller
+    raises the first error."""
     try:
         session.rollback()
     except (SQLAlchemyError, Error) as failure:

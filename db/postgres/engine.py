@@ -1,4 +1,4 @@
-"""The engine: one pool a process, and the limits that every session carries into the database."""
+"""The engine: one pool for a process, and the limits that every session sets in the database."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def open_engine(config: DatabaseConfig, watch: monitor.Watch) -> Engine:
     try:
         url = make_url(config.url)
     except (ArgumentError, ValueError):
-        # The cause repeats the URL, or the part of it that stands where the port should; either may hold a password.
+        # The cause repeats the URL, or what it has for a port; either may contain a password.
         raise StoreUnavailable("DATABASE_URL is not a URL. Write postgresql://USER@HOST:5432/NAME.") from None
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise StoreUnavailable("DATABASE_URL must start with postgresql://.")
@@ -52,11 +52,11 @@ def _connect_args(config: DatabaseConfig, url: URL, watch: monitor.Watch) -> dic
     return {
         "connect_timeout": config.connect_timeout,
         "application_name": "sales-automation-mcp",
-        # A database without an encoding would answer in bytes, which the driver does not expect.
+        # From a database without an encoding the driver would get bytes, which it does not expect.
         "client_encoding": "utf8",
         "cursor_factory": monitor.watched_cursor(config.slow_query, watch),
         **{name: value for name, value in ssl.items() if value},
-        # What the URL asks for stays, and comes after ours where it says something else.
+        # The URL's own options come after ours, so that they win.
         **{name: value for name, value in url.query.items() if name in ("connect_timeout", "application_name")},
         "options": " ".join([*options, "-c timezone=UTC", *_texts(url.query.get("options"))]),
     }

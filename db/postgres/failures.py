@@ -5,7 +5,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
 
 from db.domain.errors import Busy, InvalidInput, NotPermitted, Outdated, SalesAutomationError, StoreUnavailable
 
-# Two calls that make the same row at once: the one that repeats its work finds the other's row.
+# Two calls insert the same row at once: the one that repeats its work finds the other's row.
 _RETRYABLE = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
 
 _MEANINGS: dict[type[pg.Error], tuple[type[SalesAutomationError], str]] = {
@@ -44,7 +44,7 @@ def is_lost_connection(error: DBAPIError) -> bool:
 
 
 def is_retryable(error: DBAPIError | Outdated) -> bool:
-    """Returns whether the transaction left nothing behind and the same work may succeed now."""
+    """Returns whether the transaction changed nothing and the same work may succeed now."""
     if isinstance(error, Outdated):
         return True
     return isinstance(error.orig, _RETRYABLE) or is_lost_connection(error)
@@ -54,16 +54,16 @@ _COUNTERS = frozenset({"campaign_metrics", "campaign_enrollment_totals"})
 
 
 def is_of_counters(error: DBAPIError) -> bool:
-    """Returns whether a change of a counter broke a rule of the counters, since it did not fit the rows that it is a
-    sum of."""
+    """Returns whether a change of a counter broke a constraint, because the counter did not match the rows that it sums
+    up."""
     if isinstance(error.orig, pg.CheckViolation):
         return error.orig.diag.table_name in _COUNTERS
     return isinstance(error.orig, pg.NumericValueOutOfRange)
 
 
 def meaning(error: DBAPIError | PoolTimeout | Outdated, reference: str) -> SalesAutomationError | None:
-    """Returns the error to show instead of `error`, with the `reference` that an operator finds it by in the log; None
-    where it is a fault of this program, and not of its surroundings; or says by itself what it means."""
+    """Returns the error to show instead of `error`, with the `reference` by which an operator finds it in the log. None
+    if it is a bug of this program, or if `error` already says what it means."""
     if isinstance(error, Outdated):
         return None
     if isinstance(error, PoolTimeout):

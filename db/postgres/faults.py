@@ -1,6 +1,6 @@
-"""Faults of this program or of a row. Each has an id that stands in the log, in the answer, and in the row concerned.
+"""Faults of this program or of a row. Each has an id, which is in the log, in the answer, and in the row concerned.
 
-A log line says where a fault is, and never what a row holds: a row may hold an address, a text or a lease token.
+A log line says where a fault is, and never shows contents of a row, which may be an address, a text or a lease token.
 """
 
 import logging
@@ -16,19 +16,20 @@ from db.postgres.context import transaction_id
 
 logger = logging.getLogger("db.postgres")
 
-# What the database says of a row that it can't take. All else is said of the statement, the server or other callers.
+# Classes of SQLSTATE for a row that the database refuses. All others concern the statement, the server or other
+# callers.
 _OF_ROWS = (pg.IntegrityError, pg.DataError, pg.InternalError)
 
 
 def note(what: str, error: BaseException | None = None, **facts: str | int) -> str:
-    """Logs a fault, with ids and numbers as its `facts`. Returns the id under which the log has it."""
+    """Logs a fault, with ids and numbers as its `facts`. Returns its id in the log."""
     fault = token_hex(6)
     logger.error(what, extra={"fault": fault, "transaction": transaction_id(), **facts, **_cause(error)})
     return fault
 
 
 def is_of_a_row(error: Exception) -> bool:
-    """Returns whether the same work may succeed without some of its rows, and would fail again with them."""
+    """Returns whether rows caused the error: the same work fails again with them, and may succeed without them."""
     if isinstance(error, DBAPIError):
         return isinstance(error.orig, _OF_ROWS) and not failures.is_retryable(error)
     return not isinstance(error, SalesAutomationError | SQLAlchemyError | MemoryError)
@@ -45,7 +46,7 @@ def _cause(error: BaseException | None) -> dict[str, object]:
 
 
 def _where(error: BaseException) -> str | None:
-    """Returns the line that raised it."""
+    """Returns the line that raised the error."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""JSON as it goes into and comes out of jsonb: orjson, since a batch of thousands of rows travels as one parameter."""
+"""JSON for jsonb columns and parameters, by orjson, since a batch of thousands of rows is one parameter."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import orjson
 
 
 class Rows(str):
-    """The JSON text of a list, which knows how many it holds: db.postgres.planning asks for it."""
+    """The JSON text of a list, with the number of its rows for db.postgres.planning."""
 
     __slots__ = ("rows",)
     rows: int
@@ -29,7 +29,7 @@ def canonical(value: object) -> bytes:
     """Returns a value as JSON bytes, the same for equal values in any order of their keys."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a number of more than 64 bits, or half of a surrogate pair
+    except TypeError:  # orjson refuses numbers of more than 64 bits, and halves of surrogate pairs
         return json.dumps(value, sort_keys=True, default=str).encode()
 
 
@@ -40,7 +40,7 @@ loads = orjson.loads
 def rows_parameter(rows: Sequence[Any]) -> dict[str, str]:
     """Returns the parameter of a statement that reads its rows with `jsonb_to_recordset(CAST(:rows AS jsonb))`.
 
-    A list of rows as one JSON text costs a tenth of the client's time that arrays of values cost, and one statement
-    serves any number of rows.
+    One JSON text takes a tenth of the client's time that arrays of values take, and one statement serves any number of
+    rows.
     """
     return {"rows": to_text(rows)}

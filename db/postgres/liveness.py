@@ -1,4 +1,4 @@
-"""Whether a connection of the pool still lives, asked without a round trip where that tells enough."""
+"""Checks whether a pooled connection is still open, without a round trip where that is enough."""
 
 import time
 from typing import Any
@@ -10,24 +10,24 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 
 def watch_connections(engine: Engine, ping_after: float) -> None:
-    """Replaces connections that were closed when they are taken from the pool, with all others of their age.
+    """Checks each connection that is taken from the pool. If it was closed, it is replaced, with all others of its age.
 
-    A server that ends a connection (a restart, an administrator) says so on its socket: reading what came is enough.
-    A network that lost it says nothing, so one that lay idle for `ping_after` seconds is also asked.
+    A server that ends a connection (a restart, an administrator) closes its socket, which a read shows. A network
+    failure shows nothing, so a connection that was idle for `ping_after` seconds is also pinged.
     """
 
     def put_back(connection: Connection[Any] | None, entry: ConnectionPoolEntry) -> None:
         entry.info["idle_since"] = time.monotonic()
         if connection is not None and not connection.closed:
-            # SQLAlchemy leaves "may write" behind a read-only transaction, where the database's own default stood.
+            # After a read-only transaction SQLAlchemy sets "may write", and not the database's default.
             connection.read_only = None
 
     def taken(connection: Connection[Any], entry: ConnectionPoolEntry, _: object) -> None:
         idle_since: float | None = entry.info.get("idle_since")
-        if idle_since is None:  # it was opened just now
+        if idle_since is None:  # it was just opened
             return
         try:
-            # Twice, since the first reads the server's last words, and the next the end after them.
+            # Two reads: the first gets the server's last message, and the second the end of the stream.
             connection.pgconn.consume_input()
             connection.pgconn.consume_input()
             if time.monotonic() - idle_since >= ping_after:

@@ -1,13 +1,13 @@
-"""The watch on slow statements and on the pool. Statements are logged, their parameters never."""
+"""Logs slow statements, and warns when the pool is nearly used up. Parameters of statements are never logged."""
 
 import logging
 import time
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
-from threading import Lock
+from contextlib import contextmanager, suppress
+from threading import Lock, Thread
 from typing import Any, NamedTuple, Self
 
-from psycopg import Cursor, Error, OperationalError
+from psycopg import Connection, Cursor, Error, OperationalError
 from psycopg.abc import Params, Query
 from psycopg.errors import UniqueViolation
 from sqlalchemy import Engine, event
@@ -24,7 +24,7 @@ _NEARLY_FULL = 0.8
 
 
 class Count:
-    """A number that many threads change."""
+    """A counter that many threads change."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -36,7 +36,7 @@ class Count:
 
 
 class Watch:
-    """What has been counted since the database was opened, and who waits for a connection now."""
+    """Counts since the database was opened, and how many callers wait for a connection now."""
 
     def __init__(self) -> None:
         self.slow_queries = Count()
@@ -46,7 +46,7 @@ class Watch:
 
 
 class PoolState(NamedTuple):
-    """Connections: in use, open and idle, at most; and callers who wait for one or for its opening."""
+    """How many connections are in use, open and allowed; and how many callers wait for one."""
 
     in_use: int
     idle: int
@@ -61,8 +61,8 @@ def pool_state(engine: Engine, limit: int, watch: Watch) -> PoolState:
 
 
 def watched_pool(watch: Watch) -> type[QueuePool]:
-    """Returns a class of pools that count who waits. The pool has no event for it: its first one comes after the
-    wait."""
+    """Returns a pool class that counts waiting callers. SQLAlchemy's pool has no event for that: its first event comes
+    after the wait."""
 
     class WatchedPool(QueuePool):
         def _do_get(self) -> ConnectionPoolEntry:
@@ -76,10 +76,10 @@ def watched_pool(watch: Watch) -> type[QueuePool]:
 
 
 def watched_cursor(threshold: float, watch: Watch | None = None) -> type[Cursor[Any]]:
-    """Returns a class of cursors that log and count what takes `threshold` seconds or longer, however it ends; and log
-    what fails, and at DEBUG every statement.
+    """Returns a cursor class that logs and counts statements of `threshold` seconds or longer, however they end. It
+    also logs failures, and at DEBUG every statement.
 
-    The driver's cursor and not SQLAlchemy's events, which cost every statement a tenth of its time.
+    It wraps the driver's cursor, since SQLAlchemy's events would cost every statement a tenth of its time.
     """
 
     class WatchedCursor(Cursor[Any]):
@@ -109,7 +109,7 @@ def _watched(cursor: Cursor[Any], statement: Query, threshold: float, watch: Wat
     except Error as error:
         hide_contents(error)
         facts = {"transaction": transaction_id(), "statement": statement, "error": type(error).__name__}
-        # What is tried again, or told as a busy database, has a line of its own where it is given up.
+        # These are retried or reported as a busy database; the call logs a warning of its own when it gives up.
         level = logging.INFO if isinstance(error, OperationalError | UniqueViolation) else logging.WARNING
         logger.log(level, "statement failed", extra={**facts, "sqlstate": error.sqlstate})
         raise
@@ -125,8 +125,8 @@ def _watched(cursor: Cursor[Any], statement: Query, threshold: float, watch: Wat
 
 
 class PoolWatch:
-    """Warns when four fifths of the pool's connections are taken, and when the last is. Each at most once a minute,
-    since many callers find it so."""
+    """Warns when four fifths of the pool's connections are taken, and when the last is. Warns at most once a minute of
+    each, since many callers see the same pool."""
 
     def __init__(
         self, pool: QueuePool, limit: int, watch: Watch | None = None, interval: float = POOL_WARNING_INTERVAL
@@ -154,7 +154,36 @@ class PoolWatch:
 
 
 def watch_pool(engine: Engine, limit: int, watch: Watch, interval: float = POOL_WARNING_INTERVAL) -> None:
-    """Logs a warning when most, and when all, of the `limit` connections of the engine's pool are in use."""
+    """Logs a warning when most of the `limit` connections of the engine's pool are in use, and when all are."""
     pool = engine.pool
     assert isinstance(pool, QueuePool)
     event.listen(pool, "checkout", PoolWatch(pool, limit, watch, interval).checked_out)
+
+
+_SECONDS_TO_CANCEL = 1.0
+
+
+class Connections:
+    """The connections of the engine's pool that are in use."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.in_use: set[Connection[Any]] = set()
+        event.listen(engine.pool, "checkout", self._taken)
+        for end in ("checkin", "invalidate"):
+            event.listen(engine.pool, end, self._given_back)
+
+    def _taken(self, connection: Any, *_: object) -> None:  # noqa: ANN401  SQLAlchemy's is of any driver
+        self.in_use.add(connection)
+
+    def _given_back(self, connection: Any, *_: object) -> None:  # noqa: ANN401  as above
+        self.in_use.discard(connection)
+
+    def cancel(self) -> None:
+        """Asks the server to cancel their statements, with a thread for each connection."""
+        for connection in tuple(self.in_use):
+            Thread(target=_cancel, args=(connection,), daemon=True).start()
+
+
+def _cancel(connection: Connection[Any]) -> None:
+    with suppress(Error):
+        connection.cancel_safe(timeout=_SECONDS_TO_CANCEL)

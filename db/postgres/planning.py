@@ -1,8 +1,9 @@
-"""When a connection plans its statements anew.
+"""Decides when a connection makes new plans for its statements.
 
-The driver prepares what is run often, and PostgreSQL then keeps one plan for it, also for the look-ups of foreign keys.
-A plan made for a table of one page reads it from end to end; once the table has ten thousand rows, it does so for each
-row of a batch. Until the tables are analyzed, within minutes, nobody tells a connection that its plans are out of date.
+The driver prepares statements that run often, and PostgreSQL then keeps one plan for each, also for the look-ups of
+foreign keys. A plan for a table of one page scans the whole table; when the table has ten thousand rows, the same plan
+scans them for each row of a batch. PostgreSQL replaces such plans only after it has analyzed the tables, which takes
+minutes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,8 @@ _COUNTS: Final = ("limit", "chunk")
 
 
 class Planning:
-    """A batch is planned for the tables that it meets, and what it did to them is told to every connection of the
-    process. What takes few rows keeps its plans."""
+    """A batch gets new plans for the present size of its tables, and after it every connection of the process gets new
+    plans. Statements with few rows keep their plans."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -32,7 +33,7 @@ class Planning:
         """connection -> the version that its plans are not older than"""
 
     def prepare(self, connection: Connection[Any], parameters: object) -> None:
-        """Has the connection forget its plans, if they may be wrong for the statement that comes next."""
+        """Makes the connection forget its plans, if they may be wrong for the next statement."""
         count = row_count(parameters)
         version = self._version
         known = self._planned.setdefault(connection, version)
@@ -52,8 +53,8 @@ class Planning:
 
 
 def row_count(parameters: object) -> int:
-    """Returns how many rows a statement deals with, as far as its parameters tell: those of a list, one for each
-    parameter, or the number that it asks for."""
+    """Returns how many rows a statement handles, as far as its parameters tell: the length of a list, one for each
+    parameter set, or the limit."""
     if isinstance(parameters, Mapping):
         given = cast("Mapping[str, object]", parameters)
         asked = (value for name in _COUNTS if isinstance(value := given.get(name), int))

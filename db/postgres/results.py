@@ -6,9 +6,9 @@ from sqlalchemy import ColumnClause, column
 
 
 def named(*names: str) -> tuple[ColumnClause[Any], ...]:
-    """Returns what `text(...).columns()` takes: as many names as the statement has columns, in their order.
+    """Returns what `text(...).columns()` takes: a name for each column of the statement, in order.
 
-    With them SQLAlchemy makes out once what a result consists of. Without, it does so at each execution, which for a
-    row of thirty columns takes longer than the statement.
+    With names, SQLAlchemy analyses the result's columns once. Without them it does so at each execution, which takes
+    longer than the statement if a row has thirty columns.
     """
     return tuple(column(name) for name in names)

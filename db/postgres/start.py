@@ -1,4 +1,4 @@
-"""The first connection: a bounded number of tries, then one clear reason."""
+"""Makes the first connection, in a bounded number of tries. If all fail, the error gives one reason."""
 
 import logging
 import time
@@ -21,7 +21,8 @@ _CORRECT_URL = "Correct DATABASE_URL."
 
 
 class _Refusal(NamedTuple):
-    """What does not become right by waiting: by the words of the driver, since it gives a failed connection no code."""
+    """A refusal that waiting does not cure. It is recognised by the driver's words, since a failed connection has no
+    code."""
 
     words: tuple[str, ...]
     reason: str
@@ -31,7 +32,7 @@ class _Refusal(NamedTuple):
         return any(words in text for words in self.words)
 
 
-# In this order: the last of them is also said of a file.
+# The order matters: the words of the last one also occur in errors about files.
 _FINAL = (
     _Refusal(("password authentication failed",), "the password is wrong"),
     _Refusal(("no password supplied",), "it asks for a password"),
@@ -90,8 +91,8 @@ _FINAL = (
 
 
 def wait_until_ready(engine: Engine, *, attempts: int) -> None:
-    """Returns when the server answers, is PostgreSQL 15 or later, and its database can hold every text;
-    StoreUnavailable with the reason otherwise."""
+    """Waits until the server answers. Raises StoreUnavailable with the reason if it does not, is older than PostgreSQL
+    15, or its database can't hold every text."""
     for attempt in range(1, attempts + 1):
         try:
             version, encoding = _server_version(engine)
@@ -136,11 +137,11 @@ def _server_version(engine: Engine) -> tuple[int, str | None]:
 
 
 def _address(engine: Engine) -> str:
-    """Returns where the server should be, without user and password."""
+    """Returns the address of the server, without user and password."""
     return f"{engine.url.host or engine.url.query.get('host', 'localhost')}:{engine.url.port or 5432}"
 
 
 def _places(engine: Engine) -> list[PurePath]:
-    """Returns the directory of the server's socket, where it has no host."""
+    """Returns the directory of the server's socket, if the URL has no host."""
     host = str(engine.url.host or engine.url.query.get("host", ""))
     return [PurePath(host)] if host.startswith("/") else []

@@ -8,7 +8,12 @@ _TEMPLATE = "0199a1b2-0000-7000-8000-000000000002"
 _ENROLLMENT = "0199a1b2-0000-7000-8000-000000000003"
 _CONTACT = "0199a1b2-0000-7000-8000-000000000004"
 _ACTION = "0199a1b2-0000-7000-8000-000000000005"
+_OTHER_ACTION = "01979c2e-5b1f-7d7e-8f43-0c8f6f5a9d11"
 _LEASE = "0199a1b2-0000-7000-8000-000000000006"
+_THREAD = "0199a1b2-0000-7000-8000-000000000007"
+_MESSAGE = "0199a1b2-0000-7000-8000-000000000008"
+_DRAFT = "0199a1b2-0000-7000-8000-000000000009"
+_FINGERPRINT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _JOB = "job_17"
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
@@ -48,12 +53,19 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         ],
         "start_at": "2026-11-02T09:00:00+01:00",
     },
+    "find_overlaps": {"contacts": [{"email": "ada@example.com"}], "campaign_id": _CAMPAIGN},
     "list_enrollments": {"campaign_id": _CAMPAIGN, "status": "paused"},
     "get_enrollment": {"enrollment_id": _ENROLLMENT},
     "update_enrollment": {"enrollment_id": _ENROLLMENT, "action": "resume"},
     "find_contacts": {"search": "example.com"},
     "upsert_contacts": {"contacts": [{"email": "ada@example.com", "title": "Head of Sales"}]},
-    "suppress": {"domain": "example.org", "source": "a competitor"},
+    "import_contacts": {
+        "path": "/srv/imports/connections.csv",
+        "campaign_id": _CAMPAIGN,
+        "mapping": {"email": "Mail"},
+        "dry_run": True,
+    },
+    "suppress": {"addresses": ["example.org", "ada@example.com"], "source": "a list of competitors"},
     "unsuppress": {"domain": "example.org"},
     "list_suppressions": {"reason": "unsubscribed"},
     "erase_contact": {"email": "ada@example.com"},
@@ -64,6 +76,12 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "outcome": "sent",
         "provider": "postmark",
         "provider_message_id": "0a129aee-e1cd-480d-b08d-4f48548ff48d",
+    },
+    "complete_actions": {
+        "reports": [
+            {"action_id": _ACTION, "lease_token": _LEASE, "outcome": "sent"},
+            {"action_id": _OTHER_ACTION, "lease_token": _LEASE, "outcome": "skipped"},
+        ]
     },
     "preview_action": {"campaign_id": _CAMPAIGN, "contact_id": _CONTACT, "step_number": 1},
     "explain_due": {"campaign_id": _CAMPAIGN},
@@ -99,6 +117,24 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "parameters": {"csv": "email,first_name\nada@example.com,Ada\n"},
         "dedupe_key": "import-ada",
     },
+    "connect_mailbox": {
+        "address": "ann@example.com",
+        "smtp": {"host": "smtp.example.com", "port": 465},
+        "imap": {"host": "imap.example.com"},
+        "timezone": "Europe/Paris",
+        "window": {"start": "09:00", "end": "17:00"},
+    },
+    "update_mailbox": {"mailbox": "ann@example.com", "status": "paused"},
+    "list_mailboxes": {},
+    "get_mailbox": {"mailbox": "ann@example.com"},
+    "check_mailbox": {"mailbox": "ann@example.com"},
+    "send_test": {"campaign_id": _CAMPAIGN, "step_number": 1, "mailbox": "ann@example.com", "to": "me@example.com"},
+    "list_threads": {"state": "needs_answer"},
+    "get_thread": {"thread_id": _THREAD},
+    "close_thread": {"thread_id": _THREAD},
+    "sort_reply": {"message_id": _MESSAGE, "kind": "absence", "until": "2026-11-16"},
+    "settle_message": {"message_id": _MESSAGE, "outcome": "sent"},
+    "replay_mail": {"mailbox": "ann@example.com", "since": "2026-11-01T00:00:00Z"},
     "get_job": {"job_id": _JOB},
     "list_jobs": {"status": "failed"},
     "claim_job": {"worker_id": "enricher-1", "types": ["enrichment"]},
@@ -116,4 +152,14 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "get_health": {},
     "list_audit": {"tool": "erase_contact", "since": "2026-11-01T00:00:00Z"},
     "run_maintenance": {},
+    "get_settings": {},
+    "update_settings": {"retention_days": 365},
+    "draft_action": {
+        "enrollment_id": _ENROLLMENT,
+        "subject": "Your talk in Bonn",
+        "body": "Hello Ada, your talk on cranes stayed with me. May I ask you one question about it?",
+    },
+    "list_drafts": {"campaign_id": _CAMPAIGN},
+    "approve_drafts": {"drafts": [{"draft_id": _DRAFT, "fingerprint": _FINGERPRINT}]},
+    "reject_draft": {"draft_id": _DRAFT, "reason": "She gave no talk in Bonn.", "then": "pause"},
 }

@@ -81,7 +81,14 @@ def counters() -> str:
 def rates() -> str:
     """The rates, as they are declared."""
     rows = (
-        (f"`{rate.slug}`", f"`{rate.numerator}`", f"`{rate.denominator}`", rate.meaning, rate.better) for rate in RATES
+        (
+            f"`{rate.slug}`",
+            f"`{rate.numerator}`",
+            ", ".join(f"`{whole}` ({channel})" for channel, whole in rate.denominators.items()),
+            rate.meaning,
+            rate.better,
+        )
+        for rate in RATES
     )
     return table(("rate", "numerator", "denominator", "meaning", "better"), rows)
 

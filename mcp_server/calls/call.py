@@ -44,6 +44,8 @@ class Tool:
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = False
+    open_world: bool = False
+    """It asks servers of others."""
     is_audited: bool = True
     """Its writes leave a row in the audit log."""
     again: "Callable[[Call, dict[str, Any]], dict[str, Any]] | None" = None

@@ -1,5 +1,5 @@
 """The caller of the present call. The HTTP edge sets it for every request; whoever has the pipes of stdio may do
-everything."""
+everything but approve."""
 
 import re
 from collections.abc import Generator, Mapping
@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from mcp.server.mcpserver import Context
 
-from db.domain.access import ACTOR_LOCAL, Caller, Scope
+from db.domain.access import ACTOR_LOCAL, PROGRAM_SCOPES, Caller, Scope
 
-EVERY_SCOPE: Final = frozenset(Scope)
-LOCAL: Final = Caller(ACTOR_LOCAL, EVERY_SCOPE)
+LOCAL: Final = Caller(ACTOR_LOCAL, PROGRAM_SCOPES)
 # A request that bypassed the gate. None should exist; if one did, it could do nothing.
 _NOBODY: Final = Caller("nobody", frozenset())
 
@@ -74,6 +73,12 @@ def missing_scope(caller: Caller, scope: Scope, what: str) -> str | None:
     if scope in caller.scopes:
         return None
     held = ", ".join(sorted(caller.scopes)) or "none"
+    if scope is Scope.APPROVE:
+        return (
+            f"{what} needs the scope approve, which a person holds: {held} do not include it. Nothing was done. A "
+            "person decides at the machine, with `sales-automation-mcp drafts list`, `drafts approve`, `drafts reject` "
+            "or `mail settle`, or in the dashboard, which `sales-automation-mcp dashboard` opens."
+        )
     return (
         f"{what} needs the scope {scope}, and this token has {held}. Nothing was done: use a token that was made "
         f"with --scope {scope}."

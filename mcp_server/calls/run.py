@@ -40,7 +40,7 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
         if call.is_done and tool.mode in _NEXT_STEPS:
             raise StoreUnavailable(
                 f"{tool.name} was done, but the database could not keep its answer under the idempotency_key. "
-                f"{_NEXT_STEPS[tool.mode]}"
+                f"{_AGAIN if tool.open_world else _NEXT_STEPS[tool.mode]}"
             ) from refusal
         if isinstance(refusal, InvalidInput):
             _count_events(call, refused=True)
@@ -106,7 +106,8 @@ def _apart(call: Call, arguments: dict[str, Any], key: Key | None) -> dict[str, 
 
 _RUNNERS = {Mode.TRANSACTION: _in_transaction, Mode.GROUPED: _grouped, Mode.LOCAL: _local, Mode.APART: _apart}
 # The advice if the work is done although its answer could not be stored.
+_AGAIN = "Look before you repeat it: it would be done again."
 _NEXT_STEPS = {
-    Mode.LOCAL: "Look before you repeat it: it would be done again.",
+    Mode.LOCAL: _AGAIN,
     Mode.APART: "To repeat it changes nothing.",
 }

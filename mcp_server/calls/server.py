@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -19,8 +20,8 @@ from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import AnyUrl, ValidationError
 
-from db.domain.access import ACTOR_STDIO, Caller
-from db.domain.errors import StoreUnavailable
+from db.domain.access import ACTOR_STDIO, PROGRAM_SCOPES, Caller
+from db.domain.errors import SalesAutomationError, StoreUnavailable
 from db.domain.events import EventVerdict
 from mcp_server import __version__
 from mcp_server.calls import caller
@@ -31,9 +32,11 @@ from mcp_server.calls.toolsets import select
 from mcp_server.process import stdio
 from mcp_server.process.app import App
 from mcp_server.process.telemetry import NO_PROVIDER, CallOutcome
+from mcp_server.process.unanswered import Answers, Unanswered
 from mcp_server.schemas.faults import explain
 
 if TYPE_CHECKING:
+    from mcp_server.calls.questions import Questions
     from mcp_server.offers.registration import Offers
 
 _INSTRUCTIONS = """\
@@ -41,7 +44,8 @@ System of record for sales outreach: a campaign is made of a template of email a
 in it, and what happens to each step is recorded as events and counted.{order}
 An error says what was wrong and what to call next. Writes take an idempotency_key, any text: a repeated call with the \
 same key and arguments gets the first answer. Lists are paged: next_cursor of a page is the cursor of the next; \
-detail=full adds the fields that a list leaves out. Moments have a zone, such as 2026-11-02T09:00:00+01:00.
+detail=full adds the fields that a list leaves out. An empty text is as good as none; clear empties \
+fields. Moments have a zone, such as 2026-11-02T09:00:00+01:00.
 Toolsets that are on: {toolsets}."""
 # The order of work, by the toolset that does each part.
 _ORDER = (
@@ -52,6 +56,9 @@ _ORDER = (
     ("events", "record_event(s) for what providers report"),
     ("metrics", "get_metrics"),
 )
+
+_DECISIONS = frozenset({"approve_drafts", "reject_draft"})
+"""Tools whose decision is a person's, who may be asked."""
 
 # A client's first message is in the pipe when the server comes up, and it waits for everything that is imported before
 # the answer. A call that comes early needs no head start, because it loads what it needs by itself.
@@ -70,6 +77,7 @@ class SalesServer(MCPServer[App]):
         self._has_tools = False
         self._offers: Offers | None = None
         self._without_http = caller.LOCAL
+        self._questions: Questions | None = None
         self._loading = Lock()
         super().__init__(
             name="sales-automation-mcp",
@@ -94,7 +102,14 @@ class SalesServer(MCPServer[App]):
         await self._load()
         started, outcome = perf_counter(), CallOutcome.FAILED
         try:
-            with caller.invoked(caller.of_context(context, arguments, self._without_http)):
+            invocation = caller.of_context(context, arguments, self._without_http)
+            if name in _DECISIONS:
+                who = await self._ask(name, arguments, context, invocation.caller)
+                if isinstance(who, InputRequiredResult):
+                    outcome = CallOutcome.OK
+                    return who
+                invocation = replace(invocation, caller=who)
+            with caller.invoked(invocation):
                 answer = await super().call_tool(name, arguments, context)
             outcome = CallOutcome.OK
         except ToolError as error:
@@ -107,6 +122,18 @@ class SalesServer(MCPServer[App]):
             tool = name if self._tool_manager.get_tool(name) else "unknown"
             self._app.telemetry.add_call(tool, outcome, perf_counter() - started)
         return answer
+
+    async def _ask(
+        self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None, who: Caller
+    ) -> Caller | InputRequiredResult:
+        if self._questions is None:
+            from mcp_server.calls.questions import Questions  # noqa: PLC0415  a client is answered without it
+
+            self._questions = Questions(self._app)
+        try:
+            return await self._questions.ask(name, arguments, context, who)
+        except SalesAutomationError as refusal:
+            raise ToolError(f"Error executing tool {name}: {refusal.for_clients}") from refusal
 
     def _wrong_arguments(self, name: str, error: ValidationError) -> str:
         if name == "record_event":  # its event is counted here, because it never reaches the tool
@@ -152,7 +179,7 @@ class SalesServer(MCPServer[App]):
         return await anyio.to_thread.run_sync(offers.complete, reference, argument)
 
     async def run_stdio_async(self) -> None:
-        self._without_http = Caller(ACTOR_STDIO, caller.EVERY_SCOPE)
+        self._without_http = Caller(ACTOR_STDIO, PROGRAM_SCOPES)
         if not stdio.are_pipes():
             await self._serve_lines()
             return
@@ -165,7 +192,9 @@ class SalesServer(MCPServer[App]):
         async with stdio_server(*files) as (incoming, outgoing):
             server = self._lowlevel_server
             options = server.create_initialization_options()
-            await server.run(stdio.Messages(incoming, outgoing), outgoing, options)
+            unanswered = Unanswered(self._app.stop)
+            answers = Answers(outgoing, unanswered)
+            await server.run(stdio.Messages(incoming, answers, unanswered), answers, options)
 
     @asynccontextmanager
     async def _live(self, _: MCPServer[App]) -> AsyncGenerator[App]:

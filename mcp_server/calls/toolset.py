@@ -4,8 +4,8 @@ wrong in a call becomes a refusal that says what to do next."""
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
-from secrets import token_hex
 from types import NoneType
 from typing import Annotated, Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack, get_args
 
@@ -24,8 +24,9 @@ from mcp_server.calls.call import Call, Mode, Tool
 from mcp_server.calls.lean import lean_input, lean_output
 from mcp_server.calls.run import run
 from mcp_server.offers import views
+from mcp_server.process import unexpected
 from mcp_server.process.app import App
-from mcp_server.schemas.base import Answer, Line, without_nulls
+from mcp_server.schemas.base import Answer, Line, without_nothings
 
 logger = logging.getLogger(__name__)
 
@@ -46,23 +47,25 @@ class Traits(TypedDict, total=False):
     """What is special about a tool that writes.
 
     `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `mode`: see
-    mcp_server.calls.run. `is_audited`: off for the small steps of those who work on the job queue and the cache, which
-    no log could hold.
+    mcp_server.calls.run. `scope`: another than its toolset's. `is_audited`: off for the small steps of those who work
+    on the job queue and the cache, which no log could hold.
     """
 
     destructive: bool
     idempotent: bool
     mode: Mode
+    open_world: bool
     is_audited: bool
+    scope: Scope
     again: "Callable[[Call, dict[str, Any]], dict[str, Any]]"
 
 
 class Toolset:
     """Tools of one noun, registered together. `summary` is one sentence for the server's instructions.
 
-    The tools are declared in the module of the same name under mcp_server.tools, and work in its `mode` unless one says
-    otherwise. `scope` is what a token must have for any of them; left out, it is `read` for those that change nothing,
-    and `write` for the others.
+    The tools are declared in the module of the same name under mcp_server.tools, and in others there that `more` names.
+    They work in its `mode` unless one says otherwise. `scope` is what a token must have for any of them; left out, it
+    is `read` for those that change nothing, and `write` for the others.
 
     prompts: names in mcp_server.offers.prompts that read alone; writing_prompts: those whose tools write. resources:
     nouns in mcp_server.offers.resources. views: tools whose answers have a view of the same name in
@@ -74,6 +77,7 @@ class Toolset:
         name: str,
         summary: str,
         *,
+        more: Sequence[str] = (),
         mode: Mode = Mode.TRANSACTION,
         scope: Scope | None = None,
         prompts: Sequence[str] = (),
@@ -83,6 +87,7 @@ class Toolset:
     ) -> None:
         self.name = name
         self.summary = summary
+        self.more = more
         self.mode = mode
         self.scope = scope
         self.resources = resources
@@ -93,17 +98,28 @@ class Toolset:
 
     @property
     def tools(self) -> Sequence[Tool]:
-        """The tools. Their module is imported when they are first asked for, which a client need not wait for."""
-        import_module(f"mcp_server.tools.{self.name}")
-        return self._tools
+        """The tools. Their modules are imported when they are first asked for, which a client need not wait for."""
+        modules = [f"mcp_server.tools.{name}" for name in (self.name, *self.more)]
+        for module in modules:
+            import_module(module)
+        # In this order, whichever was imported first.
+        return sorted(self._tools, key=lambda tool: modules.index(tool.function.__module__))
 
     def prompts(self, *, read_only: bool) -> list[str]:
         """Returns the names of the prompts; of those that write only if `read_only` is off."""
         return [*self._prompts, *(() if read_only else self._writing_prompts)]
 
-    def read(self, title: str, *, mode: Mode | None = None) -> Decorator[Arguments, Result]:
-        """Declares a tool that changes nothing; if it runs in a transaction, then in a read-only one."""
-        return self._declare(title, read_only=True, idempotent=True, mode=mode or self.mode, is_audited=False)
+    def read(self, title: str, *, mode: Mode | None = None, open_world: bool = False) -> Decorator[Arguments, Result]:
+        """Declares a tool that changes nothing; if it runs in a transaction, then in a read-only one. `open_world`: it
+        asks servers of others."""
+        return self._declare(
+            title,
+            read_only=True,
+            idempotent=True,
+            mode=mode or self.mode,
+            open_world=open_world,
+            is_audited=False,
+        )
 
     def write(self, title: str, **traits: Unpack[Traits]) -> Decorator[Arguments, Result]:
         """Declares a tool that changes something; it takes an idempotency_key."""
@@ -113,10 +129,10 @@ class Toolset:
         self, title: str, *, read_only: bool = False, **traits: Unpack[Traits]
     ) -> Decorator[Arguments, Result]:
         traits.setdefault("mode", self.mode)
-        scope = self.scope or (Scope.READ if read_only else Scope.WRITE)
+        traits.setdefault("scope", self.scope or (Scope.READ if read_only else Scope.WRITE))
 
         def declare(function: Function[Arguments, Result]) -> Function[Arguments, Result]:
-            self._tools.append(Tool(function=function, title=title, scope=scope, read_only=read_only, **traits))
+            self._tools.append(Tool(function=function, title=title, read_only=read_only, **traits))
             return function
 
         return declare
@@ -129,11 +145,11 @@ class Toolset:
 
 class _Metadata(FuncMetadata):
     """The SDK reads JSON out of texts, since some clients send lists and objects so. Where a text is welcome, it stays
-    what it is, whatever it looks like. Null is taken for nothing where nothing need be given."""
+    what it is, whatever it looks like. Null and an empty text are taken for nothing where nothing need be given."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         fields = self.arg_model.model_fields
-        data = without_nulls(data, fields)
+        data = without_nothings(data, fields)
         read = super().pre_parse_json(data)
         for name, value in read.items():
             if value is not data[name] and name in fields and _may_be_text(fields[name].annotation):
@@ -150,8 +166,15 @@ def _may_be_text(annotation: object) -> bool:
 
 
 def _offer(tool: Tool, app: App, *, has_view: bool) -> OfferedTool:
+    return _described(tool, has_view=has_view).model_copy(update={"fn": _handler(tool, app)})
+
+
+@cache
+def _described(tool: Tool, *, has_view: bool) -> OfferedTool:
+    """Returns the tool as it is told to clients, which is the same for every server of a process, and takes pydantic 5
+    ms to make."""
     offered = OfferedTool.from_function(
-        _handler(tool, app),
+        _of_signature(tool),
         name=tool.name,
         title=tool.title,
         description=_description(tool.function),
@@ -172,8 +195,8 @@ def _hints(tool: Tool) -> ToolAnnotations:
         read_only_hint=tool.read_only,
         destructive_hint=tool.destructive,
         idempotent_hint=tool.idempotent,
-        # Nothing leaves this system: whoever claims the actions writes to providers and people.
-        open_world_hint=False,
+        # Whoever claims the actions writes to providers and people; of the tools few leave this system.
+        open_world_hint=tool.open_world,
     )
 
 
@@ -184,8 +207,7 @@ def _description(function: Callable[..., Answer]) -> str:
 
 
 def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
-    """Returns the function that the SDK calls: it has the tool's signature, less the Call, and plus the idempotency
-    key."""
+    """Returns the function that the SDK calls, with arguments that it has checked."""
 
     def handle(**arguments: Any) -> CallToolResult:  # noqa: ANN401  checked by the SDK against the signature
         key: str | None = arguments.pop("idempotency_key", None)
@@ -196,6 +218,16 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
         except Exception as error:
             raise _fault(tool, error) from error
 
+    return handle
+
+
+def _of_signature(tool: Tool) -> Callable[..., CallToolResult]:
+    """Returns a function that the SDK reads the arguments of: the tool's, less the Call, and plus the idempotency
+    key."""
+
+    def described(**_: Any) -> CallToolResult:  # noqa: ANN401  only its signature counts
+        raise NotImplementedError
+
     signature = inspect.signature(tool.function)
     parameters = list(signature.parameters.values())[1:]
     if not tool.read_only:
@@ -205,20 +237,15 @@ def _handler(tool: Tool, app: App) -> Callable[..., CallToolResult]:
         parameters.append(key)
     keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     returns = Annotated[CallToolResult, signature.return_annotation]
-    handle.__signature__ = inspect.Signature(keyword_only, return_annotation=returns)  # type: ignore[attr-defined]
-    handle.__name__ = tool.name
-    return handle
+    described.__signature__ = inspect.Signature(keyword_only, return_annotation=returns)  # type: ignore[attr-defined]
+    described.__name__ = tool.name
+    return described
 
 
 def _fault(tool: Tool, error: Exception) -> UnexpectedToolError:
     """Returns what is told of an error that nobody expected; the log has the rest under the id of the fault."""
-    fault = token_hex(4)
     # The SDK logs the trace, with the words of the error that is returned here.
-    logger.error("%s failed", tool.name, extra={"fault": fault, "error": type(error).__name__})
-    return UnexpectedToolError(
-        "This is a fault of the server, not of your call. Nothing was changed. Call again in a moment; if it stays, "
-        f"tell an operator the fault {fault}, which the server's log holds."
-    )
+    return UnexpectedToolError(unexpected.told(logger, tool.name, error))
 
 
 def _result(answer: dict[str, Any]) -> CallToolResult:

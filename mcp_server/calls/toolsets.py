@@ -11,7 +11,10 @@ campaigns = Toolset(
     resources=["campaign", "template"],
 )
 contacts = Toolset(
-    "contacts", "people, their enrollments in campaigns, and the addresses not to write to", resources=["enrollment"]
+    "contacts",
+    "people, their enrollments in campaigns, and the addresses not to write to",
+    more=["suppressions", "imports"],
+    resources=["enrollment"],
 )
 actions = Toolset(
     "actions",
@@ -19,20 +22,41 @@ actions = Toolset(
     writing_prompts=["work_due_actions"],
     views=["explain_due"],
 )
-events = Toolset("events", "what happened: sends, opens, replies, bounces, unsubscribes", prompts=["triage_replies"])
+events = Toolset("events", "what happened: sends, opens, replies, bounces, unsubscribes")
+webhooks = Toolset("webhooks", "the requests of providers, and events that fit nobody")
+mail = Toolset(
+    "mail",
+    "the mailboxes that send and read, and the conversations in them",
+    more=["threads"],
+    prompts=["triage_replies"],
+)
+consent = Toolset("consent", "the words of steps, which a person approves before they go out")
 metrics = Toolset(
     "metrics", "the funnel of a campaign in counts and rates", prompts=["weekly_report"], views=["get_metrics"]
 )
 jobs = Toolset("jobs", "a queue of jobs with leases, for agents that work side by side", mode=Mode.LOCAL)
 cache = Toolset("cache", "values that expire, such as look-ups that cost money", mode=Mode.LOCAL)
-ops = Toolset("ops", "the health and upkeep of this system, and who wrote what", scope=Scope.OPS)
+ops = Toolset("ops", "the health and upkeep of this system, and who wrote what", more=["mail"], scope=Scope.OPS)
 
-TOOLSETS: tuple[Toolset, ...] = (campaigns, contacts, actions, events, metrics, jobs, cache, ops)
+TOOLSETS: tuple[Toolset, ...] = (
+    campaigns,
+    contacts,
+    actions,
+    events,
+    webhooks,
+    mail,
+    consent,
+    metrics,
+    jobs,
+    cache,
+    ops,
+)
 
 PRESETS: dict[str, tuple[Toolset, ...]] = {
     "all": TOOLSETS,
-    # Who runs campaigns needs no job queue, cache or maintenance; without them a model reads a quarter less.
-    "outreach": (campaigns, contacts, actions, events, metrics),
+    # Who runs campaigns needs no requests of providers, job queue, cache or maintenance; without them a model reads a
+    # quarter less.
+    "outreach": (campaigns, contacts, actions, events, mail, consent, metrics),
 }
 
 

@@ -1,4 +1,4 @@
-"""What `doctor` looks at. Each check says what it found, and in one line what to do where that is not right."""
+"""The checks of `doctor`. Each says what it found, and in one line what to do if something is wrong."""
 
 import sys
 import tempfile
@@ -25,6 +25,7 @@ from mcp_server.process.app import App
 from mcp_server.process.settings import WEBHOOKS_WITH_SECRETS, Settings
 
 _PINGS: Final = 5
+_NAMED: Final = 10
 _WAITS_LONG: Final = timedelta(minutes=10)
 _TOKEN_CHARACTERS: Final = 20
 _SECRET_LENGTH: Final = 16
@@ -32,7 +33,7 @@ _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 
 
 class Verdict(StrEnum):
-    """A failure makes doctor end with 1; a warning does not."""
+    """The result of a check. After a failure doctor exits with 1; after a warning it exits with 0."""
 
     OK = "ok"
     WARNING = "warning"
@@ -41,7 +42,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`advice` is what to do; None where all is well."""
+    """One check. `advice` says what to do; None if nothing is wrong."""
 
     name: str
     verdict: Verdict
@@ -53,10 +54,12 @@ class Check:
 
 
 def run_checks(app: App) -> Iterator[Check]:
-    """All checks, each as soon as it is done. The embedded database is started, as any server would."""
+    """Yields all checks, each as soon as it is done. Starts the embedded database, as a server does."""
     settings = app.settings
     yield Check("program", Verdict.OK, f"sales-automation-mcp {__version__}")
     yield Check("python", Verdict.OK, f"Python {python_version()} on {platform(terse=True)}")
+    if settings.clock_file is not None:
+        yield check_clock(app)
     home = check_home(settings.home)
     yield home
     yield check_toolsets(settings)
@@ -71,11 +74,19 @@ def run_checks(app: App) -> Iterator[Check]:
     yield check_imports(settings)
     yield check_token(settings, are_kept=_are_kept(app))
     yield check_webhook_secrets(settings)
+    if settings.public_base is None and app.open_database is not None:
+        yield check_unsubscribe_links(app)
     yield Check("http", Verdict.OK, f"plain HTTP; accepted hosts besides loopback: {_listed(settings.allowed_hosts)}")
 
 
+def check_clock(app: App) -> Check:
+    """Says that the time is simulated."""
+    found = f"{app.settings.clock_file} tells the time, {app.clock():%Y-%m-%d %H:%M:%S}Z; mail goes to loopback alone"
+    return Check("clock", Verdict.WARNING, found, "Unset SALES_AUTOMATION_CLOCK_FILE where this is no simulation.")
+
+
 def check_home(home: Path) -> Check:
-    """Whether the directory, or the nearest one above it that exists, can be written to."""
+    """Checks whether the directory, or the nearest one above it that exists, is writable."""
     advice = "Give this user the directory, or name another with --home or SALES_AUTOMATION_HOME."
     try:
         there = next((path for path in (home, *home.parents) if path.exists()), home)
@@ -94,7 +105,7 @@ def check_home(home: Path) -> Check:
 
 
 def check_toolsets(settings: Settings) -> Check:
-    """Whether the toolsets that are to be offered exist."""
+    """Checks whether the toolsets of the settings exist."""
     from mcp_server.calls.toolsets import select  # noqa: PLC0415  it brings the protocol's own modules
 
     try:
@@ -107,7 +118,7 @@ def check_toolsets(settings: Settings) -> Check:
 
 
 def check_binaries() -> Check:
-    """Whether there is a PostgreSQL to start."""
+    """Checks whether there is a PostgreSQL to start."""
     from db.embedded.binaries import locate  # noqa: PLC0415  not needed with a database of one's own
 
     try:
@@ -120,10 +131,10 @@ def check_binaries() -> Check:
 
 
 def check_database(app: App) -> Check:
-    """Whether the database answers, at the right schema, and how fast."""
+    """Checks whether the database answers, has this version's schema, and how fast it is."""
     where = "embedded" if app.settings.database_url is None else "DATABASE_URL"
     try:
-        with redirect_stderr(StringIO()):  # the app says there what the check says
+        with redirect_stderr(StringIO()):  # the app also writes the message of the check
             app.database()
         server = app.run("doctor", health.server, read_only=True)
         seconds = median(_timed_ping(app) for _ in range(_PINGS))
@@ -141,7 +152,7 @@ def _timed_ping(app: App) -> float:
 
 
 def check_encryption(app: App) -> Check:
-    """Whether the way to a database elsewhere is encrypted, now and by demand."""
+    """Checks whether the connection to an external database is encrypted, and whether the settings demand it."""
     url = app.settings.database_url
     assert url is not None, "the embedded database is never elsewhere"
     host, mode = _host_and_mode(url.get_secret_value(), app.settings)
@@ -177,7 +188,7 @@ def _is_here(host: str) -> bool:
 
 
 def check_local(app: App) -> Iterator[Check]:
-    """Whether the local store opens, and what waits in its queue."""
+    """Checks whether the local store opens, and how many jobs wait."""
     try:
         stats = app.local().jobs.stats(now=app.clock())
     except SalesAutomationError as error:
@@ -201,7 +212,7 @@ def check_local(app: App) -> Iterator[Check]:
 
 
 def check_imports(settings: Settings) -> Check:
-    """Whether the directories that jobs may read from are there."""
+    """Checks whether the directories that jobs may read exist."""
     folders = settings.import_directories
     missing = [str(folder) for folder in folders if not _is_readable(folder)]
     if missing:
@@ -219,7 +230,7 @@ def _is_readable(folder: Path) -> bool:
 
 
 def _are_kept(app: App) -> bool:
-    """Whether the database has tokens; not, where it can't be asked."""
+    """Returns whether the database has tokens; False if it does not answer."""
     from mcp_server.http.token_cache import has_tokens  # noqa: PLC0415  it brings the protocol's own modules
 
     if app.open_database is None:
@@ -230,7 +241,7 @@ def _are_kept(app: App) -> bool:
 
 
 def check_token(settings: Settings, *, are_kept: bool) -> Check:
-    """Whether HTTP clients must send a token, and whether it is one that keeps anybody out."""
+    """Checks whether HTTP clients must send a token, and whether the token is safe."""
     advice = "Unset it, and make one: `sales-automation-mcp tokens create NAME --scope read`."
     try:
         token = settings.bearer_token()
@@ -251,7 +262,7 @@ def check_token(settings: Settings, *, are_kept: bool) -> Check:
 
 
 def check_webhook_secrets(settings: Settings) -> Check:
-    """Whether the secrets of webhooks keep out who would guess them."""
+    """Checks whether the webhook secrets are long enough."""
     lengths = {name: settings.webhook_secret_length(name) for name in WEBHOOKS_WITH_SECRETS}
     weak = [name for name, length in lengths.items() if length is not None and length < _SECRET_LENGTH]
     if weak:
@@ -261,12 +272,25 @@ def check_webhook_secrets(settings: Settings) -> Check:
     return Check("webhook secrets", Verdict.OK, f"set: {_listed(is_set)}")
 
 
+def check_unsubscribe_links(app: App) -> Check:
+    """Checks whether a running campaign needs unsubscribe links, which a server without a public address can't make."""
+    from db.services.dispatch import lint  # noqa: PLC0415  it brings the language of texts
+
+    names: list[str] = []
+    with suppress(SalesAutomationError):  # the database stopped since the last check, or has another schema
+        names = app.run("doctor", lint.without_link, read_only=True)
+    if not names:
+        return Check("unsubscribe links", Verdict.OK, "no public address, and no running campaign needs one")
+    found = f"no public address, so {{{{ unsubscribe_url }}}} pauses everybody in {_listed(names[:_NAMED])}"
+    return Check("unsubscribe links", Verdict.WARNING, found, f"Set {lint.PUBLIC_URL_SETTING}, or change the texts.")
+
+
 def _is_open(path: Path | None) -> bool:
     return sys.platform != "win32" and path is not None and bool(path.stat().st_mode & 0o044)
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """What is wrong, and what to do: errors say both, in that order."""
+    """Splits an error's text into what is wrong and what to do. Errors say both, in this order."""
     found, _, advice = " ".join(text.split()).partition(". ")
     return found.rstrip("."), advice or None
 

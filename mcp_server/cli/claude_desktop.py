@@ -1,6 +1,7 @@
-"""`claude-desktop`: this server in the configuration of Claude Desktop. All other entries keep their meaning; the file
-is written anew, with the white space of json.dumps, and what it was before is copied beside it."""
+"""`claude-desktop`: adds this server to the configuration of Claude Desktop. The file is rewritten with the white space
+of json.dumps; all other entries keep their meaning. A copy of the old file is kept next to it."""
 
+import codecs
 import copy
 import difflib
 import json
@@ -20,8 +21,11 @@ from mcp_server.cli.session import EXIT_CODES, complain, failed, unusable
 
 _SERVERS: Final = "mcpServers"
 _UV_CACHE: Final = ("archive-v", "environments-v")
-# What it takes to run campaigns. The model reads a quarter less than of all tools, in every conversation.
+# The tools to run campaigns. In every conversation the model reads a quarter less than with all tools.
 _NEW: Final = {"SALES_AUTOMATION_TOOLSETS": "outreach"}
+# PowerShell and some editors write this mark at the start of a file.
+_OF_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARKS: Final = (codecs.BOM_UTF8, *_OF_UTF_16)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 cli = typer.Typer(
@@ -103,8 +107,10 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
 
 
 def command(python: Path) -> dict[str, Any]:
-    """How the client starts the installation of this interpreter: it has no PATH of a shell to find it by."""
-    if any(part.startswith(_UV_CACHE) for part in python.parts):  # where `uvx` runs it, and which it empties at times
+    """Returns the command with which the client starts the installation of this interpreter. The client does not have
+    the PATH of a shell."""
+    # `uvx` runs it from this cache, and empties the cache at times.
+    if any(part.startswith(_UV_CACHE) for part in python.parts):
         return {"command": shutil.which("uvx") or "uvx", "args": ["sales-automation-mcp"]}
     script = python.with_name("sales-automation-mcp.exe" if sys.platform == "win32" else "sales-automation-mcp")
     if script.is_file():
@@ -113,16 +119,20 @@ def command(python: Path) -> dict[str, Any]:
 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], object], *, dry_run: bool) -> bool:
-    """Whether `change` changed the servers, and so the file. In a dry run the difference is printed instead."""
+    """Applies `change` to the servers and writes the file. Returns whether anything changed. In a dry run it prints the
+    difference instead."""
     try:
         content = path.read_bytes() if path.exists() else None
         before, root = _read(path, content or b"")
         servers: dict[str, Any] = root.setdefault(_SERVERS, {})
         known = copy.deepcopy(servers)
         change(servers)
-        after, is_changed = _text(path, root), servers != known
+        after, is_unread = _text(path, root), (content or b"").startswith(_MARKS)
+        is_changed = servers != known or is_unread
+        if is_unread:
+            complain(f"{path} begins with a byte order mark, which Claude Desktop can't read: it is taken out")
         if dry_run:
-            typer.echo(_difference(path, before, after) if is_changed else "Nothing to change.")
+            typer.echo(_difference(path, before, after) if servers != known else "Nothing to change.")
         elif is_changed:
             _write(path, content, after)
     except OSError as error:
@@ -131,10 +141,10 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], object], *, dry_run: bo
 
 
 def _read(path: Path, content: bytes) -> tuple[str, dict[str, Any]]:
-    """The file as text, without the mark that some editors put in front, and as an object; an empty file is an empty
-    object. Its servers, if it has any, are an object, too."""
+    """Returns the file as text, without the mark that some editors write at its start, and as an object. An empty file
+    is an empty object. Its servers, if it has any, must be an object, too."""
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(_OF_UTF_16) else "utf-8-sig")
         root: Any = json.loads(text if text.strip() else "{}")
     except UnicodeDecodeError:
         raise failed(f"{path} is not UTF-8. Nothing was changed.") from None
@@ -150,7 +160,8 @@ def _read(path: Path, content: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _text(path: Path, root: dict[str, Any]) -> str:
-    """The file as it will be. What json reads and JSON can't say (NaN, 1e999, half a character) is refused."""
+    """Returns the new text of the file. Refuses values that Python reads but JSON does not have (NaN, 1e999, half a
+    surrogate pair)."""
     try:
         text = json.dumps(root, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         text.encode()
@@ -177,7 +188,7 @@ def _write(path: Path, content: bytes | None, after: str) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if content is not None:
-        # The name needs the moment of this very run: no app is there to ask for it.
+        # The file name needs the current time, and there is no app with a clock here.
         backup = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.bak")
         with open_new(backup) as file:
             file.write(content)

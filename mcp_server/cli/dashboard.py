@@ -1,4 +1,5 @@
-"""`dashboard`: opens the dashboard in a browser, signed in by a link. It serves one itself, or names a server."""
+"""`dashboard`: opens the dashboard in a browser, signed in by a link. Serves the dashboard itself, or uses a running
+server."""
 
 import threading
 import webbrowser
@@ -29,7 +30,7 @@ def dashboard(
     ] = False,
     home: Home = None,
 ) -> None:
-    """Show campaigns, due steps, events and health in a browser, read-only.
+    """Show campaigns, due steps, events and health in a browser, and decide there what goes out.
 
     Serves the dashboard to this machine until Ctrl-C, and prints a link that signs one browser in, once, within five
     minutes. A server that runs over HTTP shows the same at /dashboard: --url makes a link for it, with its database.
@@ -58,7 +59,7 @@ def _serve(app: App, port: int, *, is_opened: bool) -> None:
     from mcp_server.http.app import build_dashboard_app  # noqa: PLC0415  `--help` needs none of it
     from mcp_server.http.serve import CannotListen, run  # noqa: PLC0415  see above
 
-    # A key of its own, so that nothing is written anywhere: it ends with the process, and its sessions with it.
+    # The key lives only in this process, so that nothing is written. When the process ends, its sessions end, too.
     key = secrets.new_key()
     try:
         run(
@@ -80,7 +81,7 @@ def _show(app: App, base: str, key: bytes, *, is_opened: bool, is_serving: bool 
     typer.echo(address)
     complain("the link signs one browser in, within five minutes." + (" Ctrl-C ends the dashboard." * is_serving))
     if is_opened and is_serving:
-        # Apart, since the browser waits for the server, and some browsers make us wait for them.
+        # On a thread: the browser waits for the server, and some browsers block until they have ended.
         threading.Thread(target=_open, args=(address,), daemon=True).start()
     elif is_opened:
         _open(address)

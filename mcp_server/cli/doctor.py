@@ -1,4 +1,4 @@
-"""`doctor`: what is configured, what works, and what to do where it does not."""
+"""`doctor`: shows what is configured, what works, and how to mend what does not."""
 
 from typing import TYPE_CHECKING
 
@@ -50,8 +50,8 @@ def _examine(home: "Path | None") -> "tuple[list[dict[str, str]], list[Check]]":
         wrong = wrong_settings(error, () if home is None else ("home",))
         advice = "Correct the variable; docs/settings.md lists what each may be."
         return [], [Check("settings", Verdict.FAILED, line, advice) for line in wrong]
-    logs.configure("CRITICAL")  # what is logged of a failure, its check says
-    # An external database is looked at, and never migrated.
+    logs.configure("CRITICAL")  # the check reports a failure, so the log need not
+    # An external database is only checked, and never migrated.
     app = App(settings.model_copy(update={"migrate": False}))
     try:
         checks = [*_check_names(), *run_checks(app)]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read by their owner alone."""
+"""Writes files whole or not at all, with access for their owner only."""
 
 import os
 import shutil
@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path) -> Generator[BinaryIO]:
-    """A file that takes the place of `path` at the end of the block; when the block fails, nothing changes.
+    """Yields a file that replaces `path` at the end of the block. If the block fails, nothing changes.
 
-    A link stays, and what it points to is replaced. A new file is private; one that was there keeps its mode.
+    A link stays, and its target is replaced. A new file is private; an existing file keeps its mode.
     """
     real = path.resolve()
     handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
@@ -32,12 +32,12 @@ def replacing(path: Path) -> Generator[BinaryIO]:
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Open for writing from the start, made for its owner alone if it is new."""
+    """Opens a file for writing from the start. A new file is accessible only to its owner."""
     return _open(path, os.O_TRUNC)
 
 
 def open_new(path: Path) -> BinaryIO:
-    """Make a file for its owner alone. FileExistsError if there is one."""
+    """Makes a file that is accessible only to its owner. FileExistsError if it exists."""
     return _open(path, os.O_EXCL)
 
 

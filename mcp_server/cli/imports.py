@@ -1,58 +1,81 @@
-"""`import`: contacts from a CSV file, and optionally their enrollment, in chunks."""
+"""`import`: contacts from a CSV file, and optionally their enrollment, or suppressions, in chunks."""
 
-import csv
-import io
 import sys
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple
 from uuid import UUID
 
 import typer
 
 from db.domain.contacts import CONTACT_TEXTS
+from db.domain.states import SuppressionReason
+from mcp_server.cli.import_report import Rejects, tell
 from mcp_server.cli.session import PARTLY, AsJson, Home, complain, failed, opened, settings_of, unusable
 from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.services import Session
-    from mcp_server.jobs.csv_rows import Record, Table
+    from mcp_server.jobs.import_rows import Answer
+    from mcp_server.jobs.people_files import Mapping, Record, Table
 
-_SHOWN: Final = 10
-_TAKEN: Final = ("created", "updated", "merged")
-_COUNTED: Final = ("created", "updated", "enrolled", "already_enrolled", "suppressed", "invalid")
 
 cli = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
-class _DryRun(Exception):
-    """No error: it carries an answer out of a transaction that must not commit."""
+class What(StrEnum):
+    """The kind of rows in a file."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
+    CONTACTS = "contacts"
+    SUPPRESSIONS = "suppressions"
+
+
+class _DryRun(Exception):
+    """Ends a dry run without a commit, and carries its answer. It is not an error."""
+
+    def __init__(self, answer: "Answer") -> None:
         super().__init__()
         self.answer = answer
 
 
 @cli.command(
     "import",
-    help=f"""Import contacts from a CSV file, and enroll them with --campaign.
+    help=f"""Import contacts from a CSV file, and enroll them with --campaign; or suppressions.
 
-    Columns called {", ".join(CONTACT_TEXTS[:-1])} and {CONTACT_TEXTS[-1]} fill those fields, and all
-    others become attributes. Whoever is known is updated, and nobody is enrolled twice: an import may be repeated.
+    Headings are known as LinkedIn, CRMs, mail programs and spreadsheets write them. They fill
+    {", ".join(CONTACT_TEXTS[:-1])} and {CONTACT_TEXTS[-1]}; all other columns become attributes. Whoever a column says
+    not to write to is suppressed. Whoever is known is updated, and nobody is enrolled twice: an import may be repeated.
     """,
     epilog="Exit codes: 0 every row was taken, 1 failed on the way, 2 the command or the file can't be used, "
     "3 some rows were rejected: invalid, or suppressed and so not enrolled.",
 )
 def import_(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV in UTF-8 under a line that names the columns; - reads stdin.")
-    ],
-    campaign: Annotated[UUID | None, typer.Option(help="Enroll the people in this campaign.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a line of headings; - reads stdin.")],
+    campaign: Annotated[
+        UUID | None, typer.Option(help="Enroll the people in it; with --as suppressions, leave them out of it alone.")
+    ] = None,
+    kind: Annotated[What, typer.Option("--as", help="What the rows are.")] = What.CONTACTS,
+    reason: Annotated[
+        SuppressionReason, typer.Option(help="Of suppressions, where no column tells it.")
+    ] = SuppressionReason.MANUAL,
     mapping: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD=COLUMN", help="Such as email=Mail; repeat it for each field.")
+        list[str] | None,
+        typer.Option(metavar="FIELD=COLUMN", help="Such as email=Mail or email=3. It wins over headings; repeatable."),
+    ] = None,
+    suppress_where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Whose cell says that nobody may write to them; repeatable."),
+    ] = None,
+    no_opt_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Seems to say whom not to write to, and does not; repeatable."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Such as cp1252, where the file does not tell it.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and keep nothing.")] = False,
     errors: Annotated[
@@ -64,32 +87,79 @@ def import_(
     settings = settings_of(home=home)
     if settings.read_only:
         raise failed("SALES_AUTOMATION_READ_ONLY is set. Nothing was done.")
-    table = _read(file, mapping or [])
+    is_list = kind is What.SUPPRESSIONS
+    told = {"suppress_where": suppress_where or [], "ignored_opt_outs": no_opt_out or [], "encoding": encoding}
+    table = _read(file, mapping or [], **told, is_list_of_suppressions=is_list)
     with _error_file(errors, file) as sheet, opened(settings) as app, _progress(len(table.records)) as advance:
-        rejects = _Rejects(table, sheet)
-        counts = _take_all(app, table, campaign, dry_run=dry_run, rejects=rejects, advance=advance)
-    _report(table, counts, rejects, dry_run=dry_run, as_json=as_json)
+        rejects = Rejects(table, sheet, is_list=is_list)
+        take = _suppressing(app, campaign, reason) if is_list else _taking(app, campaign)
+        total = _take_all(app, table, take, dry_run=dry_run, rejects=rejects, advance=advance)
+    tell(table, total, rejects, dry_run=dry_run, as_json=as_json)
     if rejects.number:
         raise typer.Exit(PARTLY)
 
 
-def _read(file: Path, mapping: Sequence[str]) -> "Table":
-    from db.domain.errors import InvalidInput  # noqa: PLC0415  `--help` needs none of it
-    from mcp_server.jobs.csv_rows import decode, read_table  # noqa: PLC0415  see above
+class _Take(NamedTuple):
+    """The function that imports rows, and the campaign for its audit entry."""
 
-    columns: dict[str, str] = {}
-    for pair in mapping:
-        field, found, column = pair.partition("=")
-        if not (found and field.strip() and column.strip()):
-            raise unusable(f"--mapping {pair}: write FIELD=COLUMN, such as email=Mail.")
-        columns[column] = field.strip()
+    rows: "Callable[[Session, Sequence[Record], datetime], Answer]"
+    campaign_id: UUID | None = None
+
+
+def _taking(app: App, campaign_id: UUID | None) -> _Take:
+    from mcp_server.jobs.import_rows import take_in  # noqa: PLC0415  see _read
+
+    _look_up(app, campaign_id)
+
+    def take(session: "Session", records: "Sequence[Record]", now: datetime) -> "Answer":
+        return take_in(session, campaign_id, 0, records, now)
+
+    return _Take(take, campaign_id)
+
+
+def _suppressing(app: App, campaign_id: UUID | None, reason: SuppressionReason) -> _Take:
+    from mcp_server.jobs.import_rows import suppress_rows  # noqa: PLC0415  see _read
+
+    _look_up(app, campaign_id)
+
+    def take(session: "Session", records: "Sequence[Record]", _: datetime) -> "Answer":
+        return suppress_rows(session, campaign_id, 0, records, reason)
+
+    return _Take(take, campaign_id)
+
+
+def _look_up(app: App, campaign_id: UUID | None) -> None:
+    """Refuses an unknown campaign before any row is imported."""
+    from db.services.campaigns import campaigns  # noqa: PLC0415  see _read
+
+    if campaign_id is not None:
+        app.run("campaign", lambda session: campaigns.get(session, campaign_id=campaign_id), read_only=True)
+
+
+def _read(file: Path, mapping: Sequence[str], **options: Any) -> "Table":  # noqa: ANN401  as read_table takes them
+    from db.domain.errors import InvalidInput  # noqa: PLC0415  `--help` needs none of it
+    from mcp_server.jobs.people_files import read_table  # noqa: PLC0415  see above
+
+    columns = _mapping(mapping)
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        return read_table(decode(content), columns)
+        return read_table(content, columns, **options)
     except OSError as error:
         raise unusable(f"{file} can't be read: {error.strerror}.") from None
     except InvalidInput as error:
         raise unusable(f"{file}: {error}") from None
+
+
+def _mapping(pairs: Sequence[str]) -> "Mapping":
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        field, found, column = pair.partition("=")
+        if not (found and field.strip() and column.strip()):
+            raise unusable(f"--mapping {pair}: write FIELD=COLUMN, such as email=Mail.")
+        if field.strip() in columns:
+            raise unusable(f"--mapping {pair}: {field.strip()} has a column already. Leave one out.")
+        columns[field.strip()] = column
+    return columns
 
 
 @contextmanager
@@ -111,7 +181,8 @@ def _error_file(path: Path | None, source: Path) -> Generator[BinaryIO | None]:
 
 @contextmanager
 def _progress(total: int) -> Generator[Callable[[int], None]]:
-    """What takes the number of rows that are done. It draws a bar where stderr is a terminal."""
+    """Yields a function that takes the number of rows that are done. It draws a progress bar if stderr is a
+    terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -124,86 +195,50 @@ def _progress(total: int) -> Generator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-class _Rejects:
-    """Rows that were not taken: all of them in the error file as they were given, the first few in memory. And the
-    first few that were taken but for an address, which was kept besides."""
-
-    def __init__(self, table: "Table", sheet: BinaryIO | None) -> None:
-        self.number = 0
-        self.first: list[tuple[int, str]] = []
-        self.besides = 0
-        self.first_besides: list[tuple[int, str]] = []
-        self._sheet = sheet
-        self._write(["line", "status", "reason", *table.columns])
-
-    def add(self, record: "Record", status: str, reason: str) -> None:
-        self.number += 1
-        if len(self.first) < _SHOWN:
-            self.first.append((record.line, reason))
-        self._write([str(record.line), status, reason, *record.cells])
-
-    def note(self, record: "Record", reason: str) -> None:
-        """A row that was taken, with an address that its contact has not taken."""
-        self.besides += 1
-        if len(self.first_besides) < _SHOWN:
-            self.first_besides.append((record.line, reason))
-
-    def _write(self, cells: Sequence[str]) -> None:
-        if self._sheet is None:
-            return
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        self._sheet.write(text.getvalue().encode("utf-8", "surrogatepass"))
-
-
 def _take_all(
     app: App,
     table: "Table",
-    campaign_id: UUID | None,
+    take: _Take,
     *,
     dry_run: bool,
-    rejects: _Rejects,
+    rejects: Rejects,
     advance: Callable[[int], None],
-) -> Counter[str]:
+) -> "Answer":
     from db.domain.errors import SalesAutomationError  # noqa: PLC0415  see _read
-    from db.services.campaigns import campaigns  # noqa: PLC0415  see _read
+    from mcp_server.jobs.import_rows import Answer  # noqa: PLC0415  see _read
     from mcp_server.jobs.imports import CHUNK_ROWS  # noqa: PLC0415  see _read
 
-    counts = Counter[str]()
-    if campaign_id is not None:
-        app.run("campaign", lambda session: campaigns.get(session, campaign_id=campaign_id), read_only=True)
-    records, done = table.records, 0
+    total = Answer()
+    done = 0
+    records = table.records
     try:
         for done in range(0, len(records), CHUNK_ROWS):
             chunk = records[done : done + CHUNK_ROWS]
-            answer = _take_chunk(app, campaign_id, chunk, dry_run=dry_run)
-            counts.update(answer["counts"])
-            for verdict in answer["rows"]:
+            answer = _take_chunk(app, take, chunk, dry_run=dry_run)
+            total.counts.update(answer.counts)
+            for verdict in answer.rows:
                 row: int = verdict["row"]
-                if verdict["status"] in ("invalid", "suppressed"):
-                    rejects.add(chunk[row], verdict["status"], verdict.get("reason", verdict["status"]))
-                elif verdict["status"] in _TAKEN and "reason" in verdict:
-                    rejects.note(chunk[row], verdict["reason"])
+                rejects.judge(chunk[row], verdict)
             advance(done + len(chunk))
     except (SalesAutomationError, KeyboardInterrupt, SystemExit) as error:
         if not dry_run and (done or not isinstance(error, SalesAutomationError)):
-            # The commit of the last rows may have been under way.
+            # The commit of the last rows may have been in progress.
             complain(f"at least {done:,} of {len(records):,} rows were done. Repeat it: they are not doubled.")
         if isinstance(error, SalesAutomationError):
             raise failed(str(error)) from None
         raise
-    return counts
+    return total
 
 
-def _take_chunk(app: App, campaign_id: UUID | None, chunk: "Sequence[Record]", *, dry_run: bool) -> dict[str, Any]:
+def _take_chunk(app: App, take: _Take, chunk: "Sequence[Record]", *, dry_run: bool) -> "Answer":
     from mcp_server.calls.caller import LOCAL, Invocation  # noqa: PLC0415  see _read
-    from mcp_server.jobs.imports import note, take_in  # noqa: PLC0415  see _read
+    from mcp_server.jobs.imports import note  # noqa: PLC0415  see _read
 
     now = app.clock()
-    about = {"campaign_id": campaign_id} if campaign_id else {}
+    about = {"campaign_id": take.campaign_id} if take.campaign_id else {}
 
-    def work(session: "Session") -> dict[str, Any]:
-        answer = take_in(session, campaign_id, 0, [record.fields for record in chunk], now)
+    def work(session: "Session") -> "Answer":
+        answer = take.rows(session, chunk, now)
         if dry_run:
             raise _DryRun(answer)
         note(session, Invocation(LOCAL, about, token_hex(8)), now)
@@ -213,29 +248,3 @@ def _take_chunk(app: App, campaign_id: UUID | None, chunk: "Sequence[Record]", *
         return app.run("import", work)
     except _DryRun as undone:
         return undone.answer
-
-
-def _report(table: "Table", counts: Counter[str], rejects: _Rejects, *, dry_run: bool, as_json: bool) -> None:
-    total = len(table.records)
-    if as_json:
-        from pydantic_core import to_json  # noqa: PLC0415  see _read
-
-        shown = {"rows_total": total, **{name: counts[name] for name in _COUNTED}, "rejected": rejects.number}
-        shown["kept_besides"] = rejects.besides
-        typer.echo(to_json({**shown, "dry_run": dry_run}))
-        return
-    for line, reason in (*rejects.first, *rejects.first_besides):
-        complain(f"line {line}: {reason}")
-    if rejects.number > len(rejects.first):
-        complain(f"... and {rejects.number - len(rejects.first):,} more. --errors FILE keeps them all.")
-    if rejects.besides > len(rejects.first_besides):
-        complain(f"... and {rejects.besides - len(rejects.first_besides):,} more whose address was kept besides.")
-    if dry_run:
-        typer.echo("Dry run: nothing was kept.")
-    typer.echo(f"{total:,} rows: {_listed(counts, 'created', 'updated', 'invalid')}")
-    if any(counts[name] for name in ("enrolled", "already_enrolled", "suppressed")):
-        typer.echo(f"Campaign: {_listed(counts, 'enrolled', 'already_enrolled', 'suppressed')}")
-
-
-def _listed(counts: Counter[str], *names: str) -> str:
-    return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in names)

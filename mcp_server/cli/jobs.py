@@ -1,4 +1,4 @@
-"""`jobs`: the queue of the local store. No database is needed."""
+"""`jobs`: shows and changes the job queue of the local store. It needs no database."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,22 +1,22 @@
-"""Small tables on stdout, of texts that may come from anybody."""
+"""Small tables on stdout, whose texts may come from anybody."""
 
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-_WIDTH: Final = 200  # where stdout is no terminal, so that nothing is cut off
+_WIDTH: Final = 200  # the width if stdout is not a terminal, so that nothing is cut off
 
 
 def plain(value: object) -> str:
-    """As one line of text that a terminal only shows: what would move its cursor, colour it or turn it around is left
-    out."""
+    """Returns the text as one line that is safe for a terminal, without characters that move the cursor, change colours
+    or reverse the text."""
     return "".join(_shown(character) for character in str(value))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns under their names, in colour on a terminal."""
-    # Imported here: half of the commands never draw anything.
+    """Prints columns under their names, in colour on a terminal."""
+    # Imported here, since half of the commands draw nothing.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

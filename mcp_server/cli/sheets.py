@@ -1,4 +1,4 @@
-"""Rows as CSV that a spreadsheet only shows, and as JSON lines that are exact. Both are UTF-8 with LF."""
+"""Rows as CSV that is safe in a spreadsheet, and as exact JSON lines. Both are UTF-8 with LF."""
 
 import csv
 import io
@@ -8,17 +8,17 @@ from typing import Any, BinaryIO, Final
 
 from pydantic_core import to_json, to_jsonable_python
 
-# What makes a cell a formula for one spreadsheet or another, the wide forms of East Asian keyboards among them.
+# Characters that begin a formula in some spreadsheet, with the wide forms of East Asian keyboards.
 _SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
-# A cell may begin after each of these, for a spreadsheet that takes another separator than the comma, as in many
-# countries: it sees no quotes around a cell that is not the first of its line.
+# A cell may begin after each of these in a spreadsheet that does not use the comma as its separator, as in many
+# countries. Such a spreadsheet does not see the quotes around a cell that is not the first of its line.
 _FORMULA: Final = re.compile(rf"\A(?=[\t\r\n])|(?:\A|(?<=[,;|\t\r\n]))(?=[ \"]*[{_SIGNS}])")
-# In JSON these stand in texts alone, where a sign may be written as its number.
+# In JSON these occur only in strings, where a character may be written as a \u escape.
 _FORMULA_IN_JSON: Final = re.compile(rf"(?<=[;|])((?: |\\\")*)([{_SIGNS}])")
 
 
 class CsvSheet:
-    """A header and rows; null is an empty cell, an object is JSON, and no text is a formula."""
+    """Writes a header and rows. Null is an empty cell, an object is JSON, and no text is a formula."""
 
     def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
         self._file = file
@@ -35,7 +35,7 @@ class CsvSheet:
 
 
 class JsonLines:
-    """One object a line."""
+    """Writes one object in each line."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -45,12 +45,12 @@ class JsonLines:
 
 
 def neutral(text: str) -> str:
-    """The text, with an apostrophe in front of what a spreadsheet would calculate, also after a separator."""
+    """Returns the text with an apostrophe before each formula, also after a separator."""
     return _FORMULA.sub("'", text)
 
 
 def neutral_json(json: str) -> str:
-    """JSON of the same value, in which no formula begins after a separator."""
+    """Returns JSON of the same value in which no formula begins after a separator."""
     return _FORMULA_IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", json)
 
 

@@ -76,7 +76,7 @@ def _run(home: Path | None, work: "Callable[[Session, datetime], Result]") -> Re
             return app.run("tokens", lambda session: work(session, app.clock()))
         except StoreUnavailable:
             raise
-        except SalesAutomationError as error:  # the name that was given
+        except SalesAutomationError as error:  # the caller gave a name
             raise unusable(str(error)) from None
 
 

@@ -176,7 +176,7 @@ class _Demo:
 
     async def _enroll(self, campaign_id: str, rows: Sequence[dict[str, str]], known: set[str]) -> dict[str, str]:
         """Returns email -> enrollment of the enrolled; checks the answer against the rows."""
-        answer = await self._call("enroll_contacts", campaign_id=campaign_id, contacts=rows)
+        answer = await self._call("enroll_contacts", campaign_id=campaign_id, contacts=rows, detail="full")
         good = [row["email"].lower() for row in rows if looks_like_an_address(row["email"])]
         new = set(good) - known
         check("enrolled", answer["enrolled"], len(new))

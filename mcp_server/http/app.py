@@ -17,12 +17,14 @@ from db.domain.errors import StoreUnavailable
 from db.services.ops import health
 from mcp_server.http import metrics, unsubscribe
 from mcp_server.http.auth import Gate
+from mcp_server.http.counted import Counted
 from mcp_server.http.dashboard.routes import routes as dashboard
 from mcp_server.http.hosts import Hosts, names_of
 from mcp_server.http.limits import Limit
-from mcp_server.http.sessions import OwnTickets, Sessions, StoredTickets
+from mcp_server.http.sessions import ROOT as DASHBOARD, OwnTickets, Sessions, StoredTickets
 from mcp_server.http.token_cache import TokenCache
 from mcp_server.http.webhooks import webhooks
+from mcp_server.http.whole_ids import WholeIds
 from mcp_server.process.app import App
 from mcp_server.process.bounded import SharedCall
 from mcp_server.webhooks.certificates import Fetch, download
@@ -42,7 +44,8 @@ def build_http_app(
     """Returns the HTTP face of `server`. `token` is that of the settings, beside those that the database holds; `fetch`
     gets the certificates that webhooks are verified with."""
     sessions, failures = Sessions(StoredTickets(app), app.clock), _failures(app)
-    gate = _gate(app, TokenCache(app, default=token, is_loopback=host in LOOPBACK), sessions, failures)
+    token_cache = TokenCache(app, default=token, is_loopback=host in LOOPBACK)
+    gate = _gate(app, token_cache, sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
     streamable = server.streamable_http_app(
         transport_security=_CHECKED, json_response=True, max_request_body_size=_MAX_BODY
@@ -54,7 +57,7 @@ def build_http_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         await server.list_tools()  # the SDK checks the headers of the first request against the tools' schemas
-        async with server.session_manager.run(), recording, watching:
+        async with server.session_manager.run(), recording, watching, token_cache.noting():
             yield
 
     readiness = SharedCall(lambda: app.run("readiness", health.ping, read_only=True))
@@ -68,6 +71,7 @@ def build_http_app(
 
     return _site(
         [
+            Route("/", _lead_to_dashboard),
             Route("/healthz", _healthz),
             Route("/readyz", readyz),
             webhook,
@@ -78,7 +82,7 @@ def build_http_app(
             *sse.routes,
             *map(_without_slash, ("/mcp", "/sse")),
         ],
-        [_hosts(app, host), gate],
+        [_counted(app), _hosts(app, host), gate, Middleware(WholeIds, most=_MAX_BODY)],
         lifespan,
     )
 
@@ -87,15 +91,17 @@ def build_dashboard_app(app: App, *, host: str, key: bytes) -> Starlette:
     """Returns the dashboard alone, for holders of a link that `key` signed or of a token; never for this whole
     machine."""
     sessions, failures = Sessions(OwnTickets(key), app.clock), _failures(app)
-    gate = _gate(app, TokenCache(app, default=None, is_loopback=False), sessions, failures)
+    token_cache = TokenCache(app, default=None, is_loopback=False)
+    gate = _gate(app, token_cache, sessions, failures)
     pages, watching = dashboard(app, sessions, failures)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        async with watching:
+        async with watching, token_cache.noting():
             yield
 
-    return _site([Route("/healthz", _healthz), *pages], [_hosts(app, host), gate], lifespan)
+    routes = [Route("/", _lead_to_dashboard), Route("/healthz", _healthz), *pages]
+    return _site(routes, [_counted(app), _hosts(app, host), gate], lifespan)
 
 
 def _site(
@@ -117,6 +123,10 @@ def _without_slash(path: str) -> Route:
     return Route(f"{path}/", lead, methods=["GET", "POST", "DELETE"])
 
 
+async def _lead_to_dashboard(_: Request) -> RedirectResponse:
+    return RedirectResponse(DASHBOARD, status_code=307)
+
+
 async def _healthz(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
@@ -124,6 +134,10 @@ async def _healthz(_: Request) -> JSONResponse:
 def _failures(app: App) -> Limit:
     """Returns how often an address may be wrong: with tokens, and with links."""
     return Limit(app.settings.failed_auth_limit / 60, app.settings.failed_auth_limit)
+
+
+def _counted(app: App) -> Middleware:
+    return Middleware(Counted, telemetry=app.telemetry)
 
 
 def _hosts(app: App, host: str) -> Middleware:

@@ -19,8 +19,8 @@ from mcp_server.http.sessions import ROOT as DASHBOARD, Sessions
 from mcp_server.http.token_cache import TokenCache
 from mcp_server.process.telemetry import Telemetry
 
-# A load balancer asks for these without a token; they reveal nothing about the data.
-_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+# A load balancer asks for these without a token, and the first leads to the dashboard; they reveal nothing of the data.
+_OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 # Each of these verifies a signature of its own.
 _SIGNED_PATHS = ("/webhooks/", "/unsubscribe/")
 # The page without data, and signing in and out. The rest of the dashboard accepts sessions beside tokens.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from platform import python_version
 from typing import Final
 
 from anyio import CapacityLimiter
@@ -20,28 +21,38 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.domain.access import Scope
-from db.domain.jobs import JobStatus
+from db.services.ops.health import MOST_DUE
+from mcp_server import __version__
 from mcp_server.calls import caller
 from mcp_server.http.refusals import insufficient_scope
 from mcp_server.process import health
 from mcp_server.process.app import App
 from mcp_server.process.health import Facts
 from mcp_server.process.telemetry import PREFIX, DatabaseState
+from migrations import HEAD
+
+Values = Mapping[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A metric that is read at the scrape. `read` returns its value, or values by status; None for what can't be told
-    now, which is left out."""
+    """A metric that is read at the scrape. `read` returns its value, or values by those of its labels; None for what
+    can't be told now, which is left out."""
 
     name: str
     meaning: str
-    read: Callable[[Facts], float | Mapping[JobStatus, int] | None]
+    read: Callable[[Facts], float | Values | None]
     family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
     labels: tuple[str, ...] = ()
 
 
 READINGS: Final = (
+    Reading(
+        "build_info",
+        "1, with the versions of the program, its schema and Python.",
+        lambda _: {(__version__, HEAD, python_version()): 1},
+        labels=("version", "schema", "python"),
+    ),
     Reading("database_up", "Whether the database answers.", lambda f: f.database is DatabaseState.OK),
     Reading(
         "pool_connections_in_use", "Connections to the database in use.", lambda f: f.pool.in_use if f.pool else None
@@ -60,7 +71,22 @@ READINGS: Final = (
         "Events that wait for their enrollment.",
         lambda f: f.stored.orphans if f.stored else None,
     ),
-    Reading("jobs", "Jobs by status.", lambda f: f.jobs, labels=("status",)),
+    Reading(
+        "due_steps",
+        f"Steps past their due time in active campaigns, whatever holds them; {MOST_DUE:,} for as many or more.",
+        lambda f: f.stored.due if f.stored else None,
+    ),
+    Reading(
+        "oldest_due_age_seconds",
+        "For how long the first of the due steps has waited; 0 where there is none.",
+        lambda f: f.due_age,
+    ),
+    Reading(
+        "jobs",
+        "Jobs by status.",
+        lambda f: None if f.jobs is None else {(status,): count for status, count in f.jobs.items()},
+        labels=("status",),
+    ),
     Reading(
         "broken_values", "Values of jobs and cache found to be no JSON.", lambda f: f.broken_values, CounterMetricFamily
     ),
@@ -108,11 +134,11 @@ class _ServerCollector(Collector):
         yield from self._app.telemetry.registry.collect()
 
 
-def _family(reading: Reading, value: float | Mapping[JobStatus, float]) -> Metric:
+def _family(reading: Reading, value: float | Values) -> Metric:
     name = f"{PREFIX}_{reading.name}"
     if not isinstance(value, Mapping):
         return reading.family(name, reading.meaning, value=value)
     family = reading.family(name, reading.meaning, labels=reading.labels)
-    for label, number in value.items():
-        family.add_metric([label], number)
+    for labels, number in value.items():
+        family.add_metric(labels, number)
     return family

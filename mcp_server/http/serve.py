@@ -47,6 +47,7 @@ def run(http_app: Starlette, *, host: str, port: int, when_listening: Callable[[
         host=host,
         port=port,
         http=_protocol(),
+        ws="none",  # nothing here speaks it, and uvicorn would where a library for it happens to be installed
         log_config=None,
         access_log=False,
         timeout_keep_alive=_SECONDS_IDLE,

@@ -1,17 +1,21 @@
 """The valid tokens, read all at once and kept for some seconds, so that no request waits for the database."""
 
 import hmac
+import logging
 import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from db.domain.access import ACTOR_DEFAULT_TOKEN, Caller
-from db.domain.errors import StoreUnavailable
+import anyio
+from anyio.to_thread import run_sync
+
+from db.domain.access import ACTOR_DEFAULT_TOKEN, PROGRAM_SCOPES, Caller
+from db.domain.errors import SalesAutomationError, StoreUnavailable
 from db.services.ops import tokens
-from mcp_server.calls.caller import EVERY_SCOPE
 from mcp_server.process.app import App
 from mcp_server.process.bounded import SECONDS
 from mcp_server.process.cached import Cached
@@ -24,10 +28,13 @@ KEPT_SECONDS: Final = 10.0
 """How long a revoked token may still be accepted."""
 
 _MISS_SECONDS = 1.0  # how soon a token that is not known makes us look again, for one that was made just now
-_NOTED_SECONDS = 60  # how exact last_used_at is
+_NOTE_SECONDS = 30.0  # how late last_used_at is at most
+_SECONDS_TO_NOTE_LAST = 5.0  # at the end of a server, whose database may be gone
 _PATIENCE = 5.0  # seconds to wait for the tokens where nothing can be said without them
 
-DEFAULT: Final = Caller(ACTOR_DEFAULT_TOKEN, EVERY_SCOPE, ACTOR_DEFAULT_TOKEN)
+DEFAULT: Final = Caller(ACTOR_DEFAULT_TOKEN, PROGRAM_SCOPES, ACTOR_DEFAULT_TOKEN)
+
+logger = logging.getLogger(__name__)
 
 
 class TokenCache:
@@ -41,7 +48,7 @@ class TokenCache:
         is_loopback: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`default`: the token of the settings, which may do everything."""
+        """`default`: the token of the settings, which may do everything but approve."""
         self._app = app
         self._default = sha256(default.encode()).digest() if default else None
         self._is_loopback = is_loopback
@@ -87,14 +94,42 @@ class TokenCache:
 
     def _load(self) -> "Tokens":
         now = self._app.clock()
-        used, self._used = self._used.copy(), {}
+        return self._app.run("tokens", lambda session: tokens.load(session, now=now))
 
-        def work(session: "Session") -> "Tokens":
-            if used and not self._app.settings.read_only:
-                tokens.note_use(session, used=used, after=timedelta(seconds=_NOTED_SECONDS))
-            return tokens.load(session, now=now)
+    @asynccontextmanager
+    async def noting(self, every: float = _NOTE_SECONDS) -> AsyncGenerator[None]:
+        """Stores when tokens were used last, `every` so many seconds while the block runs and once more at its end."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._note_often, every)
+            try:
+                yield
+            finally:
+                group.cancel_scope.cancel()
+                with anyio.move_on_after(_SECONDS_TO_NOTE_LAST, shield=True):
+                    await run_sync(self._note, abandon_on_cancel=True)
 
-        return self._app.run("tokens", work)
+    async def _note_often(self, every: float) -> None:
+        while True:
+            await anyio.sleep(every)
+            await run_sync(self._note, abandon_on_cancel=True)
+
+    def _note(self) -> None:
+        """Stores the uses that are not stored yet. What can't be stored now is kept for the next time."""
+        used, self._used = self._used, {}
+        if not used or self._app.settings.read_only:
+            return
+
+        def work(session: "Session") -> None:
+            tokens.note_use(session, used=used.copy())
+
+        try:
+            self._app.run("token uses", work)
+        except SalesAutomationError as error:
+            logger.info("the last use of tokens can't be stored now: %s", error)
+            self._used = {**used, **self._used}
+        except Exception as error:  # noqa: BLE001  no fault of it may end the server, and the text may hold a statement
+            logger.error("the last use of tokens could not be stored: %s", type(error).__name__)  # noqa: TRY400  see above
+            self._used = {**used, **self._used}
 
 
 def has_tokens(app: App) -> bool:

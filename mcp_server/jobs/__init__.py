@@ -1,4 +1,4 @@
-"""The jobs that the server does by itself. All other types are for agents to claim."""
+"""The jobs that the server runs itself. Agents claim all other types."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

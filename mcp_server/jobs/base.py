@@ -1,4 +1,4 @@
-"""What a handler of a built-in job works with."""
+"""What the handler of a built-in job gets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from mcp_server.process.app import App
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A claimed job. `beat(progress)` keeps its lease; it raises when the job must be left: let it pass."""
+    """A claimed job. `beat(progress)` renews its lease. It raises when the handler must stop; handlers don't catch
+    that."""
 
     app: App
     job: ClaimedJob

@@ -1,8 +1,8 @@
-"""One person out of both stores: the database in one transaction, and then the local store.
+"""Erases a person from both stores: from the database in one transaction, and then from the local store.
 
-Between the two a crash can leave the local store as it was. It holds addresses, and the database by then only their
-hashes; so what to take out there is found by asking the database which of the addresses in it were erased. That makes
-every call clean up after all that came before it, whoever it is for.
+After a crash between the two, the local store still holds the person's addresses, while the database only has their
+hashes. So each erasure asks the database which addresses of the local store were erased, and removes all of these. This
+also finishes earlier erasures that were interrupted.
 """
 
 from collections.abc import Callable
@@ -30,10 +30,10 @@ def erase(
     now: datetime,
     note: "Callable[[Session, dict[str, Any]], None]",
 ) -> EraseAnswer:
-    """Erases a person from the database and from the local store. NotFound where neither knows of them.
+    """Erases a person from the database and from the local store. NotFound if neither knows the person.
 
-    StoreUnavailable where the local store could not be cleaned after the database was: call again. `note` is called
-    in the transaction, with the id of whom it was about.
+    StoreUnavailable if the local store could not be cleaned after the database: call again. `note` is called in the
+    transaction, with the id of the person.
     """
 
     def work(session: "Session", *, even_if_unknown: bool = False) -> "Erased":
@@ -46,7 +46,7 @@ def erase(
     except NotFound:
         if target is None or target.value.lower() not in app.local().eraser.addresses():
             raise
-        # Known to a job or to the cache alone: they must not come back from there.
+        # Only a job or the cache knows these addresses, and they must not come back from there.
         erased = app.run("erase_contact", lambda session: work(session, even_if_unknown=True))
     try:
         local = _erase_local(app, erased, now)
@@ -65,6 +65,7 @@ def erase(
         orphaned_events=erased.orphaned_events,
         kept_answers=erased.kept_answers,
         webhook_bodies=erased.webhook_bodies,
+        messages=erased.messages,
         jobs=local.jobs,
         cache_entries=local.cache_entries,
     )

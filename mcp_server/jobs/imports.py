@@ -1,26 +1,23 @@
-"""Contacts from a CSV, and optionally their enrolment, in chunks that are each done once."""
+"""Imports contacts from a CSV, and optionally enrolls them, in chunks that are each done once."""
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import to_json
 
 from db.domain.access import ACTOR_WORKER, Caller
-from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import InvalidInput
 from db.domain.jobs import MAX_PAYLOAD_BYTES
-from db.domain.states import EnrollVerdict
-from db.services.enrollments import enrollments
+from db.domain.states import SuppressionReason
 from db.services.ops import audit, idempotency
-from db.services.people import contacts
 from mcp_server.calls.audit import entry_of
 from mcp_server.calls.caller import Invocation
 from mcp_server.jobs.base import Work
-from mcp_server.jobs.csv_rows import parse, read_allowed
+from mcp_server.jobs.import_rows import COUNTED, COUNTED_OF_LISTS, Answer, Verdict, suppress_rows, take_in
+from mcp_server.jobs.people_files import Record, read_allowed, read_table
 from mcp_server.schemas.base import Given
-from mcp_server.schemas.contacts import ContactIn
 from mcp_server.schemas.faults import explain
 
 if TYPE_CHECKING:
@@ -28,20 +25,23 @@ if TYPE_CHECKING:
 
     from db.services import Session
 
+Kind = Literal["contacts", "suppressions"]
 CHUNK_ROWS: Final = 500
-_COUNTED: Final = ("created", "updated", "enrolled", "already_enrolled", "suppressed", "invalid")
 _ROOM_FOR_COUNTS: Final = 1_024
-
-Verdict = dict[str, Any]
 
 
 class ImportParameters(Given):
-    """`csv` or `path`; `mapping` is column -> contact field, or the name of an attribute."""
+    """`csv` or `path`. `mapping`: contact field or name of an attribute -> heading or number of a column. `as` tells
+    what the rows are: contacts, or suppressions for `reason` where no column gives one. The latter hold for the
+    campaign alone if there is one."""
 
     csv: str | None = None
     path: str | None = None
     campaign_id: UUID | None = None
-    mapping: dict[str, str] = {}
+    mapping: dict[str, str | int] = {}
+    suppress_where: list[str] = []
+    kind: Annotated[Kind, Field(alias="as")] = "contacts"
+    reason: SuppressionReason = SuppressionReason.MANUAL
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
@@ -49,26 +49,42 @@ class ImportParameters(Given):
             raise ValueError("give csv or path")
         return self
 
+    def take(self, session: "Session", first: int, records: Sequence[Record], now: "datetime") -> Answer:
+        """Imports rows, with row numbers from `first`."""
+        if self.kind == "suppressions":
+            return suppress_rows(session, self.campaign_id, first, records, self.reason)
+        return take_in(session, self.campaign_id, first, records, now)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The names of the counts."""
+        return COUNTED if self.kind == "contacts" else COUNTED_OF_LISTS
+
 
 def import_contacts(work: Work) -> dict[str, Any]:
-    """Counts, and the verdicts on rows (1 is the first under the header) that are not plainly fine.
+    """Imports a file. Returns counts, the mapping of the columns, and the verdicts on rows with a fault or a warning (1
+    is the first row under the headings).
 
-    A later attempt asks for every chunk again: those that are done answer from their idempotency key, so that the
-    counts are exact however the earlier attempt ended.
+    A later attempt repeats every chunk. Chunks that are done return the answer stored under their idempotency key, so
+    the counts are exact however the earlier attempt ended.
     """
     parameters = _parameters(work.job.parameters)
-    text = parameters.csv
-    if text is None:
-        text = read_allowed(parameters.path or "", work.app.settings.import_directories)
-    rows = parse(text, parameters.mapping)
-    counts = Counter[str]()
-    verdicts: list[Verdict] = []
-    for start in range(0, len(rows), CHUNK_ROWS):
-        answer = _chunk(work, parameters.campaign_id, start, rows[start : start + CHUNK_ROWS])
-        counts.update(answer["counts"])
-        verdicts += answer["rows"]
-        work.beat({"rows_done": min(start + CHUNK_ROWS, len(rows)), "rows_total": len(rows), **_shown(counts)})
-    return _result(len(rows), counts, verdicts)
+    content: bytes | str | None = parameters.csv
+    if content is None:
+        content = read_allowed(parameters.path or "", work.app.settings.import_directories)
+    table = read_table(
+        content,
+        parameters.mapping,
+        suppress_where=parameters.suppress_where,
+        is_list_of_suppressions=parameters.kind == "suppressions",
+        on_rows=lambda rows: work.beat({"rows_read": rows}),
+    )
+    records, total = table.records, Answer()
+    for start in range(0, len(records), CHUNK_ROWS):
+        total.add(_chunk(work, parameters, start, records[start : start + CHUNK_ROWS]))
+        done = min(start + CHUNK_ROWS, len(records))
+        work.beat({"rows_done": done, "rows_total": len(records), **_shown(total, parameters)})
+    return _result({"rows_total": len(records), **_shown(total, parameters), **table.report()}, total)
 
 
 def _parameters(given: object) -> ImportParameters:
@@ -78,10 +94,11 @@ def _parameters(given: object) -> ImportParameters:
         raise InvalidInput("parameters: " + "; ".join(explain(error))) from None
 
 
-def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str, Any] | str]) -> dict[str, Any]:
-    # Job ids are unique in one local store alone, and several may share a database.
+def _chunk(work: Work, parameters: ImportParameters, start: int, records: Sequence[Record]) -> Answer:
+    # Job ids are unique only within a local store, and several local stores may share a database.
     key = f"import:{work.job.id}:{work.job.created_at.isoformat()}:{start}"
-    given = {"rows": rows, "campaign_id": str(campaign_id)}
+    campaign_id = parameters.campaign_id
+    given = {"rows": [record.cells for record in records], "campaign_id": str(campaign_id)}
     now = work.app.clock()
     about = {"job_id": work.job.id, **({"campaign_id": campaign_id} if campaign_id else {})}
     invocation = Invocation(Caller(ACTOR_WORKER, frozenset()), about, work.job.id)
@@ -91,80 +108,36 @@ def _chunk(work: Work, campaign_id: UUID | None, start: int, rows: list[dict[str
         earlier = idempotency.replay(session, key=key, tool="import", request_hash=request)
         if earlier is not None:
             return earlier
-        answer = take_in(session, campaign_id, start + 1, rows, now)
+        answer = parameters.take(session, start + 1, records, now).kept()
         idempotency.keep(session, key=key, response=answer)
         note(session, invocation, now)
         return answer
 
-    return work.app.run("import chunk", once)
+    return Answer.of(work.app.run("import chunk", once))
 
 
 def note(session: "Session", invocation: Invocation, now: "datetime") -> None:
-    """Keeps in the audit log that a chunk was taken in, in the transaction that did it."""
+    """Writes the import of a chunk to the audit log, in the same transaction."""
     entry = entry_of(invocation, "import", {}, hashed=False, now=now)
     audit.write(session, entries=[entry])
 
 
-def take_in(
-    session: "Session", campaign_id: UUID | None, first: int, rows: list[dict[str, Any] | str], now: "datetime"
-) -> dict[str, Any]:
-    """Returns {"counts": how many of each, "rows": verdicts on the rows that are not plainly fine}; rows count from
-    `first`."""
-    people: dict[int, ContactFields] = {}
-    counts = Counter[str]()
-    verdicts: list[Verdict] = []
-    for number, row in enumerate(rows, first):
-        try:
-            if isinstance(row, str):
-                verdicts.append({"row": number, "status": "invalid", "reason": row})
-            else:
-                people[number] = ContactIn.model_validate(row).to_fields()
-        except ValidationError as error:
-            verdicts.append({"row": number, "status": "invalid", "reason": "; ".join(explain(error))})
-    known: dict[int, ContactRef] = {}
-    for number, found in contacts.find_or_create(session, people=people, overwrite=True).items():
-        if found.contact_id is None:
-            verdicts.append({"row": number, "status": "invalid", "reason": found.reason})
-            continue
-        counts["created" if found.is_new else "updated"] += 1
-        if found.note or (found.is_merged and campaign_id is None):
-            told = {"row": number, "status": found.status, "contact_id": str(found.contact_id)}
-            verdicts.append({**told, "reason": found.note} if found.note else told)
-        known[number] = ContactRef(found.contact_id, ContactFields())
-    counts["invalid"] = sum(verdict["status"] == "invalid" for verdict in verdicts)
-    if campaign_id is not None:
-        _enroll(session, campaign_id, known, now, counts, verdicts)
-    verdicts.sort(key=lambda verdict: verdict["row"])
-    return {"counts": dict(counts), "rows": verdicts}
+def _shown(answer: Answer, parameters: ImportParameters) -> dict[str, int]:
+    return {name: answer.counts[name] for name in parameters.counted}
 
 
-def _enroll(
-    session: "Session",
-    campaign_id: UUID,
-    people: dict[int, ContactRef],
-    now: "datetime",
-    counts: Counter[str],
-    verdicts: list[Verdict],
-) -> None:
-    answers = enrollments.enroll(session, campaign_id=campaign_id, people=people, start_at=None, now=now)
-    for number, one in answers.items():
-        counts[str(one.verdict)] += 1
-        if one.verdict != EnrollVerdict.ENROLLED:
-            verdict = {"row": number, "status": str(one.verdict), "contact_id": str(one.contact_id)}
-            verdicts.append({**verdict, "reason": one.reason} if one.reason else verdict)
-
-
-def _shown(counts: Counter[str]) -> dict[str, int]:
-    return {name: counts[name] for name in _COUNTED}
-
-
-def _result(total: int, counts: Counter[str], verdicts: list[Verdict]) -> dict[str, Any]:
-    room = MAX_PAYLOAD_BYTES - _ROOM_FOR_COUNTS
-    kept = 0
-    for verdict in verdicts:
-        # As ASCII, which is the longest that any store writes it.
-        room -= len(ascii(to_json(verdict).decode())) + 2
+def _result(told: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    room = MAX_PAYLOAD_BYTES - _ROOM_FOR_COUNTS - _size(told)
+    kept: list[Verdict] = []
+    for verdict in answer.rows:
+        room -= _size(verdict) + 2
         if room < 0:
             break
-        kept += 1
-    return {"rows_total": total, **_shown(counts), "rows": verdicts[:kept], "rows_left_out": len(verdicts) - kept}
+        kept.append(verdict)
+    left_out = len(answer.rows) - len(kept)
+    return {**told, "rows": kept, "rows_left_out": left_out}
+
+
+def _size(value: object) -> int:
+    """Returns the length of a value as JSON in ASCII, the longest form that a store writes."""
+    return len(ascii(to_json(value).decode()))

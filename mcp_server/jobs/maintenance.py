@@ -1,4 +1,4 @@
-"""What has to be done from time to time: once an hour by the worker, and when run_maintenance is called."""
+"""Maintenance: the worker runs it once an hour, and the tool run_maintenance on request."""
 
 import logging
 from collections import Counter
@@ -10,19 +10,19 @@ from uuid import UUID
 
 from db.domain.errors import StoreUnavailable
 from db.services.events import deliveries, orphans
-from db.services.ops import audit, health, idempotency
+from db.services.ops import audit, health, idempotency, settings as workspace
 from db.services.people import spellings
-from db.services.state import recount, usage
+from db.services.state import message_rows, pauses, recount, usage
 from mcp_server.process.app import App
 
 logger = logging.getLogger(__name__)
 
-# Small enough for a transaction to stay far from statement_timeout.
+# Small, so that a transaction stays far below statement_timeout.
 _CHUNK = 2_000
 _LOOK_BACK = timedelta(hours=1)
-# Of campaigns, each of which is counted from end to end.
+# How many campaigns; each is recounted completely.
 _RECOUNTED = 20
-# Chunks of contacts, whose spelling is looked at: those of a million in two days.
+# How many chunks of contacts; their spelling is checked. A million contacts take two days.
 _SPELLED = 10
 
 
@@ -36,6 +36,7 @@ class MaintenanceReport:
     idempotency_keys: int
     webhook_bodies: int
     audit_records: int
+    messages: int
     jobs: int
     cache_entries: int
     recounted: int
@@ -45,7 +46,7 @@ class MaintenanceReport:
 
 
 def maintain(app: App) -> MaintenanceReport:
-    """Matches waiting events, expires those that have waited too long, and deletes what is old. Each chunk is a
+    """Matches waiting events, expires those that have waited too long, and deletes old rows. Each chunk is a
     transaction of its own."""
     settings, now = app.settings, app.clock()
     matched = _match(app)
@@ -54,7 +55,10 @@ def maintain(app: App) -> MaintenanceReport:
     keys = _until_done(app, "prune keys", idempotency.prune_some, now - timedelta(days=settings.idempotency_key_days))
     bodies = _until_done(app, "forget bodies", deliveries.forget_some, now - timedelta(days=settings.webhook_body_days))
     audited = _until_done(app, "prune the audit log", audit.prune_some, now - timedelta(days=settings.audit_days))
+    kept_days = app.run("read settings", workspace.get, read_only=True).retention_days
+    said = _forget(app, now - timedelta(days=kept_days))
     _until_done(app, "forget counts", usage.forget_some, now - usage.KEPT)
+    _until_done(app, "end pauses", pauses.end_some, now)
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     cached = app.local().cache.sweep(now=now)
     recounted = _recount(app)
@@ -68,12 +72,13 @@ def maintain(app: App) -> MaintenanceReport:
         )
         logger.warning("unusual share of orphaned events: %s of %s", share.waiting, share.waiting + share.recorded)
     return MaintenanceReport(
-        matched, expired, deleted, keys, bodies, audited, jobs, cached, recounted, respelled, shared, warning
+        matched, expired, deleted, keys, bodies, audited, said, jobs, cached, recounted, respelled, shared, warning
     )
 
 
 def _recount(app: App) -> int:
-    """Looks at the counters of a few campaigns, others at each hour. Returns how many had to be counted anew."""
+    """Checks the counters of a few campaigns, and of other ones each hour. Returns how many campaigns were
+    recounted."""
     hour = int(app.clock().timestamp()) // 3_600
     ids = app.run("choose campaigns", partial(recount.turn, turn=hour, limit=_RECOUNTED), read_only=True)
     mended = 0
@@ -86,10 +91,10 @@ def _recount(app: App) -> int:
 
 
 def _respell(app: App) -> tuple[int, int]:
-    """Put addresses of some contacts into their normal form, of others at each hour. Returns how many contacts got it,
-    and how many share it with another."""
+    """Normalises the addresses of some contacts, and of other ones each hour. Returns how many contacts changed, and
+    how many share their normal form with another contact."""
     hour = int(app.clock().timestamp()) // 3_600
-    # A server that runs at the same hours of each day must reach everybody too.
+    # A server that runs only at certain hours of the day must reach everybody, too.
     turn = partial(spellings.start_of, turn=hour + hour // 24, limit=_SPELLED * _CHUNK)
     start = app.run("choose contacts", turn, read_only=True)
     respelled = shared = 0
@@ -111,6 +116,17 @@ def _match(app: App) -> int:
         matched += done
         if last is None:
             return matched
+        after = last
+
+
+def _forget(app: App, before: datetime) -> int:
+    forgotten, after = 0, message_rows.OLDEST
+    while True:
+        work = partial(message_rows.forget_some, before=before, after=after, limit=_CHUNK)
+        some, last = app.run("forget messages", work)
+        forgotten += some
+        if last is None:
+            return forgotten
         after = last
 
 

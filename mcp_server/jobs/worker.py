@@ -1,4 +1,4 @@
-"""Does the built-in jobs of the queue, one at a time, and maintenance once an hour, on a thread of its own."""
+"""Runs the built-in jobs of the queue one at a time, and maintenance once an hour, on a thread of its own."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ from typing import Final
 
 from db.domain.errors import LeaseLost, SalesAutomationError, StoreUnavailable
 from db.domain.jobs import ClaimedJob
+from mcp_server.process import unexpected
 from mcp_server.process.app import App
 
 LEASE_SECONDS: Final = 120
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class _LeaveError(Exception):
-    """The job must be left between two steps. `retry`: the server stops, and another may go on."""
+    """Ends the handler of a job between two steps. `retry`: this server stops, and another may continue the job."""
 
     def __init__(self, reason: str, *, retry: bool) -> None:
         super().__init__(reason)
@@ -29,7 +30,7 @@ class _LeaveError(Exception):
 
 
 class Worker:
-    """Start it once a process and stop it before the app is closed. It needs no database until there is a job."""
+    """Start it once in a process, and stop it before the app is closed. It needs no database until there is a job."""
 
     def __init__(self, app: App, *, lease_seconds: int = LEASE_SECONDS, poll_seconds: float = POLL_SECONDS) -> None:
         self._app = app
@@ -44,13 +45,13 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops after the step under way; its job goes back to the queue."""
+        """Stops after the current step. The job goes back to the queue."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)
 
     def _loop(self) -> None:
-        # Not at once: what it opens and imports would make the server's first client wait.
+        # Not at once: its imports would delay the server's first client.
         is_idle, told = True, ""
         while not self._stopping.wait(self._poll_seconds if is_idle else 0):
             try:
@@ -58,7 +59,7 @@ class Worker:
                 self._maintain()
                 told = ""
             except StoreUnavailable as error:
-                # Once while it lasts, which may be long, and we look every second.
+                # Log the failure once, since it may last long and the loop runs every second.
                 if str(error) != told:
                     told = str(error)
                     logger.error("The worker can't work on the queue: %s", told)  # noqa: TRY400  the text says it all
@@ -68,7 +69,7 @@ class Worker:
                 is_idle = True
 
     def _maintain(self) -> None:
-        """Runs maintenance if the database is up and the last run is an hour ago. Nothing waits for it."""
+        """Runs maintenance if the database is up and the last run was an hour ago."""
         now = time.monotonic()
         if self._app.open_database is None or (
             self._maintained_at is not None and now < self._maintained_at + MAINTENANCE_SECONDS
@@ -80,8 +81,8 @@ class Worker:
         maintain(self._app)
 
     def _turn(self) -> bool:
-        """Does the next job. False where there is none."""
-        # Imported here, on the worker's own thread: see _loop.
+        """Runs the next job. Returns False if there is none."""
+        # Imported here, on the worker's thread: see _loop.
         from mcp_server.jobs import HANDLERS  # noqa: PLC0415
         from mcp_server.jobs.base import Work  # noqa: PLC0415
 
@@ -103,8 +104,7 @@ class Worker:
         except SalesAutomationError as error:
             self._fail(job, error.for_clients, retry=False)
         except Exception as error:  # noqa: BLE001  one job must not stop the others
-            logger.error("Job %s failed: %s", job.id, type(error).__name__)  # noqa: TRY400  a trace may hold personal data
-            self._fail(job, f"Internal error: {type(error).__name__}.", retry=True)
+            self._fail(job, unexpected.kept(logger, f"Job {job.id}", error), retry=True)
         return True
 
     def _beat(self, job: ClaimedJob, progress: Mapping[str, object]) -> None:

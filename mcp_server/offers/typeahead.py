@@ -1,5 +1,6 @@
 """What a client may propose while a person types an argument of a prompt, or the id of a resource."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,13 @@ from db.domain.field_limits import EMAIL_MAX
 from db.services.reports import typeahead
 from mcp_server.offers.prompts.base import Argument, Prompt
 from mcp_server.offers.resources.catalogue import Resource
+from mcp_server.process import unexpected
 from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.services import Session
+
+logger = logging.getLogger(__name__)
 
 # The protocol's bound on the values of one answer.
 _SHOWN = 100
@@ -86,6 +90,8 @@ def _ids(app: App, noun: str, typed: str) -> list[str]:
         return app.run(f"complete {noun}", work, read_only=True)
     except SalesAutomationError as refusal:
         raise MCPError(code=INTERNAL_ERROR, message=refusal.for_clients) from refusal
+    except Exception as error:  # noqa: BLE001  the SDK would tell its words
+        raise MCPError(code=INTERNAL_ERROR, message=unexpected.told(logger, f"complete {noun}", error)) from None
 
 
 def _answer(values: list[str]) -> Completion:

@@ -4,13 +4,14 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
 from db.postgres.config import DatabaseConfig
 from mcp_server.process.bounded import SharedCall
+from mcp_server.process.broadcast import Broadcast
 from mcp_server.process.group_commit import GroupCommit
 from mcp_server.process.settings import Settings
 
@@ -36,10 +37,6 @@ _GROUP_MOST = 500
 _STOPPING = "This server is stopping. Nothing was done: call again when it is back."
 
 
-def _system_clock() -> datetime:
-    return datetime.now(UTC)
-
-
 class Recording(NamedTuple):
     """An event to record, and what the audit log is to say of it, given what became of it."""
 
@@ -58,15 +55,19 @@ class App:
         self,
         settings: Settings,
         *,
-        clock: Callable[[], datetime] = _system_clock,
+        clock: Callable[[], datetime] | None = None,
         patience: float = _PATIENCE,
         when_up: Callable[[], None] = lambda: None,
+        prepare: "Callable[[Database], None] | None" = None,
     ) -> None:
-        """`patience`: seconds for which a call waits for the database to come up; `when_up` is called once it is."""
+        """`clock`: None for that of the settings. `patience`: seconds for which a call waits for the database to come
+        up; `when_up` is called once it is. `prepare`: what is done with the database before anybody gets it, instead of
+        bringing its schema up to date."""
         self.settings = settings
-        self.clock = clock
+        self.clock = clock or settings.clock()
         self._patience = patience
         self._when_up = when_up
+        self._prepare = prepare or self._bring_up_to_date
         self._embedded: EmbeddedPostgres | None = None
         self._database: Database | None = None
         self._local: LocalStore | None = None
@@ -80,6 +81,8 @@ class App:
         """Single events of callers at the same time, in shared transactions."""
         self.deliveries: GroupCommit[NewDelivery, StoreVerdict] = GroupCommit(self._store, most=_GROUP_MOST)
         """Requests of providers to keep, in shared transactions."""
+        self.mailboxes_changed = Broadcast()
+        """Set where a mailbox was connected or changed, so that what reads and sends in this process looks at once."""
         self.stored: SharedCall[Stored] = SharedCall(self._read_stored)
         """What the database tells of the system's health."""
 
@@ -138,7 +141,8 @@ class App:
     def _read_stored(self) -> "Stored":
         from db.services.ops import health  # noqa: PLC0415  a client is answered without it
 
-        return self.run("health", health.stored, read_only=True)
+        now = self.clock()
+        return self.run("health", lambda session: health.stored(session, now=now), read_only=True)
 
     def _record(self, given: "Sequence[Recording]") -> "list[Outcome]":
         from db.services.events import events  # noqa: PLC0415  a client is answered without it
@@ -162,8 +166,10 @@ class App:
         with self._lock:
             self._refuse_when_closed()
             if self._local is None:
+                from db.embedded.placing import place_if_waiting  # noqa: PLC0415  see below
                 from db.local.store import LocalStore  # noqa: PLC0415  a server that is never asked needs none
 
+                place_if_waiting(self.settings.home)
                 self._local = LocalStore.open(self.settings.home, synchronous=self.settings.local_synchronous)
             return self._local
 
@@ -176,6 +182,15 @@ class App:
     def failure(self) -> str | None:
         """Why the last attempt to open the database failed, for the operator."""
         return None if self._failure is None else str(self._failure)
+
+    def stop(self) -> None:
+        """Refuses what is not done yet, and what comes from here on: what is under way is cut off and undone."""
+        with self._lock:
+            self._is_closed = True
+            database = self._database
+        self._done.set()
+        if database is not None:
+            database.stop(_STOPPING)
 
     def close(self) -> None:
         """Closes the pool and leaves the embedded database, which stops when nobody uses it any more.
@@ -230,7 +245,6 @@ class App:
         # Imported here: they take longer to import than a client should wait for its first answer.
         from db.embedded import EmbeddedPostgres  # noqa: PLC0415
         from db.postgres.database import Database  # noqa: PLC0415
-        from migrations.runner import ensure_current  # noqa: PLC0415
 
         url = self.settings.database_url
         if url is None:
@@ -239,16 +253,21 @@ class App:
         else:
             database = Database.open(self._config(url.get_secret_value()))
         try:
-            ensure_current(database.engine, upgrade=url is None or self.settings.migrate)
+            self._prepare(database)
         except BaseException:
             database.close()
             raise
+        return database
+
+    def _bring_up_to_date(self, database: "Database") -> None:
+        from migrations.runner import ensure_current  # noqa: PLC0415  see _connect
+
+        ensure_current(database.engine, upgrade=self.settings.database_url is None or self.settings.migrate)
         if self.settings.public_url is not None and not self.settings.read_only:
-            from db.services.texts import unsubscribe_links  # noqa: PLC0415  see above
+            from db.services.texts import unsubscribe_links  # noqa: PLC0415  see _connect
 
             # A preview must not write, so the key must exist before.
             database.run("unsubscribe key", unsubscribe_links.make_key)
-        return database
 
     def _config(self, url: str) -> DatabaseConfig:
         settings = self.settings

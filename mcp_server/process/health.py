@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from db.domain.errors import StoreUnavailable
@@ -19,15 +20,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """None stands for what can't be found out now."""
+    """None stands for what can't be found out now. `due_age`: seconds for which the oldest due step has waited.
+    `simulated_time`: None if the machine tells the time."""
 
     database: DatabaseState
     pool: "PoolState | None"
     slow_queries: int
     retries: int
     stored: "Stored | None"
+    due_age: float | None
     jobs: Mapping[JobStatus, int] | None
     broken_values: int | None
+    simulated_time: datetime | None
 
 
 def facts(app: App) -> Facts:
@@ -41,9 +45,15 @@ def facts(app: App) -> Facts:
         slow_queries=database.watch.slow_queries.value if database else 0,
         retries=database.watch.retries.value if database else 0,
         stored=stored,
+        due_age=None if stored is None else _age(stored, app.clock()),
         jobs=jobs,
         broken_values=broken_values,
+        simulated_time=None if app.settings.clock_file is None else app.clock(),
     )
+
+
+def _age(stored: "Stored", now: datetime) -> float:
+    return 0.0 if stored.oldest_due is None else max(0.0, (now - stored.oldest_due).total_seconds())
 
 
 def _state(app: App, stored: "Stored | None") -> DatabaseState:

@@ -4,13 +4,18 @@ import base64
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, cast
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mcp_server.process.clock import FileClock, system_clock, time_in
 
 # As SQLAlchemy reads it, which takes too long to import to be asked at start: a password may hold all but @.
 _DATABASE_URL: Final = re.compile(
@@ -70,6 +75,22 @@ def _database_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _resolver(text: str) -> str:
+    _address_and_port(text)
+    return text
+
+
+def _address_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if address is None or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ValueError("is no address and port; write 9.9.9.9:53, or [2620:fe::fe]:53")
+    return str(address), int(port)
+
+
 def _expanded(path: Path) -> Path:
     try:
         return path.expanduser()
@@ -95,6 +116,11 @@ def _hosts(hosts: list[str]) -> list[str]:
             "other is to be accepted: no scheme, no path, no wildcard, and other letters in their xn-- form"
         )
     return [host.lower().removesuffix(":*") for host in hosts]
+
+
+def _clock_file(path: Path) -> Path:
+    time_in(path)
+    return path
 
 
 _DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
@@ -158,7 +184,7 @@ class Settings(BaseSettings):
     worker: bool = Field(default=True, description="Do import jobs in this process.")
     import_directories: Annotated[list[_Path], NoDecode, _JsonList] = Field(
         default=[],
-        description="Directories that import jobs may read files from, as a JSON list. Empty: files are refused.",
+        description="Directories that imports may read files from, as a JSON list. Empty: files are refused.",
     )
     orphan_days: int = Field(
         default=30, ge=1, le=3650, description="Days for which an event may wait for its enrollment."
@@ -196,6 +222,55 @@ class Settings(BaseSettings):
         description="Where people reach this server's /unsubscribe, such as https://mail.example.com. Unset: emails "
         "get no List-Unsubscribe headers, and {{ unsubscribe_url }} has no value.",
     )
+    mailbox_key_file: _Path | None = Field(
+        default=None,
+        description="File of the key that the credentials of mailboxes are encrypted with; needed with DATABASE_URL. "
+        "Unset: mailbox.key in home.",
+    )
+    allow_private_hosts: bool = Field(
+        default=False, description="Let mailboxes live on servers at private and loopback addresses."
+    )
+    read_mail: bool = Field(default=True, description="Read the mailboxes that have an IMAP server, in this process.")
+    send: bool = Field(
+        default=False, description="Send the emails of campaigns with mailboxes from these, in this process."
+    )
+    send_retry_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=86_400,
+        description="Seconds until a mail is tried again that its mail server did not take yet. Unset: 60, 300, 900, "
+        "then 3600.",
+    )
+    mail_poll_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=86_400,
+        description="Seconds between two looks into each folder. Unset: 60 for INBOX, unless the server tells of new "
+        "mail by itself, and 300 for others.",
+    )
+    read_back_days: int = Field(
+        default=90,
+        ge=1,
+        le=3650,
+        description="Days whose sent mail is looked for answers when a mailbox is first read.",
+    )
+    dns_server: Annotated[str, AfterValidator(_resolver)] | None = Field(
+        default=None, description="Resolver that check_mailbox asks, as 9.9.9.9:53. Unset: the machine's own."
+    )
+    keep_attachments: bool = Field(default=False, description="Keep the attachments of mails that are read.")
+    oauth_google_client_id: str | None = Field(default=None, description="Id of the app that signs in at Google.")
+    oauth_google_client_secret: SecretStr | None = Field(default=None, description="Secret of that app.")
+    oauth_google_authorize_url: HttpUrl | None = Field(default=None, description="Another address than Google's own.")
+    oauth_google_token_url: HttpUrl | None = Field(default=None, description="As above, for tokens.")
+    oauth_microsoft_client_id: str | None = Field(
+        default=None, description="Id of the app that signs in at Microsoft; it must allow public clients for codes."
+    )
+    oauth_microsoft_client_secret: SecretStr | None = Field(default=None, description="Secret of that app, if any.")
+    oauth_microsoft_authorize_url: HttpUrl | None = Field(
+        default=None, description="Another address than Microsoft's own, as that of a single tenant."
+    )
+    oauth_microsoft_token_url: HttpUrl | None = Field(default=None, description="As above, for tokens.")
+    oauth_microsoft_device_url: HttpUrl | None = Field(default=None, description="As above, for codes of devices.")
     rate_limit: float = Field(
         default=200, ge=0, le=1_000_000, description="HTTP requests a second for each token; 0 for no limit."
     )
@@ -208,6 +283,11 @@ class Settings(BaseSettings):
     unsubscribe_limit: float = Field(
         default=30, ge=0, le=1_000_000, description="Uses of one unsubscribe link a minute; 0 for no limit."
     )
+    clock_file: Annotated[_Path, AfterValidator(_clock_file)] | None = Field(
+        default=None,
+        description="For simulations: file with the time (ISO 8601) to go by instead of the machine's. Mail then goes "
+        "to servers at loopback addresses alone.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="Least severity that is logged on stderr."
     )
@@ -217,6 +297,15 @@ class Settings(BaseSettings):
         """public_url without a slash at its end."""
         return None if self.public_url is None else str(self.public_url).rstrip("/")
 
+    def clock(self) -> Callable[[], datetime]:
+        """Returns what tells the time: the machine, or the file of the settings."""
+        return system_clock if self.clock_file is None else FileClock(self.clock_file)
+
+    @property
+    def resolver(self) -> tuple[str, int] | None:
+        """The address and the port of dns_server."""
+        return None if self.dns_server is None else _address_and_port(self.dns_server)
+
     def bearer_token(self) -> str | None:
         """Returns the token from the setting or its file; None where neither is set. OSError when the file can't be
         read; ValueError where there is no token in what is set, for nobody who set it wants a server that asks for
@@ -224,7 +313,7 @@ class Settings(BaseSettings):
         if self.token is not None:
             given = self.token.get_secret_value()
         elif self.token_file is not None:
-            given = self.token_file.read_text("utf-8").partition("\n")[0]
+            given = self.token_file.read_text("utf-8-sig").partition("\n")[0]
         else:
             return None
         if not given.strip():
@@ -259,6 +348,10 @@ class Settings(BaseSettings):
         ]
 
 
+_PASSWORDS: Final = ("SALES_AUTOMATION_MAILBOX_PASSWORD_", "SALES_AUTOMATION_MAILBOX_SMTP_PASSWORD_")
+"""How the variables begin that hold the passwords of mailboxes; db.domain.mailboxes.variable_suffix ends them."""
+
+
 def variable(name: str) -> str:
     """Returns the variable that a setting is read from."""
     return "DATABASE_URL" if name == "database_url" else f"SALES_AUTOMATION_{name.upper()}"
@@ -267,7 +360,11 @@ def variable(name: str) -> str:
 def unknown_variables() -> list[str]:
     """Returns variables that look like settings and are none, such as misspelt ones."""
     known = {variable(name) for name in Settings.model_fields} | {"SALES_AUTOMATION_DATABASE_URL"}
-    return sorted(name for name in os.environ if name.startswith("SALES_AUTOMATION_") and name.upper() not in known)
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith("SALES_AUTOMATION_") and name.upper() not in known and not name.startswith(_PASSWORDS)
+    )
 
 
 def _shown(value: object) -> str:

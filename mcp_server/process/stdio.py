@@ -7,7 +7,7 @@ import select
 import stat
 import sys
 from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream, WriteStream
 
 from db.domain import texts
+from mcp_server.process.request_ids import WrongId, with_whole_id
+from mcp_server.process.unanswered import Unanswered
 
 _READ_BYTES = 65_536
 _NO_MESSAGE = (
@@ -83,7 +85,11 @@ class Lines:
 
 def _whole(parts: list[bytes]) -> bytes:
     # Half a character would cost the whole message. The arguments refuse a NUL, and say where it is.
-    return texts.without_halves(b"".join(parts), rb"\u0000")
+    line = texts.without_halves(b"".join(parts), rb"\u0000")
+    try:
+        return with_whole_id(line)
+    except WrongId:
+        return b"{}"  # no message either, which is answered as such
 
 
 class Sink:
@@ -106,24 +112,36 @@ class Sink:
 
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+        with suppress(BrokenPipeError):  # who reads no more is owed no answer
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
 
 
 class Messages:
-    """The incoming messages. Invalid ones are answered here: the SDK drops them, and their sender would wait."""
+    """The incoming messages, which end once they are answered: with the end the SDK drops the answers to come. Invalid
+    ones are answered here: the SDK drops them, and their sender would wait."""
 
     def __init__(
-        self, incoming: "ReadStream[SessionMessage | Exception]", outgoing: "WriteStream[SessionMessage]"
+        self,
+        incoming: "ReadStream[SessionMessage | Exception]",
+        outgoing: "WriteStream[SessionMessage]",
+        unanswered: Unanswered,
     ) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
+        self._unanswered = unanswered
 
     async def receive(self) -> SessionMessage | Exception:
-        while isinstance(item := await self._incoming.receive(), ValidationError):
-            answer = _refusal(item)
-            if answer is not None:
-                await self._outgoing.send(SessionMessage(answer))
+        try:
+            while isinstance(item := await self._incoming.receive(), ValidationError):
+                answer = _refusal(item)
+                if answer is not None:
+                    await self._outgoing.send(SessionMessage(answer))
+        except anyio.EndOfStream:
+            await self._unanswered.end()
+            raise
+        if isinstance(item, SessionMessage):
+            self._unanswered.read(item)
         return item
 
     async def aclose(self) -> None:

@@ -91,6 +91,8 @@ class Telemetry:
         self.webhooks = tally("webhooks", "Deliveries to /webhooks.", "provider", "verdict")
         self.refused_requests = tally("refused_requests", "HTTP requests turned away.", "part", "reason")
         """By part of the server: requests that were turned away before anything was done."""
+        self.requests = tally("http_requests", "HTTP requests by part of the server and status.", "part", "status")
+        """HTTP requests that were answered, whichever way."""
         self._calls = Histogram(
             "tool_call_seconds",
             "Calls by tool and outcome, and how long they took.",

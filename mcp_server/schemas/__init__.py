@@ -1,1 +1,1 @@
-"""The shapes of what goes in and out, one module a noun."""
+"""The shapes of input and output, one module for each noun."""

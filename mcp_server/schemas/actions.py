@@ -1,4 +1,4 @@
-"""Due steps as an agent works them off."""
+"""Due steps, and what agents report of them."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Self
@@ -6,9 +6,22 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.domain.aside import Fate
+from db.domain.field_limits import DESCRIPTION_MAX
 from db.domain.holds import HoldReason
-from db.domain.states import Channel, SuppressionReason
-from mcp_server.schemas.base import Answer, Maybe
+from db.domain.states import ActionOutcome, Channel, ReportVerdict, SuppressionReason
+from mcp_server.schemas.base import (
+    Answer,
+    Given,
+    InternetMessageId,
+    Maybe,
+    MessageId,
+    Prose,
+    ProviderName,
+    RowOut,
+    is_nothing,
+    untold,
+)
 from mcp_server.schemas.contacts import ContactOut
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 
@@ -18,7 +31,8 @@ if TYPE_CHECKING:
 
 
 Headers = Annotated[
-    Maybe[dict[str, str]], Field(description="Header fields to send the email with: they let people unsubscribe.")
+    Maybe[dict[str, str]],
+    Field(description="Header fields to send the email with: its thread, and how people unsubscribe."),
 ]
 
 
@@ -31,6 +45,7 @@ class DueActionOut(Answer):
     contact: ContactOut
     channel: Channel
     sender: Annotated[Maybe[str], Field(description="The account to send from, where the campaign names one.")] = None
+    mailbox: Annotated[Maybe[str], Field(description="The address that the email comes from.")] = None
     step_number: int
     step_type: Annotated[str, Field(description="email, or the type of the LinkedIn step.")]
     a_b_variant: Maybe[str] = None
@@ -49,6 +64,7 @@ class DueActionOut(Answer):
             contact=ContactOut.model_validate(due.contact),
             channel=due.step.channel,
             sender=due.sender,
+            mailbox=due.mailbox,
             step_number=due.step.step_number,
             step_type=due.text.step_type,
             a_b_variant=due.step.a_b_variant,
@@ -58,8 +74,24 @@ class DueActionOut(Answer):
         )
 
 
+class SetAsideOut(Answer):
+    """People whose steps were not handed out: paused (takes a person), ended, or moved to later; or campaigns that are
+    paused."""
+
+    fate: Fate
+    reason: HoldReason
+    count: int
+    detail: Annotated[str, Field(description="Why the first of them, and what to do.")]
+
+
 class ClaimDueAnswer(Answer):
     actions: list[DueActionOut]
+    set_aside: Annotated[
+        list[SetAsideOut],
+        Field(
+            exclude_if=is_nothing, description="What was paused, ended or moved instead, and why; nothing if left out."
+        ),
+    ] = []
     next_due_at: Annotated[Maybe[datetime], Field(description="When the next step falls due, if none is due now.")] = (
         None
     )
@@ -68,6 +100,30 @@ class ClaimDueAnswer(Answer):
 class CompleteActionAnswer(Answer):
     action: ActionOut
     enrollment: EnrollmentOut
+
+
+class ActionReport(Given):
+    """The arguments of complete_action"""
+
+    action_id: UUID
+    lease_token: UUID
+    outcome: ActionOutcome
+    provider: ProviderName | None = None
+    provider_message_id: MessageId | None = None
+    error: Annotated[Prose | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None
+    internet_message_id: InternetMessageId | None = None
+
+
+class ReportRow(RowOut):
+    action_id: Maybe[UUID] = None
+    status: ReportVerdict
+
+
+class CompleteActionsAnswer(Answer):
+    completed: Annotated[int, untold]
+    repeated: Annotated[int, Field(description="Reported so before; nothing was changed."), untold]
+    refused: Annotated[int, untold]
+    results: list[ReportRow]
 
 
 class HoldOut(Answer):
@@ -105,9 +161,9 @@ class PreviewAnswer(Answer):
     """A step as it would be sent to one person, or why it can't be."""
 
     channel: Channel
-    step_number: int
-    step_type: str
-    a_b_variant: Maybe[str] = None
+    step_number: Annotated[int, untold]
+    step_type: Annotated[str, untold]
+    a_b_variant: Annotated[Maybe[str], untold] = None
     subject: Maybe[str] = None
     body: Maybe[str] = None
     headers: Headers = None

@@ -1,7 +1,7 @@
-"""The shapes that all nouns share: strict input, lean output, texts and JSON that a database can hold."""
+"""The base of all shapes: strict input, lean output, and texts and JSON that a database can store."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -29,7 +29,7 @@ from mcp_server.schemas.faults import DAY, MOMENT, WHOLE, explain
 
 
 def storable(text: str) -> str:
-    """The text itself, or an error where the database could not hold it."""
+    """Returns the text. ValueError if the database can't store it."""
     if not texts.is_storable(text):
         raise PydanticCustomError("unstorable", "holds a NUL or half of a surrogate pair: take the character out")
     return text
@@ -76,7 +76,7 @@ Prose = Annotated[str, AfterValidator(storable)]
 
 
 def said(text: str) -> str:
-    """The text itself, or an error where it is blank. One without any character is for `min_length` to refuse."""
+    """Returns the text. ValueError if it is blank; `min_length` refuses an empty one."""
     if text and texts.is_blank(text):
         raise PydanticCustomError("blank", "must not be blank")
     return text
@@ -93,7 +93,8 @@ Line = Annotated[Prose, AfterValidator(said), AfterValidator(_line)]
 
 
 def _as(spell: Callable[[str], str]) -> BeforeValidator:
-    """`spell` first, since what it takes off may be what a line must not hold, as the break of a folded header."""
+    """Runs `spell` before the other checks, since it may remove what a line must not contain, such as the line break of
+    a folded header."""
     return BeforeValidator(lambda value: spell(value) if isinstance(value, str) else value)
 
 
@@ -102,6 +103,21 @@ ProviderName = Annotated[Line, Field(min_length=1, max_length=field_limits.PROVI
 
 MessageId = Annotated[Line, Field(min_length=1, max_length=field_limits.PROVIDER_ID_MAX), _as(message_id)]
 """A provider's id of a message; without blanks and angle brackets around it from here on."""
+
+
+def _one_id(text: str) -> str:
+    if any(letter.isspace() or letter in "<>" for letter in text):
+        raise PydanticCustomError("message_id", "must be one Message-ID without blanks, such as ID@example.com")
+    return text
+
+
+InternetMessageId = Annotated[
+    Line,
+    Field(min_length=1, max_length=field_limits.INTERNET_MESSAGE_ID_MAX),
+    AfterValidator(_one_id),
+    _as(message_id),
+]
+"""The Message-ID of a mail; without the angle brackets around it from here on."""
 
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 """A JSON object of at most 64 KiB."""
@@ -130,7 +146,7 @@ def _in_years(day: When) -> When:
 
 
 def _written_out(value: object) -> object:
-    # pydantic takes 20261102 for seconds since 1970.
+    # pydantic would read 20261102 as seconds since 1970.
     if isinstance(value, datetime) or (isinstance(value, str) and value[4:5] == "-"):
         return value
     raise PydanticCustomError("moment", MOMENT)
@@ -144,7 +160,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _day(value: object) -> date:
-    # pydantic takes a moment at midnight for a day, whatever its zone.
+    # pydantic would accept a moment at midnight as a day, in any zone.
     if not isinstance(value, str) or not _WRITTEN_DAY.fullmatch(value):
         raise PydanticCustomError("day", DAY)
     try:
@@ -181,7 +197,7 @@ Search = Annotated[Line | None, Field(min_length=2, max_length=200)]
 
 
 def given(**fields: object) -> dict[str, Any]:
-    """The fields that a call names: None is "leave it as it is"."""
+    """Returns the fields that a call gives. None means "leave it as it is"."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -192,21 +208,22 @@ class Given(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: object) -> object:
-        return without_nulls(cast("dict[str, Any]", given), cls.model_fields) if isinstance(given, dict) else given
+    def _without_nothings(cls, given: object) -> object:
+        return without_nothings(cast("dict[str, Any]", given), cls.model_fields) if isinstance(given, dict) else given
 
 
-def without_nulls(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
-    """What was given, less the fields that need not be: models write null for these."""
+def without_nothings(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """Returns the given fields without optional ones that are null or empty. Models write null for these; programs that
+    fill in every argument, or read a table, write an empty text."""
     return {
         name: value
         for name, value in given.items()
-        if value is not None or name not in fields or fields[name].is_required()
+        if not (value is None or value == "") or name not in fields or fields[name].is_required()
     }
 
 
 def check_range(since: When | None, until: When | None) -> None:
-    """Refuse a range that ends before it begins: it would be answered with nothing, as if there were nothing."""
+    """Refuses a range that ends before it begins. Its answer would be empty, as if there were no data."""
     if since is not None and until is not None and since > until:
         raise InvalidInput(f"since ({since}) is after until ({until}). Swap them, or leave one out.")
 
@@ -216,13 +233,33 @@ def _is_none(value: object) -> bool:
 
 
 def is_nothing(value: object) -> bool:
-    """Returns whether a field of an answer is left out, since it is false, 0 or empty."""
+    """Returns whether an answer leaves a field out because it is false, 0 or empty."""
     return not value
 
 
 Value = TypeVar("Value")
 Maybe = Annotated[Value | None, Field(exclude_if=_is_none)]
 """A field of an answer that is left out while it has no value."""
+
+untold: FieldInfo = Field(json_schema_extra={"untold": True})
+"""A field of an answer that speaks for itself, and that the outline of the answer leaves out."""
+
+
+def told_in(place: str) -> FieldInfo:
+    """Marks an argument whose shape or choices clients are told once, at the argument or tool of that name."""
+    return Field(json_schema_extra={"told_in": place})
+
+
+NextCursor = Annotated[Maybe[str], untold]
+"""The cursor of the next page, which the server's instructions explain once for all lists."""
+
+Undo = Annotated[Maybe[str], Field(description="The call that takes this back, or several, one a line."), untold]
+
+
+def spelled(tool: str, /, **arguments: object) -> str:
+    """Returns a call as text that a model can repeat, with values as JSON."""
+    given_ = ", ".join(f"{name}={to_json(value).decode()}" for name, value in arguments.items())
+    return f"{tool}({given_})"
 
 
 def to_the_second(moment: datetime) -> datetime:
@@ -268,8 +305,25 @@ Row = Annotated[Shape, WrapValidator(_reject)]
 """One row of many: a Shape, or a Rejected that says why it is none. Read them with `sort_out`."""
 
 
+class RowOut(Answer):
+    """What became of one row of a call: `index` counts from 0, `reason` is given where there is something to say."""
+
+    index: int
+    reason: Maybe[str] = None
+
+
+ShownRow = TypeVar("ShownRow", bound=RowOut)
+
+
+def shown_rows(rows: Iterable[ShownRow], detail: Detail) -> list[ShownRow]:
+    """Returns the rows that an answer lists, by index: all with `full`, else those with a reason. The only row of a
+    call is always listed."""
+    ordered = sorted(rows, key=lambda row: row.index)
+    return ordered if detail == "full" or len(ordered) == 1 else [row for row in ordered if row.reason is not None]
+
+
 def sort_out(rows: Sequence[Shape]) -> tuple[dict[int, Shape], dict[int, str]]:
-    """(rows that fit, reasons why the others don't), both by their index in the call."""
+    """Returns (valid rows, reasons why the others are invalid), both by index in the call."""
     fitting: dict[int, Shape] = {}
     rejected: dict[int, str] = {}
     for index, row in enumerate(cast("Sequence[Shape | Rejected]", rows)):

@@ -2,39 +2,36 @@
 
 import re
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from uuid import UUID
-from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.domain import field_limits
+from db.domain.drafts import Approval
 from db.domain.metrics import RATES
-from db.domain.sending import WEEKDAYS
-from db.domain.states import CampaignStatus
-from mcp_server.schemas.base import Answer, Day, Given, Line, Maybe, Second, Warnings, no_flag, storable
+from db.domain.sending import WEEKDAYS, SentBy
+from db.domain.states import CampaignStatus, Channel
+from mcp_server.schemas.base import (
+    Answer,
+    Day,
+    Given,
+    Line,
+    Maybe,
+    NextCursor,
+    Second,
+    Undo,
+    Warnings,
+    no_flag,
+    storable,
+    told_in,
+)
+from mcp_server.schemas.contacts import Email
+from mcp_server.schemas.zones import TimeZone
 
 if TYPE_CHECKING:
     from db.services.reports.metrics import Group
-
-
-@cache
-def _zones() -> frozenset[str]:
-    # Files that stand beside the zones: what this machine is set to, and two that are for programs.
-    return frozenset(available_timezones() - {"localtime", "posixrules", "Factory"})
-
-
-def _zone(name: str) -> str:
-    if name not in _zones():
-        raise PydanticCustomError("timezone", "must be a time zone of the IANA list, such as Europe/Berlin")
-    return name
-
-
-TimeZone = Annotated[
-    Line, Field(min_length=1, max_length=field_limits.TIMEZONE_MAX, description="IANA name"), AfterValidator(_zone)
-]
 
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -62,7 +59,7 @@ MinGap = Annotated[int, Field(ge=0, le=field_limits.MIN_GAP_SECONDS_MAX), no_fla
 class SendingWindow(Given):
     """Steps due outside wait for the next opening"""
 
-    days: Annotated[list[Weekday], Field(max_length=7, description="Default mon to fri")] = [*WEEKDAYS[:5]]
+    days: Annotated[list[Weekday], Field(max_length=7)] = [*WEEKDAYS[:5]]
     start: WallTime
     end: EndTime
 
@@ -85,7 +82,7 @@ class Senders(Given):
     """Accounts to send from; campaigns that name the same one share its limits"""
 
     email: Sender | None = None
-    linkedin: Sender | None = None
+    linkedin: Annotated[Sender | None, told_in("email")] = None
 
 
 _VARIABLE = re.compile(field_limits.VARIABLE_PATTERN)
@@ -118,33 +115,55 @@ def _rate(slug: str) -> str:
     return slug
 
 
-# Plain text in the schema: to spell the rates out would cost every reader of the tools more than one error does.
+# Plain text in the schema: a list of the rates would cost every model more tokens than a rare error does.
 RateSlug = Annotated[str, AfterValidator(_rate)]
 
 
 class CampaignSettings(Given):
     """How it sends; days and times are those of timezone"""
 
-    timezone: Annotated[TimeZone | None, Field(description="IANA name; default UTC")] = None
+    timezone: Annotated[TimeZone | None, Field(description="IANA name; default: the workspace's")] = None
     use_contact_timezone: Annotated[
         bool | None, Field(description="The window opens in each person's zone, if known")
     ] = None
     sending_window: SendingWindow | None = None
     holidays: Annotated[
-        list[Day] | None, Field(max_length=field_limits.HOLIDAYS_MAX, description="Days without sending")
+        list[Day] | None, Field(max_length=field_limits.HOLIDAYS_MAX, description="Days without sending, as 2026-12-24")
     ] = None
     daily_limit: Annotated[DailyLimit | None, Field(description="Steps a day")] = None
     min_gap_seconds: Annotated[MinGap | None, Field(description="Between two steps")] = None
     ramp_up: RampUp | None = None
     senders: Senders | None = None
+    mailboxes: Annotated[
+        list[Email] | None,
+        Field(min_length=1, max_length=field_limits.POOL_MAX, description="Addresses that its emails come from"),
+    ] = None
+    sent_by: Annotated[SentBy | None, Field(description="Of emails with mailboxes. agent: whoever claims them")] = None
+    include_overdue: Annotated[
+        bool | None, Field(description="Send even what was due for 7 days when the server began to send")
+    ] = None
+    approval: Annotated[Approval | None, Field(description="Steps that a person approves first")] = None
     variables: Annotated[
         dict[VariableName, Variable] | None,
-        Field(max_length=field_limits.VARIABLES_MAX, description="For {{ campaign.NAME }} in texts"),
+        Field(
+            max_length=field_limits.VARIABLES_MAX,
+            description="Text, number or flag by NAME, for {{ campaign.NAME }} in texts",
+        ),
     ] = None
     primary_rate: Annotated[RateSlug | None, Field(description="Decides an A/B test")] = None
 
+    @model_validator(mode="after")
+    def _has_one_source_of_emails(self) -> Self:
+        if self.mailboxes is not None and self.senders is not None and self.senders.email is not None:
+            raise PydanticCustomError(
+                "two_sources", "mailboxes and senders.email both say where emails come from: give one of them"
+            )
+        if self.mailboxes is not None and len(set(self.mailboxes)) < len(self.mailboxes):
+            raise PydanticCustomError("repeated", "mailboxes names an address twice")
+        return self
+
     def to_json(self) -> dict[str, Any]:
-        """As it is kept, read by db.domain.sending.of_settings: what is not set is left out."""
+        """Returns it in the stored form, which db.domain.sending.of_settings reads. Unset fields are left out."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
@@ -172,7 +191,10 @@ class CampaignLine(Answer):
     started_at: Maybe[Second] = None
     pause_reason: Annotated[Maybe[str], Field(description="Why the server paused it, if a person did not.")] = None
     sent: Maybe[int] = None
-    rates: Maybe[dict[str, float]] = None
+    rates: Annotated[Maybe[dict[str, float]], Field(description="Of a campaign with one channel.")] = None
+    channels: Annotated[
+        Maybe[dict[Channel, dict[str, float]]], Field(description="Of one with both: the rates of each.")
+    ] = None
     campaign: Maybe[CampaignOut] = None
 
     @classmethod
@@ -190,16 +212,23 @@ class CampaignLine(Answer):
     def with_rates(self, counted: "Group | None") -> Self:
         """Returns the campaign with the number of steps sent, and with the rates that have a denominator."""
         self.sent = counted.totals["sent"] if counted else 0
-        rates = counted.rates if counted else {}
-        self.rates = {slug: round(rate, 4) for slug, rate in rates.items() if rate is not None}
+        self.rates = _known(counted) if counted else {}
+        if counted and counted.channels:
+            self.rates = None
+            self.channels = {Channel(channel.key): _known(channel) for channel in counted.channels}
         return self
+
+
+def _known(counted: "Group") -> dict[str, float]:
+    return {slug: round(rate, 4) for slug, rate in counted.rates.items() if rate is not None}
 
 
 class CampaignAnswer(Answer):
     campaign: CampaignOut
     warnings: Warnings = []
+    undo: Undo = None
 
 
 class CampaignList(Answer):
     campaigns: list[CampaignLine]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None

@@ -1,28 +1,42 @@
 """People and suppressions."""
 
+from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Literal, Self, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.domain import field_limits, texts
 from db.domain.addresses import bare_address, domain_in_unicode, normalise_email, normalise_linkedin_url
-from db.domain.contacts import CONTACT_FIELDS, ContactFields, ContactRef
+from db.domain.contacts import CLEARED, CONTACT_FIELDS, ContactFields, ContactRef, SuppressionTarget
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
-from mcp_server.schemas.base import Answer, Given, JsonObject, Maybe, Prose, Second, is_nothing
-from mcp_server.schemas.campaigns import TimeZone
+from mcp_server.schemas.base import (
+    Answer,
+    Given,
+    JsonObject,
+    Maybe,
+    NextCursor,
+    Prose,
+    RowOut,
+    Second,
+    Undo,
+    is_nothing,
+    storable,
+    untold,
+)
+from mcp_server.schemas.zones import TimeZone
 
 
 def _email(text: str) -> str:
-    # Imported at the first address: a server starts without it.
+    # Imported at the first address, so that a server starts faster.
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
 
     try:
-        # Reserved names such as .test are somebody's test data, and whether mail arrives is the provider's to say.
-        # strict: the length of RFC 5321, without which no server takes the mail.
+        # Reserved names such as .test are allowed, since they are test data; the provider tells whether mail arrives.
+        # strict: the maximum length of RFC 5321, beyond which no server accepts the mail.
         valid = validate_email(text.strip(), check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as error:
         raise PydanticCustomError("email", "{reason}", {"reason": f"not an email address: {error}"}) from None
@@ -50,7 +64,7 @@ LinkedInUrl = Annotated[Prose, Field(min_length=5, max_length=2_000), AfterValid
 
 
 def _domain(text: str) -> str:
-    """A domain in the spelling that it has in emails: in lower case, and in Unicode where it came as punycode."""
+    """Returns a domain as it is spelled in emails: in lower case, and in Unicode if it was given as punycode."""
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  as above
 
     name = text.strip().removeprefix("@").rstrip(".")
@@ -64,11 +78,30 @@ def _domain(text: str) -> str:
 Domain = Annotated[Prose, Field(min_length=3, max_length=255), AfterValidator(_domain)]
 
 
+def _target(text: object) -> SuppressionTarget:
+    """Returns a target of a suppression: a profile, a domain, or else an email."""
+    if not isinstance(text, str):
+        raise PydanticCustomError("string_type", "must be text")
+    if len(storable(text)) > _TARGET_MAX:
+        raise PydanticCustomError("long", "must have at most {most} characters", {"most": _TARGET_MAX})
+    if "linkedin.com/" in text.lower():
+        return SuppressionTarget(linkedin_url=_linkedin_url(text))
+    address = bare_address(text)
+    if "@" in address[1:]:
+        return SuppressionTarget(email=_email(address))
+    return SuppressionTarget(domain=_domain(address))
+
+
+_TARGET_MAX: Final = 2_000
+Suppressible = Annotated[SuppressionTarget, PlainValidator(_target, json_schema_input_type=str)]
+"""An email, a domain or a LinkedIn profile, given as a text."""
+
+
 def _one_line(text: str) -> str:
     return "" if texts.is_blank(text) else texts.composed(texts.one_line(text).strip())
 
 
-# Cells of spreadsheets have line breaks, and senders write headers of names.
+# Cells of spreadsheets contain line breaks, and senders write names into headers.
 _Tidied = Annotated[Prose, AfterValidator(_one_line)]
 PersonName = Annotated[_Tidied, Field(max_length=field_limits.PERSON_NAME_MAX)]
 CompanyName = Annotated[_Tidied, Field(max_length=field_limits.COMPANY_MAX)]
@@ -86,12 +119,25 @@ class _PersonIn(Given):
     timezone: TimeZone | None = None
     attributes: JsonObject = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blank_cells(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        cells = cast("dict[str, Any]", given)
+        return {name: None if isinstance(cell, str) and texts.is_blank(cell) else cell for name, cell in cells.items()}
+
     def to_fields(self) -> ContactFields:
         return ContactFields(**{name: getattr(self, name) for name in CONTACT_FIELDS})
 
 
+Cleared = Literal["first_name", "last_name", "company", "title", "timezone"]
+
+
 class ContactIn(_PersonIn):
     """Known by email, linkedin_url or both"""
+
+    clear: Annotated[list[Cleared] | None, Field(description="Fields to empty")] = None
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:
@@ -99,12 +145,22 @@ class ContactIn(_PersonIn):
             raise ValueError("give email or linkedin_url")
         return self
 
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        both = [name for name in self.clear or () if getattr(self, name) is not None]
+        if both:
+            raise ValueError(f"{both[0]} is given, and in clear: do one of the two")
+        return self
+
+    def to_fields(self) -> ContactFields:
+        return replace(super().to_fields(), **dict.fromkeys(self.clear or (), CLEARED))
+
 
 class _Known(Given):
     contact_id: UUID | None = None
 
 
-class EnrollIn(_PersonIn, _Known):  # pydantic shows the fields of the last base first
+class EnrollIn(_PersonIn, _Known):  # pydantic lists the fields of the last base first
     """contact_id of a contact that exists, or the person's fields with email or linkedin_url"""
 
     @model_validator(mode="after")
@@ -127,6 +183,7 @@ class ContactOut(Answer):
     title: Maybe[str] = None
     timezone: Maybe[str] = None
     attributes: Maybe[dict[str, Any]] = None
+    absent_until: Annotated[Maybe[datetime], Field(description="Away: gets nothing in any campaign until then.")] = None
     erased_at: Maybe[datetime] = None
 
     @model_validator(mode="after")
@@ -137,7 +194,7 @@ class ContactOut(Answer):
 
     @classmethod
     def of(cls, row: object, detail: str, *, among_many: bool = False) -> Self:
-        """`among_many`: in a concise list, one address tells who it is."""
+        """`among_many`: in a concise list, one address is enough to identify a person."""
         contact = cls.model_validate(row)
         if detail == "concise":
             contact.timezone = contact.attributes = None
@@ -148,28 +205,28 @@ class ContactOut(Answer):
 
 class ContactList(Answer):
     contacts: list[ContactOut]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None
 
 
-class UpsertRow(Answer):
-    index: int
+class UpsertRow(RowOut):
     status: Annotated[str, Field(description="created, updated, merged (into an earlier row) or invalid")]
     contact_id: Maybe[UUID] = None
-    reason: Maybe[str] = None
 
 
 class UpsertAnswer(Answer):
     created: int
-    updated: int
+    updated: Annotated[int, untold]
     merged: Annotated[int, Field(exclude_if=is_nothing, description="Of the updated, into an earlier row")] = 0
-    invalid: int
+    invalid: Annotated[int, untold]
     results: list[UpsertRow]
 
 
 class SuppressionOut(Answer):
-    """One address that is not written to; of somebody who was erased no address is known any more."""
+    """One address that is not written to: by nobody, or not by the campaign that is named. Of somebody who was erased
+    no address is known any more."""
 
     id: UUID
+    campaign_id: Maybe[UUID] = None
     email: Maybe[str] = None
     domain: Maybe[str] = None
     linkedin_url: Maybe[str] = None
@@ -180,9 +237,21 @@ class SuppressionOut(Answer):
     expires_at: Maybe[Second] = None
 
 
+class SuppressRow(RowOut):
+    status: Annotated[str, Field(description="refused or invalid")]
+
+
 class SuppressAnswer(Answer):
-    suppression: SuppressionOut
-    stopped_enrollments: int
+    """Of one address, how it is held now. Of `addresses`, how many became what, and those that were not taken."""
+
+    suppression: Maybe[SuppressionOut] = None
+    suppressed: Maybe[int] = None
+    already_suppressed: Annotated[Maybe[int], untold] = None
+    refused: Annotated[Maybe[int], untold] = None
+    invalid: Annotated[Maybe[int], untold] = None
+    stopped_enrollments: Annotated[int, untold]
+    results: Maybe[list[SuppressRow]] = None
+    undo: Undo = None
 
 
 class UnsuppressAnswer(Answer):
@@ -190,11 +259,12 @@ class UnsuppressAnswer(Answer):
 
     lifted: SuppressionOut
     still_suppressed_by: list[SuppressionOut]
+    undo: Undo = None
 
 
 class SuppressionList(Answer):
     suppressions: list[SuppressionOut]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None
 
 
 class EraseAnswer(Answer):
@@ -202,12 +272,13 @@ class EraseAnswer(Answer):
 
     contact_id: Maybe[UUID] = None
     erased_at: datetime
-    was_erased_before: bool
-    stopped_enrollments: int
-    suppressions: int
-    events: int
-    orphaned_events: int
-    kept_answers: int
-    webhook_bodies: int
-    jobs: int
-    cache_entries: int
+    was_erased_before: Annotated[bool, untold]
+    stopped_enrollments: Annotated[int, untold]
+    suppressions: Annotated[int, untold]
+    events: Annotated[int, untold]
+    orphaned_events: Annotated[int, untold]
+    kept_answers: Annotated[int, untold]
+    messages: Annotated[int, untold]
+    webhook_bodies: Annotated[int, untold]
+    jobs: Annotated[int, untold]
+    cache_entries: Annotated[int, untold]

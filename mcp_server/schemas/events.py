@@ -17,9 +17,12 @@ from mcp_server.schemas.base import (
     Maybe,
     MessageId,
     Moment,
+    NextCursor,
     OpenObject,
     ProviderName,
+    RowOut,
     to_the_second,
+    untold,
 )
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.templates import StepNumber
@@ -58,7 +61,7 @@ class EventIn(Given):
         return self
 
     def check_moment(self, now: datetime) -> None:
-        """InvalidInput where it is said to happen more than a day after `now`."""
+        """Raises InvalidInput if the moment is more than a day after `now`."""
         if self.occurred_at is not None and self.occurred_at > now + MOST_AHEAD:
             raise InvalidInput(
                 f"occurred_at: {self.occurred_at:%Y-%m-%dT%H:%M:%SZ} is more than a day ahead of the server's clock, "
@@ -81,20 +84,18 @@ class EventIn(Given):
         )
 
 
-class RecordRow(Answer):
-    index: int
+class RecordRow(RowOut):
     status: EventVerdict
     event_id: Maybe[UUID] = None
-    reason: Maybe[str] = None
 
 
 class RecordAnswer(Answer):
-    """One row of `results` for each event of the call: recorded, duplicate, orphaned or invalid."""
+    """What became of each event of the call: recorded, duplicate, orphaned or invalid."""
 
     recorded: int
-    duplicates: int
-    orphaned: int
-    invalid: int
+    duplicates: Annotated[int, untold]
+    orphaned: Annotated[int, untold]
+    invalid: Annotated[int, untold]
     results: list[RecordRow]
 
 
@@ -145,7 +146,7 @@ class EventOut(Answer):
 
 class EventList(Answer):
     events: list[EventOut]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None
 
 
 class OrphanOut(Answer):
@@ -186,4 +187,4 @@ _CONCISE_ORPHAN = (
 
 class OrphanList(Answer):
     orphans: list[OrphanOut]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None

@@ -1,4 +1,4 @@
-"""What is wrong with arguments, for whoever sent them: the argument as they wrote it, and what to pass instead."""
+"""Errors about arguments, for their sender: the argument as it was written, and what to pass instead."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -16,7 +16,7 @@ _ID: Final = "must be an id (a UUID), as answers and lists give it"
 MOMENT: Final = "must be a moment with its zone, such as 2026-11-02T09:00:00+01:00"
 DAY: Final = "must be a day such as 2026-11-02"
 
-# By the types of pydantic's errors. Its own texts speak of Python and of its validators.
+# By the types of pydantic's errors, whose own texts mention Python and its validators.
 _RULES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "missing": "is missing",
@@ -61,7 +61,8 @@ _LOOKED_AT: Final = 1_000
 
 
 def explain(error: ValidationError) -> list[str]:
-    """What is wrong, a line each: the field and the rule, never the value. The first faults, and how many more."""
+    """Returns a line for each fault: the field and the rule, never the value. Lists the first faults, and says how many
+    more there are."""
     lines = list(dict.fromkeys(islice(_lines(error), _LOOKED_AT)))
     more = max(len(lines) - _SHOWN, 0) + max(error.error_count() - _LOOKED_AT, 0)
     return [*lines[:_SHOWN], f"and {more:,} more faults"] if more else lines
@@ -75,7 +76,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
 
 
 def _part(part: int | str) -> str:
-    """The name of an argument can be anything that somebody sent."""
+    """Returns one part of an argument's path, shortened and made safe, since clients can send any name."""
     text = texts.one_line(texts.storable_part(str(part)))
     return text if len(text) <= _NAME_MAX else text[:_NAME_MAX] + "..."
 
@@ -91,7 +92,7 @@ def _rule(kind: str, message: str, context: Mapping[str, Any]) -> str:
 def _length(context: Mapping[str, Any]) -> str:
     if context.get("min_length") == 1:
         return "must not be empty"
-    # A text whose length is looked at after a check of our own is a "Value" to pydantic.
+    # pydantic calls a text "Value" if it checks the length after a check of ours.
     noun = "characters" if context.get("field_type", "Value") == "Value" else "entries"
     if "min_length" in context:
         return f"must have at least {context['min_length']} {noun}"

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from db.domain.jobs import (
     MAX_ATTEMPTS,
@@ -16,7 +16,7 @@ from db.domain.jobs import (
     JobStatus,
     JobType,
 )
-from mcp_server.schemas.base import Answer, Line, Maybe, Second, is_nothing, no_flag
+from mcp_server.schemas.base import Answer, Line, Maybe, NextCursor, Second, Undo, is_nothing, no_flag
 
 JobId = Annotated[Line, Field(min_length=1, max_length=40, description="Such as job_17")]
 LeaseToken = Annotated[Line, Field(min_length=1, max_length=100)]
@@ -94,11 +94,21 @@ class CreatedJob(JobLine):
 
 
 class JobOut(JobLine):
-    """A job with its payload, and its attempts that did not complete it."""
+    """A job with its payload, and its attempts that did not complete it. Of an import the CSV itself is left out, which
+    can be a million characters long."""
 
     parameters: JsonValue
+    csv_characters: Maybe[int] = None
     result: Maybe[JsonValue] = None
     history: list[AttemptOut]
+
+    @model_validator(mode="after")
+    def _without_csv(self) -> Self:
+        given = self.parameters
+        if self.type is JobType.IMPORT and isinstance(given, dict) and isinstance(csv := given.get("csv"), str):
+            self.csv_characters = len(csv)
+            self.parameters = {name: value for name, value in given.items() if name != "csv"}
+        return self
 
 
 class ClaimedJobOut(Answer):
@@ -118,6 +128,7 @@ class ClaimedJobOut(Answer):
 
 class CreateJobAnswer(Answer):
     job: CreatedJob
+    undo: Undo = None
 
 
 class JobAnswer(Answer):
@@ -135,7 +146,7 @@ class HeartbeatAnswer(Answer):
 
 class JobList(Answer):
     jobs: list[JobRow] | list[JobOut]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None
 
 
 class JobStatsOut(Answer):

@@ -5,14 +5,18 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.domain.metrics import GroupBy
 from db.domain.states import Channel, EnrollmentStatus
 from mcp_server.schemas.base import Answer, Maybe
 
 if TYPE_CHECKING:
-    from db.services.reports.metrics import Report
+    from db.services.reports.metrics import Group, Report
 
 Totals = Annotated[dict[str, int], Field(description="Counter -> how many steps (total_* count every occurrence).")]
-Rates = Annotated[dict[str, float | None], Field(description="Rate -> share; null while its denominator is 0.")]
+Rates = Annotated[
+    dict[str, float | None],
+    Field(description="Rate -> share; null without a denominator, and where both channels are in it: see channels."),
+]
 Intervals = Annotated[
     dict[str, tuple[float, float] | None],
     Field(description="Rate -> its 95 % interval (Wilson), low and high; by variant only."),
@@ -25,6 +29,16 @@ class MetricsGroup(Answer):
     rates: Rates
     intervals: Maybe[Intervals] = None
     channel: Annotated[Maybe[Channel], Field(description="Of a step.")] = None
+
+    @classmethod
+    def of(cls, group: "Group", *, with_intervals: bool = False, with_channel: bool = False) -> Self:
+        return cls(
+            key=group.key,
+            totals=group.totals,
+            rates=group.rates,
+            intervals=group.intervals if with_intervals else None,
+            channel=group.channel if with_channel else None,
+        )
 
 
 class DifferenceOut(Answer):
@@ -62,24 +76,24 @@ class MetricsAnswer(Answer):
     enrollment_status: dict[EnrollmentStatus, int]
     totals: Totals
     rates: Rates
+    channels: Annotated[
+        Maybe[list[MetricsGroup]], Field(description="Where the totals are of both channels: each by itself.")
+    ] = None
     groups: list[MetricsGroup]
     comparison: Maybe[ComparisonOut] = None
 
     @classmethod
-    def of(cls, campaign_id: UUID, report: "Report", *, with_intervals: bool = False) -> Self:
+    def of(cls, campaign_id: UUID, report: "Report", *, group_by: GroupBy = GroupBy.TOTAL) -> Self:
         return cls(
             campaign_id=campaign_id,
             enrolled=sum(report.enrollment_status.values()),
             enrollment_status=report.enrollment_status,
             totals=report.total.totals,
             rates=report.total.rates,
+            channels=[MetricsGroup.of(channel) for channel in report.total.channels] or None,
             groups=[
-                MetricsGroup(
-                    key=group.key,
-                    totals=group.totals,
-                    rates=group.rates,
-                    intervals=group.intervals if with_intervals else None,
-                    channel=Channel(group.channel) if group.channel else None,
+                MetricsGroup.of(
+                    group, with_intervals=group_by is GroupBy.VARIANT, with_channel=group_by is GroupBy.STEP
                 )
                 for group in report.groups
             ],

@@ -9,7 +9,8 @@ from pydantic import Field
 from db.domain.access import AuditOutcome
 from db.domain.jobs import JobStatus
 from mcp_server.process.telemetry import CallOutcome, DatabaseState
-from mcp_server.schemas.base import Answer, Maybe, Second, is_nothing
+from mcp_server.schemas.base import Answer, Maybe, NextCursor, Second, Undo, is_nothing, untold
+from mcp_server.schemas.mailboxes import MailboxHealth
 
 if TYPE_CHECKING:
     from db.models import AuditRecord
@@ -52,18 +53,18 @@ class AuditLine(Answer):
         )
 
 
-_KINDS = ("enrollment", "campaign", "job", "template", "suppression", "contact", "action", "event")
+_KINDS = ("enrollment", "campaign", "job", "template", "mailbox", "suppression", "contact", "action", "event")
 
 
 def _most_telling(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """One id: of a kind of which there is one, if there is such a kind."""
+    """Returns one id: if possible, of a kind that has only one."""
     kinds = sorted((kind for kind in _KINDS if kind in ids), key=lambda kind: len(ids[kind]) > 1)
     return {kind: ids[kind][:1] for kind in kinds[:1]}
 
 
 class AuditList(Answer):
     records: list[AuditLine]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None
 
 
 class PoolOut(Answer):
@@ -97,32 +98,50 @@ class RefusedOut(Answer):
 
 class HealthAnswer(Answer):
     status: Annotated[str, Field(description="ok, or degraded where the database or the local store is not to be had.")]
+    simulated_time: Annotated[
+        Maybe[Second], Field(description="The time that all goes by, if a file simulates it."), untold
+    ] = None
     database: DatabaseState
     pool: Maybe[PoolOut] = None
-    slow_queries: int
-    retries: int
-    orphans_waiting: Annotated[Maybe[int], Field(description="Events that wait for their enrollment.")] = None
+    slow_queries: Annotated[int, untold]
+    retries: Annotated[int, untold]
+    orphans_waiting: Annotated[Maybe[int], Field(description="Events that wait for their enrollment."), untold] = None
+    due_steps: Annotated[
+        Maybe[int], Field(description="Past their due time, whatever holds them; 10,000 for as many or more.")
+    ] = None
+    oldest_due_seconds: Annotated[
+        Maybe[int], Field(description="For how long the first of them has waited."), untold
+    ] = None
     paused_campaigns: Annotated[
         dict[str, str],
         Field(exclude_if=is_nothing, description="Campaigns that the server paused: id -> why."),
     ] = {}
     jobs: Annotated[Maybe[dict[JobStatus, int]], Field(description="Jobs by status.")] = None
-    calls: list[CallsOut]
-    events: list[CountOut]
-    webhooks: list[CountOut]
-    refused_requests: Annotated[list[RefusedOut], Field(description="HTTP requests that were turned away.")]
+    sending_stopped_at: Annotated[Maybe[Second], Field(description="Since when `mail stop` holds all mail.")] = None
+    mailboxes: Annotated[
+        list[MailboxHealth], Field(exclude_if=is_nothing, description="How far each is read, and who works on it.")
+    ] = []
+    calls: Annotated[list[CallsOut], untold]
+    events: Annotated[list[CountOut], untold]
+    webhooks: Annotated[list[CountOut], untold]
+    refused_requests: Annotated[list[RefusedOut], Field(description="HTTP requests that were turned away."), untold]
 
     @classmethod
-    def of(cls, facts: "Facts", telemetry: "Telemetry") -> Self:
+    def of(cls, facts: "Facts", telemetry: "Telemetry", mailboxes: "list[MailboxHealth]") -> Self:
         return cls(
             status="ok" if facts.database is DatabaseState.OK and facts.jobs is not None else "degraded",
+            simulated_time=facts.simulated_time,
             database=facts.database,
             pool=PoolOut(**facts.pool._asdict()) if facts.pool else None,
             slow_queries=facts.slow_queries,
             retries=facts.retries,
             orphans_waiting=facts.stored.orphans if facts.stored else None,
+            due_steps=facts.stored.due if facts.stored else None,
+            oldest_due_seconds=None if facts.due_age is None else int(facts.due_age),
             paused_campaigns=dict(facts.stored.unreadable) if facts.stored else {},
             jobs=dict(facts.jobs) if facts.jobs is not None else None,
+            sending_stopped_at=facts.stored.sending_stopped_at if facts.stored else None,
+            mailboxes=mailboxes,
             calls=[_calls(tool, outcome, latency) for (tool, outcome), latency in sorted(telemetry.calls().items())],
             events=_counts(telemetry.events),
             webhooks=_counts(telemetry.webhooks),
@@ -150,15 +169,26 @@ def _calls(tool: str, outcome: CallOutcome, latency: "Latency") -> CallsOut:
 
 
 class MaintenanceAnswer(Answer):
-    matched: Annotated[int, Field(description="Events that had waited, and found their enrollment.")]
-    expired: Annotated[int, Field(description="Events that have waited too long; kept to be looked at.")]
-    deleted_orphans: Annotated[int, Field(description="Events that had expired long ago, and were deleted.")]
-    idempotency_keys: Annotated[int, Field(description="Old keys and their answers that were forgotten.")]
-    webhook_bodies: Annotated[int, Field(description="Old bodies of webhook requests that were deleted.")]
-    audit_records: Annotated[int, Field(description="Old rows of the audit log that were deleted.")]
-    jobs: Annotated[int, Field(description="Old finished jobs that were deleted.")]
-    cache_entries: Annotated[int, Field(description="Cached values that had expired, and were deleted.")]
-    recounted: Annotated[int, Field(description="Campaigns whose counters did not fit their rows, and were mended.")]
-    respelled: Annotated[int, Field(description="Contacts whose addresses were put into their normal form.")]
-    shared_addresses: Annotated[int, Field(description="Contacts that share one with another, in two spellings.")]
+    matched: Annotated[int, Field(description="Events that had waited, and found their enrollment."), untold]
+    expired: Annotated[int, Field(description="Events that have waited too long; kept to be looked at."), untold]
+    deleted_orphans: Annotated[int, Field(description="Events that had expired long ago, and were deleted."), untold]
+    idempotency_keys: Annotated[int, Field(description="Old keys and their answers that were forgotten."), untold]
+    webhook_bodies: Annotated[int, Field(description="Old bodies of webhook requests that were deleted."), untold]
+    audit_records: Annotated[int, Field(description="Old rows of the audit log that were deleted."), untold]
+    messages: Annotated[int, Field(description="Words older than retention_days that were deleted."), untold]
+    jobs: Annotated[int, Field(description="Old finished jobs that were deleted."), untold]
+    cache_entries: Annotated[int, Field(description="Cached values that had expired, and were deleted."), untold]
+    recounted: Annotated[int, Field(description="Campaigns whose counters did not fit, and were mended."), untold]
+    respelled: Annotated[int, Field(description="Contacts whose addresses were put into their normal form."), untold]
+    shared_addresses: Annotated[int, Field(description="Contacts that share one, in two spellings."), untold]
     warning: Maybe[str] = None
+
+
+class SettingsOut(Answer):
+    timezone: Annotated[str, Field(description="Of new campaigns that name none.")]
+    retention_days: Annotated[int, Field(description="How long the words of messages are kept.")]
+
+
+class SettingsAnswer(Answer):
+    settings: SettingsOut
+    undo: Undo = None

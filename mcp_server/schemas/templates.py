@@ -9,7 +9,19 @@ from pydantic import AfterValidator, Field, model_validator
 from db.domain import field_limits
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
-from mcp_server.schemas.base import Answer, Given, Line, Maybe, Prose, Warnings, is_nothing, no_flag, said
+from mcp_server.schemas.base import (
+    Answer,
+    Given,
+    Line,
+    Maybe,
+    NextCursor,
+    Prose,
+    Undo,
+    Warnings,
+    is_nothing,
+    no_flag,
+    said,
+)
 
 if TYPE_CHECKING:
     from db.models import CampaignTemplate
@@ -24,13 +36,13 @@ Variant = Annotated[Line, Field(min_length=1, max_length=field_limits.VARIANT_MA
 class EmailStepIn(Given):
     step_number: StepNumber
     subject: Annotated[
-        Line,
+        Line | None,
         Field(
             min_length=1,
             max_length=field_limits.SUBJECT_MAX,
-            description=f"At most {field_limits.SUBJECT_MAX} characters",
+            description=f"At most {field_limits.SUBJECT_MAX} characters; left out of a follow-up: Re: the first's",
         ),
-    ]
+    ] = None
     body: Annotated[
         Prose,
         Field(
@@ -43,6 +55,7 @@ class EmailStepIn(Given):
     delay_hours: DelayHours = 0
     a_b_variant: Annotated[Variant | None, Field(description="Such as A")] = None
     is_active: bool = True
+    new_thread: Annotated[bool, Field(description="Answers no mail before it")] = False
 
     def to_step(self) -> EmailStep:
         return EmailStep(**self.model_dump())
@@ -78,11 +91,12 @@ class LinkedInStepIn(Given):
 
 class EmailStepOut(Answer):
     step_number: int
-    subject: str
+    subject: Annotated[Maybe[str], Field(description="Left out: Re: that of the thread's first mail.")] = None
     body: Maybe[str] = None
     delay_hours: int
     a_b_variant: Maybe[str] = None
     is_active: bool
+    new_thread: Annotated[bool, Field(exclude_if=is_nothing, description="It begins a thread of its own.")] = False
 
 
 class LinkedInStepOut(Answer):
@@ -147,9 +161,9 @@ class TemplateAnswer(Answer):
         list[AffectedOut],
         Field(exclude_if=is_nothing, description="What the change means for people in running campaigns, if anything."),
     ] = []
-    undo: Annotated[Maybe[str], Field(description="The call that takes this back.")] = None
+    undo: Undo = None
 
 
 class TemplateList(Answer):
     templates: list[TemplateLine]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None

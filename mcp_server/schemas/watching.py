@@ -1,5 +1,4 @@
-"""What the dashboard shows and no tool answers: the due queue and the events of all campaigns, and who looks at
-them."""
+"""Shapes that only the dashboard uses: the due queue and the events of all campaigns, and the viewer."""
 
 from datetime import datetime
 from typing import Self
@@ -8,7 +7,7 @@ from uuid import UUID
 from db.domain.access import Caller, Scope
 from db.domain.events import EventType
 from db.domain.states import Channel
-from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.schemas.base import Answer, Maybe, NextCursor
 from mcp_server.schemas.campaigns import CampaignLine
 
 
@@ -24,12 +23,12 @@ class WaitingOut(Answer):
 
 
 class WaitingList(Answer):
-    """`due`: how many are past their moment, counted up to `due_most`."""
+    """`due`: how many enrollments are past their due time, counted up to `due_most`."""
 
     waiting: list[WaitingOut]
     due: int
     due_most: int
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None
 
 
 class HappenedOut(Answer):
@@ -54,7 +53,7 @@ class FoundCampaigns(Answer):
 
 
 class Viewer(Answer):
-    """Who looks. `is_session`: signed in by a link, and so able to sign out."""
+    """The viewer. `is_session`: the viewer signed in by a link, and so can sign out."""
 
     name: str
     scopes: list[Scope]

@@ -1,4 +1,4 @@
-"""Requests of providers, and what has become of them."""
+"""Requests of providers, and their results."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from db.domain.states import DeliveryStatus
-from mcp_server.schemas.base import Answer, Maybe, ProviderName, Second, is_nothing
+from mcp_server.schemas.base import Answer, Maybe, NextCursor, ProviderName, Second, is_nothing, untold
 
 if TYPE_CHECKING:
     from db.models import WebhookDelivery
@@ -66,17 +66,20 @@ _FULL = frozenset({"recorded_at", "delivery_id", "body", "body_bytes", "confirma
 
 class DeliveryList(Answer):
     deliveries: list[DeliveryOut]
-    next_cursor: Maybe[str] = None
+    next_cursor: NextCursor = None
+
+
+_Count = Annotated[int, untold]
 
 
 class ReplayAnswer(Answer):
     """`deliveries` were run again, of which `failed` hold nothing that can be recorded; the rest counts events."""
 
-    deliveries: int
-    failed: int
-    recorded: int
-    duplicates: int
-    orphaned: int
-    invalid: int
-    ignored: int
+    deliveries: _Count
+    failed: _Count
+    recorded: _Count
+    duplicates: _Count
+    orphaned: _Count
+    invalid: _Count
+    ignored: _Count
     next_after: Maybe[UUID] = None

@@ -1,5 +1,7 @@
 """The agent's loop: claim what is due, do it, report it."""
 
+from collections import Counter
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -7,20 +9,34 @@ from pydantic import Field
 
 from db.domain.errors import InvalidInput
 from db.domain.field_limits import DESCRIPTION_MAX
-from db.domain.states import ActionOutcome, Channel
+from db.domain.states import ActionOutcome, Channel, ReportVerdict
 from db.services.dispatch import actions, claims, explain
+from db.services.dispatch.reports import Report, complete_all
 from db.services.enrollments import enrollments
 from db.services.people import suppressions
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call
 from mcp_server.schemas.actions import (
+    ActionReport,
     ClaimDueAnswer,
     CompleteActionAnswer,
+    CompleteActionsAnswer,
     DueActionOut,
     ExplainAnswer,
     PreviewAnswer,
+    ReportRow,
+    SetAsideOut,
 )
-from mcp_server.schemas.base import MessageId, Prose, ProviderName, no_flag
+from mcp_server.schemas.base import (
+    Detail,
+    InternetMessageId,
+    MessageId,
+    Prose,
+    ProviderName,
+    Row,
+    no_flag,
+    sort_out,
+)
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
 from mcp_server.schemas.templates import StepNumber, Variant
 
@@ -28,9 +44,9 @@ from mcp_server.schemas.templates import StepNumber, Variant
 def _without_suppressed(call: Call, answer: dict[str, Any]) -> dict[str, Any]:
     """Returns the kept answer of a repeated claim without the people who opted out since."""
     given: list[dict[str, Any]] = answer["actions"]
-    contact_ids = [UUID(action["contact"]["id"]) for action in given]
-    held = suppressions.of_contacts(call.session, contact_ids=contact_ids, now=call.now)
-    left = [action for action, id_ in zip(given, contact_ids, strict=True) if id_ not in held]
+    people = [(UUID(action["campaign_id"]), UUID(action["contact"]["id"])) for action in given]
+    held = suppressions.of_people_in(call.session, people=people, now=call.now)
+    left = [action for action, person in zip(given, people, strict=True) if person not in held]
     return {**answer, "actions": left}
 
 
@@ -42,12 +58,11 @@ def claim_due_actions(
     limit: Annotated[int, Field(ge=1, le=500), no_flag] = 10,
     lease_seconds: Annotated[int, Field(ge=1, le=86_400), no_flag] = 300,
 ) -> ClaimDueAnswer:
-    """Take due steps of active campaigns, rendered for their person, longest due first.
+    """Take due steps of active campaigns, longest due first.
 
     Each is yours until lease_until: send it (an email with its headers), then call complete_action with its
-    lease_token; a lease that runs out makes it due again. Suppressed people are stopped; whose step lacks a variable
-    or an address is paused. With nothing due, next_due_at says when to come back, and
-    explain_due why.
+    lease_token; a lease that runs out makes it due again. set_aside counts people who were stopped or paused instead,
+    with the reason. With nothing due, next_due_at says when to come back, and explain_due why.
     """
     claim = claims.claim(
         call.session,
@@ -58,7 +73,11 @@ def claim_due_actions(
         now=call.now,
         public_url=call.app.settings.public_base,
     )
-    return ClaimDueAnswer(actions=[DueActionOut.of(due) for due in claim.actions], next_due_at=claim.next_due_at)
+    return ClaimDueAnswer(
+        actions=[DueActionOut.of(due) for due in claim.actions],
+        set_aside=[SetAsideOut.model_validate(aside) for aside in claim.set_aside],
+        next_due_at=claim.next_due_at,
+    )
 
 
 @toolsets.actions.write("Complete an action", idempotent=True)
@@ -70,6 +89,9 @@ def complete_action(
     provider: ProviderName | None = None,
     provider_message_id: Annotated[MessageId | None, Field(description="Ties later events to this step")] = None,
     error: Annotated[Prose | None, Field(min_length=1, max_length=DESCRIPTION_MAX)] = None,
+    internet_message_id: Annotated[
+        InternetMessageId | None, Field(description="Message-ID of the email, if not the one handed out")
+    ] = None,
 ) -> CompleteActionAnswer:
     """Report a claimed step: sent (the next is scheduled), skipped, or failed (not sent).
 
@@ -85,10 +107,37 @@ def complete_action(
         provider_message_id=provider_message_id,
         error=error,
         now=call.now,
+        internet_message_id=internet_message_id,
     )
     return CompleteActionAnswer(
         action=ActionOut.model_validate(done.action), enrollment=EnrollmentOut.model_validate(done.enrollment)
     )
+
+
+@toolsets.actions.write("Complete actions", idempotent=True)
+def complete_actions(
+    call: Call,
+    reports: Annotated[
+        list[Row[ActionReport]],
+        Field(min_length=1, max_length=500, json_schema_extra={"told_in": "the arguments of complete_action"}),
+    ],
+    detail: Detail = "concise",
+) -> CompleteActionsAnswer:
+    """Report many claimed steps, as complete_action does one; one that is refused holds up no other. results holds the
+    refused, and with full all.
+    """
+    shapes, rejected = sort_out(reports)
+    given = [Report(**dict(report)) for report in shapes.values()]
+    results = complete_all(call.session, reports=given, now=call.now)
+    rows = [ReportRow(index=index, status=ReportVerdict.REFUSED, reason=reason) for index, reason in rejected.items()]
+    rows += [
+        ReportRow(index=index, action_id=report.action_id, status=result.verdict, reason=result.reason)
+        for (index, report), result in zip(shapes.items(), results, strict=True)
+    ]
+    rows.sort(key=attrgetter("index"))
+    counts = Counter(row.status for row in rows)
+    shown = rows if detail == "full" else [row for row in rows if row.status is ReportVerdict.REFUSED]
+    return CompleteActionsAnswer(**{str(verdict): counts[verdict] for verdict in ReportVerdict}, results=shown)
 
 
 @toolsets.actions.read("Preview an action")
@@ -114,10 +163,12 @@ def preview_action(
         a_b_variant=a_b_variant,
         public_url=call.app.settings.public_base,
     )
-    if contact_id is None:
+    if campaign_id is None or contact_id is None:
         assert enrollment_id is not None, "one of the two was asked for"
-        contact_id = enrollments.get(call.session, enrollment_id=enrollment_id).contact.id
-    held = suppressions.of_contacts(call.session, contact_ids=[contact_id], now=call.now)
+        enrollment = enrollments.get(call.session, enrollment_id=enrollment_id, now=call.now).enrollment
+        campaign_id, contact_id = enrollment.instance_id, enrollment.contact_id
+    held = suppressions.of_people_in(call.session, people=[(campaign_id, contact_id)], now=call.now)
+    refusal = held.get((campaign_id, contact_id))
     return PreviewAnswer(
         channel=step.channel,
         step_number=step.step_number,
@@ -126,7 +177,7 @@ def preview_action(
         subject=text.subject,
         body=text.body,
         headers=text.headers,
-        suppressed=held.get(contact_id),
+        suppressed=None if refusal is None else refusal.reason,
     )
 
 

@@ -1,11 +1,12 @@
 """Templates and campaigns."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field, WithJsonSchema
 
+from db.domain.errors import InvalidInput
 from db.domain.field_limits import DESCRIPTION_MAX, PAGE_DEFAULT
 from db.domain.states import CampaignStatus, PathType, TemplateType
 from db.services.campaigns import campaigns, positions, templates
@@ -13,7 +14,8 @@ from db.services.dispatch import lint
 from db.services.reports import metrics
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call
-from mcp_server.schemas.base import Cursor, Detail, Limit, Name, OpenObject, Prose, given
+from mcp_server.schemas import undo
+from mcp_server.schemas.base import Cursor, Detail, Limit, Name, OpenObject, Prose, Search, given, spelled
 from mcp_server.schemas.campaigns import CampaignAnswer, CampaignLine, CampaignList, CampaignOut, CampaignSettings
 from mcp_server.schemas.templates import (
     AffectedOut,
@@ -24,6 +26,9 @@ from mcp_server.schemas.templates import (
     TemplateList,
     TemplateOut,
 )
+
+if TYPE_CHECKING:
+    from db.models import CampaignTemplate
 
 Description = Annotated[Prose | None, Field(max_length=DESCRIPTION_MAX)]
 EmailSteps = Annotated[list[EmailStepIn], Field(max_length=500)]
@@ -50,12 +55,11 @@ def create_template(
     email_steps: EmailSteps | None = None,
     linkedin_steps: LinkedInSteps | None = None,
 ) -> TemplateAnswer:
-    """Create a template with all its steps, or nothing. It sends nothing.
+    """Create a template with all its steps, or nothing.
 
-    Steps are done in the order of step_number, from 1; each number belongs to one channel. Emails with one step_number
-    and different a_b_variant are an A/B test, split evenly. Texts are Liquid: {{ first_name }}, {{ attributes.city }}
-    of the contact, {{ campaign.offer }} of the campaign's settings.variables. A variable without value or default stops
-    the step; warnings name those that nobody can have. Next: create_campaign.
+    Steps go in the order of step_number, from 1; each number has one channel. Emails with one step_number and different
+    a_b_variant are an A/B test, split evenly. Texts are Liquid: {{ first_name }}, {{ attributes.city }} of the contact,
+    {{ campaign.offer }} of the campaign's settings.variables. A variable without value or default stops the step.
     """
     template = templates.create(
         call.session,
@@ -67,7 +71,11 @@ def create_template(
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
-    return TemplateAnswer(template=TemplateOut.model_validate(template), warnings=lint.of_template(template))
+    return TemplateAnswer(
+        template=TemplateOut.model_validate(template),
+        warnings=_warnings(call, template),
+        undo=spelled("archive_template", template_id=template.id),
+    )
 
 
 @toolsets.campaigns.read("Get a template")
@@ -109,26 +117,36 @@ def update_template(
     email_steps: ChangedEmailSteps | None = None,
     linkedin_steps: ChangedLinkedInSteps | None = None,
     is_active: Annotated[bool | None, Field(description="true: out of the archive")] = None,
+    clear: Annotated[list[Literal["description"]] | None, Field(description="Fields to empty")] = None,
 ) -> TemplateAnswer:
     """Change fields of a template, and add or replace steps by step_number (and a_b_variant); the rest stays.
 
     is_active=false takes a step out of use. Running campaigns follow, and who waits for a step goes by its new delay.
-    Refused where a new step would come before one that somebody has done. A step that is switched on is not sent to
-    whoever is past it; affects tells how many.
+    Refused where a new step would come before one that somebody has done.
     """
+    if clear and description is not None:
+        raise InvalidInput("description is given, and in clear: do one of the two.")
     before = templates.lock_steps(call.session, template_id=template_id)
+    former = TemplateOut.model_validate(templates.get(call.session, template_id=template_id))
+    fields = {
+        **given(name=name, description=description, settings=settings, is_active=is_active),
+        **dict.fromkeys(clear or ()),
+    }
     template = templates.update(
         call.session,
         template_id=template_id,
-        fields=given(name=name, description=description, settings=settings, is_active=is_active),
+        fields=fields,
         email_steps=[step.to_step() for step in email_steps or ()],
         linkedin_steps=[step.to_step() for step in linkedin_steps or ()],
     )
     affected = positions.affected(call.session, template_id=template_id, before=before)
     return TemplateAnswer(
         template=TemplateOut.model_validate(template),
-        warnings=lint.of_template(template),
+        warnings=_warnings(call, template),
         affects=[AffectedOut.model_validate(step) for step in affected],
+        undo=undo.of_template(
+            former, fields=fields, email_steps=email_steps or (), linkedin_steps=linkedin_steps or ()
+        ),
     )
 
 
@@ -138,8 +156,8 @@ def archive_template(call: Call, template_id: UUID) -> TemplateAnswer:
     update_template(is_active=true) brings it back.
     """
     template = templates.archive(call.session, template_id=template_id)
-    undo = f'update_template(template_id="{template_id}", is_active=true)'
-    return TemplateAnswer(template=TemplateOut.model_validate(template), undo=undo)
+    back = spelled("update_template", template_id=template_id, is_active=True)
+    return TemplateAnswer(template=TemplateOut.model_validate(template), undo=back)
 
 
 @toolsets.campaigns.write("Create a campaign")
@@ -175,13 +193,18 @@ def list_campaigns(
     call: Call,
     status: CampaignStatus | None = None,
     template_id: UUID | None = None,
+    search: Search = None,
     rates: bool = False,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> CampaignList:
-    """List campaigns, newest first; rates=true compares what came of them. Next: get_campaign or get_metrics."""
-    page = campaigns.list_(call.session, status=status, template_id=template_id, limit=limit, cursor=cursor)
+    """List campaigns, newest first, or those with each word of search in the name; rates=true compares what came of
+    them. Next: get_campaign or get_metrics.
+    """
+    page = campaigns.list_(
+        call.session, status=status, template_id=template_id, search=search, limit=limit, cursor=cursor
+    )
     lines = [CampaignLine.of(campaign, detail) for campaign in page.rows]
     if rates:
         counted = metrics.totals(call.session, campaign_ids=[line.id for line in lines])
@@ -201,8 +224,11 @@ def update_campaign(
     others change its state.
     """
     fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
+    before = campaigns.get(call.session, campaign_id=campaign_id)
+    former = {field: getattr(before, field) for field in fields}
     campaign = campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now)
-    return _answer(campaign, lint.of_accounts(call.session, campaign=campaign))
+    back = spelled("update_campaign", campaign_id=campaign_id, **former) if former else None
+    return _answer(campaign, lint.of_accounts(call.session, campaign=campaign), back)
 
 
 @toolsets.campaigns.write("Start or resume a campaign")
@@ -212,15 +238,16 @@ def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     warnings name variables of its texts without a value. Next: claim_due_actions, and get_metrics to follow it.
     """
     campaign = campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
-    warnings = lint.of_campaign(call.session, campaign=campaign)
+    warnings = lint.of_campaign(call.session, campaign=campaign, public_url=call.app.settings.public_base)
     warnings += lint.of_accounts(call.session, campaign=campaign)
-    return CampaignAnswer(campaign=CampaignOut.model_validate(campaign), warnings=warnings)
+    return _answer(campaign, warnings, spelled("pause_campaign", campaign_id=campaign_id))
 
 
 @toolsets.campaigns.write("Pause a campaign")
 def pause_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """Hand out no further step of a campaign; events are still recorded. start_campaign resumes it."""
-    return _answer(campaigns.pause(call.session, campaign_id=campaign_id, now=call.now))
+    paused = campaigns.pause(call.session, campaign_id=campaign_id, now=call.now)
+    return _answer(paused, back=spelled("start_campaign", campaign_id=campaign_id))
 
 
 @toolsets.campaigns.write("Complete a campaign", destructive=True)
@@ -229,8 +256,12 @@ def complete_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     return _answer(campaigns.complete(call.session, campaign_id=campaign_id, now=call.now))
 
 
-def _answer(campaign: object, warnings: Sequence[str] = ()) -> CampaignAnswer:
-    return CampaignAnswer(campaign=CampaignOut.model_validate(campaign), warnings=list(warnings))
+def _warnings(call: Call, template: "CampaignTemplate") -> list[str]:
+    return lint.of_template(template, public_url=call.app.settings.public_base)
+
+
+def _answer(campaign: object, warnings: Sequence[str] = (), back: str | None = None) -> CampaignAnswer:
+    return CampaignAnswer(campaign=CampaignOut.model_validate(campaign), warnings=list(warnings), undo=back)
 
 
 def _settings(settings: CampaignSettings | None) -> dict[str, Any] | None:

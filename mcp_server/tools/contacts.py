@@ -1,29 +1,30 @@
-"""People: who they are, which campaigns they are in, and whom not to write to."""
+"""People: who they are, and which campaigns they are in."""
 
 from collections import Counter
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import Field
 
 from db.domain.contacts import SuppressionTarget
 from db.domain.errors import InvalidInput
-from db.domain.field_limits import BATCH_MAX, EMAIL_MAX, PAGE_DEFAULT, PROVIDER_ID_MAX
+from db.domain.field_limits import BATCH_MAX, PAGE_DEFAULT
+from db.domain.overlap import OverlapKind
 from db.domain.states import (
     EnrollmentAction,
     EnrollmentStatus,
     EnrollVerdict,
-    SuppressionReason,
-    SuppressionState,
 )
 from db.services.campaigns import plans
-from db.services.enrollments import enrollments
-from db.services.people import suppressions
+from db.services.enrollments import enrollments, moving, overlaps
+from db.services.enrollments.enrollments import Former
 from db.services.people.contacts import find, find_or_create
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call, Mode
 from mcp_server.jobs import erasure
-from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, Row, Search, sort_out
+from mcp_server.schemas import undo
+from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, Search, shown_rows, sort_out, spelled, told_in
 from mcp_server.schemas.contacts import (
     CompanyName,
     ContactIn,
@@ -34,10 +35,6 @@ from mcp_server.schemas.contacts import (
     EnrollIn,
     EraseAnswer,
     LinkedInUrl,
-    SuppressAnswer,
-    SuppressionList,
-    SuppressionOut,
-    UnsuppressAnswer,
     UpsertAnswer,
     UpsertRow,
 )
@@ -48,6 +45,8 @@ from mcp_server.schemas.enrollments import (
     EnrollmentLine,
     EnrollmentList,
     EnrollRow,
+    OverlapList,
+    OverlapOut,
 )
 
 
@@ -58,12 +57,13 @@ def enroll_contacts(
     contacts: Annotated[list[Row[EnrollIn]], Field(min_length=1, max_length=BATCH_MAX)],
     start_at: Moment | None = None,
     all_or_nothing: bool = False,
+    detail: Detail = "concise",
 ) -> EnrollAnswer:
     """Enroll 1 to 10,000 people in a campaign; who is not known becomes a contact. Sends nothing.
 
-    Each row is answered: enrolled, already_enrolled, suppressed or invalid (with the reason); the others are taken in
-    all the same, unless all_or_nothing. start_at delays the first step; a draft's steps fall due when it starts. Next:
-    start_campaign or list_enrollments.
+    Rows count as enrolled, reopened (had ended here without an answer), already_enrolled, suppressed or invalid;
+    results lists those with a reason, with full all. A bad row fails no other, unless all_or_nothing. start_at delays
+    the first step. Next: start_campaign.
     """
     people, rejected = sort_out(contacts)
     enrolled = enrollments.enroll(
@@ -71,6 +71,7 @@ def enroll_contacts(
         campaign_id=campaign_id,
         people={index: person.to_ref() for index, person in people.items()},
         start_at=start_at,
+        reopens=True,
         now=call.now,
     )
     rows = [EnrollRow(index=index, status=EnrollVerdict.INVALID, reason=reason) for index, reason in rejected.items()]
@@ -84,18 +85,32 @@ def enroll_contacts(
         )
         for index, one in enrolled.items()
     ]
-    rows.sort(key=lambda row: row.index)
     if all_or_nothing:
         _refuse_any_invalid(rows)
     count = Counter(row.status for row in rows)
+    chosen = [row.contact_id for row in rows if row.status in _GOING_ON and row.contact_id is not None]
+    busy = overlaps.how_many(call.session, contact_ids=chosen, campaign_id=campaign_id)
+    taken = [row.enrollment_id for row in rows if row.status in _GOING_ON]
+    end = {"action": EnrollmentAction.COMPLETE}
     return EnrollAnswer(
         enrolled=count[EnrollVerdict.ENROLLED],
+        reopened=count[EnrollVerdict.REOPENED],
         already_enrolled=count[EnrollVerdict.ALREADY_ENROLLED],
         suppressed=count[EnrollVerdict.SUPPRESSED],
         invalid=count[EnrollVerdict.INVALID],
-        results=rows,
-        warnings=_without_steps(call, campaign_id) if count[EnrollVerdict.ENROLLED] else [],
+        busy_elsewhere=busy,
+        results=shown_rows(rows, detail),
+        warnings=[*(_without_steps(call, campaign_id) if count[EnrollVerdict.ENROLLED] else []), *_told(busy)],
+        undo=undo.calls(spelled("update_enrollment", enrollment_id=id_, **end) for id_ in taken),
     )
+
+
+_GOING_ON: Final = (EnrollVerdict.ENROLLED, EnrollVerdict.REOPENED)
+
+
+def _told(busy: int) -> list[str]:
+    who = "1 of them is in another campaign that goes on" if busy == 1 else f"{busy:,} of them are in other campaigns"
+    return [f"{who}. find_overlaps says in which."] if busy else []
 
 
 def _without_steps(call: Call, campaign_id: UUID) -> list[str]:
@@ -107,11 +122,33 @@ def _without_steps(call: Call, campaign_id: UUID) -> list[str]:
 def _refuse_any_invalid(rows: list[EnrollRow]) -> None:
     invalid = [row for row in rows if row.status == EnrollVerdict.INVALID]
     if invalid:
-        first = f"contacts.{invalid[0].index}: {invalid[0].reason}"
+        one = min(invalid, key=lambda row: row.index)
+        first = f"contacts.{one.index}: {one.reason}"
         raise InvalidInput(
             f"{len(invalid)} of {len(rows)} contacts are invalid and all_or_nothing is set, so nobody was enrolled. "
             f"First: {first}. Correct them, or leave all_or_nothing out."
         )
+
+
+@toolsets.contacts.read("Find overlaps")
+def find_overlaps(
+    call: Call,
+    contacts: Annotated[
+        list[Row[EnrollIn]], Field(min_length=1, max_length=BATCH_MAX), told_in("contacts of enroll_contacts")
+    ],
+    campaign_id: UUID | None = None,
+) -> OverlapList:
+    """List which of these people are in other campaigns that go on, and who of their companies is: up to 200."""
+    people, _ = sort_out(contacts)
+    found = overlaps.find(
+        call.session, people={index: person.to_ref() for index, person in people.items()}, campaign_id=campaign_id
+    )
+    count = Counter(kind for kind, _ in {(overlap.kind, overlap.contact_id) for overlap in found})
+    return OverlapList(
+        people=count[OverlapKind.PERSON],
+        colleagues=count[OverlapKind.COLLEAGUE],
+        overlaps=[OverlapOut.model_validate(overlap) for overlap in found],
+    )
 
 
 @toolsets.contacts.read("List enrollments")
@@ -138,33 +175,83 @@ def list_enrollments(
         domain=domain,
         limit=limit,
         cursor=cursor,
+        now=call.now,
     )
     lines = [
-        EnrollmentLine.of(one.enrollment, one.contact, detail, names_campaign=campaign_id is None) for one in page.rows
+        EnrollmentLine.of(row.enrollment, row.contact, detail, names_campaign=campaign_id is None) for row in page.rows
     ]
     return EnrollmentList(enrollments=lines, next_cursor=page.next_cursor)
 
 
 @toolsets.contacts.read("Get an enrollment")
 def get_enrollment(call: Call, enrollment_id: UUID) -> EnrollmentAnswer:
-    """Show one enrollment: the person, each step done, and the latest events."""
+    """Show one enrollment: the person, each step done with its words as they were sent, and the latest events."""
     return _answer(call, enrollment_id)
 
 
-@toolsets.contacts.write("Change an enrollment")
-def update_enrollment(call: Call, enrollment_id: UUID, action: EnrollmentAction) -> EnrollmentAnswer:
-    """Change one enrollment. advance skips the next step. unsubscribe also suppresses the person and stops all their
-    enrollments; it can't be undone.
+# Destructive: an unsubscribe and a step that is passed over can't be taken back.
+@toolsets.contacts.write("Change an enrollment", destructive=True)
+def update_enrollment(
+    call: Call,
+    enrollment_id: UUID,
+    action: EnrollmentAction,
+    campaign_id: Annotated[UUID | None, Field(description="move: to this one")] = None,
+    until: Annotated[Moment | None, Field(description="pause: ends then")] = None,
+) -> EnrollmentAnswer:
+    """Change one enrollment. After a pause the step has the delay that was left. resume also reopens one that has
+    ended, at the next step that was never sent. advance skips the next step. move ends it and enrolls the person in
+    another campaign. unsubscribe also suppresses the person everywhere; it can't be undone.
     """
-    enrollments.update(call.session, enrollment_id=enrollment_id, action=action, now=call.now)
-    return _answer(call, enrollment_id)
+    if (campaign_id is not None) != (action is EnrollmentAction.MOVE):
+        raise InvalidInput("Give campaign_id with action move, and with no other. list_campaigns shows the campaigns.")
+    if until is not None:
+        _check_until(action, until, call.now)
+    if campaign_id is not None:
+        moved = moving.move(call.session, enrollment_id=enrollment_id, campaign_id=campaign_id, now=call.now)
+        back = spelled(
+            "update_enrollment", enrollment_id=moved.enrollment_id, action=action, campaign_id=moved.from_campaign
+        )
+        return _answer(call, moved.enrollment_id, back)
+    former = enrollments.update(call.session, enrollment_id=enrollment_id, action=action, until=until, now=call.now)
+    return _answer(call, enrollment_id, _undo(enrollment_id, action, former))
 
 
-def _answer(call: Call, enrollment_id: UUID) -> EnrollmentAnswer:
-    details = enrollments.get(call.session, enrollment_id=enrollment_id)
-    return EnrollmentAnswer(
-        enrollment=EnrollmentDetail.of(details.enrollment, details.contact, details.actions, details.events)
-    )
+_PAUSE_MAX: Final = timedelta(days=2 * 366)
+
+
+def _check_until(action: EnrollmentAction, until: datetime, now: datetime) -> None:
+    if action is not EnrollmentAction.PAUSE:
+        raise InvalidInput("until is for action pause alone. Leave it out.")
+    if until <= now:
+        raise InvalidInput("until is in the past. Give a later moment, or leave it out to pause until action resume.")
+    if until - now > _PAUSE_MAX:
+        raise InvalidInput("until is more than two years ahead. Leave it out to pause until action resume.")
+
+
+def _undo(enrollment_id: UUID, action: EnrollmentAction, former: Former) -> str | None:
+    opposite = _OPPOSITES.get((action, former.status))
+    if opposite is None:
+        return None
+    until = {"until": former.paused_until.isoformat()} if former.paused_until is not None else {}
+    return spelled("update_enrollment", enrollment_id=enrollment_id, action=opposite, **until)
+
+
+# (what was done, the status before) -> what takes it back. Nothing does where it would start somebody who was paused.
+_OPPOSITES = {
+    (EnrollmentAction.PAUSE, EnrollmentStatus.ENROLLED): EnrollmentAction.RESUME,
+    (EnrollmentAction.PAUSE, EnrollmentStatus.ACTIVE): EnrollmentAction.RESUME,
+    (EnrollmentAction.PAUSE, EnrollmentStatus.PAUSED): EnrollmentAction.PAUSE,
+    (EnrollmentAction.COMPLETE, EnrollmentStatus.ENROLLED): EnrollmentAction.RESUME,
+    (EnrollmentAction.COMPLETE, EnrollmentStatus.ACTIVE): EnrollmentAction.RESUME,
+    (EnrollmentAction.RESUME, EnrollmentStatus.PAUSED): EnrollmentAction.PAUSE,
+    (EnrollmentAction.RESUME, EnrollmentStatus.COMPLETED): EnrollmentAction.COMPLETE,
+    (EnrollmentAction.RESUME, EnrollmentStatus.BOUNCED): EnrollmentAction.COMPLETE,
+}
+
+
+def _answer(call: Call, enrollment_id: UUID, back: str | None = None) -> EnrollmentAnswer:
+    details = enrollments.get(call.session, enrollment_id=enrollment_id, now=call.now)
+    return EnrollmentAnswer(enrollment=EnrollmentDetail.of(details), undo=back)
 
 
 @toolsets.contacts.read("Find contacts")
@@ -179,8 +266,8 @@ def find_contacts(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> ContactList:
-    """Find people by exact email or linkedin_url, by company, or by part of name, email, company or title; newest
-    first. Of who was erased, contact_id shows when, and nothing else.
+    """Find people by exact email or linkedin_url, by company, or by words that are each part of name, email, company or
+    title; newest first. Of who was erased, contact_id shows when, and nothing else.
     """
     page = find(
         call.session,
@@ -199,10 +286,12 @@ def find_contacts(
 
 @toolsets.contacts.write("Create or change contacts", idempotent=True)
 def upsert_contacts(
-    call: Call, contacts: Annotated[list[Row[ContactIn]], Field(min_length=1, max_length=BATCH_MAX)]
+    call: Call,
+    contacts: Annotated[list[Row[ContactIn]], Field(min_length=1, max_length=BATCH_MAX)],
+    detail: Detail = "concise",
 ) -> UpsertAnswer:
     """Create or change 1 to 10,000 people, found by email or linkedin_url. Fields left out stay; attributes merge.
-    Rows about one person are merged in order. Enrolls nobody. Next: enroll_contacts.
+    results lists rows with a reason, and with full all. Enrolls nobody.
     """
     people, rejected = sort_out(contacts)
     fields = {index: person.to_fields() for index, person in people.items()}
@@ -211,97 +300,14 @@ def upsert_contacts(
         rows.append(
             UpsertRow(index=index, status=found.status, contact_id=found.contact_id, reason=found.reason or found.note)
         )
-    rows.sort(key=lambda row: row.index)
     count = Counter(row.status for row in rows)
     return UpsertAnswer(
         created=count["created"],
         updated=count["updated"] + count["merged"],
         merged=count["merged"],
         invalid=count["invalid"],
-        results=rows,
+        results=shown_rows(rows, detail),
     )
-
-
-@toolsets.contacts.write("Suppress an address", idempotent=True)
-def suppress(
-    call: Call,
-    email: Email | None = None,
-    domain: Domain | None = None,
-    linkedin_url: LinkedInUrl | None = None,
-    reason: SuppressionReason = SuppressionReason.MANUAL,
-    source: Annotated[Line | None, Field(max_length=PROVIDER_ID_MAX, description="Who asked for it")] = None,
-    expires_at: Moment | None = None,
-) -> SuppressAnswer:
-    """Never write again to an email address, a domain or a LinkedIn profile: give exactly one.
-
-    Running enrollments it concerns are stopped in every campaign, and can't be enrolled again. A domain covers the
-    addresses directly at it, not those at subdomains. expires_at ends a manual one; what was stopped stays stopped. An
-    unsubscribe, complaint or bounce is never weakened. Undo: unsuppress.
-    """
-    target = _target(email, domain, linkedin_url)
-    if expires_at is not None and expires_at <= call.now:
-        raise InvalidInput("expires_at must lie in the future. To end a suppression now call unsuppress.")
-    row, stopped = suppressions.suppress(
-        call.session,
-        email=target.email,
-        domain=target.domain,
-        linkedin_url=target.linkedin_url,
-        reason=reason,
-        source=source,
-        expires_at=expires_at,
-    )
-    return SuppressAnswer(suppression=SuppressionOut.model_validate(row), stopped_enrollments=stopped)
-
-
-# Destructive: a record that somebody must not be written to is lost, so a host should ask before it calls this.
-@toolsets.contacts.write("Lift a suppression", destructive=True, idempotent=True)
-def unsuppress(
-    call: Call,
-    email: Email | None = None,
-    domain: Domain | None = None,
-    linkedin_url: LinkedInUrl | None = None,
-    has_new_consent: Annotated[
-        bool, Field(description="They asked to be written to again since, and you hold the evidence")
-    ] = False,
-) -> UnsuppressAnswer:
-    """Lift the suppression of one email address, domain or LinkedIn profile: give exactly one, as suppressed.
-
-    Manual ones and bounces are lifted freely; an unsubscribe or complaint only by the person's own later wish
-    (has_new_consent); an erased person never. Stopped enrollments stay stopped: enroll_contacts in another campaign.
-    still_suppressed_by tells what else holds the person.
-    """
-    target = _target(email, domain, linkedin_url)
-    row = suppressions.unsuppress(call.session, target=target, has_new_consent=has_new_consent, now=call.now)
-    others = suppressions.still_holding(call.session, target=target, now=call.now)
-    return UnsuppressAnswer(
-        lifted=SuppressionOut.model_validate(row),
-        still_suppressed_by=[SuppressionOut.model_validate(other) for other in others],
-    )
-
-
-def _target(email: str | None, domain: str | None, linkedin_url: str | None) -> SuppressionTarget:
-    if sum(address is not None for address in (email, domain, linkedin_url)) != 1:
-        raise InvalidInput("Give exactly one of email, domain and linkedin_url; call once for each address.")
-    return SuppressionTarget(email, domain, linkedin_url)
-
-
-@toolsets.contacts.read("List suppressions")
-def list_suppressions(
-    call: Call,
-    reason: SuppressionReason | None = None,
-    state: SuppressionState | None = None,
-    search: Annotated[Line | None, Field(min_length=1, max_length=EMAIL_MAX)] = None,
-    limit: Limit = PAGE_DEFAULT,
-    cursor: Cursor = None,
-) -> SuppressionList:
-    """List the addresses that are not written to, newest first, or those that contain search. active leaves out the
-    expired. Erased people are listed without address.
-    """
-    page = suppressions.list_(
-        call.session, reason=reason, search=search, state=state, limit=limit, cursor=cursor, now=call.now
-    )
-    shown = [SuppressionOut.model_validate(row) for row in page.rows]
-    return SuppressionList(suppressions=shown, next_cursor=page.next_cursor)
 
 
 @toolsets.contacts.write("Erase a person", destructive=True, idempotent=True, mode=Mode.APART)
@@ -313,11 +319,11 @@ def erase_contact(
 ) -> EraseAnswer:
     """Delete all personal data of one person, for good: give exactly one argument. It can't be undone.
 
-    It goes from contacts, suppressions, events, kept answers, jobs and the cache; running enrollments are stopped.
-    Counts stay, and a hash keeps the addresses suppressed for ever. Erasing again is safe, and removes what came since.
-    Not found is text that names the person without address or id, and what others keep, as backups.
+    Running enrollments are stopped. Counts stay, and a hash keeps the addresses suppressed for ever. Erasing again is
+    safe, and removes what came since. Not found is text that names the person without address or id, and what others
+    keep, as backups.
     """
-    if sum(one is not None for one in (contact_id, email, linkedin_url)) != 1:
+    if sum(value is not None for value in (contact_id, email, linkedin_url)) != 1:
         raise InvalidInput("Give exactly one of contact_id, email and linkedin_url.")
-    target = None if contact_id is not None else _target(email, None, linkedin_url)
+    target = None if contact_id is not None else SuppressionTarget(email, None, linkedin_url)
     return erasure.erase(call.app, contact_id=contact_id, target=target, now=call.now, note=call.note)

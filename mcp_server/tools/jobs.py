@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 from db.domain.jobs import MAX_ERROR_CHARACTERS, JobPriority, JobStatus, JobType
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call
-from mcp_server.schemas.base import Cursor, Detail, Moment, Prose, given
+from mcp_server.schemas.base import Cursor, Detail, Moment, Prose, given, spelled
 from mcp_server.schemas.jobs import (
     ClaimAnswer,
     ClaimedJobOut,
@@ -55,12 +55,14 @@ def create_job(
         dedupe_key=dedupe_key,
         now=call.now,
     )
-    return CreateJobAnswer(job=CreatedJob.model_validate(job))
+    undo = None if job.existing else spelled("cancel_job", job_id=job.id)
+    return CreateJobAnswer(job=CreatedJob.model_validate(job), undo=undo)
 
 
 @toolsets.jobs.read("Get a job")
 def get_job(call: Call, job_id: JobId) -> JobAnswer:
-    """Show a job: state, parameters, progress, result, and the attempts that did not complete it."""
+    """Show a job: state, parameters (without an import's CSV), progress, result, and the attempts that did not complete
+    it."""
     return _detail(call, job_id)
 
 

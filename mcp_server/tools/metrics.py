@@ -33,15 +33,18 @@ WhichDay = Annotated[Day | Moment | None, WrapValidator(_day_or_moment), Field(d
 def get_metrics(
     call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: WhichDay = None, until: WhichDay = None
 ) -> MetricsAnswer:
-    """Count what came of a campaign's steps, and the rates (shares from 0 to 1, null without a denominator).
+    """Count what came of a campaign's steps, and the rates (shares from 0 to 1).
 
-    Counts are unique per person and step, and belong to the day (UTC) on which the step was sent: since and until, both
-    included, choose those days. variant adds each rate's 95 % interval, and compares two variants by person.
+    Rates are of one channel each: where totals are of both, they are null, and channels has them. Counts are unique per
+    person and step, and belong to the day (UTC) on which the step was sent, which since and until choose. variant adds
+    each rate's 95 % interval, and compares two variants by person.
     """
     first, last = _day(since), _day(until)
     check_range(first, last)
-    report = metrics.report(call.session, campaign_id=campaign_id, group_by=group_by, since=first, until=last)
-    return MetricsAnswer.of(campaign_id, report, with_intervals=group_by is GroupBy.VARIANT)
+    report = metrics.report(
+        call.session, campaign_id=campaign_id, group_by=group_by, since=first, until=last, now=call.now
+    )
+    return MetricsAnswer.of(campaign_id, report, group_by=group_by)
 
 
 def _day(value: date | datetime | None) -> date | None:

@@ -1,17 +1,31 @@
 """The server itself: how it is, who wrote what, and its upkeep."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from db.domain.field_limits import PAGE_DEFAULT, TOKEN_NAME_MAX, TOOL_NAME_MAX
-from db.services.ops import audit
+from db.domain.errors import StoreUnavailable
+from db.domain.field_limits import PAGE_DEFAULT, RETENTION_DAYS_MAX, TOKEN_NAME_MAX, TOOL_NAME_MAX
+from db.services.mail import mailboxes, progress
+from db.services.ops import audit, settings
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call, Mode
 from mcp_server.jobs.maintenance import maintain
 from mcp_server.process import health
-from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, check_range
-from mcp_server.schemas.ops import AuditLine, AuditList, HealthAnswer, MaintenanceAnswer
+from mcp_server.schemas.base import Cursor, Detail, Limit, Line, Moment, check_range, given, no_flag, spelled
+from mcp_server.schemas.mailboxes import MailboxHealth
+from mcp_server.schemas.ops import (
+    AuditLine,
+    AuditList,
+    HealthAnswer,
+    MaintenanceAnswer,
+    SettingsAnswer,
+    SettingsOut,
+)
+from mcp_server.schemas.zones import TimeZone
+
+if TYPE_CHECKING:
+    from db.services import Session
 
 
 @toolsets.ops.read("Get the server's health", mode=Mode.APART)
@@ -19,7 +33,20 @@ def get_health(call: Call) -> HealthAnswer:
     """Show how the server is: database, connections, calls, events, jobs, and what waits for a person. Counts began
     with this process. Answers while the database is down, too.
     """
-    return HealthAnswer.of(health.facts(call.app), call.app.telemetry)
+    facts = health.facts(call.app)
+    return HealthAnswer.of(facts, call.app.telemetry, [] if facts.stored is None else _mailboxes(call))
+
+
+def _mailboxes(call: Call) -> list[MailboxHealth]:
+    def work(session: "Session") -> list[MailboxHealth]:
+        rows = mailboxes.list_(session)
+        reached = progress.of_mailboxes(session, rows=rows, now=call.now)
+        return [MailboxHealth.of(row, reached[row.id]) for row in rows]
+
+    try:
+        return call.app.run("look how far mail is read", work, read_only=True)
+    except StoreUnavailable:
+        return []  # the database went away after it had answered
 
 
 @toolsets.ops.read("List the audit log")
@@ -53,3 +80,30 @@ def run_maintenance(call: Call) -> MaintenanceAnswer:
     answer = MaintenanceAnswer.model_validate(maintain(call.app))
     call.app.run("audit", lambda session: call.note(session, answer.model_dump(mode="json")))
     return answer
+
+
+@toolsets.ops.read("Get the settings")
+def get_settings(call: Call) -> SettingsAnswer:
+    """Show the settings that hold for all campaigns. Next: update_settings."""
+    return SettingsAnswer(settings=SettingsOut.model_validate(settings.get(call.session)))
+
+
+# Destructive: what is older than a shorter retention_days is deleted within the hour.
+@toolsets.ops.write("Change the settings", destructive=True, idempotent=True)
+def update_settings(
+    call: Call,
+    timezone: TimeZone | None = None,
+    retention_days: Annotated[
+        int | None, Field(ge=1, le=RETENTION_DAYS_MAX, description="Older words of messages are deleted"), no_flag
+    ] = None,
+) -> SettingsAnswer:
+    """Change the settings that hold for all campaigns; what is left out stays.
+
+    Campaigns whose settings name no zone get timezone when they are made or changed. With fewer retention_days, what
+    was sent before is deleted within the hour, for good.
+    """
+    before = settings.get(call.session)
+    changed = settings.update(call.session, timezone=timezone, retention_days=retention_days)
+    former = {name: getattr(before, name) for name in given(timezone=timezone, retention_days=retention_days)}
+    undo = spelled("update_settings", **former) if former else None
+    return SettingsAnswer(settings=SettingsOut.model_validate(changed), undo=undo)

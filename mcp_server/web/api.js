@@ -18,6 +18,15 @@ export async function get(name, args = {}, signal = undefined) {
   throw new Problem(response.status, body.message ?? "The server refused this.");
 }
 
+/** Has a person's decision taken: the answer of the tool. Throws a Problem. */
+export async function decide(name, args) {
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  const response = await reach(`/dashboard/api/${name}`, { method: "POST", headers, body: JSON.stringify(args) });
+  const body = await response.json().catch(() => ({}));
+  if (response.ok) return body;
+  throw new Problem(response.status, body.message ?? "The server refused this.");
+}
+
 /** Draws the page anew where nobody is signed in any more: that shows the way in (see app.js). */
 export function askWhoIsThere(problem) {
   if (problem.status === 401) window.dispatchEvent(new Event("hashchange"));

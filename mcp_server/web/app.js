@@ -2,27 +2,34 @@
 
 import { get, Problem, signOut } from "/dashboard/static/api.js";
 import { h, heading, loading, s, trouble } from "/dashboard/static/parts.js";
+import * as approvals from "/dashboard/static/approvals.js";
 import * as campaigns from "/dashboard/static/campaigns.js";
 import * as campaign from "/dashboard/static/campaign.js";
 import * as due from "/dashboard/static/due.js";
 import * as enrollment from "/dashboard/static/enrollment.js";
 import * as events from "/dashboard/static/events.js";
 import * as health from "/dashboard/static/health.js";
+import * as inbox from "/dashboard/static/inbox.js";
 import * as jobs from "/dashboard/static/jobs.js";
 import * as orphans from "/dashboard/static/orphans.js";
 import * as suppressions from "/dashboard/static/suppressions.js";
+import * as thread from "/dashboard/static/thread.js";
 
 // [path, name in the menu, icon (24 x 24), page]. A page is show(root, {id, signal, announce, title}).
 const MENU = [
   ["campaigns", "Campaigns", "M4 19V9m5 10V5m5 14v-7m5 7V8", campaigns],
   ["due", "Due", "M12 7v5l3 2M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18Z", due],
+  ["inbox", "Inbox", "M4 6h16v12H4V6Zm0 1 8 6 8-6", inbox],
+  ["approvals", "Approvals", "M5 13l4 4L19 7", approvals],
   ["events", "Events", "M3 12h4l3-8 4 16 3-8h4", events],
   ["orphans", "Orphans", "M12 4 3 20h18L12 4Zm0 6v5m0 2.500v.1", orphans],
   ["jobs", "Jobs", "M4 6h16M4 12h16M4 18h10", jobs],
   ["suppressions", "Suppressions", "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18ZM6 6l12 12", suppressions],
   ["health", "Health", "M12 20S4 15 4 9a4 4 0 0 1 8-1.500A4 4 0 0 1 20 9c0 6-8 11-8 11Z", health],
 ];
-const PAGES = { ...Object.fromEntries(MENU.map(([path, , , page]) => [path, page])), enrollments: enrollment };
+const PAGES = { ...Object.fromEntries(MENU.map(([path, , , page]) => [path, page])), enrollments: enrollment, threads: thread };
+// Pages that are opened from others, and the entry of the menu that they belong to.
+const OPENED_FROM = { enrollments: "", threads: "inbox" };
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
@@ -69,7 +76,7 @@ async function open() {
   const turn = current = new AbortController();
   const name = path || "campaigns";
   const page = name === "campaigns" && id ? campaign : Object.hasOwn(PAGES, name) && PAGES[name];
-  markMenu(name === "enrollments" ? "" : name);
+  markMenu(OPENED_FROM[name] ?? name);
   showMenu(false);
   const root = h("div", { class: "page" }, loading());
   main.replaceChildren(root);
@@ -105,14 +112,14 @@ function signIn() {
     h("p", {}, "Make a link where the server runs, or wherever its database can be reached, and open it in this browser:"),
     h("pre", {}, h("code", {}, `sales-automation-mcp dashboard --url ${location.origin}`)),
     h("p", {}, "A dashboard that was opened without --url shows its link where it was started. Once used, start it anew: ", h("code", {}, "sales-automation-mcp dashboard")),
-    h("p", { class: "muted" }, "It holds once, for five minutes, and signs you in for twelve hours, to look and not to change."))];
+    h("p", { class: "muted" }, "It holds once, for five minutes, and signs you in for twelve hours, to look, and to approve what goes out."))];
 }
 
 async function drawWho() {
   const viewer = await get("viewer").catch(() => null);
   if (!viewer) return;
   const who = document.getElementById("who");
-  who.replaceChildren(h("span", {}, `v${viewer.version} · read-only`));
+  who.replaceChildren(h("span", {}, `v${viewer.version} · ${viewer.scopes.includes("approve") ? "may approve" : "read-only"}`));
   if (!viewer.is_session) return;
   const button = h("button", { type: "button", class: "button quiet" }, "Sign out");
   button.addEventListener("click", async () => {

@@ -4,7 +4,7 @@ import { cohorts, explanation, funnel, variants } from "/dashboard/static/charts
 import { get } from "/dashboard/static/api.js";
 import { queue } from "/dashboard/static/due.js";
 import { feed } from "/dashboard/static/events.js";
-import { badge, card, count, given, h, heading, percent, progress, when } from "/dashboard/static/parts.js";
+import { badge, card, count, given, h, heading, isEnded, percent, progress, when } from "/dashboard/static/parts.js";
 
 export async function show(root, { id, signal, announce, title }) {
   const metrics = (group_by) => get("metrics", { campaign_id: id, group_by }, signal);
@@ -49,7 +49,11 @@ const OF_EMAIL = [
 function tiles(metrics, channels) {
   const email = channels.find((group) => group.key === "email");
   const linkedin = channels.find((group) => group.key === "linkedin");
+  const rated = [["email", email, "delivered"], ["LinkedIn", linkedin, "sent"]].filter(([, group]) => group);
+  const replied = rated.map(([name, group, whole]) =>
+    [rated.length > 1 ? `Reply rate, ${name}` : "Reply rate", percent(group.rates.reply_rate), whole]);
   const shown = [
+    ...(replied.length ? replied : [["Reply rate", percent(null)]]),
     ["Enrolled", count(metrics.enrolled)],
     ["Sent", count(metrics.totals.sent)],
     ...(email ? OF_EMAIL.map(([name, rate, whole]) => [name, percent(email.rates[rate]), whole]) : []),
@@ -65,12 +69,12 @@ function tiles(metrics, channels) {
 }
 
 const statuses = (counted) => h("dl", { class: "facts" }, Object.entries(counted).filter(([, people]) => people > 0).map(([status, people]) =>
-  h("div", {}, h("dt", {}, h("span", { class: `swatch status-${status}`, "aria-hidden": "true" }), status), h("dd", {}, count(people)))));
+  h("div", {}, h("dt", {}, isEnded(status) && h("span", { class: `swatch status-${status}`, "aria-hidden": "true" }), status), h("dd", {}, count(people)))));
 
 /** Step number -> {channel, title}, for the funnel. */
 function stepsOf(template) {
   const steps = {};
-  for (const step of template?.email_steps ?? []) steps[step.step_number] ??= { channel: "email", title: step.subject };
+  for (const step of template?.email_steps ?? []) steps[step.step_number] ??= { channel: "email", title: step.subject ?? "Re:" };
   for (const step of template?.linkedin_steps ?? []) steps[step.step_number] ??= { channel: "linkedin", title: step.type.replaceAll("_", " ") };
   return steps;
 }

@@ -56,11 +56,12 @@ const since = (row) => row.started_at && h("span", { class: "muted" }, `started 
 function fillIn(row, inLanes, signal) {
   const slot = () => h("span", { class: "slot" }, "…");
   row.slots = { progress: slot(), sent: slot(), opened: slot(), replied: slot(), next: slot() };
-  inLanes(() => get("metrics", { campaign_id: row.id }, signal)).then(({ totals, rates, enrollment_status }) => {
+  inLanes(() => get("metrics", { campaign_id: row.id }, signal)).then(({ totals, rates, channels, enrollment_status }) => {
+    const shown = channels?.find((one) => one.key === "email")?.rates ?? rates;  // what LinkedIn steps do is no part of it
     row.slots.progress.replaceChildren(progress(enrollment_status));
     row.slots.sent.replaceChildren(count(totals.sent));
-    row.slots.opened.replaceChildren(percent(rates.open_rate));
-    row.slots.replied.replaceChildren(percent(rates.reply_rate));
+    row.slots.opened.replaceChildren(percent(shown.open_rate));
+    row.slots.replied.replaceChildren(percent(shown.reply_rate));
   }).catch(() => unknown(row));
   inLanes(() => get("explain", { campaign_id: row.id }, signal)).then((explain) => {
     row.slots.next.replaceChildren(next(explain));

@@ -30,7 +30,15 @@ function steps({ actions }) {
     { name: "What came of it", cell: (row) => h("ul", { class: "plain" },
       MOMENTS.filter((each) => row[`${each}_at`]).map((each) => h("li", {}, `${words(each)} `, h("span", { class: "muted" }, when(row[`${each}_at`])))),
       row.error && h("li", { class: "bad" }, given(row.error))) },
+    { name: "Words", cell: said },
   ], actions).element;
+}
+
+/** The words of a step as they were handed out, folded: text, never markup. */
+function said({ subject, body }) {
+  if (!subject && !body) return h("span", { class: "muted" }, "none kept");
+  return h("details", { class: "sa-data" },
+    h("summary", {}, given(subject ?? "Message")), body && h("pre", { dir: "auto" }, body));
 }
 
 function events({ events: rows }) {

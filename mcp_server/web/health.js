@@ -30,6 +30,7 @@ function tiles(health) {
     ["Orphans waiting", health.orphans_waiting === undefined ? "–" : count(health.orphans_waiting)],
     ["Slow queries", count(health.slow_queries)],
     ["Retries", count(health.retries)],
+    ...(health.sending_stopped_at ? [["All sending", "stopped"]] : []),
   ];
   return h("dl", { class: "tiles" }, shown.map(([name, value]) => h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value))));
 }

@@ -15,6 +15,8 @@ const TONES = {
   unsubscribed: "bad", bounced: "bad", processing: "accent", pending: "plain", cancelled: "plain", waiting: "warn",
   expired: "plain", ok: "good", degraded: "bad", replied: "good", complained: "bad", clicked: "accent", opened: "accent",
   message_replied: "good", connection_accepted: "good", rejected: "bad",
+  needs_answer: "accent", answered: "good", human: "good", absence: "warn", has_left: "warn", unsubscribe: "bad",
+  bounce: "bad", complaint: "bad", hidden_text: "bad", instructions_to_an_agent: "bad", forged_quote: "bad",
 };
 
 /** A state or a kind of event, in words and with a tone. */
@@ -149,23 +151,27 @@ export function search(label, change) {
 
 const ORDER = ["completed", "active", "enrolled", "paused", "unsubscribed", "bounced"];
 
-/** How many of a campaign are in which state, as a bar with its text. */
+/** Whether a person in this state gets no further step. */
+export const isEnded = (status) => !["active", "enrolled", "paused"].includes(status);
+
+/** How far a campaign is, as a bar that fills with those who have reached their end, and its text. */
 export function progress(statuses) {
   const present = ORDER.filter((status) => statuses[status] > 0);
   const total = present.reduce((sum, status) => sum + statuses[status], 0);
   if (!total) return h("span", { class: "muted" }, "nobody enrolled");
-  const ended = total - (statuses.active ?? 0) - (statuses.enrolled ?? 0) - (statuses.paused ?? 0);
+  const ended = present.filter(isEnded);
   let at = 0;
-  const parts = present.map((status) => {
+  const parts = ended.map((status) => {
     const width = (statuses[status] / total) * 100;
     at += width;
     return s("rect", { x: `${at - width}%`, y: 0, width: `${width}%`, height: 8, class: `status-${status}` },
       s("title", {}, `${words(status)}: ${count(statuses[status])}`));
   });
   const label = present.map((status) => `${count(statuses[status])} ${status}`).join(", ");
+  const done = ended.reduce((sum, status) => sum + statuses[status], 0);
   return h("div", { class: "progress" },
     s("svg", { width: "100%", height: 8, role: "img", "aria-label": label }, parts),
-    h("span", { class: "muted" }, `${count(ended)} of ${count(total)} done`));
+    h("span", { class: "muted" }, `${count(done)} of ${count(total)} done`));
 }
 
 /** The head of a page. Its h1 takes the focus when the page is opened. */

@@ -35,6 +35,8 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
     "click": EventType.CLICKED,
     "unsubscribe": EventType.UNSUBSCRIBED,
     "unsubscribed": EventType.UNSUBSCRIBED,
+    "reply": EventType.REPLIED,
+    "inboundemailprocessed": None,
     "contactupdated": None,
     "contactdeleted": None,
     "listaddition": None,

@@ -223,6 +223,15 @@ def not_sent(event: NewEvent, email: str | None, known: EventType | None) -> lis
     return [event, told]
 
 
+def of_each(event: NewEvent, addresses: Sequence[str]) -> list[NewEvent]:
+    """Returns the event of a mail for each of its recipients, any of whom it may be of; the event itself where no
+    address can be read."""
+    people = dict.fromkeys(filter(None, map(_address, addresses)))
+    return [
+        replace(event, email=person, provider_event_id=hash_of(event.provider_event_id, person)) for person in people
+    ] or [event]
+
+
 def about_address(provider: str, known: EventType, email: str | None, event_id: str, occurred_at: datetime) -> NewEvent:
     """Returns the event of an address alone, of a provider that keeps a list of contacts. Unusable where it names
     none."""

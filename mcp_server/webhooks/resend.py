@@ -24,6 +24,8 @@ _TYPES: Final[Mapping[str, EventType | None]] = {
     "email.suppressed": EventType.REJECTED,
     "email.received": None,
 }
+# Bounces of mails that were not sent, since the address is on a list of Resend or of Amazon SES, by which it sends.
+_UNSENT: Final = frozenset({"Suppressed", "OnAccountSuppressionList"})
 _CONTACT_UPDATED: Final = "contact.updated"
 
 
@@ -50,15 +52,19 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent | list[Ne
     type_ = fields.kind(_TYPES, name)
     data = fields.inner(part, "data")
     bounce, click = fields.inner(data, "bounce"), fields.inner(data, "click") or fields.inner(data, "open")
+    if type_ is EventType.BOUNCED and fields.word(bounce, "subType") in _UNSENT:
+        type_ = EventType.REJECTED
     metadata = fields.details(
         reason=fields.word(bounce, "message") or fields.word(fields.inner(data, "failed"), "reason"),
         url=fields.word(click, "link"),
         user_agent=fields.word(click, "userAgent"),
         ip=fields.word(click, "ipAddress"),
     )
+    people = _recipients(data)
     if type_ is EventType.BOUNCED:
-        metadata["bounce_type"] = "soft" if fields.word(bounce, "type") in ("Transient", "Undetermined") else "hard"
-    email = _recipient(data.get("to"))
+        # Of several recipients it does not say which one bounced: none of them may be lost for another's bounce.
+        is_soft = len(people) > 1 or fields.word(bounce, "type") in ("Transient", "Undetermined")
+        metadata["bounce_type"] = "soft" if is_soft else "hard"
     event = fields.event(
         NAME,
         type_,
@@ -66,12 +72,15 @@ def _event(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent | list[Ne
         event_id=delivery.delivery_id or fields.digest(delivery),
         message_id=fields.word(data, "email_id"),
         references=fields.own(_tags(data.get("tags"))),
-        email=email,
+        email=people[0] if len(people) == 1 else None,
         metadata=metadata,
         received_at=delivery.received_at,
     )
+    if type_ is EventType.COMPLAINED and len(people) > 1:
+        return fields.of_each(event, people)  # nor who complained: that person must not be written to again
     # It suppresses whom it knows to have bounced or complained, and does not say which.
-    return fields.not_sent(event, email, EventType.BOUNCED if type_ is EventType.REJECTED else None)
+    is_known = type_ is EventType.REJECTED and len(people) <= 1
+    return fields.not_sent(event, next(iter(people), None), EventType.BOUNCED if is_known else None)
 
 
 def _refused(part: dict[str, Any], delivery: StoredDelivery) -> NewEvent:
@@ -96,12 +105,11 @@ def _tags(tags: Json) -> dict[str, Any]:
     return fields.inner(tags)
 
 
-def _recipient(to: Json) -> str | None:
-    """Returns the address, where there is one alone."""
-    if isinstance(to, list):
-        listed = cast("list[Any]", to)
-        to = listed[0] if len(listed) == 1 else None
-    return to if isinstance(to, str) else None
+def _recipients(data: Mapping[str, Any]) -> list[str]:
+    """Returns the addresses that the mail went to, copies included."""
+    given = [data.get(name) for name in ("to", "cc", "bcc")]
+    listed = [cast("list[Json]", value) if isinstance(value, list) else [value] for value in given]
+    return list(dict.fromkeys(address for addresses in listed for address in addresses if isinstance(address, str)))
 
 
 PROVIDER: Final = Provider(

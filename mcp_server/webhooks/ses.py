@@ -18,10 +18,17 @@ from mcp_server.webhooks.parsing import parse
 NAME: Final = "ses"
 # What SES itself publishes when a topic is set up, as plain text.
 _SET_UP: Final = "Successfully validated SNS topic"
-# SES did not send, since the address is on a list of its own or of the account.
-_SUPPRESSED: Final = frozenset({"Suppressed", "OnAccountSuppressionList"})
+# SES did not send, since the address is on a list of its own or of the account; None is what the event says otherwise.
+_UNSENT: Final[Mapping[str | None, EventType | None]] = {
+    "Suppressed": None,
+    "OnAccountSuppressionList": None,
+    "UnsubscribedRecipient": EventType.UNSUBSCRIBED,
+}
 # SNS tries for an hour, always with the first signature.
 _WINDOW: Final = timedelta(hours=2)
+# Feedback that no person gives (RFC 5965, RFC 6591): a mail server found a virus, or that SPF or DKIM fail. And that of
+# somebody who took the mail out of the spam.
+_NO_WISH: Final = frozenset({"virus", "auth-failure", "not-spam"})
 _CONFIRMATIONS: Final = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 _SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _SIGNED_TO_CONFIRM: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
@@ -157,9 +164,9 @@ def _event(
     index: int, person: dict[str, Any], name: str, what: dict[str, Any], message: Json, delivery: StoredDelivery
 ) -> list[NewEvent]:
     type_ = fields.kind(_TYPES, name)
-    if type_ is EventType.COMPLAINED and fields.word(what, "complaintFeedbackType") == "not-spam":
-        raise fields.Ignored  # somebody has taken the mail out of the spam
-    known = type_ if _SUPPRESSED & {what.get("bounceSubType"), what.get("complaintSubType")} else None
+    if type_ is EventType.COMPLAINED and (fields.word(what, "complaintFeedbackType") or "").lower() in _NO_WISH:
+        raise fields.Ignored
+    known = _known(type_, what)
     type_ = type_ if known is None else EventType.REJECTED
     if name == "Subscription" and fields.inner(what, "newTopicPreferences").get("unsubscribeAll") is not True:
         raise fields.Ignored
@@ -188,6 +195,12 @@ def _event(
         received_at=delivery.received_at,
     )
     return fields.not_sent(event, email, known)
+
+
+def _known(type_: EventType, what: Mapping[str, Any]) -> EventType | None:
+    """Returns what SES knows of the address, if that is why it did not send."""
+    found = {fields.word(what, name) for name in ("bounceSubType", "complaintSubType")} & _UNSENT.keys()
+    return next((_UNSENT[why] or type_ for why in found), None)
 
 
 def _tags(mail: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from db.domain.errors import StoreUnavailable
 from db.domain.ids import first_id
 from db.domain.webhooks import Settled, StoredDelivery
 from db.services.events import deliveries, orphans
+from mcp_server.process import unexpected
 from mcp_server.process.app import App
 from mcp_server.webhooks.base import Provider
 from mcp_server.webhooks.providers import Normaliser
@@ -152,8 +153,7 @@ class Recorder:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001  it is kept as failed, with what is known of the reason
-            logger.error("Webhook %s failed: %s", delivery.id, type(error).__name__)  # noqa: TRY400  as above
-            reason, now = f"Internal error: {type(error).__name__}.", self._app.clock()
+            reason, now = unexpected.kept(logger, f"Webhook {delivery.id}", error), self._app.clock()
 
             def give_up(session: "Session") -> None:
                 deliveries.give_up(session, delivery=delivery, reason=reason, now=now)

@@ -108,7 +108,8 @@ def test_a_dry_run_prints_the_difference_and_changes_nothing(offline: Cli, confi
         b'{"a": NaN}',
         b'{"a": 1e999}',
         b'{"a": "\\ud800"}',
-        b"\xff\xfe{\x00}\x00",
+        b"\xff\xfe{\x00}",
+        b'{"a": "\xe9"}',
         b"[" * 200_000,
     ],
 )
@@ -122,12 +123,31 @@ def test_a_broken_file_is_refused_and_left_alone(offline: Cli, config: Path, bro
     assert list(config.parent.iterdir()) == [config]
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", b"\xef\xbb\xbf{}", b'\xef\xbb\xbf{\r\n\t"a": 1\r\n}\r\n'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b" \n", b"\xef\xbb\xbf{}", b'\xef\xbb\xbf{\r\n\t"a": 1\r\n}\r\n', '{"a": 1}'.encode("utf-16")],
+)
 def test_a_file_without_text_or_with_a_mark_in_front_is_read(offline: Cli, config: Path, content: bytes) -> None:
     config.write_bytes(content)
     assert offline.run("claude-desktop", "install", "--config", config).returncode == 0
     assert entry(config)["args"] in ([], ["-m", "mcp_server"])
     assert ("a" in json.loads(config.read_bytes())) == (b"a" in content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_mark_that_came_later_is_taken_out_though_the_entry_is_there(
+    offline: Cli, config: Path, encoding: str
+) -> None:
+    assert offline.run("claude-desktop", "install", "--config", config).returncode == 0
+    written = config.read_text("utf-8")
+    config.write_text(written, encoding)  # as PowerShell saves it
+    marked = config.read_bytes()
+    dry = offline.run("claude-desktop", "install", "--config", config, "--dry-run")
+    assert "byte order mark" in dry.stderr
+    assert config.read_bytes() == marked
+    done = offline.run("claude-desktop", "install", "--config", config)
+    assert (done.returncode, "byte order mark" in done.stderr) == (0, True)
+    assert config.read_bytes() == written.encode()
 
 
 def test_a_link_stays_a_link(offline: Cli, config: Path, tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from db.domain.templates import EmailStep
 from db.local.store import LocalStore
+from db.postgres.database import Database
 from migrations import HEAD
+from tests.support.campaigns import make_campaign
 from tests.support.command_line import Cli
 
 
@@ -154,3 +157,23 @@ def test_the_embedded_database_is_found_and_left(offline: Cli, tmp_path: Path) -
     assert found["binaries"]["verdict"] == "ok"
     assert "embedded" in found["database"]["found"]
     assert not (tmp_path / "own" / "postgres" / "postmaster.pid").exists()
+
+
+def test_links_that_nobody_can_make_are_warned_of_while_a_campaign_needs_them(cli: Cli, database: Database) -> None:
+    assert checks(cli, 0)["unsubscribe links"]["verdict"] == "ok"
+    step = EmailStep(1, "Hello", "Stop: {{ unsubscribe_url }}")
+    database.run("make", lambda session: make_campaign(session, name="Fairs", email_steps=[step]))
+    found = checks(cli, 0)["unsubscribe links"]
+    assert (found["verdict"], "pauses everybody in Fairs" in found["found"]) == ("warning", True)
+    assert "SALES_AUTOMATION_PUBLIC_URL" in found["advice"]
+    assert "unsubscribe links" not in checks(cli, 0, SALES_AUTOMATION_PUBLIC_URL="https://mail.example.com")
+
+
+def test_a_simulated_time_is_told_by_doctor_and_at_the_start(offline: Cli, tmp_path: Path) -> None:
+    (tmp_path / "clock").write_text("2026-03-02T10:00:00+01:00")
+    offline.env["SALES_AUTOMATION_CLOCK_FILE"] = str(tmp_path / "clock")
+    found = checks(offline, 1, SALES_AUTOMATION_START_ATTEMPTS="1")
+    assert found["clock"]["verdict"] == "warning"
+    assert "2026-03-02 09:00:00Z" in found["clock"]["found"]
+    served = offline.run(given=b"", SALES_AUTOMATION_START_ATTEMPTS="1")
+    assert "tells the time, 2026-03-02 09:00:00Z, and mail goes to servers at loopback addresses alone" in served.stderr

@@ -4,9 +4,13 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
+import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,8 +19,9 @@ from sqlalchemy import text
 
 from db.domain.events import EventType
 from db.postgres.database import Database
+from db.services.dispatch import claims
 from mcp_server.cli.sheets import CsvSheet, neutral
-from tests.support.campaigns import event, new_scene, record
+from tests.support.campaigns import NOW, event, new_scene, record
 from tests.support.command_line import COMMAND, Cli
 from tests.support.patience import PATIENCE
 
@@ -73,7 +78,39 @@ def test_events_are_exported_with_what_the_provider_said(cli: Cli, campaign_id: 
     assert sorted(row["event_type"] for row in rows) == ["opened", "sent"]
     assert {"note": "=1+1"} in [row["metadata"] for row in rows]
     table = cli.run("export", "--campaign", str(campaign_id), "--what", "events")
-    assert sorted(row["event_type"] for row in csv.DictReader(io.StringIO(table.stdout))) == ["opened", "sent"]
+    cells = list(csv.DictReader(io.StringIO(table.stdout)))
+    assert sorted(row["event_type"] for row in cells) == ["opened", "sent"]
+    assert {row["email"] for row in (*rows, *cells)} == {"p0@example.com"}
+    assert [row["first_name"] for row in (*rows, *cells)] == [HOSTILE, HOSTILE, f"'{HOSTILE}", f"'{HOSTILE}"]
+    assert {row["last_name"] for row in cells} == {'Ä, "B"'}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_the_rows_are_counted_on_a_terminal(cli: Cli, campaign_id: UUID, tmp_path: Path) -> None:
+    terminal, theirs = os.openpty()
+    command = [*COMMAND, "export", "--campaign", str(campaign_id), "--output", str(tmp_path / "out.csv")]
+    env = {name: value for name, value in cli.env.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    done = subprocess.run(command, stdout=theirs, stderr=theirs, env=env, timeout=PATIENCE, check=False)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # the end of what was said, where nobody holds the other side
+        while more := os.read(terminal, 65_536):
+            said += more
+    os.close(terminal)
+    assert done.returncode == 0
+    assert "1,100 enrollments" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
+
+
+def test_what_was_written_is_exported_as_it_was_handed_out(cli: Cli, campaign_id: UUID, database: Database) -> None:
+    claim = partial(claims.claim, campaign_id=campaign_id, channel=None, limit=2, lease_seconds=60, now=NOW)
+    handed = database.run("claim", claim).actions
+    done = cli.run("export", "--campaign", str(campaign_id), "--what", "messages", "--format", "jsonl")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {(row["sent_to"], row["subject"], row["body"]) for row in rows} == {
+        (due.contact.email, due.text.subject, "The first of all") for due in handed
+    }
+    assert {row["internet_message_id"] for row in rows} == {due.text.internet_message_id for due in handed}
+    assert len(rows) == 2  # and not the third, which an event tells of
 
 
 def test_a_file_is_replaced_whole_and_private(cli: Cli, campaign_id: UUID, tmp_path: Path) -> None:
@@ -118,6 +155,7 @@ def test_an_unknown_campaign_is_a_failure_with_nothing_on_stdout(cli: Cli, tmp_p
     done = cli.run("export", "--campaign", str(uuid4()))
     assert (done.returncode, done.stdout) == (1, "")
     assert "No campaign" in done.stderr
+    assert "`sales-automation-mcp campaigns list` shows those that exist" in done.stderr
     nowhere = cli.run("export", "--campaign", "x")
     assert (nowhere.returncode, nowhere.stdout) == (2, "")
 

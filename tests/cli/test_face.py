@@ -12,9 +12,10 @@ from mcp_server.cli.lazy import COMMANDS
 from tests.support.command_line import COMMAND, Cli
 from tests.support.patience import PATIENCE
 
-ALL = ("serve", "migrate", "demo", *COMMANDS)
+ALL = ("serve", "demo", *COMMANDS)
 NESTED = [("jobs", verb) for verb in ("list", "show", "cancel", "retry")]
 TOKENS = [("tokens", verb) for verb in ("create", "list", "revoke")]
+CAMPAIGNS = [("campaigns", "list")]
 EDITS = [("claude-desktop", verb) for verb in ("install", "uninstall")]
 
 
@@ -35,7 +36,7 @@ def test_the_version_is_told(offline: Cli) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sales-automation-mcp {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [*[(verb,) for verb in ALL], *NESTED, *TOKENS, *EDITS], ids=" ".join)
+@pytest.mark.parametrize("command", [*[(verb,) for verb in ALL], *NESTED, *TOKENS, *CAMPAIGNS, *EDITS], ids=" ".join)
 def test_every_command_and_option_is_explained(offline: Cli, command: tuple[str, ...]) -> None:
     done = offline.run(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -116,3 +117,18 @@ def test_stdio_draws_nothing(offline: Cli) -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
     assert "mcp_server.calls.server" in imported
     assert not {"typer.rich_utils", "rich.table", "rich.progress", "markdown_it", *COMMANDS.values()} & imported
+
+
+@pytest.mark.parametrize("name", ["db", "migrations"])
+@pytest.mark.parametrize("kind", ["module", "package"])
+def test_a_package_of_another_program_in_front_of_ours_is_named(tmp_path: Path, name: str, kind: str) -> None:
+    theirs = tmp_path / f"{name}.py" if kind == "module" else tmp_path / name / "__init__.py"
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("raise RuntimeError('theirs is never run')\n", encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert f"the package {name} is taken from {theirs}" in done.stderr
+    assert "PYTHONPATH" in done.stderr

@@ -55,12 +55,28 @@ WRONG = {
     "webhook_max_bytes": "1",
     "webhook_body_days": "0",
     "public_url": "mail.example.com",
+    "read_mail": "perhaps",
+    "mail_poll_seconds": "0",
+    "send": "perhaps",
+    "send_retry_seconds": "0",
+    "read_back_days": "0",
+    "keep_attachments": "some",
+    "dns_server": "resolver.example.com",
     "rate_limit": "-1",
     "failed_auth_limit": "-1",
     "unsubscribe_limit": "-1",
     "log_level": "LOUD",
+    "clock_file": "~nobody-of-this-name/clock",
+    "mailbox_key_file": "~nobody-of-this-name/mailbox.key",
+    "allow_private_hosts": "perhaps",
+    **{f"oauth_google_{kind}_url": "no address" for kind in ("authorize", "token")},
+    **{f"oauth_microsoft_{kind}_url": "no address" for kind in ("authorize", "token", "device")},
 }
-ANY_TEXT = {"toolsets", "token"}
+ANY_TEXT = {
+    "toolsets",
+    "token",
+    *(f"oauth_{name}_client_{part}" for name in ("google", "microsoft") for part in ("id", "secret")),
+}
 HOLLOW = [
     *((name, secret) for name in ("sendgrid", "resend", "standard") for secret in (" ", "whsec_", "whsec_ ")),
     *((name, secret) for name in ("postmark", "brevo") for secret in (" ", ":", "hooks:")),

@@ -1,12 +1,10 @@
 """Who may see the dashboard's data, how a browser is signed in and out, and what the page may load."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Generator
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, text
@@ -18,38 +16,20 @@ from db.postgres.database import Database
 from db.services import secrets
 from db.services.ops import tickets
 from db.services.ops.tickets import LIFETIMES, Kind
-from mcp_server.calls.server import build_server
 from mcp_server.calls.toolsets import TOOLSETS
-from mcp_server.http.app import build_dashboard_app, build_http_app
+from mcp_server.http.app import build_dashboard_app
 from mcp_server.http.dashboard.api import TOOLS
 from mcp_server.http.sessions import Sessions, StoredTickets, cookie_name, link
 from mcp_server.process.app import App
+from tests.support.dashboard_app import BASE, MakeApp, new_key, server, sign_in
 from tests.support.server import NOW
 from tests.support.tokens import bearer, new_token
 
-BASE = "http://127.0.0.1:8000"
 DATA = ("/dashboard/api/campaigns", "/dashboard/api/viewer", "/dashboard/api/latest", "/dashboard/events")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
-
-MakeApp = Callable[..., App]
-
-
-@contextmanager
-def server(app: App, *, token: str | None = "the token of the settings", base: str = BASE) -> Generator[TestClient]:
-    http_app = build_http_app(build_server(app), app, host="127.0.0.1", token=token)
-    with TestClient(http_app, base_url=base) as client:
-        yield client
-
-
-def new_key(database: Database) -> bytes:
-    return database.run("key", tickets.make_key)
-
-
-def sign_in(client: TestClient, key: bytes, now: datetime = NOW) -> httpx.Response:
-    return client.get(link("", key, now), follow_redirects=False)
 
 
 def test_the_page_and_its_files_hold_no_data_and_are_given_to_all(make_app: MakeApp) -> None:
@@ -112,7 +92,7 @@ def test_a_link_signs_in_once_and_leaves_no_trace_in_the_address(make_app: MakeA
         assert client.get("/dashboard/api/campaigns").status_code == 200
         assert client.get("/dashboard/api/health").status_code == 200
         viewer = client.get("/dashboard/api/viewer").json()
-        assert (viewer["is_session"], viewer["scopes"]) == (True, ["ops", "read"])
+        assert (viewer["is_session"], viewer["scopes"]) == (True, ["approve", "ops", "read"])
         client.cookies.clear()
         again = client.get(address, follow_redirects=False)
         assert again.status_code == 403
@@ -153,6 +133,14 @@ def test_cookies_of_other_programs_on_this_machine_end_no_session(
         session = f"{cookie_name(key)}={tickets.issue(key, Kind.SESSION, NOW)}"
         for cookies in (f"{other}; {session}", f"{session}; {other}"):
             assert client.get("/dashboard/api/campaigns", headers={"Cookie": cookies}).status_code == 200
+
+
+def test_the_root_leads_to_the_dashboard_and_shows_nothing_else(make_app: MakeApp, database: Database) -> None:
+    with server(make_app()) as client:
+        answer = client.get("/", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"], answer.content) == (307, "/dashboard", b"")
+        assert client.get("/?next=https://example.com", follow_redirects=False).headers["location"] == "/dashboard"
+        assert client.post("/").status_code == 405
 
 
 def test_a_session_opens_nothing_but_the_dashboard(make_app: MakeApp, database: Database) -> None:
@@ -199,8 +187,8 @@ def test_a_forged_link_signs_nobody_in(make_app: MakeApp, database: Database) ->
     key = new_key(database)
     with server(make_app()) as client:
         code, session = tickets.issue(key, Kind.LINK, NOW), tickets.issue(key, Kind.SESSION, NOW)
-        for each in (*spoilt(code), session):
-            assert client.get("/dashboard/login", params={"code": each}).status_code == 403, each
+        for value in (*spoilt(code), session):
+            assert client.get("/dashboard/login", params={"code": value}).status_code == 403, value
         # Nor is a link a session.
         held = {"Cookie": f"{cookie_name(key)}={code}"}
         assert client.get("/dashboard/api/campaigns", headers=held).status_code == 401

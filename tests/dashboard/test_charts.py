@@ -9,9 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from db.domain.metrics import COUNTERS, intervals, rates
+from db.domain.states import Channel
 from tests.support.browser import new_page
 
 Draw = Callable[..., Locator]
+MAIL = Channel.EMAIL
 Totals = dict[str, int]
 
 _FROM = date(2026, 1, 5)
@@ -35,11 +37,11 @@ def draw(page: Page) -> Draw:
 
     def drawn(chart: str, groups: dict[str, Totals], channels: dict[str, str] | None = None, **options: Any) -> Locator:
         rows = [
-            {"key": key, "totals": totals, "rates": rates(totals), "intervals": intervals(totals)}
+            {"key": key, "totals": totals, "rates": rates(totals, MAIL), "intervals": intervals(totals, MAIL)}
             | {"channel": (channels or {}).get(key, "email")}
             for key, totals in groups.items()
         ]
-        metrics = {"groups": rows, "totals": totals_of(), "rates": rates(totals_of()), "comparison": None}
+        metrics = {"groups": rows, "totals": totals_of(), "rates": rates(totals_of(), MAIL), "comparison": None}
         page.evaluate(
             "([chart, ...given]) => document.querySelector('main').replaceChildren(charts[chart](...given))",
             [chart, metrics, options],
@@ -100,7 +102,7 @@ def test_shares_name_what_they_are_of_and_agree_with_the_rates(draw: Draw) -> No
         "25 25.0 % of delivered",
         "10 10.0 % of delivered",
     ]
-    assert rates(totals)["reply_rate"] == 0.1
+    assert rates(totals, MAIL)["reply_rate"] == 0.1
 
 
 def test_a_linkedin_step_is_drawn_as_one_by_its_channel(draw: Draw) -> None:

@@ -135,7 +135,7 @@ async def test_where_more_happens_at_once_than_is_sent_whoever_watches_is_told(
     async with running(make_app()) as made:
         with made.watch() as watcher:
             await made.ready()
-            record(database, *[event(EventType.OPENED, each, 1, now) for each in scene.enrollments])
+            record(database, *[event(EventType.OPENED, enrollment_id, 1, now) for enrollment_id in scene.enrollments])
             with anyio.fail_after(PATIENCE):
                 found = [whose(await watcher.receive()) for _ in range(4)]
     assert found[0] is None

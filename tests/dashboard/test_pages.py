@@ -1,13 +1,13 @@
 """The dashboard in a real browser: what it shows is right, harmless, reachable by keyboard, and legible to all."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx2 as httpx
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT  # pyright: ignore[reportMissingTypeStubs]  it has none
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+from sqlalchemy import text
 
 from db.domain.metrics import GroupBy
 from db.local.store import LocalStore
@@ -16,32 +16,14 @@ from db.services.ops import tickets
 from db.services.reports import metrics, overview
 from db.services.reports.metrics import Report
 from mcp_server.http.sessions import link
-from tests.support.browser import Start, Visit, seen
+from tests.support.browser import Start, Visit, faults, fits, seen
 from tests.support.dashboard import HOSTILE, LONG, RIGHT_TO_LEFT, Site
 from tests.support.databases import empty
 from tests.support.patience import PATIENCE
 from tests.support.processes import TOKEN, http_server
 
-PAGES = ("campaigns", "due", "events", "orphans", "jobs", "suppressions", "health")
+PAGES = ("campaigns", "due", "inbox", "events", "orphans", "jobs", "suppressions", "health")
 WIDTHS = {"desk": 1280, "tablet": 1000, "phone": 375}
-_SERIOUS = ("serious", "critical")
-
-
-def faults(page: Page) -> list[str]:
-    """What axe finds serious or critical, light and dark. It is brought in from outside the page, past its policy."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE_SCRIPT)
-    found: list[Any] = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        found += page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
-    return [
-        f"{element['id']}: {element['nodes'][0]['html'][:200]}" for element in found if element["impact"] in _SERIOUS
-    ]
-
-
-def fits(page: Page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 @pytest.mark.parametrize("look", WIDTHS)
@@ -83,6 +65,18 @@ def test_the_funnel_shows_the_counts_of_get_metrics(site: Site, visit: Start) ->
         width = bars.nth(1).locator("rect").nth(1).get_attribute("width") or "0%"
         second = wanted[1]
         assert float(width.rstrip("%")) == pytest.approx(100 * group.totals[second] / group.totals["sent"], abs=1)
+
+
+def test_the_reply_rates_stand_before_all_other_figures(site: Site, visit: Start) -> None:
+    at = visit(site.base)
+    at.go(f"campaigns/{site.scene.running}")
+    first, second = (text.replace("\u00a0", " ") for text in seen(at.page, ".tile")[:2])
+    email, linkedin = (group.rates["reply_rate"] for group in report(site, GroupBy.CHANNEL).groups)
+    assert first.startswith("Reply rate, email")
+    assert second.startswith("Reply rate, LinkedIn")
+    for rate, whole, shown in ((email, "delivered", first), (linkedin, "sent", second)):
+        said, _, of = shown.partition("\n")[2].partition(" % ")
+        assert (float(said) / 100, of) == (pytest.approx(rate, abs=0.0006), f"of {whole}")
 
 
 def test_variants_stand_where_their_rates_and_intervals_are(site: Site, visit: Start) -> None:
@@ -133,6 +127,14 @@ def test_campaigns_show_their_state_progress_and_what_comes_next(site: Site, vis
     label = running.locator(".progress svg").get_attribute("aria-label") or ""
     assert {part.split()[1]: int(part.split()[0]) for part in label.split(", ")} == {
         str(status): count for status, count in statuses.items() if count
+    }
+    untouched = at.page.locator(".progress").filter(has_text="0 of ").filter(has_not_text=re.compile(r"\d0 of "))
+    assert untouched.count() > 0
+    assert untouched.locator("rect").count() == 0, "nobody is done, so the bar is empty"
+    ended = {status: n for status, n in statuses.items() if n and status not in ("active", "enrolled", "paused")}
+    bar = running.locator(".progress rect").all()
+    assert {part.get_attribute("class"): float((part.get_attribute("width") or "").rstrip("%")) for part in bar} == {
+        f"status-{status}": pytest.approx(100 * n / sum(statuses.values())) for status, n in ended.items()
     }
     at.page.get_by_label("State").select_option("draft")
     expect(at.page.locator("tbody tr")).to_have_count(1)
@@ -259,6 +261,30 @@ def test_hostile_names_stay_text(site: Site, visit: Start) -> None:
     assert isolated.evaluate("e => getComputedStyle(e).unicodeBidi") == "isolate"
 
 
+WRITTEN = text("""
+    WITH made AS (
+        INSERT INTO messages (id, direction, channel, instance_id, enrollment_id, action_id, subject, occurred_at)
+        SELECT gen_random_uuid(), 'out', channel, instance_id, enrollment_id, id, :words, now()
+        FROM campaign_actions WHERE enrollment_id = :enrollment AND step_number = 1 RETURNING id
+    )
+    INSERT INTO message_bodies (message_id, body) SELECT id, :words FROM made
+""")
+
+
+def test_a_step_shows_the_words_that_were_handed_out_as_text(site: Site, visit: Start) -> None:
+    with site.database.transaction("words") as session:
+        session.execute(WRITTEN, {"enrollment": site.scene.hostile_enrollment, "words": HOSTILE + RIGHT_TO_LEFT})
+    at = visit(site.base)
+    at.go(f"enrollments/{site.scene.hostile_enrollment}")
+    row = at.page.get_by_role("table", name="Steps").get_by_role("row").filter(has_text="1, email")
+    assert row.locator("summary").inner_text() == HOSTILE + RIGHT_TO_LEFT
+    row.locator("summary").click()
+    assert row.locator("pre").text_content() == HOSTILE + RIGHT_TO_LEFT
+    assert at.page.locator("main img").count() == 0
+    assert faults(at.page) == []
+    assert fits(at.page)
+
+
 def test_it_is_used_with_the_keyboard_alone(site: Site, visit: Start) -> None:
     at = visit(site.base)
     at.go("campaigns")
@@ -333,6 +359,7 @@ def test_a_server_without_data_says_what_to_do_next(
             ("campaigns", "create_campaign"),
             ("due", "start_campaign"),
             ("events", "record_event"),
+            ("inbox", "Nobody waits for an answer"),
             ("orphans", "Every event fits"),
             ("jobs", "create_job"),
             ("suppressions", "suppress"),

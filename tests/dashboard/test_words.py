@@ -11,6 +11,7 @@ import mcp_server.web
 from db.domain.events import EventType
 from db.domain.holds import HoldReason
 from db.domain.jobs import JobStatus
+from db.domain.mail import Finding, MailKind
 from db.domain.metrics import COUNTERS, MILESTONES
 from db.domain.states import (
     ActionStatus,
@@ -18,6 +19,7 @@ from db.domain.states import (
     DeliveryStatus,
     EnrollmentStatus,
     OrphanStatus,
+    ThreadState,
 )
 from mcp_server.process.telemetry import DatabaseState
 
@@ -53,7 +55,9 @@ STATES: tuple[type[StrEnum], ...] = (
     EnrollmentStatus,
     EventType,
     JobStatus,
+    MailKind,
     OrphanStatus,
+    ThreadState,
 )
 
 
@@ -69,7 +73,7 @@ HEALTH = ("ok", "degraded")
         ("charts.js", "LOSSES", COUNTERS),
         ("charts.js", "NESTED", COUNTERS),
         ("campaigns.js", "SHORT", HoldReason),
-        ("parts.js", "TONES", [*HEALTH, *(word for states in STATES for word in states)]),
+        ("parts.js", "TONES", [*HEALTH, *Finding, *(word for states in STATES for word in states)]),
     ],
 )
 def test_a_choice_of_words_has_no_word_that_there_is_not(script: str, name: str, vocabulary: Collection[str]) -> None:

@@ -85,7 +85,11 @@ def test_the_tables_are_those_of_the_design() -> None:
     }
     ended = {EnrollmentStatus.COMPLETED, EnrollmentStatus.BOUNCED, EnrollmentStatus.UNSUBSCRIBED}
     from_the_end = {(command, to) for (at, command), to in ENROLLMENT_TRANSITIONS.items() if at in ended}
-    assert from_the_end == {(EnrollmentCommand.UNSUBSCRIBE, EnrollmentStatus.UNSUBSCRIBED)}
+    assert from_the_end == {
+        (EnrollmentCommand.UNSUBSCRIBE, EnrollmentStatus.UNSUBSCRIBED),
+        (EnrollmentCommand.RESUME, EnrollmentStatus.ACTIVE),
+    }
+    assert (EnrollmentStatus.UNSUBSCRIBED, EnrollmentCommand.RESUME) not in ENROLLMENT_TRANSITIONS
 
 
 def test_no_table_can_be_changed() -> None:
@@ -144,7 +148,7 @@ def test_no_milestone_is_earlier_than_what_it_implies(events: list[Happened]) ->
         for milestone, implied in IMPLIES.items():
             reached = at[milestone]
             if reached is not None:
-                assert all((at[each] or moment(9_999)) <= reached for each in implied)
+                assert all((at[earlier] or moment(9_999)) <= reached for earlier in implied)
 
 
 @quick
@@ -253,14 +257,15 @@ def test_what_has_ended_knows_what_was_sent_and_has_nothing_due() -> None:
 
 def test_a_rate_over_nothing_is_null_and_not_zero() -> None:
     nothing = dict.fromkeys(COUNTERS, 0)
-    assert rates(nothing) == {rate.slug: None for rate in RATES}
-    assert rates({**nothing, "sent": 4})["delivery_rate"] == 0.0
+    for channel in (*Channel, None):
+        assert rates(nothing, channel) == {rate.slug: None for rate in RATES}
+    assert rates({**nothing, "sent": 4}, Channel.EMAIL)["delivery_rate"] == 0.0
 
 
 def test_the_rates_are_those_of_the_design() -> None:
     totals = dict.fromkeys(COUNTERS, 0) | {"sent": 8, "delivered": 6, "opened": 3, "clicked": 2, "replied": 1}
-    shown = rates(totals | {"bounced": 2, "unsubscribed": 3, "accepted": 4})
-    assert shown == {
+    totals |= {"bounced": 2, "unsubscribed": 3, "accepted": 4}
+    of_email = {
         "delivery_rate": 0.75,
         "open_rate": 0.5,
         "click_rate": 0.333333,
@@ -268,8 +273,18 @@ def test_the_rates_are_those_of_the_design() -> None:
         "reply_rate": 0.166667,
         "bounce_rate": 0.25,
         "unsubscribe_rate": 0.5,
-        "acceptance_rate": 0.5,
+        "acceptance_rate": None,
     }
+    assert rates(totals, Channel.EMAIL) == of_email
+    of_linkedin = {"reply_rate": 0.125, "acceptance_rate": 0.5}
+    assert rates(totals, Channel.LINKEDIN) == dict.fromkeys(of_email) | of_linkedin
+    assert rates(totals, None) == dict.fromkeys(of_email)
+
+
+def test_a_rate_never_passes_1() -> None:
+    totals = dict.fromkeys(COUNTERS, 0) | {"sent": 8, "delivered": 2, "unsubscribed": 3}
+    assert rates(totals, Channel.EMAIL)["unsubscribe_rate"] is None
+    assert rates(totals | {"unsubscribed": 2}, Channel.EMAIL)["unsubscribe_rate"] == 1
 
 
 def test_every_milestone_says_what_it_implies_and_every_event_what_it_does() -> None:
@@ -277,7 +292,7 @@ def test_every_milestone_says_what_it_implies_and_every_event_what_it_does() -> 
     assert set(EFFECTS) == set(EventType)
     for milestone, implied in IMPLIES.items():
         # What is implied by the implied is implied.
-        assert {deep for each in implied for deep in IMPLIES[each]} <= set(implied), milestone
+        assert {deep for earlier in implied for deep in IMPLIES[earlier]} <= set(implied), milestone
 
 
 def test_a_step_falls_due_after_its_delay() -> None:

@@ -3,22 +3,31 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.drafts import DraftStatus
 from db.domain.events import EventType, NewEvent
 from db.domain.sending import WEEKDAYS
-from db.domain.states import Channel, SuppressionReason, SuppressionState
+from db.domain.states import Channel, SuppressionReason, SuppressionState, ThreadState
 from db.postgres.database import Database
 from db.services.campaigns import campaigns, templates
+from db.services.consent import drafts
 from db.services.dispatch import claims
 from db.services.enrollments import enrollments
+from db.services.erasure import erasure
 from db.services.events import deliveries, events, orphans
+from db.services.mail import incoming, matching, pools, threads
+from db.services.mail.matching import Asked
 from db.services.ops import audit, idempotency
+from db.services.outgoing import copies, signs
 from db.services.people import suppressions
+from db.services.reports import overview
+from db.services.state import message_rows
 from tests.support.campaigns import NOW as START, new_scene
 from tests.support.meeting import Work as InSession
 from tests.support.plans import NOW, Work, claim_and_complete, find, list_events, person, plans
@@ -70,6 +79,10 @@ def claim_by_zone(session: Session, campaign_id: UUID, _enrollment: UUID) -> obj
     return claims.claim(session, campaign_id=campaign_id, channel=None, limit=1, lease_seconds=60, now=NOW)
 
 
+def look_into_the_queue(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    return overview.count_due(session, campaign_id=campaign_id, now=NOW)
+
+
 def ended_suppressions(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
     return suppressions.list_(
         session, reason=None, search=None, state=SuppressionState.EXPIRED, limit=50, cursor=None, now=NOW
@@ -88,7 +101,27 @@ def show(session: Session, _campaign: UUID, enrollment_id: UUID) -> object:
     return enrollments.get(session, enrollment_id=enrollment_id)
 
 
+def find_answered(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    return matching.find(session, asked=[Asked(["hello@example.com"])], now=NOW)
+
+
+def list_threads(**filters: Any) -> Work:
+    return lambda session, _campaign, _enrollment: threads.list_(session, limit=50, cursor=None, **filters)
+
+
+def erase(session: Session, _campaign: UUID, enrollment_id: UUID) -> object:
+    contact_id = enrollments.get(session, enrollment_id=enrollment_id).contact.id
+    return erasure.erase(session, contact_id=contact_id, now=NOW)
+
+
+def list_drafts(session: Session, campaign_id: UUID | None) -> object:
+    return drafts.list_(session, campaign_id=campaign_id, status=DraftStatus.WAITING, limit=50, cursor=None)
+
+
 NEEDED: dict[str, Work] = {
+    "ix_action_drafts_enrollment_id": erase,
+    "ix_action_drafts_instance_id": lambda session, campaign_id, _enrollment: list_drafts(session, campaign_id),
+    "ix_action_drafts_status": lambda session, _campaign, _enrollment: list_drafts(session, None),
     "ix_audit_log_at": before_now(audit.prune_some),
     "ix_campaign_actions_id": claim_and_complete,
     "ix_campaign_actions_places": claim_again,
@@ -96,8 +129,13 @@ NEEDED: dict[str, Work] = {
         session, events=[NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="m-1")]
     ),
     "ix_campaign_enrollments_due": claim_and_complete,
-    "ix_campaign_enrollments_due_by_zone": claim_by_zone,
+    "ix_campaign_enrollments_due_after_pause": look_into_the_queue,
+    "ix_campaign_enrollments_due_by_lane": claim_by_zone,
     "ix_campaign_enrollments_id": show,
+    "ix_campaign_enrollments_mailbox_id": lambda session, _campaign, _enrollment: pools.bound(
+        session, mailbox_id=uuid4()
+    ),
+    "ix_campaign_enrollments_paused_until": claim_and_complete,
     "ix_campaign_events_enrollment_occurred": list_events(of_enrollment=True),
     "ix_campaign_events_occurred": list_events(since=NOW),
     "ix_campaign_events_type_occurred": list_events(event_type=EventType.OPENED),
@@ -109,11 +147,32 @@ NEEDED: dict[str, Work] = {
     "ix_contact_addresses_address": unsubscribe_an_address,
     "ix_contacts_lower_company": find(company="Acme"),
     "ix_idempotency_keys_created_at": before_now(idempotency.prune_some),
+    "ix_messages_enrollment_id": erase,
+    "ix_messages_internet_message_id": find_answered,
+    "ix_messages_pending": lambda session, _campaign, _enrollment: incoming.pending(
+        session, mailbox_id=uuid4(), limit=10
+    ),
+    "ix_messages_outgoing": lambda session, _campaign, _enrollment: signs.unknown_ids(
+        session, mailbox_id=uuid4(), since=NOW, limit=10
+    ),
+    "ix_messages_unfiled": lambda session, _campaign, _enrollment: copies.unfiled(
+        session, mailbox_id=uuid4(), limit=10
+    ),
+    "ix_messages_thread_id": lambda session, _campaign, _enrollment: threads.messages_of(
+        session, thread_id=uuid4(), limit=10
+    ),
+    "ix_messages_occurred_at": before_now(message_rows.forget_some),
     "ix_orphaned_events_campaign_email": complain_and_enroll,
     "ix_orphaned_events_provider_message_id": claim_and_complete,
     "ix_orphaned_events_expired": before_now(orphans.delete_some),
     "ix_orphaned_events_waiting": before_now(partial(orphans.expire_some, now=NOW)),
     "ix_suppressions_temporary": ended_suppressions,
+    "ix_threads_enrollment_id": erase,
+    "ix_threads_latest_contact_id": list_threads(contact_id=uuid4()),
+    "ix_threads_latest_instance_id": list_threads(campaign_id=uuid4()),
+    "ix_threads_latest_last_message_at": list_threads(),
+    "ix_threads_latest_mailbox_id": list_threads(mailbox_id=uuid4()),
+    "ix_threads_latest_state": list_threads(state=ThreadState.NEEDS_ANSWER),
     "ix_webhook_deliveries_kept": before_now(deliveries.forget_some),
     "ix_webhook_deliveries_provider_received": webhooks_of_a_provider,
     "ix_webhook_deliveries_unrecorded": next_webhooks,

@@ -57,7 +57,7 @@ def report(group_by: GroupBy, since: date | None = None) -> Work:
 
 def list_enrollments(status: EnrollmentStatus | None) -> Work:
     return lambda session, campaign_id, _enrollment: enrollments.list_(
-        session, campaign_id=campaign_id, status=status, limit=50, cursor=None
+        session, campaign_id=campaign_id, status=status, limit=50, cursor=None, now=NOW
     )
 
 
@@ -258,7 +258,7 @@ def test_what_falls_due_next_is_read_in_order_from_an_index_of_its_own(database:
 
 def test_whose_lease_ran_out_is_found_by_the_place_they_keep(database: Database) -> None:
     def take(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
-        full = Allowance(0, Hold(HoldReason.DAILY_LIMIT, "The limit is reached."), is_of_day=True)
+        full = Allowance(0, Hold(HoldReason.DAILY_LIMIT, "The limit is reached."), since=day_of(NOW, "UTC").start)
         plan = Plan((Step(1, Channel.EMAIL, 0),))
         allowances = Allowances({campaign_id: plan}, NOW, {campaign_id: DayAllowances(day_of(NOW, "UTC"), [full])})
         stream = DueStream(campaign_id, (Channel.EMAIL,))

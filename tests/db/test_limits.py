@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from db.domain import allowance
-from db.domain.sending import Limits, Sender, Usage, day_of, of_settings
+from db.domain.sending import Limits, Pace, Sender, Usage, day_of, of_settings
 
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 daily = st.none() | st.integers(1, 30)
@@ -19,9 +19,9 @@ limits = st.builds(Limits, daily, gaps)
 def test_of_two_limits_the_tighter_holds_each_way(one: Limits, other: Limits) -> None:
     both = one.tightened(other)
     assert both == other.tightened(one)
-    for each in (one, other):
-        assert each.daily is None or (both.daily is not None and both.daily <= each.daily)
-        assert both.gap >= each.gap
+    for source in (one, other):
+        assert source.daily is None or (both.daily is not None and both.daily <= source.daily)
+        assert both.gap >= source.gap
     assert both.daily in (one.daily, other.daily)
     assert both.gap in (one.gap, other.gap)
 
@@ -34,20 +34,20 @@ def test_an_account_that_two_campaigns_name_has_the_tightest_limits_and_the_firs
 
 
 @given(limits, st.lists(st.integers(0, 10_000), min_size=1, max_size=60))
-def test_whoever_sends_as_many_as_places_are_free_keeps_to_the_limits(given_limits: Limits, waits: list[int]) -> None:
+def test_whoever_sends_as_many_as_the_limits_allow_keeps_to_them(given_limits: Limits, waits: list[int]) -> None:
     now, sent = MONDAY, list[datetime]()
     for seconds in waits:
         now += timedelta(seconds=seconds)
         today = day_of(now, "UTC")
-        usage = Usage(sum(each >= today.start for each in sent), sent[-1] if sent else None)
-        found = allowance.of_limits(given_limits, usage, today, now)
-        waiting = [each.hold.until for each in found if each.free == 0]
+        usage = Usage(sum(moment >= today.start for moment in sent), sent[-1] if sent else None)
+        found = allowance.of_pace(Pace(given_limits), usage, now).limits
+        waiting = [limit.hold.until for limit in found if limit.free == 0]
         if not waiting:
-            sent += [now] * min(3, *(each.free for each in found), 3)
+            sent += [now] * min(3, *(limit.free for limit in found), 3)
         else:
             assert all(until is not None and until > now for until in waiting)
     if given_limits.daily is not None:
-        assert max(sum(each.date() == day for each in sent) for day in {each.date() for each in sent}) <= (
+        assert max(sum(moment.date() == day for moment in sent) for day in {moment.date() for moment in sent}) <= (
             given_limits.daily
         )
     assert all(after - before >= given_limits.gap for before, after in pairwise(sent))

@@ -89,12 +89,16 @@ class Module:
                 yield node.name, node
             if isinstance(node, ast.ClassDef):
                 yield from (
-                    (node.name, each) for each in node.body if isinstance(each, Function) and each.name == "__init__"
+                    (node.name, function)
+                    for function in node.body
+                    if isinstance(function, Function) and function.name == "__init__"
                 )
 
     def _is_builder(self, name: str) -> bool:
         made = [(around, call) for around, call in calls(self.tree) if name_of(call) == name]
-        arguments = [each for _, call in made for each in (*call.args, *(keyword.value for keyword in call.keywords))]
+        arguments = [
+            argument for _, call in made for argument in (*call.args, *(keyword.value for keyword in call.keywords))
+        ]
         at_import = all(around is None for around, _ in made)
         return name.startswith("_") and bool(made) and at_import and all(map(self.is_constant, arguments))
 
@@ -150,7 +154,7 @@ class Module:
         local: set[str] = set()
         if function in self.builders.values():
             arguments = function.args
-            local = {each.arg for each in (*arguments.args, *arguments.kwonlyargs)} - {"self"}
+            local = {argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)} - {"self"}
         while True:
             more = local | self._assigned(list(ast.walk(function)), local, upper=False)
             if more == local:
@@ -175,7 +179,7 @@ class Module:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 
 
 def statements(module: Module) -> Iterator[tuple[Function | None, ast.expr]]:

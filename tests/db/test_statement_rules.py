@@ -27,7 +27,7 @@ def test_a_statement_of_the_services_keeps_the_rules(rules: Rules, name: str) ->
 def test_the_statements_are_found_wherever_they_are_held() -> None:
     names = set(STATEMENTS)
     assert {
-        "db.services.dispatch.claims._WRITE",
+        "db.services.dispatch.claim_rows._WRITE",
         "db.services.events.record._WRITE",
         "db.services.ops.audit._INSERT",
     } <= names

@@ -24,7 +24,7 @@ def faults(document: dict[str, Any]) -> list[str]:
 
 
 def names(package: dict[str, Any]) -> set[str]:
-    return {each["name"] for each in package["environmentVariables"]}
+    return {entry["name"] for entry in package["environmentVariables"]}
 
 
 def test_it_is_what_the_settings_make_of_it() -> None:
@@ -46,6 +46,7 @@ def test_it_fits_the_schema() -> None:
         {"packages": [{**STDIO, "packageArguments": [{"type": "named"}]}]},
         {"packages": [{**STDIO, "environmentVariables": [{"description": "nameless"}]}]},
         {"remotes": [{"type": "sse"}]},
+        {"repository": {"url": "https://example.com/repository"}},
     ],
     ids=lambda change: json.dumps(change)[:40],
 )
@@ -69,21 +70,21 @@ def test_every_setting_is_asked_for_where_it_is_read() -> None:
 
 
 def test_what_is_secret_is_asked_for_as_a_secret_and_has_no_default() -> None:
-    secret = {each["name"]: each for each in HTTP["environmentVariables"] if each.get("isSecret")}
+    secret = {entry["name"]: entry for entry in HTTP["environmentVariables"] if entry.get("isSecret")}
     assert {"DATABASE_URL", "SALES_AUTOMATION_TOKEN", "SALES_AUTOMATION_WEBHOOK_BREVO"} <= set(secret)
-    assert not any("default" in each for each in secret.values())
+    assert not any("default" in entry for entry in secret.values())
 
 
 def test_what_is_asked_for_is_taken_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for each in HTTP["environmentVariables"]:
-        for value in each.get("choices", [each["default"]] if "default" in each else []):
-            monkeypatch.setenv(each["name"], value)
+    for entry in HTTP["environmentVariables"]:
+        for value in entry.get("choices", [entry["default"]] if "default" in entry else []):
+            monkeypatch.setenv(entry["name"], value)
             Settings()
-            monkeypatch.delenv(each["name"])
+            monkeypatch.delenv(entry["name"])
 
 
 def test_every_variable_of_an_address_is_explained() -> None:
-    arguments = {each["name"] for each in HTTP["packageArguments"] if "name" in each}
+    arguments = {argument["name"] for argument in HTTP["packageArguments"] if "name" in argument}
     assert set(re.findall(r"{(.+?)}", HTTP["transport"]["url"])) <= arguments
     for remote in SERVER["remotes"]:
         assert set(re.findall(r"{(.+?)}", remote["url"])) == set(remote["variables"])

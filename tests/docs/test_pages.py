@@ -3,6 +3,9 @@
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from docs.generate import commands
 from docs.generate.regions import PAGES, ROOT
 from mcp_server.process.settings import Settings, variable
 from mcp_server.schemas.campaigns import CampaignSettings
+from tests.support.patience import PATIENCE
 
 DOCUMENTS = [ROOT / "README.md", *sorted(PAGES.glob("*.md"))]
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -111,6 +115,9 @@ def test_variables_that_are_named_are_settings(document: Path) -> None:
     known = {variable(name) for name in Settings.model_fields} | {
         "SALES_AUTOMATION_DATABASE_URL",
         "SALES_AUTOMATION_HOME",
+        # Their ends are made of addresses.
+        "SALES_AUTOMATION_MAILBOX_PASSWORD_ANN_EXAMPLE_COM",
+        "SALES_AUTOMATION_MAILBOX_SMTP_PASSWORD_ANN_EXAMPLE_COM",
     }
     named = set(re.findall(r"SALES_AUTOMATION_[A-Z_]+[A-Z]", document.read_text("utf-8")))
     assert named - known == set()
@@ -124,6 +131,38 @@ def test_values_that_are_set_are_taken(document: Path, monkeypatch: pytest.Monke
             if not value.startswith("$("):
                 monkeypatch.setenv(name, value.strip("'"))
     assert Settings().model_fields_set <= set(Settings.model_fields)
+
+
+def unit() -> str:
+    ((_, text),) = [block for block in blocks(PAGES / "operations.md") if block[0] == "ini"]
+    return text
+
+
+def test_the_unit_of_systemd_starts_a_command_that_exists_on_the_paths_that_it_may_write() -> None:
+    lines = [line.partition("=") for line in unit().splitlines() if "=" in line and not line.startswith("#")]
+    given = {name: value for name, _, value in lines if name != "Environment"}
+    variables = dict(value.split("=") for name, _, value in lines if name == "Environment")
+    program, *words = given["ExecStart"].split()
+    assert program.endswith(f"/bin/{commands.NAME}")
+    check(words)
+    # All else is read-only to it.
+    assert given["ProtectSystem"] == "strict"
+    assert variables[variable("home")] == f"/var/lib/{given['StateDirectory']}"
+    # A private /tmp would hide the socket of the embedded PostgreSQL from commands outside of the unit.
+    assert variables["TMPDIR"] == f"/run/{given['RuntimeDirectory']}"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    # The program is installed elsewhere, and so is the user.
+    text = re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", unit()).replace("=sales\n", "=root\n")
+    path = tmp_path / "sales-automation.service"
+    path.write_text(text, encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    said = [line for line in done.stderr.splitlines() if path.name in line]
+    assert said == []
+    assert done.returncode == 0, done.stderr
 
 
 _SAVED = re.compile(r"> *\S*token\b")

@@ -187,7 +187,9 @@ def test_every_scenario_of_the_suite_is_judged_or_has_a_reason_not_to_be(verdict
         assert ran - set(NOT_JUDGED) == {*SHIPPED[revision], *FIXTURES[revision]}
 
 
-@pytest.mark.parametrize(("revision", "scenario"), [(each, name) for each in REVISIONS for name in SHIPPED[each]])
+@pytest.mark.parametrize(
+    ("revision", "scenario"), [(revision, name) for revision in REVISIONS for name in SHIPPED[revision]]
+)
 def test_the_shipped_server_conforms(verdicts: Verdicts, revision: str, scenario: str) -> None:
     checks = verdicts["shipped", revision][scenario]
     assert any(check["status"] == "SUCCESS" for check in checks)
@@ -197,9 +199,9 @@ def test_the_shipped_server_conforms(verdicts: Verdicts, revision: str, scenario
 @pytest.mark.parametrize(
     ("revision", "scenario"),
     [
-        (each, name)
-        for each in REVISIONS
-        for name in [*FIXTURES[each], *(name for name in SHIPPED_WITH_FIXTURES if name in SHIPPED[each])]
+        (revision, name)
+        for revision in REVISIONS
+        for name in [*FIXTURES[revision], *(name for name in SHIPPED_WITH_FIXTURES if name in SHIPPED[revision])]
     ],
 )
 def test_the_same_app_conforms_where_the_suite_needs_fixtures(verdicts: Verdicts, revision: str, scenario: str) -> None:

@@ -34,7 +34,7 @@ async def scene(client: Client, *names: str | None) -> dict[str, Any]:
     campaign_id = campaign["campaign"]["id"]
     await call(client, "start_campaign", campaign_id=campaign_id)
     contacts = [{"email": f"p{i}@example.com", "first_name": name} for i, name in enumerate(names)]
-    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts, detail="full")
     return {"campaign_id": campaign_id, "enrollments": [row["enrollment_id"] for row in enrolled["results"]]}
 
 
@@ -52,6 +52,11 @@ async def test_a_step_is_rendered_sent_once_and_followed_by_the_next(client: Cli
     assert datetime.fromisoformat(done["enrollment"]["next_action_at"]) == NOW + timedelta(hours=24)
     again = await call(client, "complete_action", **report, provider="mail", provider_message_id="m-1")
     assert again == done
+    assert await call(client, "complete_action", **report, internet_message_id=" <used@mail.example> ") == done
+    shown = await call(client, "get_enrollment", enrollment_id=where["enrollments"][0])
+    assert shown["enrollment"]["actions"][0]["internet_message_id"] == "used@mail.example"
+    problem = await refusal(client, "complete_action", **report, internet_message_id="<a@x.example> <b@x.example>")
+    assert "must be one Message-ID" in problem
     opened = {"event_type": "opened", "channel": "email", "provider_message_id": "m-1"}
     assert (await call(client, "record_event", event=opened))["recorded"] == 1
     metrics = await call(client, "get_metrics", campaign_id=where["campaign_id"])
@@ -258,15 +263,14 @@ async def test_who_holds_a_step_that_is_advanced_past_reports_it_and_moves_nothi
 
 
 async def test_variables_that_nobody_has_are_named_when_a_template_is_made(client: Client) -> None:
-    step = {
-        "step_number": 1,
-        "subject": "Hello {{ fist_name }}",
-        "body": "{{ nick | default: 'you' }}, {{ attributes.city }} and {{ campaign.offer }} for {{ company }}",
-    }
+    body = "{{ nick | default: 'you' }}, {{ attributes.city }} and {{ campaign.offer }} for {{ company }}"
+    step = {"step_number": 1, "subject": "Hello {{ fist_name }}", "body": body}
     made = await call(client, "create_template", name="T", type="email", email_steps=[step])
-    (warning,) = made["warnings"]
-    assert "subject of step 1: {{ fist_name }} is unknown" in warning
-    fixed = {**step, "subject": "Hello {{ first_name }}"}
+    assert [warning.partition(". ")[0] for warning in made["warnings"]] == [
+        "subject of step 1: {{ fist_name }} is unknown, so the step will never be sent",
+        "body of step 1: {{ nick }} is unknown, so its default is always used",
+    ]
+    fixed = {**step, "subject": "Hello {{ first_name }}", "body": body.replace("nick", "first_name")}
     changed = await call(client, "update_template", template_id=made["template"]["id"], email_steps=[fixed])
     assert "warnings" not in changed
 
@@ -362,8 +366,8 @@ async def test_a_refused_change_names_only_what_the_tool_can_do(client: Client) 
     (enrollment_id,) = (await scene(client, "Ann"))["enrollments"]
     refused = {
         "resume": "The enrollment is active, which resume can't change. "
-        "Allowed from active: pause, advance, complete, unsubscribe.",
-        "pause": "The enrollment is completed, which pause can't change. Allowed from completed: unsubscribe.",
+        "Allowed from active: pause, advance, complete, move, unsubscribe.",
+        "pause": "The enrollment is completed, which pause can't change. Allowed from completed: resume, unsubscribe.",
     }
     resume = await refusal(client, "update_enrollment", enrollment_id=enrollment_id, action="resume")
     await call(client, "update_enrollment", enrollment_id=enrollment_id, action="complete")

@@ -2,11 +2,13 @@
 
 from typing import Any, cast
 
+import pytest
 from mcp.server.mcpserver import Context
 from starlette.requests import Request
 
 from db.domain.access import Caller, Scope
 from mcp_server.calls import caller
+from mcp_server.http.token_cache import DEFAULT
 
 
 class Around:
@@ -43,3 +45,12 @@ def test_the_current_call_ends_with_its_block() -> None:
     with caller.invoked(invocation):
         assert caller.current() is invocation
     assert caller.current().caller is caller.LOCAL
+
+
+@pytest.mark.parametrize("program", [caller.LOCAL, DEFAULT], ids=lambda known: known.name)
+def test_nobody_may_approve_who_was_not_given_it(program: Caller) -> None:
+    assert program.scopes == {Scope.READ, Scope.WRITE, Scope.OPS}
+    told = caller.missing_scope(program, Scope.APPROVE, "approve_drafts")
+    assert told is not None
+    for way in ("drafts list", "drafts approve", "drafts reject", "sales-automation-mcp dashboard"):
+        assert way in told

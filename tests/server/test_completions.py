@@ -90,7 +90,7 @@ async def test_enrollments_are_found_by_id_and_by_the_person(client: Client) -> 
         {"email": "bo@example.com", "first_name": "Bo", "last_name": "Adams"},
         {"linkedin_url": "https://www.linkedin.com/in/cy", "first_name": "Cy"},
     ]
-    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=people)
+    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=people, detail="full")
     ada, bo, cy = (row["enrollment_id"] for row in enrolled["results"])
     newest_first = sorted((ada, bo, cy), reverse=True)
     assert (await of_resource(client, "enrollment")).values == newest_first

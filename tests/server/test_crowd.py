@@ -76,7 +76,7 @@ async def test_a_crowd_at_a_small_pool_is_answered_or_told_to_come_again(databas
             assert sorted(await post_all(base, everybody)) == sorted(everybody)
             answered, refused = await count_all(base, scene["campaign_id"])
             assert (answered, len(refused)) == (0, CALLERS)
-            assert all("again" in each for each in refused)
+            assert all("again" in answer for answer in refused)
         # Half a second for a connection is little, so some may be told to come again.
         with anyio.fail_after(PATIENCE):
             left = everybody
@@ -85,7 +85,7 @@ async def test_a_crowd_at_a_small_pool_is_answered_or_told_to_come_again(databas
         answered, refused = await count_all(base, scene["campaign_id"])
         assert answered + len(refused) == CALLERS
         assert answered
-        assert all("again" in each for each in refused)
+        assert all("again" in answer for answer in refused)
         with anyio.fail_after(PATIENCE):
             opened = 0
             while opened < CALLERS:

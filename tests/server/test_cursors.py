@@ -43,6 +43,8 @@ LISTS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "list_events": ("events", [{"event_type": "opened"}]),
     "list_orphaned_events": ("orphans", [{}]),
     "list_webhook_deliveries": ("deliveries", [{}, {"provider": "resend"}]),
+    "list_threads": ("threads", [{}]),
+    "list_drafts": ("drafts", [{}]),
     "list_jobs": ("", [{}]),
     "list_audit": ("audit", [{}]),
 }
@@ -64,7 +66,7 @@ async def test_every_list_refuses_what_it_did_not_give(client: Client) -> None:
             is_by_moment = tool in ("list_audit", "list_events") or "provider" in arguments
             right = MOMENT + ID if is_by_moment else ID
             crafted = [sealed(listing, plain) for plain in CRAFTED if plain != right]
-            for cursor in [*foreign, *crafted, "", "=", "a", "AAAA", "\u00e9", "!" * 300, sealed(listing, right)[:-1]]:
+            for cursor in [*foreign, *crafted, " ", "=", "a", "AAAA", "\u00e9", "!" * 300, sealed(listing, right)[:-1]]:
                 said = await refusal(client, tool, **arguments, **of_campaign, cursor=cursor)
                 assert "cursor" in said, (tool, cursor, said)
 

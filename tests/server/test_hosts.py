@@ -1,15 +1,13 @@
 """Under which names the server answers: a page that a browser took from elsewhere reaches nothing here."""
 
 import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 from starlette.testclient import TestClient
 
-from mcp_server.calls.server import build_server
-from mcp_server.http.app import build_http_app
 from mcp_server.process.app import App
+from tests.support.http_app import served
 from tests.support.processes import TOKEN
 from tests.support.tokens import bearer
 from tests.support.wire import ACCEPT, INITIALIZE
@@ -26,13 +24,6 @@ CHECKED = [
     "/dashboard/api/find",
 ]
 UNCHECKED = ["/healthz", "/readyz", "/webhooks/ses", "/unsubscribe/x"]
-
-
-@contextmanager
-def served(app: App, host: str = "127.0.0.1", token: str | None = None) -> Generator[TestClient]:
-    http_app = build_http_app(build_server(app), app, host=host, token=token)
-    with TestClient(http_app, base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
-        yield client
 
 
 def greet(client: TestClient, **headers: str) -> int:

@@ -35,6 +35,24 @@ async def test_a_job_is_claimed_kept_and_completed_by_its_holder(client: Client)
     assert stats["by_status"]["completed"] == 1
 
 
+async def test_no_answer_about_an_import_repeats_its_csv(client: Client) -> None:
+    csv = "email\n" + "".join(f"person{n}@example.com\n" for n in range(1_000))
+    made = await call(client, "create_job", type="import", parameters={"csv": csv, "mapping": {}})
+    job = {"job_id": made["job"]["id"]}
+    shown = [
+        (await call(client, "get_job", **job))["job"],
+        (await call(client, "update_job", **job, priority="high"))["job"],
+        *(await call(client, "list_jobs", detail="full"))["jobs"],
+        (await call(client, "cancel_job", **job))["job"],
+    ]
+    for answer in shown:
+        assert (answer["parameters"], answer["csv_characters"]) == ({"mapping": {}}, len(csv))
+    other = await call(client, "create_job", type="enrichment", parameters={"csv": "a note of their own"})
+    kept = (await call(client, "get_job", job_id=other["job"]["id"]))["job"]
+    assert kept["parameters"] == {"csv": "a note of their own"}
+    assert "csv_characters" not in kept
+
+
 async def test_a_failed_job_keeps_its_history_and_can_be_retried(client: Client) -> None:
     await call(client, "create_job", type="enrichment", parameters={}, max_attempts=1)
     claimed = (await call(client, "claim_job", worker_id="w1", types=["enrichment"]))["job"]
@@ -144,7 +162,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("cache_delete", {"namespace": "n", "key": "a\x00b"}, "key: holds a NUL"),
     ("cache_delete", {"namespace": "n", "key": "a\ud800b"}, "key: holds a NUL or half of a surrogate pair"),
     ("cache_get", {"namespace": "n", "key": "a\nb"}, "key: must be one line"),
-    ("create_job", {"type": "import", "parameters": {}, "dedupe_key": ""}, "dedupe_key: must not be empty"),
+    ("create_job", {"type": "import", "parameters": {}, "dedupe_key": " "}, "dedupe_key: must not be blank"),
     ("create_job", {"type": "import", "parameters": {}, "idempotency_key": "k" * 201}, "at most 200 characters"),
 ]
 

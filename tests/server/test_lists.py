@@ -1,7 +1,8 @@
 """Lists read no more than they show, and show no more than a client can take."""
 
+import unicodedata
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from mcp.client import Client
@@ -10,7 +11,7 @@ from sqlalchemy import event, text
 from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from mcp_server.process.app import App
-from tests.support.server import NOW, call
+from tests.support.server import NOW, call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -94,3 +95,31 @@ async def test_a_list_of_templates_reads_texts_only_to_show_them(app: App, clien
     assert [(row["step_count"], row["name"], "template" in row) for row in concise] == [(2, "T", False)]
     full = (await call(client, "list_templates", detail="full"))["templates"]
     assert [row["template"] for row in full] == [made["template"]]
+
+
+async def found(client: Client, search: str) -> list[int]:
+    """How many campaigns and people a search finds."""
+    listed = await call(client, "list_campaigns", search=search), await call(client, "find_contacts", search=search)
+    return [len(listed[0]["campaigns"]), len(listed[1]["contacts"])]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+async def test_a_search_finds_accents_however_they_are_composed(client: Client, form: Literal["NFC", "NFD"]) -> None:
+    name = unicodedata.normalize(form, "Zoë Café")
+    scene = await new_campaign(client)
+    await call(client, "update_campaign", campaign_id=scene["campaign_id"], name=name)
+    await call(client, "upsert_contacts", contacts=[{"email": "zoe@example.com", "company": name}])
+    for other in ("NFC", "NFD"):
+        assert await found(client, unicodedata.normalize(other, "café zoë")) == [1, 1]
+
+
+async def test_a_search_looks_for_every_word_once_and_refuses_what_it_would_leave_out(app: App, client: Client) -> None:
+    words = "one two three four five six seven eight nine ten"
+    scene = await new_campaign(client)
+    await call(client, "update_campaign", campaign_id=scene["campaign_id"], name=words)
+    await call(client, "upsert_contacts", contacts=[{"email": "one@example.com", "company": words}])
+    assert await found(client, f"{words} TWO Three two") == [1, 1]
+    seen = await statements_of(app, client, "find_contacts", search="one ONE one")
+    assert seen.count("LIKE") == 1
+    for tool in ("list_campaigns", "find_contacts"):
+        assert "11 words, and 10 are looked for" in await refusal(client, tool, search=f"{words} eleven")

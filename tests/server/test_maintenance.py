@@ -16,7 +16,7 @@ from mcp_server.calls.server import build_server
 from mcp_server.jobs.worker import Worker
 from mcp_server.process.app import App
 from tests.support.patience import PATIENCE
-from tests.support.server import call, new_campaign
+from tests.support.server import call, new_campaign, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +28,7 @@ NOTHING = {
     "idempotency_keys": 0,
     "webhook_bodies": 0,
     "audit_records": 0,
+    "messages": 0,
     "jobs": 0,
     "cache_entries": 0,
     "recounted": 0,
@@ -105,6 +106,48 @@ async def test_counters_that_sql_has_made_wrong_are_mended(app: App, database: D
         assert await call(client, "run_maintenance") == {**NOTHING, "recounted": 1}
         assert await call(client, "run_maintenance") == NOTHING
     assert is_value(database, text("SELECT total FROM campaign_enrollment_totals WHERE status = 'paused'"), 2)
+
+
+async def test_words_are_kept_as_long_as_retention_days_says(app: App, clock: Clock) -> None:
+    async with Client(build_server(app)) as client:
+        scene = await new_campaign(client, people=1, start=True)
+        clock.now += timedelta(hours=1)
+        await call(client, "claim_due_actions")
+        first = await call(client, "get_settings")
+        assert first == {"settings": {"timezone": "UTC", "retention_days": 1_095}}
+        clock.now += timedelta(days=1_094)
+        assert (await call(client, "run_maintenance"))["messages"] == 0
+        changed = await call(client, "update_settings", retention_days=1_000)
+        assert changed["settings"] == {"timezone": "UTC", "retention_days": 1_000}
+        shown = await call(client, "get_enrollment", enrollment_id=scene["enrollment_ids"][0])
+        (action,) = shown["enrollment"]["actions"]
+        assert (action["subject"], action["body"]) == ("Hello", "Good morning, all")
+        assert (await call(client, "run_maintenance"))["messages"] == 1
+        shown = await call(client, "get_enrollment", enrollment_id=scene["enrollment_ids"][0])
+        (action,) = shown["enrollment"]["actions"]
+        assert action.keys().isdisjoint({"subject", "body"})
+
+
+async def test_campaigns_that_name_no_zone_get_that_of_the_workspace(app: App) -> None:
+    async with Client(build_server(app)) as client:
+        before = await new_campaign(client)
+        await call(client, "update_settings", timezone="Europe/Berlin")
+        assert (await call(client, "update_settings", retention_days=7))["settings"]["timezone"] == "Europe/Berlin"
+        after = await new_campaign(client)
+        named = await call(
+            client, "create_campaign", name="C", template_id=after["template_id"], settings={"timezone": "Asia/Tokyo"}
+        )
+        zones = [
+            (await call(client, "get_campaign", campaign_id=id_))["campaign"]["settings"].get("timezone")
+            for id_ in (before["campaign_id"], after["campaign_id"], named["campaign"]["id"])
+        ]
+        assert zones == ["UTC", "Europe/Berlin", "Asia/Tokyo"]
+        for settings in ({"daily_limit": 5}, {}):
+            await call(client, "update_campaign", campaign_id=named["campaign"]["id"], settings=settings)
+            shown = await call(client, "get_campaign", campaign_id=named["campaign"]["id"])
+            assert shown["campaign"]["settings"] == {"timezone": "Europe/Berlin", **settings}
+        for given in ({"timezone": "Berlin"}, {"retention_days": 0}, {"retention_days": 36_501}):
+            assert next(iter(given)) in await refusal(client, "update_settings", **given)
 
 
 _PUNYCODE = "xn--bcher-kva.example"
@@ -244,6 +287,7 @@ async def test_every_age_is_a_setting(make_app: Callable[..., App], clock: Clock
             "respelled",
             "shared_addresses",
             "deleted_orphans",
+            "messages",
         }
         clock.now += timedelta(days=1, minutes=1)
         assert (await call(client, "run_maintenance"))["deleted_orphans"] == 1

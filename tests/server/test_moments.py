@@ -97,5 +97,5 @@ async def test_what_is_said_to_happen_later_than_tomorrow_is_refused_alone(clien
     ahead = {**event, "occurred_at": (NOW + timedelta(days=1, seconds=1)).isoformat()}
     assert "more than a day ahead of the server's clock" in await refusal(client, "record_event", event=ahead)
     fine = {**event, "occurred_at": (NOW + timedelta(days=1)).isoformat()}
-    answer = await call(client, "record_events", events=[ahead, fine])
+    answer = await call(client, "record_events", events=[ahead, fine], detail="full")
     assert [row["status"] for row in answer["results"]] == ["invalid", "recorded"]

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from platform import python_version
 from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,8 @@ from uuid import uuid4
 import httpx2 as httpx
 import pytest
 from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import ResourceTemplateReference
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -18,16 +21,21 @@ from db.domain.access import Scope
 from db.embedded.locks import wait_until
 from db.postgres.database import Database
 from db.services.campaigns import campaigns
+from db.services.mail import stopping
+from db.services.reports import typeahead
+from mcp_server import __version__
 from mcp_server.calls.server import build_server
 from mcp_server.http.metrics import READINGS
 from mcp_server.process import health
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
 from mcp_server.process.telemetry import BUCKETS, CallOutcome, DatabaseState
+from migrations import HEAD
+from tests.support.campaigns import new_scene
 from tests.support.patience import PATIENCE
 from tests.support.processes import TOKEN, http_server
 from tests.support.scraping import named, scrape
-from tests.support.server import call, new_campaign, refusal
+from tests.support.server import NOW, call, new_campaign, refusal
 from tests.support.tokens import bearer, new_token
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +55,7 @@ async def test_metrics_tell_what_happened(database_url: str, tmp_path: Path) -> 
     with http_server(database_url, "--no-worker", SALES_AUTOMATION_HOME=str(tmp_path)) as base:
         async with Client(f"{base}/mcp") as client:
             await use(client)
+        assert httpx.get(f"{base}/no/such/page", timeout=PATIENCE).status_code == 404
         found = scrape(base)
         again = scrape(base)
     for verdict in ("recorded", "duplicate", "orphaned"):
@@ -58,9 +67,16 @@ async def test_metrics_tell_what_happened(database_url: str, tmp_path: Path) -> 
     assert found[named("orphaned_events_waiting")] == 1
     assert found[named("jobs", status="pending")] == 1
     assert found[named("database_up")] == 1
+    versions = {"version": __version__, "schema": HEAD, "python": python_version()}
+    assert found[named("build_info", **versions)] == 1
+    assert found[named("due_steps")] == 0
+    assert found[named("oldest_due_age_seconds")] == 0
+    assert found[named("http_requests_total", part="mcp", status="200")] >= 1
+    assert found[named("http_requests_total", part="other", status="404")] == 1
     assert found[named("pool_connections_limit")] == 15
     assert found[named("pool_waiting")] == 0
     assert found[named("process_resident_memory_bytes")] > 1e6
+    assert again[named("http_requests_total", part="metrics", status="200")] == 1
     assert again[named("events_total", provider="ses", verdict="recorded")] == 1
     assert not [name for name, _ in found if name.endswith("_created")]
 
@@ -80,6 +96,33 @@ async def test_get_health_tells_the_same(client: Client) -> None:
     assert calls["start_campaign", "refused"]["calls"] == 1
     assert (answer["orphans_waiting"], answer["jobs"]["pending"]) == (1, 1)
     assert answer["pool"]["limit"] == 15
+    assert (answer["due_steps"], answer["oldest_due_seconds"]) == (0, 0)
+
+
+async def test_due_steps_of_active_campaigns_are_counted_and_the_oldest_tells_its_age(
+    make_app: Callable[..., App], database: Database
+) -> None:
+    scene, paused = new_scene(database, 5), new_scene(database, 1)
+    with database.transaction("due") as session:
+        given = {
+            "now": NOW,
+            "waiting": scene.enrollments[:3],
+            "later": scene.enrollments[3:],
+            "paused": paused.campaign_id,
+        }
+        session.execute(text(_DUE), given)
+    app = make_app()
+    app.database()
+    facts = health.facts(app)
+    assert facts.stored is not None
+    assert (facts.stored.due, facts.due_age) == (3, 7200)
+
+
+_DUE = """
+    WITH waits AS (UPDATE campaign_enrollments SET next_action_at = :now - interval '2 hours' WHERE id = ANY(:waiting)),
+         comes AS (UPDATE campaign_enrollments SET next_action_at = :now + interval '1 second' WHERE id = ANY(:later))
+    UPDATE campaign_instances SET status = 'paused', paused_at = :now WHERE id = :paused
+"""
 
 
 async def test_every_event_that_is_refused_is_counted(client: Client) -> None:
@@ -106,6 +149,7 @@ def test_metrics_need_the_scope_ops(database: Database, database_url: str) -> No
         assert "scope ops" in refused.json()["message"]
         found = scrape(base, operator)
         assert found[named("refused_requests_total", part="auth", reason="unauthorized")] == 1
+        assert found[named("http_requests_total", part="metrics", status="401")] == 1
         assert scrape(base, TOKEN)[named("database_up")] == 1
 
 
@@ -207,4 +251,21 @@ async def test_an_error_that_nobody_expected_is_told_as_a_fault_of_the_server(
         (fault,) = re.findall(r"the fault ([0-9a-f]{8})", told)
         assert fault in {getattr(record, "fault", None) for record in caplog.records}
         health = await call(client, "get_health")
+        monkeypatch.setattr(typeahead, "campaigns", broken)
+        reads = (
+            client.read_resource(f"campaign://{uuid4()}"),
+            client.complete(ResourceTemplateReference(uri="campaign://{id}"), {"name": "id", "value": "a"}),
+        )
+        for read in reads:
+            with pytest.raises(MCPError) as caught:
+                await read
+            assert "This is a fault of the server, not of your call. Nothing was changed." in str(caught.value)
+            assert "secret" not in str(caught.value)
     assert {(row["tool"], row["outcome"]) for row in health["calls"]} >= {("get_campaign", "failed")}
+
+
+async def test_get_health_tells_that_all_sending_is_stopped(client: Client, database: Database) -> None:
+    await call(client, "get_settings")
+    assert "sending_stopped_at" not in await call(client, "get_health")
+    database.run("stop", lambda session: stopping.stop(session, now=NOW))
+    assert (await call(client, "get_health"))["sending_stopped_at"] == NOW.isoformat().replace("+00:00", "Z")

@@ -90,7 +90,7 @@ async def test_nothing_is_handed_out_before_the_window_opens_or_after_it_closes(
     desk.clock.now = moment("2026-11-09T09:00:00+01:00")
     due = (await desk.claim(campaign_id))["actions"]
     # One step a person, however many windows were missed.
-    assert sorted(each["step_number"] for each in due) == [1, 2]
+    assert sorted(action["step_number"] for action in due) == [1, 2]
 
 
 async def test_a_step_is_scheduled_into_the_window_across_the_change_of_the_clocks(desk: Desk) -> None:
@@ -119,7 +119,7 @@ async def test_a_campaign_hands_out_no_more_than_its_daily_limit(desk: Desk) -> 
     assert (held["actions"], held["next_due_at"]) == ([], first[0]["lease_until"])
     waiting = await call(desk.client, "list_enrollments", campaign_id=campaign_id)
     told = [await desk.explain(enrollment_id=row["id"]) for row in waiting["enrollments"]]
-    reasons = sorted(each["holds"][0]["reason"] for each in told)
+    reasons = sorted(answer["holds"][0]["reason"] for answer in told)
     assert reasons == ["daily_limit", "daily_limit", "lease_held", "lease_held", "lease_held"]
     # What was not sent gives its place back.
     await desk.report(first[0], "skipped")
@@ -139,7 +139,7 @@ async def test_accounts_are_limited_across_campaigns_and_the_tightest_limit_hold
     tight = {"senders": {"email": {"account": "ann@example.com", "daily_limit": 4}}}
     one, two = await desk.campaign(wide, people=3), await desk.campaign(tight, people=3)
     first = (await desk.claim(one))["actions"]
-    assert [each["sender"] for each in first] == ["ann@example.com"] * 3
+    assert [action["sender"] for action in first] == ["ann@example.com"] * 3
     (last,) = (await desk.claim(two))["actions"]
     told = await desk.explain(campaign_id=two)
     assert (told["holds"][0]["reason"], told["next_at"]) == ("sender_daily_limit", last["lease_until"])
@@ -157,7 +157,7 @@ async def test_a_gap_lies_between_two_steps(desk: Desk) -> None:
     assert len((await desk.claim(campaign_id))["actions"]) == 1
 
 
-async def test_a_step_whose_agent_died_is_due_again_at_the_expiry_and_takes_no_place_anew(desk: Desk) -> None:
+async def test_a_step_whose_agent_died_is_due_again_at_the_expiry_and_keeps_its_reservation(desk: Desk) -> None:
     campaign_id = await desk.campaign({"daily_limit": 1}, people=2)
     (lost,) = (await desk.claim(campaign_id))["actions"]
     expiry = moment(lost["lease_until"])
@@ -182,7 +182,7 @@ async def test_a_step_whose_agent_died_is_due_again_at_the_expiry_and_takes_no_p
     assert (rest["actions"], moment(rest["next_due_at"])) == ([], moment("2026-11-03T00:00:00Z"))
 
 
-async def test_a_place_of_an_account_counts_for_its_own_step_alone(desk: Desk) -> None:
+async def test_a_reservation_of_an_account_counts_only_for_its_own_step(desk: Desk) -> None:
     settings = {"senders": {"email": {"account": "ann@example.com", "daily_limit": 2}}}
     one, other = await desk.campaign(settings, people=1), await desk.campaign(settings, people=2)
     (lost,) = (await desk.claim(one))["actions"]
@@ -194,7 +194,7 @@ async def test_a_place_of_an_account_counts_for_its_own_step_alone(desk: Desk) -
     assert again["enrollment_id"] == lost["enrollment_id"]
 
 
-async def test_a_place_of_another_account_or_day_does_not_count(desk: Desk) -> None:
+async def test_a_reservation_of_another_account_or_day_does_not_count(desk: Desk) -> None:
     campaign_id = await desk.campaign({"daily_limit": 1, "timezone": "Europe/Berlin"}, people=2)
     desk.clock.now = moment("2026-11-02T22:58:00Z")
     (lost,) = (await desk.claim(campaign_id))["actions"]
@@ -325,6 +325,29 @@ async def test_a_campaign_in_which_everybody_is_paused_says_where_to_look(desk: 
     told = await desk.explain(campaign_id=campaign_id)
     assert [hold["reason"] for hold in told["holds"]] == ["nobody_waits"]
     assert "list_enrollments" in told["holds"][0]["detail"]
+
+
+NIGHT = {"sending_window": {"start": "22:00", "end": "23:00"}}
+
+
+async def test_where_nobody_waits_that_is_said_before_what_else_holds(desk: Desk) -> None:
+    campaign_id = await desk.campaign(NIGHT)
+    (row,) = (await call(desk.client, "list_enrollments", campaign_id=campaign_id))["enrollments"]
+    reasons: list[list[str]] = []
+    for change in (("update_enrollment", {"enrollment_id": row["id"], "action": "pause"}), ("pause_campaign", None)):
+        tool, arguments = change
+        await call(desk.client, tool, **(arguments or {"campaign_id": campaign_id}))
+        told = await desk.explain(campaign_id=campaign_id)
+        assert (told["due"], told.get("next_at")) == (False, None)
+        reasons.append([hold["reason"] for hold in told["holds"]])
+    assert reasons == [["nobody_waits", "outside_window"], ["nobody_waits", "campaign_paused", "outside_window"]]
+
+
+async def test_a_campaign_that_is_over_says_that_instead(desk: Desk) -> None:
+    campaign_id = await desk.campaign({})
+    await call(desk.client, "complete_campaign", campaign_id=campaign_id)
+    told = await desk.explain(campaign_id=campaign_id)
+    assert [hold["reason"] for hold in told["holds"]] == ["campaign_ended"]
 
 
 async def test_explain_due_takes_one_of_its_two_arguments(desk: Desk) -> None:

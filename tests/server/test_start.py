@@ -40,6 +40,25 @@ def test_a_server_is_built_without_its_tools_and_without_a_database() -> None:
     assert done.stdout.strip() == ""
 
 
+TOOLS_LOADED = """
+import sys
+from mcp_server.calls import toolsets
+print(any(tool.name == "check_mailbox" for tool in toolsets.mail.tools))
+late = (
+    "imapclient", "imaplib", "smtplib", "authlib", "mcp_server.mail.connections", "mcp_server.mail.oauth",
+    "db.domain.mail.judge", "db.domain.mail.bounces", "db.domain.mail.quoting",
+)
+print(*[name for name in sys.modules if name.startswith(late)])
+"""
+
+
+def test_a_server_that_uses_no_mailbox_starts_without_clients_and_rules_of_mail() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOOLS_LOADED], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout.split() == ["True"]
+
+
 @pytest.fixture
 def silent() -> Generator[socket.socket]:
     """A listener that answers nobody."""

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import anyio
 import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from sqlalchemy import text as sql
 
+from db.postgres.database import Database
 from mcp_server.process.stdio import Lines, Sink
 from tests.support.patience import PATIENCE
 from tests.support.processes import COMMAND, ERAS, environment
@@ -48,7 +50,9 @@ async def test_messages_of_any_size_cross_stdio(database_url: str, era: str) -> 
     contacts = [{"email": f"p{index}@example.com", "company": "Größe & Söhne 株式会社"} for index in range(3_000)]
     async with Client(stdio_client(parameters), mode=era) as client:
         scene = await new_campaign(client)
-        answer = await call(client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts)
+        answer = await call(
+            client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts, detail="full"
+        )
         assert answer["enrolled"] == len(answer["results"]) == 3_000
         found = await call(client, "find_contacts", email="p2999@example.com")
         assert found["contacts"][0]["company"] == "Größe & Söhne 株式会社"
@@ -168,16 +172,66 @@ def test_empty_lines_are_no_messages_and_no_fault(database_url: str) -> None:
 
 def test_what_is_no_message_in_a_file_is_answered_as_well(database_url: str, tmp_path: Path) -> None:
     path = tmp_path / "requests"
-    path.write_text(f"garbage\n{json.dumps(INITIALIZE)}\n")
+    path.write_bytes(b"\n".join([b"garbage", *calls([2], "list_templates")]))
     with path.open() as requests:
         command = [*COMMAND, "serve", "--no-worker"]
         env = environment(database_url)
         done = subprocess.run(
             command, stdin=requests, capture_output=True, text=True, env=env, timeout=PATIENCE, check=True
         )
-    refused, welcome = map(json.loads, done.stdout.splitlines())
+    refused, welcome, listed = map(json.loads, done.stdout.splitlines())
     assert (refused["id"], refused["error"]["code"]) == (None, -32700)
     assert welcome["id"] == 1
+    assert listed["id"] == 2
+
+
+def calls(ids: Sequence[object], tool: str = "create_template") -> list[bytes]:
+    """A handshake, and calls of a tool under these ids."""
+    started = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    arguments = {"name": "T", "type": "email"} if tool == "create_template" else {}
+    made = [
+        {"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+        for id_ in ids
+    ]
+    return [json.dumps(message).encode() for message in (INITIALIZE, started, *made)]
+
+
+def test_calls_under_way_are_done_and_answered_or_refused_when_stdin_closes(
+    database_url: str, database: Database
+) -> None:
+    ids = [f"call {number}" for number in range(30)]
+    hello, started, *creates = calls(ids)
+    first = calls(["first"], "list_templates")[-1]
+    command = [*COMMAND, "serve", "--no-worker"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(database_url)
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"\n".join([hello, started, first, b""]))
+        process.stdin.flush()
+        assert [json.loads(process.stdout.readline())["id"] for _ in range(2)] == [INITIALIZE["id"], "first"]
+        out, _ = process.communicate(b"".join(line + b"\n" for line in creates), timeout=PATIENCE)
+    got: dict[str, Any] = {answer["id"]: answer["result"] for answer in map(json.loads, out.splitlines())}
+    assert sorted(got) == sorted(ids)
+    made = {result["structuredContent"]["template"]["id"] for result in got.values() if not result.get("isError")}
+    with database.transaction("look") as session:
+        kept = {str(id_) for id_ in session.scalars(sql("SELECT id FROM campaign_templates"))}
+    assert made
+    assert made == kept
+
+
+def test_nobody_waits_for_a_request_that_was_taken_back_or_never_ends(database_url: str) -> None:
+    taken_back = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "7"}}
+    lines = [*calls([7]), json.dumps(taken_back).encode(), *calls(["b"], "list_templates")[2:]]
+    assert "b" in [answer["id"] for answer in answers(database_url, *lines)]
+
+
+def test_an_id_with_a_point_is_answered_and_one_that_is_no_id_refused(database_url: str) -> None:
+    wrong = [1.5, True, [1], {"id": 1}]
+    got = answers(database_url, *calls([2.0, *wrong, 3], "list_templates"))
+    assert sorted(answer["id"] for answer in got if "result" in answer) == [INITIALIZE["id"], 2, 3]
+    assert [answer["error"]["code"] for answer in got if "error" in answer] == [-32600] * len(wrong)
 
 
 HALVES = [r"\ud83d", r"\udc00\ud800", r"A\uD83D", r"\\\ud800", r"\u0000"]

@@ -29,7 +29,7 @@ from tests.support.signed_events import KINDS, SECRET, signed
 
 pytestmark = pytest.mark.anyio
 
-PEOPLE = 5_000
+PEOPLE = 2_500
 SENDERS = 24
 LONG = 3 * PATIENCE
 # Of a sender that was refused or has reached nobody.

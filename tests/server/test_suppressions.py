@@ -53,7 +53,7 @@ def bytes_of(home: Path) -> str:
 
 
 async def enrolled_as(client: Client, campaign_id: str, *people: dict[str, Any]) -> list[str]:
-    answer = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=list(people))
+    answer = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=list(people), detail="full")
     return [row["status"] for row in answer["results"]]
 
 
@@ -90,6 +90,74 @@ async def test_an_unsubscribe_is_neither_made_temporary_nor_lifted_by_accident(c
     assert await enrolled_as(client, other["campaign_id"], person) == ["enrolled"]
     shown = await call(client, "get_enrollment", enrollment_id=scene["enrollment_ids"][0])
     assert shown["enrollment"]["status"] == "unsubscribed"
+
+
+async def test_a_list_of_any_kind_is_suppressed_and_its_bad_addresses_are_told(client: Client) -> None:
+    scene = await new_campaign(client, people=3, start=True)
+    await call(client, "update_enrollment", enrollment_id=scene["enrollment_ids"][2], action="unsubscribe")
+    given: list[Any] = [
+        "Ann <Person0@Example.com>",
+        "@xn--bcher-kva.example",
+        "linkedin.com/in/zoe-quux/",
+        "no address at all",
+        "person2@example.com",
+        7,
+        "a@b@c",
+        "https://www.linkedin.com/company/acme",
+        "person0@example.com",
+    ]
+    answer = await call(client, "suppress", addresses=given, source="a list", idempotency_key="k")
+    assert answer == await call(client, "suppress", addresses=given, source="a list", idempotency_key="k")
+    counts = {name: value for name, value in answer.items() if name not in ("results", "undo")}
+    assert answer["undo"].splitlines()[0] == 'unsuppress(email="person0@example.com")'
+    assert counts == {
+        "suppressed": 3, "already_suppressed": 2, "refused": 0, "invalid": 4, "stopped_enrollments": 1,
+    }  # fmt: skip
+    assert [(row["index"], row["status"]) for row in answer["results"]] == [(n, "invalid") for n in (3, 5, 6, 7)]
+    assert all(row["reason"] for row in answer["results"])
+    held = (await call(client, "list_suppressions"))["suppressions"]
+    assert {row.get("email") or row.get("domain") or row["linkedin_url"] for row in held} == {
+        "person0@example.com", "person2@example.com", "bücher.example", LINK,
+    }  # fmt: skip
+    ended = await call(client, "suppress", addresses=["person2@example.com", "new@example.com"], expires_at=SOON)
+    assert [(row["index"], row["status"]) for row in ended["results"]] == [(0, "refused")]
+    assert "not both" in await refusal(client, "suppress", addresses=["a@example.com"], email="b@example.com")
+
+
+async def test_one_campaign_leaves_somebody_out_and_tells_so(client: Client) -> None:
+    here, there = await new_campaign(client, people=2, start=True), await new_campaign(client, start=True)
+    await enrolled_as(client, there["campaign_id"], {"email": "person0@example.com"}, {"email": "person1@example.com"})
+    first = await call(client, "claim_due_actions", campaign_id=here["campaign_id"], idempotency_key="c")
+    only = {"campaign_id": here["campaign_id"]}
+    alone = await call(client, "suppress", email="person0@example.com", reason="unsubscribed", **only)
+    assert alone["stopped_enrollments"] == 1
+    assert (alone["suppression"]["email"], alone["suppression"]["campaign_id"]) == (
+        "person0@example.com", here["campaign_id"],
+    )  # fmt: skip
+    many = await call(client, "suppress", addresses=["person0@example.com", "example.org", LINK], **only)
+    assert (many["suppressed"], many["already_suppressed"], many["stopped_enrollments"]) == (2, 1, 0)
+    people = [{"email": "a@example.org"}, {"linkedin_url": LINK}, {"email": "b@example.com"}]
+    answer = await call(client, "enroll_contacts", contacts=people, **only)
+    assert [row["reason"] for row in answer["results"]] == ["excluded from this campaign: manual"] * 2
+    told = await call(client, "explain_due", enrollment_id=here["enrollment_ids"][0])
+    assert "excluded from this campaign (unsubscribed)" in [hold["detail"] for hold in told["holds"]][-1]
+    again = await call(client, "claim_due_actions", campaign_id=here["campaign_id"], idempotency_key="c")
+    assert [len(first["actions"]), len(again["actions"])] == [2, 1]
+    shown = await call(client, "preview_action", enrollment_id=here["enrollment_ids"][0])
+    assert shown["suppressed"] == "unsubscribed"
+    assert await enrolled_as(client, there["campaign_id"], *people) == ["enrolled"] * 3
+    due = await call(client, "claim_due_actions", campaign_id=there["campaign_id"])
+    assert {action["contact"]["email"] for action in due["actions"]} >= {"person0@example.com", "a@example.org"}
+
+    assert (await call(client, "list_suppressions"))["suppressions"] == []
+    listed = (await call(client, "list_suppressions", search="EXAMPLE", **only))["suppressions"]
+    assert sorted(row.get("email") or row["domain"] for row in listed) == ["example.org", "person0@example.com"]
+    assert (await call(client, "list_suppressions", state="expired", **only))["suppressions"] == []
+    assert "unsuppress lifts it" in await refusal(client, "suppress", domain="a.example", expires_at=SOON, **only)
+    assert "has_new_consent" in await refusal(client, "unsuppress", email="person0@example.com", **only)
+    lifted = await call(client, "unsuppress", domain="example.org", **only)
+    assert (lifted["lifted"]["domain"], lifted["still_suppressed_by"]) == ("example.org", [])
+    assert await enrolled_as(client, here["campaign_id"], people[0]) == ["enrolled"]
 
 
 @pytest.mark.parametrize("tool", ["unsuppress", "erase_contact"])
@@ -184,7 +252,7 @@ async def test_no_hash_of_a_call_under_a_key_tells_whom_it_named(client: Client,
         {"email": EMAIL, "contact_id": None, "linkedin_url": None},
     ]
     assert with_a_key in kept
-    assert not kept & {sha256(canonical(each)).hexdigest() for each in plain}
+    assert not kept & {sha256(canonical(address)).hexdigest() for address in plain}
 
 
 @pytest.mark.parametrize("key", ["Erase PERSON0@example.com", "person0%40example.com", "linkedin.com/in/Ann-Doe?x=1"])
@@ -269,12 +337,12 @@ async def test_people_are_found_by_profile_and_in_whatever_way_accents_are_compo
         {"search": "JOS\u00c9"},
     ):
         found = await call(client, "find_contacts", **asked)
-        assert [each["linkedin_url"] for each in found["contacts"]] == [link], asked
+        assert [contact["linkedin_url"] for contact in found["contacts"]] == [link], asked
 
 
 async def test_rows_about_one_person_are_answered_as_merged(client: Client) -> None:
     rows = [{"email": "a@example.com"}, {"email": "A@example.com", "first_name": "Al"}, {"email": "b@example.com"}]
-    answer = await call(client, "upsert_contacts", contacts=rows)
+    answer = await call(client, "upsert_contacts", contacts=rows, detail="full")
     assert [row["status"] for row in answer["results"]] == ["created", "merged", "created"]
     assert (answer["created"], answer["updated"], answer["merged"], answer["invalid"]) == (2, 1, 1, 0)
 

@@ -28,7 +28,7 @@ def part(of: object, path: str) -> Any:
         return of
     name, _, rest = path.partition(".")
     if name == "*":
-        return [part(each, rest) for each in cast("list[object]", of)]
+        return [part(item, rest) for item in cast("list[object]", of)]
     at: Any = of
     return part(at[int(name) if isinstance(at, list) else name], rest)
 
@@ -38,7 +38,7 @@ def filled(value: object, known: dict[str, Any]) -> Any:
     if isinstance(value, dict):
         return {key: filled(each, known) for key, each in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
-        return [filled(each, known) for each in cast("list[object]", value)]
+        return [filled(item, known) for item in cast("list[object]", value)]
     return part(known, value[1:]) if isinstance(value, str) and value.startswith("$") else value
 
 
@@ -58,7 +58,7 @@ async def campaign(client: Client, name: str, steps: list[dict[str, Any]], setti
 async def started(client: Client, campaign_id: str, *people: dict[str, Any]) -> list[str]:
     """The enrollments of people in a campaign that is started."""
     await call(client, "start_campaign", campaign_id=campaign_id)
-    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=list(people))
+    enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=list(people), detail="full")
     return [row["enrollment_id"] for row in enrolled["results"]]
 
 

@@ -14,9 +14,10 @@ from db.domain import texts
 from db.domain.addresses import addresses_in, normalise_linkedin_url
 from db.domain.encodings import runs
 from db.domain.errors import InvalidInput
+from db.domain.placeholders import foreign_placeholders
 from db.local.redaction import Redactor
 from db.services.texts import liquid
-from mcp_server.jobs import csv_rows
+from mcp_server.jobs import people_files
 from mcp_server.process.logs import JsonLines
 from mcp_server.schemas.faults import explain
 from mcp_server.webhooks.parsing import parse
@@ -51,7 +52,7 @@ def needs(text: str) -> object:
 
 def read_table(text: str) -> object:
     try:
-        return csv_rows.read_table(text, {})
+        return people_files.read_table(text)
     except InvalidInput as error:
         return error
 
@@ -99,6 +100,9 @@ WORDS: dict[str, Callable[[int], str]] = {
     "slashes": lambda size: "\\" * size,
     "spaces": lambda size: " " * size + "@",
     "brackets": lambda size: "]" * size + "@",
+    "open brackets": lambda size: "[a" * (size // 2) + "{a" * (size // 2) + "{{" * (size // 2),
+    "marks of fields": lambda size: "%a" * (size // 4) + "<<" * (size // 4) + "*|" * (size // 4) + "%%=" * (size // 4),
+    "tags": lambda size: "{% a %}" * (size // 7),
 }
 READERS: dict[str, Callable[[str], object]] = {
     "addresses_in": addresses_in,
@@ -108,6 +112,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "runs": lambda text: [*runs(text)],
     "one_line": texts.one_line,
     "is_blank": texts.is_blank,
+    "foreign_placeholders": foreign_placeholders,
     "parse": lambda text: parse(texts.without_halves(json.dumps([text]).encode(), b"x")),
 }
 TEMPLATES: dict[str, Callable[[int], str]] = {
@@ -127,6 +132,7 @@ TABLES: dict[str, Callable[[int], str]] = {
     "rows": lambda size: "email\n" + "a@b.c\n" * (size // 6),
     "quotes": lambda size: "email\n" + '"a"""' * (size // 5),
     "cells": lambda size: "email\n" + "," * size,
+    "open quotes": lambda size: "email\n" + 'x","y""\n' * (size // 2),
 }
 ARGUMENTS: dict[str, Callable[[int], str]] = {
     "unknown": lambda size: json.dumps({f"a{index}": index for index in range(size)}),
@@ -191,5 +197,5 @@ def test_a_refusal_of_many_arguments_names_the_first_and_counts_the_rest() -> No
 def test_a_csv_of_too_many_columns_is_refused_with_the_number() -> None:
     header = ",".join(["email", *(f"c{index}" for index in range(1_000))])
     with pytest.raises(InvalidInput, match="names 1,001 columns, and may name 1,000"):
-        csv_rows.read_table(header, {})
-    assert len(csv_rows.read_table(header.removesuffix(",c999"), {}).columns) == 1_000
+        people_files.read_table(header)
+    assert len(people_files.read_table(header.removesuffix(",c999")).columns) == 1_000

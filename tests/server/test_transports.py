@@ -3,6 +3,7 @@
 import socket
 import subprocess
 from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from mcp_server.http.serve import listen, run as run_app
 from tests.support.patience import PATIENCE
 from tests.support.processes import COMMAND, ERAS, TOKEN, environment, held_port, http_server, run
 from tests.support.server import call, new_campaign, refusal
-from tests.support.wire import HELLO, received
+from tests.support.tokens import bearer
+from tests.support.wire import ACCEPT, HELLO, INITIALIZE, received
 
 pytestmark = pytest.mark.anyio
 
@@ -111,9 +113,11 @@ def test_another_address_needs_a_token_that_nobody_guesses(database_url: str) ->
 
 def test_a_token_file_serves_as_well_and_a_missing_one_is_named(database_url: str, tmp_path: Any) -> None:
     path = tmp_path / "token"
-    path.write_text(f"{TOKEN}\n")
+    path.write_text(f"{TOKEN}\n", "utf-8-sig")  # with the mark that some editors put in front
     with http_server(database_url, SALES_AUTOMATION_TOKEN_FILE=str(path)) as base:
         assert httpx.get(f"{base}/sse", timeout=PATIENCE).status_code == 401
+        hello = httpx.post(f"{base}/mcp", headers={**ACCEPT, **bearer(TOKEN)}, json=INITIALIZE, timeout=PATIENCE)
+        assert hello.status_code == 200
     missing = environment(database_url, SALES_AUTOMATION_TOKEN_FILE=str(tmp_path / "none"))
     result = run("serve", "--transport", "sse", "--port", "0", env=missing)
     assert result.returncode == 2
@@ -234,8 +238,8 @@ def test_an_idle_connection_is_kept_for_longer_than_clients_keep_theirs(monkeypa
 
     def serve(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
         kept.append(server.config.timeout_keep_alive)
-        for each in sockets:
-            each.close()
+        for listener in sockets:
+            listener.close()
 
     monkeypatch.setattr(uvicorn.Server, "run", serve)
     run_app(Starlette(), host="127.0.0.1", port=0, when_listening=lambda _: None)
@@ -271,6 +275,21 @@ OFFERS_HTTP2 = (
     b"Content-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n"
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
 )
+
+
+OFFERS_WEBSOCKET = (
+    b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def test_a_client_that_offers_websocket_is_answered_in_http_whatever_is_installed(database_url: str) -> None:
+    assert find_spec("websockets") is not None, "uvicorn would speak it then"
+    with http_server(database_url) as base:
+        address = urlsplit(base)
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as stranger:
+            stranger.sendall(OFFERS_WEBSOCKET)
+            assert b"200 OK" in received(stranger, b'{"status":"ok"}')
 
 
 @pytest.mark.parametrize("is_in_one_piece", [True, False])

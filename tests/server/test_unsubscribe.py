@@ -148,10 +148,10 @@ async def test_an_unknown_or_forged_link_is_told_nothing(base: str, app: App, da
     other = "A" if token[-10] != "A" else "B"
     forged = [f"{token[:-10]}{other}{token[-9:]}", token[:-1], f"{token}A", "x", "%00", "é", "A" * 46, "A" * 5000]
     pages: set[str] = set()
-    for each in forged:
+    for forged_token in forged:
         for method in ("GET", "POST"):
-            answer = httpx.request(method, f"{base}/unsubscribe/{each}", timeout=PATIENCE)
-            assert answer.status_code == 404, each
+            answer = httpx.request(method, f"{base}/unsubscribe/{forged_token}", timeout=PATIENCE)
+            assert answer.status_code == 404, forged_token
             pages.add(answer.text)
     pages.add(httpx.post(f"{base}/unsubscribe/{gone}", timeout=PATIENCE).text)
     assert len(pages) == 1
@@ -190,6 +190,20 @@ async def test_who_was_let_in_again_can_leave_by_an_old_link(base: str, app: App
     assert_counters_are_exact(database)
 
 
+async def test_who_was_let_in_again_and_is_held_by_hand_can_leave_for_good(
+    base: str, app: App, database: Database
+) -> None:
+    (action,) = await mailed(app)
+    person = {"email": "person0@example.com"}
+    assert httpx.post(base + path_of(action), timeout=PATIENCE).status_code == 200
+    async with Client(build_server(app)) as client:
+        await call(client, "unsuppress", **person, has_new_consent=True)
+        await call(client, "suppress", **person)
+        assert httpx.post(base + path_of(action), timeout=PATIENCE).status_code == 200
+        (known,) = (await call(client, "list_suppressions"))["suppressions"]
+    assert known["reason"] == "unsubscribed"
+
+
 async def test_a_step_that_is_gone_loses_no_unsubscribe(base: str, app: App, database: Database) -> None:
     (action,) = await mailed(app)
     with database.transaction("key") as session:
@@ -219,7 +233,7 @@ async def test_without_a_public_address_there_are_no_headers_and_the_variable_is
     async with Client(build_server(make_app())) as client:
         for step, problem in ((plain, None), (STEP, "unsubscribe_url")):
             template = await call(client, "create_template", name="T", type="email", email_steps=[step])
-            assert "warnings" not in template
+            assert ("warnings" in template) == (problem is not None)
             made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
             campaign = made["campaign"]["id"]
             await call(client, "start_campaign", campaign_id=campaign)
@@ -261,3 +275,42 @@ def test_no_change_of_a_token_is_taken() -> None:
 def test_a_public_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({"public_url": url})
+
+
+@pytest.mark.parametrize("public_url", [None, PUBLIC])
+async def test_a_link_that_nobody_can_make_is_warned_of_and_counted(
+    make_app: Callable[..., App], public_url: str | None
+) -> None:
+    guarded = {**STEP, "step_number": 2, "body": "{% if unsubscribe_url %}Stop: {{ unsubscribe_url }}{% endif %} Bye."}
+    async with Client(build_server(make_app(public_url=public_url))) as client:
+        made = await call(client, "create_template", name="T", type="email", email_steps=[STEP, guarded])
+        template_id = made["template"]["id"]
+        changed = await call(client, "update_template", template_id=template_id, email_steps=[STEP])
+        campaign = await call(client, "create_campaign", name="C", template_id=template_id)
+        campaign_id = campaign["campaign"]["id"]
+        contacts = [{"email": f"person{number}@example.com"} for number in range(3)]
+        await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+        started = await call(client, "start_campaign", campaign_id=campaign_id)
+        await call(client, "suppress", email="person2@example.com")
+        claimed = await call(client, "claim_due_actions")
+    if public_url is not None:
+        assert not any("warnings" in answer for answer in (made, changed, started))
+        assert "set_aside" not in claimed
+        return
+    for answer in (made, changed, started):
+        (warning,) = answer["warnings"]
+        assert warning.startswith("body of step 1: {{ unsubscribe_url }} can't be filled in, so the step pauses every")
+        assert "SALES_AUTOMATION_PUBLIC_URL" in warning
+    (paused,) = claimed["set_aside"]
+    assert claimed["actions"] == []
+    assert (paused["fate"], paused["reason"], paused["count"]) == ("paused", "missing_variable", 2)
+    assert "update_template leaves it out" in paused["detail"]
+
+
+async def test_a_link_in_a_linkedin_message_is_warned_of_with_a_public_address_too(
+    make_app: Callable[..., App],
+) -> None:
+    step = {"step_number": 1, "type": "message", "message": "Stop: {{ unsubscribe_url }}"}
+    async with Client(build_server(make_app(public_url=PUBLIC))) as client:
+        made = await call(client, "create_template", name="T", type="linkedin", linkedin_steps=[step])
+    assert "Emails alone have it" in made["warnings"][0]

@@ -196,12 +196,12 @@ async def test_null_is_taken_for_what_is_left_out(client: Client) -> None:
 
 async def test_null_is_no_value_for_what_must_be_given(client: Client) -> None:
     assert "name" in await refusal(client, "create_template", name=None, type="email")
-    assert "subject" in await refusal(
+    assert "step_number" in await refusal(
         client,
         "create_template",
         name="T",
         type="email",
-        email_steps=[{"step_number": 1, "subject": None, "body": "b"}],
+        email_steps=[{"step_number": None, "subject": "Hello", "body": "Good morning, all"}],
     )
 
 
@@ -231,5 +231,27 @@ async def test_an_archived_template_can_be_brought_back(client: Client) -> None:
     assert (await call(client, "list_templates"))["templates"] == []
     back = await call(client, "update_template", template_id=template_id, is_active=True)
     assert back["template"]["is_active"] is True
-    assert [each["id"] for each in (await call(client, "list_templates"))["templates"]] == [template_id]
+    assert [template["id"] for template in (await call(client, "list_templates"))["templates"]] == [template_id]
     await call(client, "create_campaign", name="C", template_id=template_id)
+
+
+WRITTEN = [
+    "Ann <ann@example.com>",
+    "<ann@example.com>",
+    "mailto:ann@example.com",
+    "ann@example.com.",
+    "\u200bann@example.com",
+]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+async def test_an_address_is_one_however_it_is_written(client: Client, written: str) -> None:
+    (person,) = (await call(client, "upsert_contacts", contacts=[{"email": written}], detail="full"))["results"]
+    (found,) = (await call(client, "find_contacts", email=written))["contacts"]
+    assert (found["id"], found["email"]) == (person["contact_id"], "ann@example.com")
+    assert (await call(client, "suppress", email=written))["suppression"]["email"] == "ann@example.com"
+    assert (await call(client, "suppress", addresses=[written]))["already_suppressed"] == 1
+    scene = await new_campaign(client)
+    enrolled = await call(client, "enroll_contacts", campaign_id=scene["campaign_id"], contacts=[{"email": written}])
+    assert enrolled["suppressed"] == 1
+    assert (await call(client, "unsuppress", email=written))["lifted"]["email"] == "ann@example.com"

@@ -36,20 +36,48 @@ OF_A_COLLEAGUE = [
     ("postmark", {"RecordType": "Bounce", "ID": 1, "Type": "HardBounce", "Email": f"Al <{COLLEAGUE}>"}, "bounced"),
     ("mailgun", {"event": "complained", "id": "1", "timestamp": 1793610000, "recipient": COLLEAGUE}, "complained"),
     ("brevo", {"event": "hard_bounce", "email": COLLEAGUE, "ts_epoch": 1793610000000}, "bounced"),
+    (
+        "ses",
+        {
+            "eventType": "Bounce",
+            "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": COLLEAGUE}]},
+        },
+        "bounced",
+    ),
+    (
+        "ses",
+        {"eventType": "Complaint", "complaint": {"complainedRecipients": [{"emailAddress": COLLEAGUE}]}},
+        "complained",
+    ),
+    ("resend", {"type": "email.bounced", "data": {"to": [COLLEAGUE], "bounce": {"type": "Permanent"}}}, "bounced"),
+    ("resend", {"type": "email.complained", "data": {"to": [COLLEAGUE]}}, "complained"),
+    ("lemlist", {"type": "emailsBounced", "_id": "act_1", "leadEmail": COLLEAGUE}, "bounced"),
+    ("standard", {"type": "email.bounced", "data": {"email": COLLEAGUE}}, "bounced"),
+    ("standard", {"type": "email.complained", "data": {"email": COLLEAGUE}}, "complained"),
 ]
 
 
 def told_of(name: str, payload: Any) -> Any:
     """The payload, of the message that `sent` has sent."""
+    at = "2026-11-02T08:30:00.000Z"
     match name:
         case "sendgrid":
-            return [{**payload[0], "sg_message_id": f"{MESSAGE}.recvd-1"}]
+            told: Any = [{**payload[0], "sg_message_id": f"{MESSAGE}.recvd-1"}]
         case "mailgun":
-            return {"event-data": {**payload, "message": {"headers": {"message-id": MESSAGE}}}}
+            told = {"event-data": {**payload, "message": {"headers": {"message-id": MESSAGE}}}}
         case "brevo":
-            return {**payload, "message-id": f"<{MESSAGE}>"}
+            told = {**payload, "message-id": f"<{MESSAGE}>"}
+        case "ses":
+            told = {**payload, "mail": {"messageId": MESSAGE, "timestamp": at, "destination": [COLLEAGUE]}}
+        case "resend":
+            told = {"created_at": at, **payload, "data": {"email_id": MESSAGE, **payload["data"]}}
+        case "lemlist":
+            told = {"createdAt": at, "leadId": "message", "stepId": "0123456789", **payload}
+        case "standard":
+            told = {**payload, "data": {"provider_message_id": MESSAGE, **payload["data"]}}
         case _:
-            return {**payload, "MessageID": MESSAGE}
+            told = {**payload, "MessageID": MESSAGE}
+    return told
 
 
 @pytest.mark.parametrize(("name", "payload", "reason"), OF_A_COLLEAGUE)
@@ -75,6 +103,46 @@ async def test_a_bounce_or_complaint_is_of_the_address_that_it_names(
     assert (enrollment["status"], enrollment["stop_reason"]) == ("completed", "finished")
     with database.transaction("look") as session:
         assert session.scalar(text("SELECT count(*) FROM orphaned_events")) == 0
+
+
+PROSPECT = "person0@example.com"
+BOUNCED_FOR_GOOD = {"bounce": {"type": "Permanent", "subType": "General"}}
+
+
+@pytest.mark.parametrize("also", [{"to": [PROSPECT, COLLEAGUE]}, {"to": [PROSPECT], "cc": [COLLEAGUE]}])
+@pytest.mark.parametrize(
+    ("type_", "told"),
+    [
+        ("email.bounced", BOUNCED_FOR_GOOD),
+        ("email.bounced", {"bounce": {"type": "Permanent", "subType": "Suppressed"}}),
+        ("email.suppressed", {}),
+    ],
+)
+async def test_a_bounce_that_does_not_say_whose_it_is_suppresses_nobody(
+    make_app: MakeApp, client: Client, database: Database, type_: str, told: dict[str, Any], also: dict[str, Any]
+) -> None:
+    sender, server = SENDERS["resend"], hooks(make_app)
+    scene = await sent(client, sender, email=PROSPECT)
+    payload = told_of("resend", {"type": type_, "data": {**also, **told}})
+    assert await server.send(sender, sender.sign(payload, NOW)) == 200
+    assert server.record() == 1
+    assert [row["status"] for row in rows(database)] == ["recorded"]
+    assert (await call(client, "list_suppressions"))["suppressions"] == []
+    enrollment = (await call(client, "get_enrollment", enrollment_id=scene["enrollment_ids"][0]))["enrollment"]
+    assert enrollment["stop_reason"] == "finished"
+
+
+async def test_a_complaint_that_does_not_say_whose_it_is_is_of_all_who_got_the_mail(
+    make_app: MakeApp, client: Client
+) -> None:
+    sender, server = SENDERS["resend"], hooks(make_app)
+    scene = await sent(client, sender, email=PROSPECT)
+    payload = told_of("resend", {"type": "email.complained", "data": {"to": [PROSPECT, f"Al <{COLLEAGUE}>"]}})
+    assert await server.send(sender, sender.sign(payload, NOW)) == 200
+    assert server.record() == 1
+    held = (await call(client, "list_suppressions"))["suppressions"]
+    assert {(each["email"], each["reason"]) for each in held} == {(PROSPECT, "complained"), (COLLEAGUE, "complained")}
+    assert (await totals(client, scene))["complained"] == 1
 
 
 async def test_a_bounce_of_an_address_that_the_step_went_to_is_of_its_person(

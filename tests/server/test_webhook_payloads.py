@@ -77,6 +77,13 @@ def test_without_a_campaign_the_address_is_not_kept(name: str) -> None:
 REPLIED = {"event_type": "message_replied", "enrollment_id": ENROLLMENT}
 HARD, SOFT = {"bounce_type": "hard"}, {"bounce_type": "soft"}
 IGNORED = "ignored"
+
+
+def complaint(feedback: str) -> dict[str, Any]:
+    people = [{"emailAddress": WHO}]
+    return {"eventType": "Complaint", "complaint": {"complainedRecipients": people, "complaintFeedbackType": feedback}}
+
+
 MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("sendgrid", {"event": "processed"}, IGNORED, {}),
     ("sendgrid", {"event": "delivered", "response": "250 OK"}, "delivered", {}),
@@ -99,6 +106,20 @@ MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "Blocked", "Email": WHO}, "bounced", SOFT),
     ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "Transient", "Email": WHO}, "deferred", {}),
     ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "AutoResponder", "Email": WHO}, "auto_replied", {}),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "AddressChange", "Email": WHO}, "auto_replied", {}),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "ChallengeVerification", "Email": WHO}, "auto_replied", {}),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "SMTPApiError", "Email": WHO}, "failed", {}),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "TemplateRenderingFailed", "Email": WHO}, "failed", {}),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "SpamComplaint", "Email": WHO}, "complained", {}),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "OpenRelayTest", "Email": WHO}, IGNORED, {}),
+    ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "InboundError", "Email": WHO}, IGNORED, {}),
+    ("postmark", {"RecordType": "Inbound"}, IGNORED, {}),
+    (
+        "postmark",
+        {"RecordType": "SubscriptionChange", "SuppressSending": True, "SuppressionReason": "SpamComplaint"},
+        "complained",
+        {},
+    ),
     ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "Unsubscribe", "Email": WHO}, "unsubscribed", {}),
     ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "Subscribe", "Email": WHO}, IGNORED, {}),
     (
@@ -130,12 +151,13 @@ MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("mailgun", {"event": "failed", "severity": "permanent", "reason": "espblock"}, "bounced", SOFT),
     ("mailgun", {"event": "failed", "severity": "permanent", "reason": "generic"}, "bounced", SOFT),
     ("mailgun", {"event": "failed", "severity": "permanent", "reason": "old"}, "bounced", SOFT),
-    (
-        "ses",
-        {"eventType": "Complaint", "complaint": {"complainedRecipients": [], "complaintFeedbackType": "not-spam"}},
-        IGNORED,
-        {},
-    ),
+    ("ses", complaint("not-spam"), IGNORED, {}),
+    ("ses", complaint("auth-failure"), IGNORED, {}),
+    ("ses", complaint("virus"), IGNORED, {}),
+    ("ses", complaint("Virus"), IGNORED, {}),
+    ("ses", complaint("abuse"), "complained", {"reason": "abuse"}),
+    ("ses", complaint("fraud"), "complained", {}),
+    ("ses", complaint("other"), "complained", {}),
     ("ses", {"eventType": "Send", "send": {}}, "sent", {}),
     ("ses", {"eventType": "Delivery", "delivery": {"recipients": [WHO]}}, "delivered", {}),
     ("ses", {"eventType": "Reject", "reject": {"reason": "Bad content"}}, "rejected", {"reason": "Bad content"}),
@@ -191,13 +213,22 @@ MEANINGS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("resend", {"type": "email.complained"}, "complained", {}),
     ("resend", {"type": "email.clicked", "click": {"link": "https://example.com/"}}, "clicked", {}),
     ("resend", {"type": "email.failed", "failed": {"reason": "no quota"}}, "failed", {"reason": "no quota"}),
+    ("resend", {"type": "email.scheduled"}, IGNORED, {}),
+    ("resend", {"type": "email.received"}, IGNORED, {}),
     ("resend", {"type": "contact.created"}, IGNORED, {}),
     ("brevo", {"event": "request"}, IGNORED, {}),
+    ("brevo", {"event": "inboundEmailProcessed"}, IGNORED, {}),
+    ("brevo", {"event": "reply"}, "replied", {}),
     ("brevo", {"event": "delivered"}, "delivered", {}),
     ("brevo", {"event": "hard_bounce", "reason": "550"}, "bounced", HARD),
     ("brevo", {"event": "soft_bounce", "reason": "450"}, "bounced", SOFT),
     ("brevo", {"event": "hardBounce", "reason": "550"}, "bounced", HARD),
     ("brevo", {"event": "softBounce", "reason": "450"}, "bounced", SOFT),
+    ("brevo", {"event": "invalid_email"}, "bounced", HARD),
+    ("brevo", {"event": "invalid"}, "bounced", HARD),
+    ("brevo", {"event": "error", "reason": "no credits"}, "failed", {"reason": "no credits"}),
+    ("brevo", {"event": "deferred"}, "deferred", {}),
+    ("brevo", {"event": "complaint"}, "complained", {}),
     ("brevo", {"event": "uniqueOpened"}, "opened", {}),
     ("brevo", {"event": "unsubscribe"}, "unsubscribed", {}),
     ("brevo", {"event": "contact_updated", "content": [{"email": WHO, "emailBlacklist": False}]}, IGNORED, {}),
@@ -251,6 +282,13 @@ def test_a_native_event_has_its_meaning(
     assert ("bounce_type" in event.metadata) is (meaning == "bounced")
 
 
+def unsent(why: str) -> dict[str, Any]:
+    """The bounce of a mail that Amazon SES did not send."""
+    people = [{"emailAddress": f"Ann <{WHO}>"}]
+    bounce = {"bounceType": "Permanent", "bounceSubType": why, "bouncedRecipients": people}
+    return {"eventType": "Bounce", "bounce": bounce}
+
+
 KNOWN: list[tuple[str, dict[str, Any], str]] = [
     ("sendgrid", {"event": "dropped", "reason": "Bounced Address"}, "bounced"),
     ("sendgrid", {"event": "dropped", "reason": "Invalid"}, "bounced"),
@@ -263,17 +301,13 @@ KNOWN: list[tuple[str, dict[str, Any], str]] = [
     ("resend", {"type": "email.suppressed"}, "bounced"),
     ("postmark", {"RecordType": "Bounce", "ID": 42, "Type": "ManuallyDeactivated", "Email": WHO}, "bounced"),
     (
-        "ses",
-        {
-            "eventType": "Bounce",
-            "bounce": {
-                "bounceType": "Permanent",
-                "bounceSubType": "OnAccountSuppressionList",
-                "bouncedRecipients": [{"emailAddress": f"Ann <{WHO}>"}],
-            },
-        },
+        "resend",
+        {"type": "email.bounced", "bounce": {"type": "Permanent", "subType": "Suppressed", "message": "No"}},
         "bounced",
     ),
+    ("ses", unsent("Suppressed"), "bounced"),
+    ("ses", unsent("OnAccountSuppressionList"), "bounced"),
+    ("ses", unsent("UnsubscribedRecipient"), "unsubscribed"),
     (
         "ses",
         {

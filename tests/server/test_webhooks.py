@@ -86,7 +86,7 @@ async def test_an_unknown_reference_leaves_it_to_the_next(
 
 
 @pytest.mark.parametrize(
-    "sender", [each for each in SENDERS.values() if each.name != "standard"], ids=lambda sender: sender.name
+    "sender", [provider for provider in SENDERS.values() if provider.name != "standard"], ids=lambda sender: sender.name
 )
 async def test_campaign_and_email_find_whom_nothing_else_does(
     make_app: MakeApp, client: Client, database: Database, sender: Sender
@@ -108,7 +108,7 @@ async def test_a_request_that_comes_again_is_answered_as_before_and_counts_once(
 ) -> None:
     scene, server, another = await sent(client, sender), hooks(make_app), hooks(make_app)
     signed = sender.request(NOW)
-    assert [await each.send(sender, signed) for each in (server, server, another)] == [200, 200, 200]
+    assert [await receiver.send(sender, signed) for receiver in (server, server, another)] == [200, 200, 200]
     server.record()
     assert len(rows(database)) == 1
     assert (await totals(client, scene))["total_opens"] == 1
@@ -120,7 +120,7 @@ async def test_another_try_that_is_signed_anew_is_known(make_app: MakeApp, datab
     server, sender = hooks(make_app), SENDERS[name]
     payload = sender.opened(NOW, {}, "person0@example.com")
     tries = [sender.sign(payload, NOW + timedelta(seconds=seconds)) for seconds in (0, 60)]
-    assert [await server.send(sender, each) for each in tries] == [200, 200]
+    assert [await server.send(sender, request) for request in tries] == [200, 200]
     assert len(rows(database)) == 1
 
 

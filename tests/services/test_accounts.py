@@ -103,7 +103,7 @@ def test_the_limit_that_a_paused_campaign_gives_an_account_holds(database: Datab
     assert work_off(database, campaign_id, NOON) == 2
 
 
-def test_a_place_is_given_back_where_it_was_taken_and_nowhere_else(database: Database) -> None:
+def test_a_reservation_is_released_where_it_was_taken_and_nowhere_else(database: Database) -> None:
     campaign_id = running(database, settings("Pacific/Auckland"), 30)
     late = NOON + timedelta(hours=11, minutes=58)
     claimed = claim_at(database, campaign_id, late, limit=10).actions
@@ -117,7 +117,7 @@ def test_a_place_is_given_back_where_it_was_taken_and_nowhere_else(database: Dat
     assert work_off(database, campaign_id, later) == 0
 
 
-def test_a_place_that_is_given_back_on_its_day_is_free_for_both(database: Database) -> None:
+def test_a_reservation_that_is_released_on_its_day_is_free_for_both(database: Database) -> None:
     given = {**settings("Pacific/Auckland", daily_limit=10, timezone="America/Los_Angeles"), "daily_limit": 10}
     campaign_id = running(database, given, 30)
     claimed = claim_at(database, campaign_id, NOON).actions
@@ -161,7 +161,7 @@ def used(database: Database) -> dict[UUID | str, int]:
     return {owner if "@" in owner else UUID(owner): count for owner, count in found}
 
 
-def test_a_lost_step_with_a_place_stands_before_whoever_is_due_later(database: Database) -> None:
+def test_a_lost_step_with_a_reservation_comes_before_whoever_is_due_later(database: Database) -> None:
     """Of a queue with one place left one is read; whoever is lost stands behind that one, and before the others."""
     one = running(database, settings("UTC", daily_limit=2))
     other = running(database, {})

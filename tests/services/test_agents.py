@@ -27,7 +27,7 @@ from tests.support.campaigns import NOW, assert_counters_are_exact, enroll, even
 from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
-PEOPLE = 2_000
+PEOPLE = 1_200
 STEPS = 3
 # A lease of an hour lasts three seconds here.
 SPEED = 1_200
@@ -148,7 +148,7 @@ def test_agents_send_each_step_once_while_people_leave_and_one_agent_dies(
     assert len(wishes) == 150
     assert pauses
     assert_nobody_was_claimed_out_of_turn(told, wishes, pauses)
-    accepted = Counter(tuple(each["sent"]) for each in told if "sent" in each)
+    accepted = Counter(tuple(line["sent"]) for line in told if "sent" in line)
     assert max(accepted.values()) == 1
     assert_the_books_are_right(database, {wish.enrollment for wish in wishes}, accepted)
     assert_counters_are_exact(database)
@@ -156,7 +156,7 @@ def test_agents_send_each_step_once_while_people_leave_and_one_agent_dies(
 
 def assert_nobody_was_claimed_out_of_turn(told: list[dict[str, Any]], wishes: list[Wish], pauses: list[Pause]) -> None:
     heard = {wish.enrollment: wish.at for wish in wishes}
-    for claim in (each for each in told if each.get("claimed")):
+    for claim in (line for line in told if line.get("claimed")):
         late = [who for who in claim["claimed"] if heard.get(who, claim["began"]) < claim["began"]]
         assert late == []
         assert not [pause for pause in pauses if pause.since < claim["began"] and claim["ended"] < pause.until]

@@ -7,18 +7,19 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain.errors import InvalidTransition
+from db.domain.errors import Refused
 from db.domain.events import EventType
 from db.domain.states import ActionOutcome, EnrollmentAction
 from db.postgres.database import Database
 from db.services.campaigns import campaigns
 from db.services.enrollments import enrollments
+from db.services.enrollments.enrollments import Former
 from tests.support.campaigns import NOW, assert_counters_are_exact, event, new_scene, record, state
 from tests.support.meeting import done_first, meet
 from tests.support.steps import claim, report, run_sql
 
 
-def command(enrollment_id: UUID, action: EnrollmentAction) -> partial[None]:
+def command(enrollment_id: UUID, action: EnrollmentAction) -> partial[Former]:
     return partial(enrollments.update, enrollment_id=enrollment_id, action=action, now=NOW)
 
 
@@ -85,7 +86,7 @@ def test_nobody_is_resumed_in_a_campaign_that_is_completed_meanwhile(database: D
     do(database, one, EnrollmentAction.PAUSE)
     met = meet(database, complete(scene.campaign_id), command(one, EnrollmentAction.RESUME))
     assert met.waited
-    assert isinstance(met.second.exception(), InvalidTransition)
+    assert isinstance(met.second.exception(), Refused)
     assert state(database, one)["status"] == "completed"
 
 

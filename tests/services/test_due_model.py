@@ -1,29 +1,30 @@
 """What is due when, against a naive model that is written from the documentation (due_model.py).
 
 People in several zones go through a year of emails and LinkedIn steps, while the settings, their zones, the steps and
-the delays change, and leases run out. Whoever comes at each moment that next_due_at names, or days later, must find
-what the model finds, and nothing in between.
+the delays change, people are paused and away, and leases run out. Whoever comes at each moment that next_due_at names,
+or days later, must find what the model finds, and nothing in between.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, example, given, settings as examples, strategies as st
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.holds import HoldReason
-from db.domain.states import ActionOutcome, Channel, LinkedInStepType
+from db.domain.states import ActionOutcome, Channel, EnrollmentAction, LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
 from db.services.campaigns import campaigns, templates
 from db.services.dispatch import actions, claims, explain
 from db.services.enrollments import enrollments
-from db.services.people import contacts
+from db.services.people import absences, contacts
 from tests.support.campaigns import make_campaign
 from tests.support.due_model import Model, Person
 
@@ -38,6 +39,9 @@ DELAYS = {1: 0, 2: 5, 3: 30, 4: 720, 5: 720, 6: 720}
 DAYS_LATER = (0, 0, 0, 110, 270)
 SWITCHED, DELAYED = 2, (3, 4)
 LIMITS = {HoldReason.DAILY_LIMIT, HoldReason.MIN_GAP, HoldReason.SENDER_DAILY_LIMIT, HoldReason.SENDER_MIN_GAP}
+
+
+HOLDS = ("pause until", "pause until", "pause", "resume", "away", "away", "back")
 
 
 def sender(*accounts: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -75,7 +79,7 @@ chosen: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 change = st.tuples(
     st.integers(1, VISITS - 1),
-    st.sampled_from(["settings", "settings", "zone", "switch", "delay", "stay away"]),
+    st.sampled_from(["settings", "settings", "zone", "switch", "delay", "stay away", *HOLDS]),
     chosen,
     st.sampled_from(ZONES[:4]),
     st.integers(1, 40),
@@ -90,6 +94,7 @@ class Story:
     campaign_id: UUID
     model: Model
     fates: list[str]
+    contacts: dict[UUID, UUID]
     handed: int = 0
 
     def visit(self, now: datetime) -> datetime | None:
@@ -154,6 +159,42 @@ class Story:
             step = DELAYED[number % len(DELAYED)]
             self.model.delays[step] = number * 7
             self._write(step)
+        elif what in HOLDS:
+            self._hold(what, list(self.model.people)[number % len(self.model.people)], number, now)
+
+    def _hold(self, what: str, id_: UUID, number: int, now: datetime) -> None:
+        """Pause somebody, or learn that they are away; and the other way round."""
+        model, person = self.model, self.model.people[id_]
+        step, handed = self.model.next_step(person), person.handed
+        if step is None or (handed is not None and handed.step != step):
+            return
+        is_paused = person.is_paused_at(now)
+        if what == "pause until":
+            until = now + timedelta(hours=number * 5)
+            self._update(id_, EnrollmentAction.PAUSE, now, until=until)
+            model.pause(person, until, now)
+        elif what == "pause" and not person.is_paused:
+            self._update(id_, EnrollmentAction.PAUSE, now)
+            model.pause(person, None, now)
+        elif what == "resume" and is_paused:
+            self._update(id_, EnrollmentAction.RESUME, now)
+            model.resume(person, now)
+        elif what == "away":
+            place = ZoneInfo(person.zone or "UTC")
+            until = now.astimezone(place).date() + timedelta(days=number // 5)
+            end = datetime.combine(until + timedelta(days=1), time(), place).astimezone(UTC)
+            contact_id = self.contacts[id_]
+            absences.begin(self.session, contact_id=contact_id, began_at=now, until=until, now=now)
+            if person.absent_until is None or end > person.absent_until:
+                model.go_away(person, end, now)
+        elif what == "back":
+            absences.end(self.session, contact_id=self.contacts[id_], now=now)
+            if person.absent_until is not None and person.absent_until > now:
+                model.go_away(person, None, now)
+            person.absent_until = None
+
+    def _update(self, id_: UUID, action: EnrollmentAction, now: datetime, *, until: datetime | None = None) -> None:
+        enrollments.update(self.session, enrollment_id=id_, action=action, until=until, now=now)
 
     def _write(self, number: int) -> None:
         step = make_step(number, self.model.delays[number], is_active=number in self.model.steps)
@@ -186,11 +227,15 @@ def begin(session: Session, settings: dict[str, Any], how: list[str]) -> Story:
         for index, zone in enumerate(ZONES)
     }
     people: dict[UUID, Person] = {}
+    contact_ids: dict[UUID, UUID] = {}
     for index, ref in refs.items():
         since = START + timedelta(days=DAYS_LATER[index])
         answers = enrollments.enroll(session, campaign_id=campaign_id, people={0: ref}, start_at=since, now=START)
-        people[answers[0].enrollment_id or UUID(int=0)] = Person(ZONES[index], since)
-    return Story(session, campaign_id, Model(dict(settings), people, CHANNELS, dict(DELAYS), set(DELAYS), START), how)
+        id_ = answers[0].enrollment_id or UUID(int=0)
+        people[id_] = Person(ZONES[index], since)
+        contact_ids[id_] = answers[0].contact_id or UUID(int=0)
+    model = Model(dict(settings), people, CHANNELS, dict(DELAYS), set(DELAYS), START)
+    return Story(session, campaign_id, model, how, contact_ids)
 
 
 class _Undo(Exception):
@@ -223,7 +268,7 @@ def test_what_is_due_is_what_a_naive_reading_finds(
                 elif at == visit:
                     story.change(what, new, zone, number, now)
             then = story.visit(now)
-            if then is None:
+            if then is None and not any(person.is_paused for person in story.model.people.values()):
                 break
-            now = then
+            now = then or now + timedelta(days=1)
         raise _Undo

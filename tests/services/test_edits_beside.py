@@ -20,7 +20,7 @@ from db.services.dispatch.claims import Claim, DueAction
 from db.services.events import events
 from tests.support.campaigns import NOW, enroll, event, make_campaign, state
 from tests.support.meeting import just_before, meet
-from tests.support.steps import claim, report
+from tests.support.steps import TAKES_STEPS, claim, report
 
 HOUR = timedelta(hours=1)
 
@@ -105,7 +105,7 @@ def test_no_claim_goes_by_steps_that_it_read_before_they_were_changed(
             campaigns.update(session, campaign_id=campaign_id, fields=limited, now=NOW)
         assert len(claim(database, campaign_id, hours=72)) == 1
     edit = partial(database.run, "edit", partial(switch_on, campaign_id))
-    with just_before(database, "FOR SHARE OF i SKIP LOCKED", edit):
+    with just_before(database, TAKES_STEPS, edit):
         assert claim(database, campaign_id, hours=72.5) == []
     handed = {due.enrollment.id: due.step.step_number for due in claim(database, campaign_id, hours=72.5)}
     # Whoever was handed the third step is past the second.

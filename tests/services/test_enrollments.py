@@ -48,7 +48,9 @@ def test_a_person_is_known_by_email_by_profile_and_by_id(database: Database) -> 
         person(linkedin_url=LINK),
         ContactRef(first.contact_id, ContactFields()),
     )
-    assert {(str(each.verdict), each.enrollment_id) for each in again} == {("already_enrolled", first.enrollment_id)}
+    assert {(str(outcome.verdict), outcome.enrollment_id) for outcome in again} == {
+        ("already_enrolled", first.enrollment_id)
+    }
     assert_counters_are_exact(database)
 
 
@@ -197,7 +199,7 @@ def test_pages_hold_still_while_rows_are_added(database: Database) -> None:
         second = enrollments.list_(
             session, campaign_id=scene.campaign_id, status=None, limit=4, cursor=first.next_cursor
         )
-        seen = [each.enrollment.id for each in (*first.rows, *second.rows)]
+        seen = [row.enrollment.id for row in (*first.rows, *second.rows)]
         assert sorted(seen) == sorted(scene.enrollments)
         for cursor in (f"{first.next_cursor}x", "AAAA", first.next_cursor):
             with pytest.raises(InvalidInput, match="cursor"):

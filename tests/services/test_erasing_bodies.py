@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode, encodebytes, urlsafe_b64encode
+from functools import partial
 from quopri import encodestring
 from urllib.parse import quote, quote_plus
 
@@ -9,8 +10,10 @@ import pytest
 from sqlalchemy import text
 
 from db.domain.contacts import SuppressionTarget
+from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from tests.support.campaigns import NOW
+from db.services.dispatch import claims
+from tests.support.campaigns import NOW, enroll, make_campaign
 from tests.support.traces import EMAIL, LINK, erase
 
 PLAIN = "mia.moss@k.example"
@@ -59,6 +62,18 @@ def in_mail(address: str) -> dict[str, bytes]:
         "quoted in a form": b"body-mime=" + quote_plus(quoted).encode(),
         "quoted in base64": b64encode(quoted.encode()),
     }
+
+
+def test_the_bodies_go_that_name_the_message_id_of_a_mail_to_the_person(database: Database) -> None:
+    steps = [EmailStep(1, "Hello", "The first of all")]
+    campaign_id = database.run("make", partial(make_campaign, email_steps=steps))
+    enroll(database, campaign_id, [PLAIN, "ben@k.example"])
+    claim = partial(claims.claim, campaign_id=campaign_id, channel=None, limit=2, lease_seconds=60, now=NOW)
+    handed = database.run("claim", partial(claim, public_url="https://mail.example.org")).actions
+    said = {due.contact.email: f'{{"smtp-id": "{(due.text.headers or {})["Message-ID"]}"}}'.encode() for due in handed}
+    store(database, list(said.values()))
+    erase(database, target=SuppressionTarget(email=PLAIN))
+    assert left(database) == [said["ben@k.example"]]
 
 
 @pytest.mark.parametrize("address", [PLAIN, EMAIL, LINK, "https://www.linkedin.com/in/zo\u00eb"])

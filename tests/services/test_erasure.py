@@ -66,7 +66,7 @@ def test_nothing_of_the_person_is_left_in_any_table(database: Database, whom: Ca
     assert [line for line in after.splitlines() if any(trace in line for trace in TRACES)] == []
     assert (done.contact_id, done.stopped_enrollments, done.orphaned_events, done.kept_answers) == (contact_id, 1, 3, 4)
     assert not done.was_erased_before
-    assert done.webhook_bodies == 6
+    assert (done.webhook_bodies, done.messages) == (6, 1)
     assert after.count("somebody.else@example.com") == 1
 
 
@@ -122,7 +122,7 @@ def test_the_erased_stay_suppressed_by_each_of_their_addresses(database: Databas
         ContactRef(upserted.contact_id, ContactFields()),
     ]
     for campaign in (campaign_id, fresh):
-        assert {str(each.verdict) for each in take_in(database, campaign, *people)} == {"suppressed"}
+        assert {str(outcome.verdict) for outcome in take_in(database, campaign, *people)} == {"suppressed"}
     (gone, other) = take_in(
         database, fresh, ContactRef(contact_id, ContactFields()), ContactRef(None, ContactFields(email=OTHER))
     )

@@ -123,7 +123,7 @@ class Story:
             self.sent += [due] if outcome is ActionOutcome.SENT else []
 
     def keeps_to_the_daily_limit(self) -> bool:
-        """Whether no more was sent of any day's places than there are."""
+        """Whether no day has more reservations than its limit allows."""
         sending = plans.of_campaigns(self.session, instance_ids=[self.campaign_id])[self.campaign_id].sending
         days = Counter(sending.today(due.reserved_at) for due in self.sent if due.reserved_at is not None)
         most = {day: sending.limits_on(day).daily for day in days}
@@ -165,7 +165,7 @@ def enroll_one(session: Session, campaign_id: UUID, name: str | None, *, start_a
     return enrollment_id
 
 
-def test_a_place_that_somebody_leaves_goes_to_the_next_in_line_whatever_the_channel(database: Database) -> None:
+def test_a_reservation_that_is_released_goes_to_the_next_in_line_whatever_the_channel(database: Database) -> None:
     """The channels are queues of their own where accounts are named, and the campaign's limit is one for both."""
     with database.transaction("story") as session:
         campaign_id = make_campaign(
@@ -186,7 +186,7 @@ def test_a_place_that_somebody_leaves_goes_to_the_next_in_line_whatever_the_chan
         assert [due.enrollment.id for due in told.claim(limit=10)] == [first]
 
 
-def test_who_waits_for_an_account_takes_no_place_of_another_channel(database: Database) -> None:
+def test_who_waits_for_an_account_takes_no_reservation_of_another_channel(database: Database) -> None:
     with database.transaction("story") as session:
         campaign_id = make_campaign(
             session,
@@ -200,7 +200,11 @@ def test_who_waits_for_an_account_takes_no_place_of_another_channel(database: Da
         )
         enrollments.update(session, enrollment_id=third, action=EnrollmentAction.ADVANCE, now=NOW)
         explained = [explain.enrollment(session, enrollment_id=id_, now=NOW) for id_ in (first, second, third)]
-        assert [[hold.reason for hold in each.holds] for each in explained] == [[], [HoldReason.SENDER_DAILY_LIMIT], []]
+        assert [[hold.reason for hold in explanation.holds] for explanation in explained] == [
+            [],
+            [HoldReason.SENDER_DAILY_LIMIT],
+            [],
+        ]
         told = Story(session, campaign_id, [], [])
         assert {due.enrollment.id for due in told.claim(limit=10)} == {first, third}
 
@@ -307,8 +311,12 @@ def test_whoever_waits_behind_others_for_a_limit_is_told_the_place_in_the_queue(
         in_order = sorted(listed.rows, key=lambda row: row.enrollment.next_action_at or NOW)
         told = [explain.enrollment(session, enrollment_id=row.enrollment.id, now=later) for row in in_order]
         return [
-            (each.is_due, each.holds[0].position if each.holds else None, "stand before" in str(each.holds))
-            for each in told
+            (
+                explanation.is_due,
+                explanation.holds[0].position if explanation.holds else None,
+                "stand before" in str(explanation.holds),
+            )
+            for explanation in told
         ]
 
     assert database.run("look", waits) == [(True, None, False), (False, 2, True), (False, 3, True), (False, 4, True)]

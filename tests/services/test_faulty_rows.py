@@ -85,7 +85,7 @@ def test_rows_that_the_database_refuses_are_paused_and_the_others_handed_out(
     with refused_for(database, table, f"NOT ({when} AND {id_column} IN ({listed}))"), caplog.at_level(logging.INFO):
         handed = claim(database, scene.campaign_id)
     assert {due.enrollment.id for due in handed} == set(scene.enrollments) - set(refused)
-    shown = [JsonLines().format(each) for each in caplog.records]
+    shown = [JsonLines().format(entry) for entry in caplog.records]
     tokens = {str(due.lease_token) for due in handed}
     assert not any(token in line for token in tokens for line in shown)
     for id_ in refused:
@@ -121,7 +121,7 @@ def test_a_person_whose_values_can_not_be_read_is_paused_alone(database: Databas
     assert state(database, one)["status"] == "paused"
 
 
-def test_a_fault_takes_no_place_under_a_limit(database: Database) -> None:
+def test_a_fault_takes_no_reservation(database: Database) -> None:
     scene = new_scene(database, 0)
     run_sql(database, """UPDATE campaign_instances SET settings = '{"daily_limit": 2}'""")
     people = enroll(database, scene.campaign_id, [f"q{number}@example.com" for number in range(3)])

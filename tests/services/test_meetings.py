@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import InvalidTransition, Refused
 from db.domain.events import EventType
-from db.domain.states import EnrollmentAction
+from db.domain.states import ActionOutcome, EnrollmentAction
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services.campaigns import campaigns
-from db.services.dispatch import claims
+from db.services.dispatch import actions, claims
 from db.services.enrollments import enrollments
+from db.services.enrollments.enrollments import Former
+from db.services.events import events
 from tests.support.campaigns import (
     NOW,
     Scene,
@@ -30,11 +32,12 @@ from tests.support.campaigns import (
     state,
 )
 from tests.support.meeting import Work, just_before, meet
+from tests.support.steps import TAKES_STEPS
 
 LATER = NOW + timedelta(hours=1)
 
 
-def change(enrollment_id: UUID, action: EnrollmentAction) -> Work[None]:
+def change(enrollment_id: UUID, action: EnrollmentAction) -> Work[Former]:
     return partial(enrollments.update, enrollment_id=enrollment_id, action=action, now=NOW)
 
 
@@ -155,7 +158,7 @@ def test_nothing_is_handed_out_of_a_campaign_that_was_paused_since_the_claim_beg
         assert len(database.run("claim", claim(NOW)).actions) == 1
     moment = LATER if is_second_claim else NOW
     pause = partial(database.run, "pause", of_campaign("pause", campaign_id))
-    with just_before(database, "FOR SHARE OF i SKIP LOCKED", pause):
+    with just_before(database, TAKES_STEPS, pause):
         assert database.run("claim", claim(moment)).actions == []
     database.run("start", of_campaign("start", campaign_id))
     assert len(database.run("claim", claim(moment)).actions) == 1
@@ -190,3 +193,43 @@ def test_what_a_batch_tells_counts_in_the_order_in_which_it_happened(database: D
     later = event(EventType.REPLIED, one, step_number=1, hours=2)
     record(database, later, event(EventType.BOUNCED, one, step_number=1, hours=1))
     assert state(database, one)["stop_reason"] == "bounced"
+
+
+def messages_of(database: Database, enrollment_id: UUID) -> list[tuple[Any, ...]]:
+    with database.transaction("look") as session:
+        of = text("""
+            SELECT step_number, provider_message_id, delivered_at IS NOT NULL, open_count FROM campaign_actions
+            WHERE enrollment_id = :id ORDER BY step_number
+        """)
+        return [tuple(row) for row in session.execute(of, {"id": enrollment_id})]
+
+
+@pytest.mark.parametrize("names", [{"step_number": 1}, {}])
+def test_a_report_whose_message_an_event_names_meanwhile_counts_as_one_that_comes_later(
+    database: Database, names: dict[str, Any]
+) -> None:
+    steps = [EmailStep(1, "First", "The first of all"), EmailStep(2, "Second", "The second of all")]
+    make = partial(make_campaign, email_steps=steps, start_at=NOW)
+    told: list[list[tuple[Any, ...]]] = []
+    for together in (False, True):
+        ids = enroll(database, database.run("campaign", make), [f"p{together:d}@example.com"])
+        (first,) = database.run("claim", claim(NOW)).actions
+        report = partial(actions.complete, outcome=ActionOutcome.SENT, provider=None, error=None, now=NOW)
+        done = partial(report, action_id=first.action_id, lease_token=first.lease_token, provider_message_id=None)
+        database.run("complete", done)
+        (second,) = database.run("claim", claim(NOW)).actions
+        naming = event(EventType.DELIVERED, ids[0], hours=-1, provider_message_id="m", **names)
+        tell = partial(events.record_events, events=[naming])
+        late = partial(report, action_id=second.action_id, lease_token=second.lease_token, provider_message_id="m")
+        if together:
+            met = meet(database, tell, late, attempts=2)
+            assert met.waited
+            met.second.result()
+        else:
+            database.run("tell", tell)
+            database.run("late", late)
+        told.append(messages_of(database, ids[0]))
+        record(database, event(EventType.OPENED, ids[0], provider_message_id="m"))
+        told.append(messages_of(database, ids[0]))
+    assert told[:2] == told[2:]
+    assert_counters_are_exact(database)

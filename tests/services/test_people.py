@@ -374,8 +374,8 @@ def test_rows_that_give_one_profile_to_two_people_are_refused_and_fail_no_other(
         {"email": "s3@s.example"},
     ]
     found = upsert(database, *rows)
-    assert [each.status for each in found] == ["invalid", "invalid", "created"]
-    assert [each.reason for each in found[:2]] == [
+    assert [verdict.status for verdict in found] == ["invalid", "invalid", "created"]
+    assert [verdict.reason for verdict in found[:2]] == [
         f"linkedin_url is that of another person in row {other} of this call: give it to one of them"
         for other in (1, 0)
     ]
@@ -409,12 +409,12 @@ def test_rows_about_one_person_are_merged_in_their_order(database: Database, are
         {"linkedin_url": PER, "title": "Third"},
     ]
     found = upsert(database, *rows)
-    assert [each.status for each in (found[0], *found[-2:])] == [
+    assert [verdict.status for verdict in (found[0], *found[-2:])] == [
         "updated" if are_known else "created",
         "merged",
         "merged",
     ]
-    assert len({each.contact_id for each in (found[0], *found[-2:])}) == 1
+    assert len({verdict.contact_id for verdict in (found[0], *found[-2:])}) == 1
     with database.transaction("look") as session:
         row = session.execute(
             text(
@@ -446,3 +446,12 @@ def test_what_was_lifted_is_not_suppressed_again_by_looking(database: Database, 
         assert verdicts(database, campaign, row) == ["suppressed"]
         database.run("lift", lift)
     assert verdicts(database, campaign, row) == ["enrolled"]
+
+
+def test_an_erasure_forgets_that_the_person_consented(database: Database) -> None:
+    upsert(database, {"email": PRIVATE})
+    suppress(database, email=PRIVATE)
+    lift(database, NOW, email=PRIVATE)
+    erase(database, email=PRIVATE)
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT count(*) FROM consents")) == 0

@@ -62,7 +62,7 @@ class Model:
             person.email, person.profile = email or person.email, profile or person.profile
         else:
             person.email, person.profile = person.email or email, person.profile or profile
-        person.besides |= (present | {each for each in (email, profile) if each}) - person.present
+        person.besides |= (present | {address for address in (email, profile) if address}) - person.present
         joined = person.present - present or person.addresses - before
         if joined and self.is_held(person):
             self.wishes |= person.addresses - self.erased
@@ -80,7 +80,7 @@ class Model:
         if known:
             self.wishes -= gone
             self.erased |= gone
-            self.people = [each for each in self.people if each is not person]
+            self.people = [other for other in self.people if other is not person]
             for other in self.people:
                 if other.besides & gone:
                     other.besides -= gone

@@ -47,7 +47,8 @@ def test_two_processes_enroll_the_same_people_once(database: Database, database_
     scene = new_scene(database, 0)
     emails = [f"new{i}@example.com" for i in range(300)]
     works = [
-        {"do": "enroll", "campaign": str(scene.campaign_id), "emails": each} for each in (emails, emails[::-1], emails)
+        {"do": "enroll", "campaign": str(scene.campaign_id), "emails": order}
+        for order in (emails, emails[::-1], emails)
     ]
     first, second, third = race(database_url, *works)
     assert first == second[::-1] == third

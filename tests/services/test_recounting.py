@@ -48,7 +48,7 @@ def test_a_stop_is_recorded_whatever_the_totals_say(
     scene = activated_by_hand(database, 2)
     with caplog.at_level(logging.ERROR):
         assert verdicts(database, event(kind, scene.enrollments[0], step_number=1)) == ["recorded"]
-    assert any(getattr(each, "fault", None) for each in caplog.records)
+    assert any(getattr(entry, "fault", None) for entry in caplog.records)
     assert state(database, scene.enrollments[0])["status"] not in ("active", "paused")
     assert_counters_are_exact(database)
 
@@ -109,7 +109,7 @@ def test_a_step_that_failed_in_one_variant_counts_in_the_one_it_is_sent_in(
     assert_counters_are_exact(database)
     report(database, again, ActionOutcome.SENT, hours=1)
     assert verdicts(database, event(EventType.REPLIED, one, step_number=1, hours=2)) == ["recorded"]
-    assert not any(getattr(each, "fault", None) for each in caplog.records)
+    assert not any(getattr(entry, "fault", None) for entry in caplog.records)
     assert_counters_are_exact(database)
 
 

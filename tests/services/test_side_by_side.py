@@ -1,4 +1,4 @@
-"""Calls that meet over what they share: people, places under a limit, reports, templates, and what waits."""
+"""Calls that meet over what they share: people, reservations, reports, templates, and what waits."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,6 +80,27 @@ def test_nobody_is_taken_in_beside_what_stops_them(
     assert_counters_are_exact(database)
 
 
+@pytest.mark.parametrize("stop", [stop_by_suppression, stop_by_erasure])
+@pytest.mark.parametrize("stops_first", [True, False])
+def test_nobody_is_reopened_beside_what_stops_them(
+    database: Database, stop: Callable[[UUID, UUID], Work[Any]], stops_first: bool
+) -> None:
+    (one,) = new_scene(database, 1).enrollments
+    update = partial(enrollments.update, enrollment_id=one, now=NOW)
+    database.run("end", partial(update, action=EnrollmentAction.COMPLETE))
+    with database.transaction("look") as session:
+        contact_id = session.scalars(text("SELECT id FROM contacts")).one()
+    resume, end = partial(update, action=EnrollmentAction.RESUME), stop(contact_id, one)
+    met = meet(database, end, resume) if stops_first else meet(database, resume, end)
+    assert met.waited
+    if stops_first:
+        assert isinstance(met.second.exception(), Refused)
+    else:
+        met.second.result()
+    assert state(database, one)["status"] in ("completed", "unsubscribed")
+    assert_counters_are_exact(database)
+
+
 def claim(campaign_id: UUID) -> Work[claims.Claim]:
     return partial(claims.claim, campaign_id=campaign_id, channel=None, limit=1, lease_seconds=60, now=NOW)
 
@@ -92,7 +113,9 @@ def claim(campaign_id: UUID) -> Work[claims.Claim]:
     ],
     ids=["a campaign", "an account of two campaigns"],
 )
-def test_the_last_place_under_a_limit_is_given_once(database: Database, settings: dict[str, Any], count: int) -> None:
+def test_the_last_reservation_under_a_limit_is_given_once(
+    database: Database, settings: dict[str, Any], count: int
+) -> None:
     """Another claim begins between the look at what is left and the note of what was taken."""
     make = partial(make_campaign, email_steps=ONE_STEP, settings=settings)
     made = [database.run("campaign", make) for _ in range(count)]
@@ -182,7 +205,7 @@ def test_whoever_is_paused_while_the_campaign_ends_is_counted_where_they_were(da
     met = meet(database, pause, partial(campaigns.complete, campaign_id=scene.campaign_id, now=NOW))
     assert met.waited
     met.second.result()
-    assert {state(database, one)["status"] for one in scene.enrollments} == {"completed"}
+    assert {state(database, enrollment_id)["status"] for enrollment_id in scene.enrollments} == {"completed"}
     assert_counters_are_exact(database)
 
 
@@ -192,8 +215,8 @@ def test_a_webhook_request_is_worked_on_by_one_and_waited_for_by_nobody(database
     seen: list[str | None] = []
 
     def first(session: Session) -> None:
-        seen.extend(each.delivery_id for each in deliveries.next_waiting(session, limit=2))
+        seen.extend(delivery.delivery_id for delivery in deliveries.next_waiting(session, limit=2))
 
     met = meet(database, first, partial(deliveries.next_waiting, limit=10))
     assert not met.waited
-    assert (seen, [each.delivery_id for each in met.second.result()]) == (["d-0", "d-1"], ["d-2"])
+    assert (seen, [delivery.delivery_id for delivery in met.second.result()]) == (["d-0", "d-1"], ["d-2"])

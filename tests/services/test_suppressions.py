@@ -3,19 +3,21 @@
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.errors import InvalidInput, NotFound, Refused
-from db.domain.events import EventType
+from db.domain.events import EventType, NewEvent
 from db.domain.states import SuppressionReason, SuppressionState
 from db.postgres.database import Database
 from db.services.dispatch import claims
 from db.services.enrollments import enrollments
+from db.services.events import events
 from db.services.people import contacts, suppressions
-from tests.support.campaigns import NOW, event, new_scene, record, state
+from tests.support.campaigns import NOW, assert_counters_are_exact, event, new_scene, record, state
 from tests.support.races import race
 
 LINK = "https://www.linkedin.com/in/jane"
@@ -201,7 +203,7 @@ def test_the_ended_are_listed_apart(database: Database) -> None:
 
 def test_processes_that_suppress_one_address_at_once_agree(database: Database, database_url: str) -> None:
     emails = [f"new{i}@example.com" for i in range(50)]
-    works = [{"do": "suppress", "emails": each} for each in (emails, emails[::-1], emails)]
+    works = [{"do": "suppress", "emails": order} for order in (emails, emails[::-1], emails)]
     race(database_url, *works)
     with database.transaction("look") as session:
         assert session.scalar(text("SELECT count(*) FROM suppressions")) == 50
@@ -242,3 +244,98 @@ def test_a_profile_is_held_in_whatever_case_it_was_written(database: Database) -
     assert str(database.run("enroll", enroll)[0].verdict) == "suppressed"
     with database.transaction("look") as session:
         assert session.scalars(text("SELECT linkedin_url FROM contacts")).all() == [written]
+
+
+def bounce(hours: float, **more: Any) -> NewEvent:
+    return event(EventType.BOUNCED, None, hours=hours, provider="p", **more)
+
+
+def record_at_all(database: Database, *given: NewEvent) -> None:
+    database.run("record", partial(events.record_events, events=given, from_provider=True))
+
+
+def lifted(database: Database, at: datetime = NOW + 5 * HOUR, *, has_new_consent: bool = False, **target: str) -> None:
+    target_ = SuppressionTarget(**target)
+    work = partial(suppressions.unsuppress, target=target_, has_new_consent=has_new_consent, now=at)
+    database.run("unsuppress", work)
+
+
+def held_addresses(database: Database) -> dict[str, str]:
+    with database.transaction("look") as session:
+        rows = session.execute(text("SELECT coalesce(email, linkedin_url), reason FROM suppressions"))
+        return dict(tuple(row) for row in rows)
+
+
+@pytest.mark.parametrize("kind", [EventType.BOUNCED, EventType.COMPLAINED])
+def test_what_is_told_again_undoes_no_lifting_and_what_is_new_does(database: Database, kind: EventType) -> None:
+    """Of an address alone nothing is stored by which a repetition could be known."""
+    new_scene(database, 1)
+    told = partial(event, kind, None, provider="p", email=JANE)
+    record_at_all(database, told(hours=1))
+    lifted(database, email=JANE, has_new_consent=kind is EventType.COMPLAINED)
+    record_at_all(database, told(hours=1), told(hours=4))
+    assert held_addresses(database) == {}
+    record_at_all(database, told(hours=6))
+    assert held_addresses(database) == {JANE: str(kind)}
+
+
+def test_a_wish_is_not_lifted_with_a_bounce(database: Database) -> None:
+    record_at_all(database, bounce(1, email=JANE))
+    lifted(database, email=JANE)
+    record_at_all(database, event(EventType.UNSUBSCRIBED, None, hours=2, email=JANE))
+    assert held_addresses(database) == {JANE: "unsubscribed"}
+
+
+def test_a_bounce_is_not_lifted_with_what_somebody_suppressed_by_hand(database: Database) -> None:
+    suppress(database, email=JANE)
+    lifted(database, email=JANE)
+    record_at_all(database, bounce(4, email=JANE))
+    assert held_addresses(database) == {JANE: "bounced"}
+
+
+@pytest.mark.parametrize(("hours", "ends"), [(4, False), (6, True)])
+def test_a_bounce_from_before_its_lifting_stops_nobody_who_is_enrolled_since(
+    database: Database, hours: float, ends: bool
+) -> None:
+    """It waits for its message, which is reported after somebody lifted the suppression."""
+    scene = new_scene(database, 0)
+    record_at_all(database, bounce(hours, email=JANE, provider_message_id="m"))
+    lifted(database, email=JANE)
+    assert verdict_of(database, scene.campaign_id) == "enrolled"
+    (who,) = enrolled_in(database, scene.campaign_id)
+    record(database, event(EventType.SENT, who, hours=3, step_number=1, provider="p", provider_message_id="m"))
+    assert state(database, who)["status"] == ("bounced" if ends else "active")
+    assert held_addresses(database) == ({JANE: "bounced"} if ends else {})
+    assert_counters_are_exact(database)
+
+
+@pytest.mark.parametrize(("hours", "verdict"), [(4, "suppressed: manual"), (6, "enrolled")])
+def test_who_is_suppressed_is_enrolled_for_a_bounce_that_waits_unless_it_was_lifted(
+    database: Database, hours: float, verdict: str
+) -> None:
+    scene = new_scene(database, 0)
+    record_at_all(database, bounce(hours, email=JANE, campaign_id=scene.campaign_id))
+    lifted(database, email=JANE)
+    suppress(database, domain="example.com")
+    assert verdict_of(database, scene.campaign_id) == verdict
+    ends = [state(database, who)["status"] for who in enrolled_in(database, scene.campaign_id)]
+    assert ends == (["bounced"] if verdict == "enrolled" else [])
+
+
+def test_a_wish_of_an_address_alone_is_older_than_the_consent_of_its_person(database: Database) -> None:
+    scene = new_scene(database, 0)
+    assert verdict_of(database, scene.campaign_id) == "enrolled"
+    suppress(database, UNSUBSCRIBED, linkedin_url=LINK)
+    lifted(database, linkedin_url=LINK, has_new_consent=True)
+    for address in held_addresses(database):
+        lifted(database, email=address, has_new_consent=True, at=NOW)
+    record_at_all(database, event(EventType.COMPLAINED, None, hours=4, email=JANE))
+    assert held_addresses(database) == {}
+    record_at_all(database, event(EventType.COMPLAINED, None, hours=6, email=JANE))
+    assert held_addresses(database) == {JANE: "complained", LINK: "complained"}
+
+
+def enrolled_in(database: Database, campaign_id: UUID) -> list[UUID]:
+    with database.transaction("look") as session:
+        statement = text("SELECT id FROM campaign_enrollments WHERE instance_id = :id")
+        return list(session.scalars(statement, {"id": campaign_id}))

@@ -50,7 +50,9 @@ def test_the_two_kinds_of_steps_are_read_each_by_themselves(database: Database, 
         assert (len(line.email_steps), len(line.linkedin_steps)) == (3, 2)
 
     statements = statements_of(database, lambda: database.run("read", read))
-    assert [one for one in statements if "email_sequences" in one and "linkedin_sequences" in one] == []
+    assert [
+        statement for statement in statements if "email_sequences" in statement and "linkedin_sequences" in statement
+    ] == []
     assert len(statements) == 6
 
 

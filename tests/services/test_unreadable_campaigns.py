@@ -44,7 +44,7 @@ def test_an_unreadable_campaign_stops_no_other_and_is_paused(
     with database.transaction("look") as session:
         campaign = campaigns.get(session, campaign_id=broken.campaign_id)
         assert (campaign.status, (campaign.pause_reason or "").split(":")[0]) == (CampaignStatus.PAUSED, reason)
-        assert health.stored(session).unreadable == {str(broken.campaign_id): campaign.pause_reason}
+        assert health.stored(session, now=NOW).unreadable == {str(broken.campaign_id): campaign.pause_reason}
         told = explain.campaign(session, campaign_id=broken.campaign_id, now=NOW)
         assert [hold.reason for hold in told.holds][:2] == ["campaign_paused", reason]
         noted = session.execute(text("SELECT actor, tool, ids FROM audit_log")).all()

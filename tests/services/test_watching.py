@@ -37,11 +37,11 @@ def test_the_queue_of_all_campaigns_is_one_line(database: Database) -> None:
     first, second = new_scene(database, 3, domain="one.example"), new_scene(database, 4, domain="two.example")
     whole = queue(database, None)
     assert whole == queue(database, None, limit=2)
-    assert [(each.next_action_at, each.enrollment_id) for each in whole] == sorted(
-        (each.next_action_at, each.enrollment_id) for each in whole
+    assert [(row.next_action_at, row.enrollment_id) for row in whole] == sorted(
+        (row.next_action_at, row.enrollment_id) for row in whole
     )
-    assert {each.enrollment_id for each in whole} == {*first.enrollments, *second.enrollments}
-    assert {each.enrollment_id for each in queue(database, second.campaign_id)} == set(second.enrollments)
+    assert {row.enrollment_id for row in whole} == {*first.enrollments, *second.enrollments}
+    assert {row.enrollment_id for row in queue(database, second.campaign_id)} == set(second.enrollments)
 
 
 def test_only_active_campaigns_queue(database: Database) -> None:
@@ -70,7 +70,7 @@ def test_events_of_all_campaigns_come_newest_first_and_from_where_one_was(databa
         kind = EventType.OPENED if latest(database) else EventType.SENT
         record(database, event(kind, scene.enrollments[0], step_number=1))
     found = latest(database)
-    assert [each.campaign_id for each in found] == [first.campaign_id, second.campaign_id, first.campaign_id]
+    assert [row.campaign_id for row in found] == [first.campaign_id, second.campaign_id, first.campaign_id]
     assert found[0].address == "p0@one.example"
     assert latest(database, after=found[1].id) == found[:1]
     assert latest(database, before=found[1].id) == found[2:]

@@ -26,6 +26,8 @@ SHAPED: dict[str, dict[str, Any]] = {
     "create_campaign": {"settings": SETTINGS},
     "enroll_contacts": {"contacts": [PERSON]},
     "upsert_contacts": {"contacts": [PERSON]},
+    "connect_mailbox": {"smtp": {"host": "smtp.example.com"}, "imap": {"host": "imap.example.com"}},
+    "approve_drafts": {"drafts": [{"draft_id": ID, "fingerprint": "0" * 64}]},
     "record_event": {"event": EVENT},
     "record_events": {"events": [EVENT]},
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT  # pyright: ignore[reportMissingTypeStubs]  it has none
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.patience import PATIENCE
@@ -23,6 +24,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 _PATIENCE_MS = PATIENCE * 1_000
+_SERIOUS = ("serious", "critical")
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -110,3 +112,20 @@ def _note_failure(visit: Visit, url: str, failure: str | None) -> None:
 def seen(page: Page, selector: str) -> list[str]:
     """The texts of all elements that fit."""
     return page.locator(selector).all_inner_texts()
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds serious or critical, light and dark. It is brought in from outside the page, past its policy."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    found: list[Any] = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found += page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
+    return [
+        f"{element['id']}: {element['nodes'][0]['html'][:200]}" for element in found if element["impact"] in _SERIOUS
+    ]
+
+
+def fits(page: Page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

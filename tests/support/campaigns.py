@@ -157,16 +157,19 @@ def assert_counters_agree_with_events(database: Database) -> None:
     kinds = [f"count(*) FILTER (WHERE kinds && :{name})" for name in _REPORTED_BY]
     values = {name: list(types) for name, types in _REPORTED_BY.items()}
     with database.transaction("recount events") as session:
+        # Of one moment, a bounce comes after a delivery and before a complaint.
         counted = session.execute(
             text(f"""
                 SELECT instance_id, {", ".join(kinds)},
-                       count(*) FILTER (WHERE is_hard OR soft_at >= coalesce(delivered_at, '-infinity')),
+                       count(*) FILTER (WHERE is_hard OR (soft_at >= coalesce(delivered_at, '-infinity')
+                                                         AND soft_at > coalesce(complained_at, '-infinity'))),
                        count(*) FILTER (WHERE is_hard), sum(opens)::int, sum(clicks)::int
                 FROM (
                     SELECT instance_id, array_agg(event_type::text) AS kinds,
                            bool_or(event_type = 'bounced' AND {_IS_HARD}) AS is_hard,
                            max(occurred_at) FILTER (WHERE event_type = 'bounced' AND NOT {_IS_HARD}) AS soft_at,
                            max(occurred_at) FILTER (WHERE event_type = ANY(:delivered)) AS delivered_at,
+                           max(occurred_at) FILTER (WHERE event_type = 'complained') AS complained_at,
                            count(*) FILTER (WHERE event_type = 'opened') AS opens,
                            count(*) FILTER (WHERE event_type = 'clicked') AS clicks
                     FROM campaign_events WHERE step_number IS NOT NULL

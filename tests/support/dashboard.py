@@ -93,7 +93,7 @@ def enroll(database: Database, campaign_id: UUID, people: Sequence[ContactFields
     )
     found = [answers[index].enrollment_id for index in range(len(people))]
     assert all(found)
-    return [each for each in found if each is not None]
+    return [enrollment_id for enrollment_id in found if enrollment_id is not None]
 
 
 def event(kind: EventType, enrollment_id: UUID, step: int, at: datetime) -> NewEvent:

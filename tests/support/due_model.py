@@ -1,7 +1,8 @@
 """What is due when, as the documentation has it: a naive model that knows of no index, no stream and no row."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
@@ -35,12 +36,25 @@ class Handed:
 
 @dataclass
 class Person:
-    """done: up to which step all are behind; since: from when the delay of the next counts."""
+    """done: up to which step all are behind; since: from when the delay of the next counts; late: how much later the
+    step under lease comes than the lease ends. is_paused: until somebody resumes it."""
 
     zone: str | None
     since: datetime
     done: int = 0
     handed: Handed | None = None
+    late: timedelta = timedelta()
+    is_paused: bool = False
+    paused_until: datetime | None = None
+    absent_until: datetime | None = None
+
+    @property
+    def ends(self) -> list[datetime]:
+        """When what holds the person by time is over."""
+        return [until for until in (self.paused_until, self.absent_until) if until is not None]
+
+    def is_paused_at(self, now: datetime) -> bool:
+        return self.is_paused or (self.paused_until is not None and self.paused_until > now)
 
 
 @dataclass
@@ -61,14 +75,52 @@ class Model:
         return min((number for number in self.steps if number > person.done), default=None)
 
     def due(self, person: Person) -> datetime | None:
-        """When the next step is due, whatever the window and the limits."""
+        """When the next step is due, whatever the window and the limits; None if that takes a person."""
+        return None if person.is_paused else self.natural(person)
+
+    def natural(self, person: Person) -> datetime | None:
+        """The same, but for a pause that takes a person."""
         step, handed = self.next_step(person), person.handed
         if step is None:
             return None
         after = person.since + timedelta(hours=self.delays[step])
         if handed is None:
-            return after
-        return handed.until if step == handed.step else max(after, handed.until)
+            return max(after, *person.ends, after)
+        return max(
+            handed.until + person.late if step == handed.step else max(after, handed.until), *person.ends, handed.until
+        )
+
+    def pause(self, person: Person, until: datetime | None, now: datetime) -> None:
+        """Pause somebody until then, or for ever; or change until when."""
+        if until is None and not person.is_paused_at(now):
+            person.is_paused, person.paused_until = True, None
+            return
+        with self._keeping_the_rest(person, now):
+            person.is_paused, person.paused_until = until is None, until
+
+    def resume(self, person: Person, now: datetime) -> None:
+        """Somebody who is paused goes on."""
+        if person.is_paused:
+            person.is_paused = False
+            return
+        with self._keeping_the_rest(person, now):
+            person.paused_until = None
+
+    def go_away(self, person: Person, until: datetime | None, now: datetime) -> None:
+        """Somebody is away until then, or is not."""
+        with self._keeping_the_rest(person, now):
+            person.absent_until = until
+
+    @contextmanager
+    def _keeping_the_rest(self, person: Person, now: datetime) -> Generator[None]:
+        """What was left of the delay when all that holds the person ended is left when it ends now."""
+        due, was = self.natural(person), max(now, *person.ends, now)
+        yield
+        assert due is not None, "nobody is held who has no step left"
+        becomes = max(now, *person.ends, now)
+        then = max(due, becomes) if due < was else becomes + (due - was)
+        person.since += then - due
+        person.late += then - due
 
     def is_open(self, person: Person, now: datetime) -> bool:
         own = person.zone if self.settings.get("use_contact_timezone") else None
@@ -167,6 +219,7 @@ class Model:
         for owner in owners:
             self.last_at[owner] = now
         person.handed, person.done = Handed(step, now + LEASE, place), max(person.done, step - 1)
+        person.late = timedelta()
 
     def report(self, id_: UUID, now: datetime, *, is_sent: bool) -> None:
         """The step was sent, or passed over: then its place is free again."""

@@ -24,14 +24,17 @@ from tests.support.campaigns import make_campaign
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BIG = (
+    "action_drafts",
     "campaign_events",
     "campaign_enrollments",
     "campaign_actions",
     "campaign_metrics",
     "campaign_enrollment_totals",
     "contacts",
+    "messages",
     "orphaned_events",
     "suppressions",
+    "threads",
     "webhook_deliveries",
 )
 Statement = tuple[str, Any]

@@ -49,6 +49,10 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("audit_log", {"id": uuid(20), "at": NOON, "actor": "agent", "tool": "suppress", "outcome": "ok"}),
     ("campaign_instances", {"id": CAMPAIGN, "template_id": TEMPLATE, "name": "Spring"}),
     ("campaign_instances", {"id": OTHER_CAMPAIGN, "template_id": TEMPLATE, "name": "Summer"}),
+    (
+        "campaign_exclusions",
+        {"instance_id": CAMPAIGN, "id": uuid(21), "address": "stop@example.com", "reason": "manual"},
+    ),
     ("campaign_usage", {"instance_id": CAMPAIGN, "quarter": NOON, "backend": 1, "used": 1, "last_at": NOON}),
     (
         "sender_usage",
@@ -86,6 +90,59 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
         {"instance_id": CAMPAIGN, "enrollment_id": ENROLLMENT, "provider_message_id": "message-1"},
     ),
     (
+        "messages",
+        {
+            "id": uuid(21),
+            "direction": "out",
+            "channel": "email",
+            "mailbox_id": uuid(22),
+            "approval": "none",
+            "internet_message_id": "<one@example.com>",
+            "instance_id": CAMPAIGN,
+            "enrollment_id": ENROLLMENT,
+            "action_id": uuid(15),
+            "occurred_at": NOON,
+        },
+    ),
+    (
+        "messages",
+        {
+            "id": uuid(23),
+            "direction": "in",
+            "channel": "email",
+            "mailbox_id": uuid(22),
+            "occurred_at": NOON,
+            "status": "pending",
+        },
+    ),
+    (
+        "threads",
+        {
+            "id": uuid(21),
+            "instance_id": CAMPAIGN,
+            "enrollment_id": ENROLLMENT,
+            "contact_id": ADA,
+            "last_message_at": NOON,
+        },
+    ),
+    ("message_bodies", {"message_id": uuid(21), "body": "Hello"}),
+    (
+        "action_drafts",
+        {
+            "id": uuid(21),
+            "instance_id": CAMPAIGN,
+            "enrollment_id": ENROLLMENT,
+            "step_number": 1,
+            "channel": "email",
+            "source": "template",
+            "status": "waiting",
+            "subject": "Hello",
+            "body": "Nice to meet you.",
+            "fingerprint": b"f" * 32,
+        },
+    ),
+    ("settings", {"id": 1}),
+    (
         "orphaned_events",
         {
             "id": uuid(17),
@@ -96,6 +153,43 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
             "enrollment_id": NOWHERE,
             "provider_event_id": "event-1",
         },
+    ),
+    (
+        "mailboxes",
+        {
+            "id": uuid(21),
+            "address": "ann@example.com",
+            "smtp_host": "smtp.example.com",
+            "smtp_port": 465,
+            "smtp_security": "tls",
+        },
+    ),
+    (
+        "mailbox_leases",
+        {
+            "mailbox_id": uuid(21),
+            "role": "reader",
+            "holder": "host 1",
+            "token": uuid(24),
+            "renewed_at": "2026-03-02T11:59:00Z",
+            "expires_at": NOON,
+        },
+    ),
+    (
+        "mailbox_folders",
+        {
+            "mailbox_id": uuid(21),
+            "name": "INBOX",
+            "role": "inbox",
+            "uidvalidity": 1,
+            "last_uid": 4,
+            "first_uid": 2,
+            "joined_back_to": NOON,
+        },
+    ),
+    (
+        "unrelated_mails",
+        {"mailbox_id": uuid(21), "hash": b"m" * 32, "folder": "INBOX", "uidvalidity": 1, "uid": 3},
     ),
     ("idempotency_keys", {"key": "key-1", "tool": "suppress", "request_hash": "0"}),
     (
@@ -126,6 +220,9 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ),
 )
 
+# It has one row: another is taken in its place.
+ONE_ROW = "settings"
+
 # One more row of each table, which the database takes: a case changes it in the columns that it names alone.
 _STANDING = dict(reversed(SCENE))
 ANOTHER: dict[str, Mapping[str, Any]] = {
@@ -142,11 +239,26 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "contact_addresses": {"contact_id": BEN, "address": "ben@old.example"},
     "consents": {"address": "ben@example.com", "given_at": NOON},
     "suppressions": {"id": uuid(90), "email": "cleo@example.com", "reason": "manual"},
+    "campaign_exclusions": {**_STANDING["campaign_exclusions"], "id": uuid(90), "address": "@example.com"},
     "campaign_enrollments": {**_STANDING["campaign_enrollments"], "id": uuid(90), "contact_id": BEN},
     "campaign_actions": {**_STANDING["campaign_actions"], "id": uuid(90), "step_number": 2},
     "campaign_events": {**_STANDING["campaign_events"], "id": uuid(90), "provider_event_id": "event-2"},
     "campaign_messages": {**_STANDING["campaign_messages"], "provider_message_id": "message-2"},
+    "messages": {
+        **_STANDING["messages"],
+        "id": uuid(90),
+        "internet_message_id": "<two@example.com>",
+        "action_id": uuid(91),
+    },
+    "message_bodies": {"message_id": uuid(23)},
+    "action_drafts": {**_STANDING["action_drafts"], "id": uuid(90), "step_number": 2},
+    "threads": {**_STANDING["threads"], "id": uuid(90)},
+    "settings": {"id": 1},
     "orphaned_events": {**_STANDING["orphaned_events"], "id": uuid(90), "provider_event_id": "event-2"},
+    "mailboxes": {**_STANDING["mailboxes"], "id": uuid(90), "address": "ben@example.com"},
+    "mailbox_leases": {**_STANDING["mailbox_leases"], "role": "sender"},
+    "mailbox_folders": {**_STANDING["mailbox_folders"], "name": "Sent"},
+    "unrelated_mails": {**_STANDING["unrelated_mails"], "hash": b"n" * 32},
     "idempotency_keys": {**_STANDING["idempotency_keys"], "key": "key-2"},
     "secrets": {"name": "second", "value": b"k" * 32},
     "access_tokens": {"id": uuid(90), "name": "other", "scopes": ["ops", "read"], "token_hash": b"b" * 32},

@@ -1,12 +1,33 @@
 """A server in the process of the tests: calls of its tools, and campaigns made by them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from mcp.client import Client
+from mcp.server import MCPServer
 from mcp_types import CallToolResult, TextContent
 
+from db.domain.access import ACTOR_STDIO, PROGRAM_SCOPES, Caller, Scope
+from mcp_server.calls.server import SalesServer
+from mcp_server.process.app import App
+
+MakeApp: TypeAlias = Callable[..., App]
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
+
+
+def approving_server(app: App) -> MCPServer[App]:
+    """A server whose clients may also approve, as a person may."""
+    server = SalesServer(app)
+    server._without_http = Caller("ada", frozenset(Scope))  # pyright: ignore[reportPrivateUsage]
+    return server
+
+
+def stdio_server(app: App) -> MCPServer[App]:
+    """A server that takes its client for the one at its pipes."""
+    server = SalesServer(app)
+    server._without_http = Caller(ACTOR_STDIO, PROGRAM_SCOPES)  # pyright: ignore[reportPrivateUsage]
+    return server
 
 
 def text_of(result: CallToolResult) -> str:
@@ -40,7 +61,7 @@ async def new_campaign(client: Client, *, people: int = 0, start: bool = False) 
     ids: list[str] = []
     if people:
         contacts = [{"email": f"person{index}@example.com"} for index in range(people)]
-        enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+        enrolled = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts, detail="full")
         ids = [row["enrollment_id"] for row in enrolled["results"]]
     return {"campaign_id": campaign_id, "template_id": template["template"]["id"], "enrollment_ids": ids}
 

@@ -12,26 +12,26 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.access import AuditEntry, AuditOutcome, Scope
+from db.domain.addresses import PROFILE_PREFIX
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget
 from db.domain.events import EventType, NewEvent
 from db.domain.ids import new_id, new_ids
-from db.domain.states import ActionOutcome, Channel, LinkedInStepType, SuppressionReason
+from db.domain.states import ActionOutcome, Channel, EnrollmentStatus, LinkedInStepType, SuppressionReason
 from db.domain.templates import EmailStep, LinkedInStep
 from db.domain.webhooks import NewDelivery, Normalised, StoredDelivery
 from db.postgres.json import rows_parameter
 from db.services import secrets
 from db.services.campaigns import campaigns, positions, templates, zones
 from db.services.dispatch import actions, claims, explain
-from db.services.enrollments import enrollments
+from db.services.enrollments import enrollments, overlaps
 from db.services.erasure import erasure
 from db.services.events import deliveries, events, orphans
 from db.services.ops import audit, idempotency, tokens
-from db.services.people import contacts, opt_outs, spellings, suppressions
+from db.services.people import absences, contacts, exclusions, opt_outs, spellings, suppression_lists, suppressions
+from db.services.state import message_rows, pauses
+from tests.support import mail_batches
+from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all, person
 from tests.support.campaigns import NOW, make_campaign
-
-PUBLIC_URL = "https://mail.example.com"
-_LATER = NOW + timedelta(minutes=10)
-_SENT = partial(NewEvent, EventType.SENT, Channel.EMAIL, NOW)
 
 
 def everything(session: Session, *, people: int, tag: str) -> None:
@@ -44,6 +44,8 @@ def everything(session: Session, *, people: int, tag: str) -> None:
     _started(session, emails)
     _written_down(session, emails, tag)
     _respelled(session, emails, tag)
+    mail_batches.read(session, tag, people)
+    mail_batches.sent(session, emails, tag)
     _stopped(session, emails, tag, campaign_id)
 
 
@@ -63,26 +65,11 @@ def _campaign(session: Session, *, is_started: bool = True, **settings: Any) -> 
     )
 
 
-def _person(email: str, **more: Any) -> ContactFields:
-    profile = email.replace("@", "-at-").replace(".", "-")
-    return ContactFields(email, f"https://www.linkedin.com/in/{profile}", "Ada", timezone="Europe/Berlin", **more)
-
-
-def _enroll(session: Session, campaign_id: UUID, refs: Sequence[ContactRef]) -> Sequence[enrollments.Enrolled]:
-    given = dict(enumerate(refs))
-    answers = enrollments.enroll(session, campaign_id=campaign_id, people=given, start_at=None, now=NOW)
-    return [answers[number] for number in given]
-
-
-def _by_email(emails: Sequence[str]) -> list[ContactRef]:
-    return [ContactRef(None, _person(email)) for email in emails]
-
-
 def _recorded(session: Session, emails: Sequence[str], tag: str) -> UUID:
     """People who are enrolled after events about them came in, and events that find them in each way there is."""
     campaign_id = _campaign(session)
     early = [
-        _SENT(campaign_id=campaign_id, email=email, step_number=1, provider="mail", provider_event_id=f"{email}-early")
+        SENT(campaign_id=campaign_id, email=email, step_number=1, provider="mail", provider_event_id=f"{email}-early")
         for email in emails
     ]
     # These wait for the message ids that the sends reveal.
@@ -91,18 +78,18 @@ def _recorded(session: Session, emails: Sequence[str], tag: str) -> UUID:
     events.record_events(session, events=[*early, *late])
     half = len(emails) // 2
     suppressions.suppress_person(session, email=emails[0], reason=SuppressionReason.UNSUBSCRIBED, source="manual")
-    _enroll(session, campaign_id, _by_email(emails[:half]))
-    answers = _enroll(session, campaign_id, _by_email(emails))
-    _enroll(session, campaign_id, [ContactRef(answer.contact_id, ContactFields()) for answer in answers])
+    enroll_all(session, campaign_id, by_email(emails[:half]))
+    answers = enroll_all(session, campaign_id, by_email(emails))
+    enroll_all(session, campaign_id, [ContactRef(answer.contact_id, ContactFields()) for answer in answers])
     contacts.find_or_create(
-        session, people={n: _person(email, title="Ms") for n, email in enumerate(emails)}, overwrite=True
+        session, people={n: person(email, title="Ms") for n, email in enumerate(emails)}, overwrite=True
     )
     ids = [answer.enrollment_id for answer in answers if answer.enrollment_id]
-    events.record_events(session, events=[_SENT(id_, step_number=3) for id_ in ids])
+    events.record_events(session, events=[SENT(id_, step_number=3) for id_ in ids])
     known = list(zip(emails, ids, strict=False))
     for name in ("1", "2"):
         message = [(f"{email}-{name}", id_) for email, id_ in known]
-        sent = [_SENT(id_, step_number=1, provider_message_id=id_of, provider="mail") for id_of, id_ in message]
+        sent = [SENT(id_, step_number=1, provider_message_id=id_of, provider="mail") for id_of, id_ in message]
         events.record_events(session, events=sent)
     clicked = partial(NewEvent, EventType.CLICKED, Channel.EMAIL, NOW, provider="mail")
     events.record_events(session, events=[clicked(provider_message_id=f"{email}-1") for email in emails])
@@ -115,7 +102,7 @@ def _recorded(session: Session, emails: Sequence[str], tag: str) -> UUID:
 def _placed_anew(session: Session, emails: Sequence[str]) -> None:
     """Opens that are taken for those of the first step, until a later one is said to have been sent before them."""
     campaign_id = _campaign(session)
-    answers = _enroll(session, campaign_id, _by_email(emails))
+    answers = enroll_all(session, campaign_id, by_email(emails))
     explain.campaign(session, campaign_id=campaign_id, now=NOW)
     ids = [answer.enrollment_id for answer in answers if answer.enrollment_id]
     opened = partial(NewEvent, EventType.OPENED, Channel.EMAIL, NOW + timedelta(hours=2))
@@ -129,15 +116,15 @@ def _handed_out(session: Session, emails: Sequence[str], tag: str) -> None:
     welcome = len(emails) - 1  # the first is suppressed
     senders = {"email": {"account": f"{tag}@example.com", "daily_limit": welcome}}
     campaign_id = _campaign(session, daily_limit=welcome, senders=senders)
-    _enroll(session, campaign_id, _by_email(emails))
+    enroll_all(session, campaign_id, by_email(emails))
     claim = partial(
         claims.claim, session, campaign_id=campaign_id, channel=None, lease_seconds=60, public_url=PUBLIC_URL
     )
     claimed = claim(limit=len(emails), now=NOW).actions
     explain.campaign(session, campaign_id=campaign_id, now=NOW)
-    explain.campaign(session, campaign_id=campaign_id, now=_LATER)
+    explain.campaign(session, campaign_id=campaign_id, now=LATER)
     claim(limit=1, now=NOW)
-    for due in claim(limit=len(emails), now=_LATER).actions[:2]:
+    for due in claim(limit=len(emails), now=LATER).actions[:2]:
         actions.complete(
             session,
             action_id=due.action_id,
@@ -146,14 +133,29 @@ def _handed_out(session: Session, emails: Sequence[str], tag: str) -> None:
             provider=None,
             provider_message_id=None,
             error=None,
-            now=_LATER,
+            now=LATER,
         )
-    explain.enrollment(session, enrollment_id=claimed[-1].enrollment.id, now=_LATER)
+    explain.enrollment(session, enrollment_id=claimed[-1].enrollment.id, now=LATER)
     free = _campaign(session, use_contact_timezone=False)
-    _enroll(session, free, _by_email(emails))
+    enroll_all(session, free, by_email(emails))
     explain.campaign(session, campaign_id=free, now=NOW)
     claims.claim(session, campaign_id=free, channel=Channel.EMAIL, limit=len(emails), lease_seconds=60, now=NOW)
     _take_the_first_step_away(session, free)
+    _followed_up(session, emails)
+    mail_batches.mailed(session, emails, tag)
+    mail_batches.asked(session, emails, tag)
+
+
+def _followed_up(session: Session, emails: Sequence[str]) -> None:
+    """Mails that answer the first one."""
+    steps = [EmailStep(1, "One", "The first of all"), EmailStep(2, None, "The last of all")]
+    campaign_id = make_campaign(session, email_steps=steps)
+    enroll_all(session, campaign_id, by_email(emails))
+    claim = partial(claims.claim, session, campaign_id=campaign_id, channel=None, limit=len(emails), lease_seconds=60)
+    handed = claim(now=NOW).actions
+    events.record_events(session, events=[SENT(due.enrollment.id, step_number=1) for due in handed])
+    again = claim(now=LATER).actions
+    message_rows.of_actions(session, action_ids=[due.action_id for due in again])
 
 
 def _take_the_first_step_away(session: Session, campaign_id: UUID) -> None:
@@ -167,15 +169,43 @@ def _take_the_first_step_away(session: Session, campaign_id: UUID) -> None:
     positions.affected(session, template_id=template_id, before=before)
 
 
+# As a person does, one by one.
+_COMPLETED = text("""
+    UPDATE campaign_enrollments SET status = 'completed', stop_reason = 'manual', next_action_at = NULL
+    WHERE instance_id = :id
+""")
+
+
+_PAUSED = text("""
+    UPDATE campaign_enrollments SET status = 'paused', paused_until = :until WHERE instance_id = :id
+""")
+
+
 def _started(session: Session, emails: Sequence[str]) -> None:
     """A campaign that begins with its people in it, and ends with them."""
     campaign_id = _campaign(session, is_started=False)
-    _enroll(session, campaign_id, _by_email(emails))
+    enroll_all(session, campaign_id, by_email(emails))
     # As those of a template that had no variants when they were enrolled.
     session.execute(
         text("UPDATE campaign_enrollments SET a_b_variant = NULL WHERE instance_id = :id"), {"id": campaign_id}
     )
+    session.execute(_PAUSED, {"id": campaign_id, "until": NOW})
     campaigns.start(session, campaign_id=campaign_id, now=NOW)
+    pauses.end_some(session, before=LATER, limit=len(emails))
+    away = enrollments.list_(
+        session, campaign_id=campaign_id, status=EnrollmentStatus.ACTIVE, limit=1, cursor=None, now=NOW
+    )
+    for row in away.rows:
+        absences.begin(session, contact_id=row.contact.id, began_at=NOW, until=None, now=NOW)
+        absences.end(session, contact_id=row.contact.id, now=NOW)
+    session.execute(_COMPLETED, {"id": campaign_id})
+    refs = dict(enumerate(by_email(emails)))
+    enrollments.enroll(session, campaign_id=campaign_id, people=refs, start_at=None, reopens=True, now=LATER)
+    found = overlaps.find(session, people=refs, campaign_id=None)
+    overlaps.find(
+        session, people={0: ContactRef(found[0].contact_id, ContactFields())} if found else refs, campaign_id=None
+    )
+    overlaps.how_many(session, contact_ids=[row.contact_id for row in found], campaign_id=new_id())
     campaigns.complete(session, campaign_id=campaign_id, now=NOW)
 
 
@@ -195,7 +225,7 @@ def _written_down(session: Session, emails: Sequence[str], tag: str) -> None:
     entry = partial(AuditEntry, NOW, "ada", "create_campaign", None, None, {}, is_cut=False, outcome=AuditOutcome.OK)
     audit.write(session, entries=[entry() for _ in emails])
     token, _ = tokens.create(session, name=tag, scopes=[Scope.READ], expires_at=None)
-    tokens.note_use(session, used={token.id: NOW, **{new_id(): NOW for _ in emails}}, after=timedelta(0))
+    tokens.note_use(session, used={token.id: NOW, **{new_id(): NOW for _ in emails}})
     for email in emails[:2]:
         idempotency.keep_done(session, key=email, tool="t", request_hash="", response={"email": email})
 
@@ -232,13 +262,25 @@ def _stopped(session: Session, emails: Sequence[str], tag: str, campaign_id: UUI
     events.record_events(session, events=[unsubscribed(email=email) for email in emails[:half]])
     # Their wish goes with them to the profile that they have now, and the one that they had is kept.
     moved: Mapping[int, ContactFields] = {
-        number: ContactFields(email, _person(f"new-{email}").linkedin_url) for number, email in enumerate(emails)
+        number: ContactFields(email, person(f"new-{email}").linkedin_url) for number, email in enumerate(emails)
     }
     found = contacts.find_or_create(session, people=moved, overwrite=True).values()
-    people = [each.contact_id for each in found if each.contact_id]
+    people = [verdict.contact_id for verdict in found if verdict.contact_id]
     opt_outs.consents_of(session, contact_ids=people)
+    opt_outs.working_since(session, addresses=emails)
     zones.of_people(session, contact_ids=people)
     suppressions.suppress(session, domain=f"{tag}.example.com", reason=SuppressionReason.MANUAL, source="manual")
+    targets = [
+        *(SuppressionTarget(email=f"not-{email}") for email in emails),
+        *(SuppressionTarget(domain=f"{number}.{tag}.example.com") for number in range(len(emails))),
+        *(SuppressionTarget(linkedin_url=f"{PROFILE_PREFIX}{tag}-{number}") for number in range(len(emails))),
+    ]
+    wishes = dict.fromkeys(targets, SuppressionReason.UNSUBSCRIBED)
+    suppression_lists.suppress_all(session, reasons=wishes, source="manual")
+    of_one = partial(exclusions.exclude_all, session, campaign_id=campaign_id, source=None)
+    of_one(targets=targets, reason=SuppressionReason.MANUAL)
+    of_one(targets=targets, reason=SuppressionReason.UNSUBSCRIBED)
+    suppressions.of_people_in(session, people=[(campaign_id, contact_id) for contact_id in people], now=NOW)
     erasure.erase(session, target=SuppressionTarget(email=emails[-1]), now=NOW)
     erasure.erased_among(session, addresses=emails)
     orphans.expire_some(session, before=NOW - timedelta(days=30), now=NOW, limit=len(emails))

@@ -197,8 +197,8 @@ def nodes(value: object) -> Iterator[Node]:
         yield node
         yield from nodes(list(node.values()))
     elif isinstance(value, list):
-        for each in cast("list[object]", value):
-            yield from nodes(each)
+        for item in cast("list[object]", value):
+            yield from nodes(item)
 
 
 def constants() -> dict[str, str]:

@@ -13,16 +13,36 @@ from db.services.dispatch.actions import Completed
 from db.services.dispatch.claims import Claim, DueAction
 from tests.support.campaigns import NOW
 
+TAKES_STEPS = "changed_at timestamptz"
+"""Stands in the statements by which a claim takes steps, and in none that it sends before them."""
+
 
 def claim(database: Database, campaign_id: UUID, *, hours: float = 0, limit: int = 10) -> list[DueAction]:
     return claim_at(database, campaign_id, NOW + timedelta(hours=hours), limit=limit).actions
 
 
-def claim_at(database: Database, campaign_id: UUID, now: datetime, *, limit: int = 100) -> Claim:
+def claim_at(database: Database, campaign_id: UUID | None, now: datetime, *, limit: int = 100) -> Claim:
     return database.run(
         "claim",
         lambda session: claims.claim(
             session, campaign_id=campaign_id, channel=None, limit=limit, lease_seconds=300, now=now
+        ),
+    )
+
+
+def claim_for(
+    database: Database, mailbox_id: UUID, now: datetime = NOW, *, limit: int = 100, include_overdue: bool = False
+) -> Claim:
+    """What the server's sender of a mailbox gets."""
+    return database.run(
+        "claim",
+        lambda session: claims.claim_for_mailbox(
+            session,
+            mailbox_id=mailbox_id,
+            limit=limit,
+            lease_seconds=300,
+            now=now,
+            include_overdue=include_overdue,
         ),
     )
 

@@ -174,8 +174,13 @@ TASKS = [
             ("get_campaign", AUTUMN),
             ("update_campaign", {**AUTUMN, "settings": {"daily_limit": 30, "holidays": ["2026-12-25"]}}),
         ],
-        {"1.campaign.settings": {}},
-        [(("get_campaign", AUTUMN), {"campaign.settings": {"daily_limit": 30, "holidays": ["2026-12-25"]}})],
+        {"1.campaign.settings": {"timezone": "UTC"}},
+        [
+            (
+                ("get_campaign", AUTUMN),
+                {"campaign.settings": {"timezone": "UTC", "daily_limit": 30, "holidays": ["2026-12-25"]}},
+            )
+        ],
     ),
     Task(
         "Give people five days instead of three before the second email.",

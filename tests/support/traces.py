@@ -93,8 +93,8 @@ def deliver(database: Database, *bodies: str, status: DeliveryStatus = DeliveryS
     with database.transaction("deliver") as session:
         assert deliveries.store(session, deliveries=requests) == [StoreVerdict.STORED] * len(bodies)
         settled = [
-            Settled(each.id, status, error="unknown" if status is DeliveryStatus.FAILED else None)
-            for each in deliveries.next_waiting(session, limit=len(bodies))
+            Settled(delivery.id, status, error="unknown" if status is DeliveryStatus.FAILED else None)
+            for delivery in deliveries.next_waiting(session, limit=len(bodies))
         ]
         deliveries.settle(session, settled=settled, now=NOW)
 
@@ -132,6 +132,19 @@ def full_life(database: Database) -> tuple[UUID, UUID, UUID, UUID]:
         session.execute(
             text('UPDATE campaign_enrollments SET metadata = \'{"nick": "plover"}\' WHERE id = :id'),
             {"id": mine.enrollment_id},
+        )
+        # A message of theirs, as a claim keeps it.
+        session.execute(
+            text("""
+                WITH made AS (
+                    INSERT INTO messages (id, direction, channel, instance_id, enrollment_id, action_id, subject,
+                                          occurred_at)
+                    SELECT gen_random_uuid(), 'out', channel, instance_id, enrollment_id, id, 'Zoë, a question', :now
+                    FROM campaign_actions WHERE enrollment_id = :id RETURNING id
+                )
+                INSERT INTO message_bodies (message_id, body) SELECT id, 'Dear Ms Quux of SecretCorp' FROM made
+            """),
+            {"id": mine.enrollment_id, "now": NOW},
         )
         # By another program: suppress() would stop the enrollment that is to be found open.
         session.execute(

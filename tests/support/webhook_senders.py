@@ -303,4 +303,4 @@ def senders() -> dict[str, Sender]:
         Sender("lemlist", LEMLIST_SECRET, lemlist_opened, sign_lemlist, has_timestamp=False, signs_bytes=False),
         Sender("standard", SVIX_SECRET, standard_opened, sign_svix("webhook")),
     ]
-    return {each.name: each for each in all_}
+    return {sender.name: sender for sender in all_}

@@ -78,9 +78,9 @@ def show(browser: Browser, backend: Backend) -> Generator[Show]:
         return at
 
     yield start
-    for each in opened:
-        each.page.context.close()
-    assert [line for each in opened for line in (*each.said, *each.requests)] == []
+    for view in opened:
+        view.page.context.close()
+    assert [line for view in opened for line in (*view.said, *view.requests)] == []
 
 
 def _listen(at: Shown) -> None:

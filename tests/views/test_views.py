@@ -1,12 +1,14 @@
 """The views in a real browser, in a host that speaks the protocol and passes what the real server answers."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT  # pyright: ignore[reportMissingTypeStubs]  it has none
 from playwright.sync_api import expect
 
-from db.domain.metrics import RATES
+from db.domain.metrics import COUNTERS, rates
+from db.domain.states import Channel
 from mcp_server import __version__
 from tests.support.dashboard import HOSTILE
 from tests.support.views import Answer, Backend, Show, Shown
@@ -18,7 +20,11 @@ def faults(at: Shown) -> list[str]:
     """What axe finds serious or critical inside the view."""
     at.evaluate(AXE_SCRIPT)
     found: list[Any] = at.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
-    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] in _SERIOUS]
+    return [
+        f"{violation['id']}: {violation['nodes'][0]['html'][:200]}"
+        for violation in found
+        if violation["impact"] in _SERIOUS
+    ]
 
 
 def text_of(at: Shown) -> str:
@@ -48,20 +54,36 @@ def test_the_hands_are_shaken_as_the_protocol_says(show: Show) -> None:
 def test_the_metrics_show_what_the_tool_answered(show: Show, backend: Backend) -> None:
     at = show("get_metrics")
     answer = at.answered(campaign_id=str(backend.scene.running))
-    rates = {"delivered": "delivery_rate", "opened": "open_rate", "replied": "reply_rate", "bounced": "bounce_rate"}
-    wholes = {rate.slug: rate.denominator for rate in RATES}
-    for name, rate in rates.items():
-        number, share = at.view.locator(f'[data-figure="{name}"] dd').inner_text().split("\n")
-        assert number.replace(",", "") == str(answer["totals"][name])
-        assert float(share.split("%")[0]) == pytest.approx(100 * answer["rates"][rate], abs=0.1)
-        assert share.endswith(f" of {wholes[rate]}")
+    for name in ("delivered", "opened", "replied", "bounced"):
+        number = at.view.locator(f'[data-figure="{name}"] dd').inner_text()
+        assert number.replace(",", "") == str(answer["totals"][name])  # without a rate, which would mix both channels
+    first = at.view.locator("[data-figure]")
+    for index, channel in enumerate(answer["channels"]):
+        assert first.nth(index).get_attribute("data-figure") == f"reply_rate_{channel['key']}"
+        shown = first.nth(index).locator("dd").inner_text().split()[0]
+        assert float(shown) == pytest.approx(channel["rates"]["reply_rate"] * 100, abs=0.06)
     assert answer["totals"]["sent"] > 0
     enrolled = at.view.locator('[data-figure="enrolled"] dd')
     assert int(enrolled.inner_text()) == answer["enrolled"]
-    bars = at.view.locator("g[data-stage]").all()
-    stages = {bar.get_attribute("data-stage"): int(bar.get_attribute("data-value") or "") for bar in bars}
-    assert stages == {stage: answer["totals"][stage] for stage in stages}
-    assert "replied" in stages
+    for funnel, channel in zip(at.view.locator(".sa-funnel").all(), answer["channels"], strict=True):
+        bars = funnel.locator("g[data-stage]").all()
+        stages = {bar.get_attribute("data-stage"): int(bar.get_attribute("data-value") or "") for bar in bars}
+        assert stages == {stage: channel["totals"][stage] for stage in stages}
+        assert "replied" in stages
+
+
+@pytest.mark.parametrize(("channel", "whole"), [("email", "delivered"), ("linkedin", "sent")])
+def test_the_reply_rate_of_one_channel_stands_first_with_what_it_is_of(show: Show, channel: str, whole: str) -> None:
+    totals = {**dict.fromkeys(COUNTERS, 0), "sent": 40, whole: 40, "replied": 4}
+    answer: Answer = {
+        "campaign_id": str(uuid4()), "enrolled": 40, "enrollment_status": {"active": 40}, "totals": totals,
+        "rates": rates(totals, Channel(channel)), "groups": [],
+    }  # fmt: skip
+    at = show("get_metrics")
+    at.give({"content": [], "structuredContent": answer})
+    first = at.view.locator("[data-figure]").first
+    assert (first.get_attribute("data-figure"), first.inner_text().split("\n")[0]) == ("reply_rate", "Reply rate")
+    assert first.locator("dd").inner_text().replace("\u00a0", " ").split("\n") == ["10.0 %", f"of {whole}"]
 
 
 def test_another_grouping_is_asked_of_the_server_and_drawn(show: Show, backend: Backend) -> None:
@@ -89,7 +111,7 @@ def test_another_grouping_is_asked_of_the_server_and_drawn(show: Show, backend: 
         assert faults(at) == [], name
         assert at.evaluate("document.documentElement.scrollWidth <= innerWidth")
     columns = at.view.locator("g[data-day]").all()
-    days = {one.get_attribute("data-day"): int(one.get_attribute("data-sent") or "") for one in columns}
+    days = {column.get_attribute("data-day"): int(column.get_attribute("data-sent") or "") for column in columns}
     sent = {group["key"]: group["totals"]["sent"] for group in answer["groups"]}
     assert {day: count for day, count in days.items() if count} == sent
 
@@ -120,7 +142,7 @@ def test_what_is_due_is_explained_and_asked_again(show: Show, backend: Backend, 
     answer = at.answered(**given)
     assert [hold["detail"] for hold in answer["holds"]] == at.view.locator(".sa-detail").all_inner_texts()
     assert ("Due now" in text_of(at)) is answer["due"]
-    times = [one.get_attribute("datetime") for one in at.view.locator(".sa-until time").all()]
+    times = [time.get_attribute("datetime") for time in at.view.locator(".sa-until time").all()]
     assert times == [hold["until"] for hold in answer["holds"] if "until" in hold]
     assert faults(at) == []
     at.view.get_by_role("button", name="Refresh").click()
@@ -181,9 +203,9 @@ def test_what_is_hostile_stays_text(show: Show, backend: Backend) -> None:
     failed = show("explain_due")
     failed.give({"content": [{"type": "text", "text": HOSTILE}], "isError": True})
     expect(failed.view.get_by_role("alert")).to_have_text(HOSTILE)
-    for each in (at, other, failed):
-        assert each.view.locator("main img, main script, main style, main iframe").count() == 0
-        assert each.evaluate("document.title") != "owned"
+    for view in (at, other, failed):
+        assert view.view.locator("main img, main script, main style, main iframe").count() == 0
+        assert view.evaluate("document.title") != "owned"
 
 
 def test_a_failed_call_a_cancelled_one_and_a_useless_answer_say_so(show: Show, backend: Backend) -> None:
@@ -199,8 +221,8 @@ def test_a_failed_call_a_cancelled_one_and_a_useless_answer_say_so(show: Show, b
         useless.append(show("get_metrics"))
         useless[-1].give(answer)
         expect(useless[-1].view.get_by_role("alert")).to_contain_text("can't be shown")
-    for each in (failed, cancelled, *useless):
-        assert each.view.locator("main[aria-busy]").count() == 0
+    for view in (failed, cancelled, *useless):
+        assert view.view.locator("main[aria-busy]").count() == 0
 
 
 def test_a_host_that_passes_the_text_alone_is_served_too(show: Show, backend: Backend) -> None:
@@ -208,7 +230,9 @@ def test_a_host_that_passes_the_text_alone_is_served_too(show: Show, backend: Ba
     result = backend.call("get_metrics", {"campaign_id": str(backend.scene.running)})
     sent = result.pop("structuredContent")["totals"]["sent"]
     at.give(result)
-    assert at.view.locator('g[data-stage="sent"]').get_attribute("data-value") == str(sent)
+    by_channel = at.view.locator('g[data-stage="sent"]')
+    expect(by_channel).to_have_count(2)
+    assert sum(int(stage.get_attribute("data-value") or 0) for stage in by_channel.all()) == sent
 
 
 def test_messages_of_other_windows_are_ignored(show: Show, backend: Backend) -> None:

@@ -85,6 +85,11 @@ def is_over(job: JobDetail) -> bool:
     return job.status in ("completed", "failed", "cancelled")
 
 
+def has_taken_in(job: JobDetail) -> bool:
+    """Whether rows are in the database. Before that, its progress is that of reading."""
+    return "rows_done" in str(job.progress)
+
+
 def result_of(app: App, **parameters: Any) -> dict[str, Any]:
     job_id = create(app, **parameters)
     with working(app):
@@ -113,6 +118,57 @@ def test_rows_are_taken_in_enrolled_and_judged(app: App, database: Database) -> 
     assert noted.ids == {"job": [noted.request_id], "campaign": [str(scene.campaign_id)]}
 
 
+def test_whom_a_column_says_not_to_write_to_is_suppressed_and_not_enrolled(app: App, database: Database) -> None:
+    scene = new_scene(database, 0)
+    rows = ["ada@example.com,ada.l@example.com,unsubscribed", "bob@example.com,,subscribed", "cy@example.com,,bounced"]
+    csv = "\n".join(["email,Email 2,Phase", *rows, "dee@example.com,,gone", ""])
+    result = result_of(app, csv=csv, campaign_id=str(scene.campaign_id), suppress_where=["Phase=gone"])
+    assert (result["created"], result["opted_out"], result["suppressed"], result["enrolled"]) == (4, 3, 3, 1)
+    assert result["mapping"] == {"email": "email"}
+    assert (result["opt_outs"], result["stand_ins"]) == ({"Phase": 3}, {"email": ["Email 2"]})
+    assert [(row["line"], row["status"]) for row in result["rows"]] == [(line, "suppressed") for line in (2, 4, 5)]
+    with database.transaction("look") as session:
+        found = session.execute(text("SELECT email, reason, source FROM suppressions ORDER BY email")).all()
+    assert [tuple(row) for row in found] == [
+        ("ada.l@example.com", "unsubscribed", "import"),
+        ("ada@example.com", "unsubscribed", "import"),
+        ("cy@example.com", "bounced", "import"),
+        ("dee@example.com", "manual", "import"),
+    ]
+
+
+def test_a_list_is_suppressed_and_stops_whom_it_names(app: App, database: Database) -> None:
+    scene = new_scene(database, 3)
+    csv = "email,reason\np0@example.com,unsubscribed\np1@example.com,\nx.example,\nbad one,\np1@example.com,\n"
+    result = result_of(app, csv=csv, reason="complained", **{"as": "suppressions"})
+    assert (result["suppressed"], result["already_suppressed"], result["invalid"]) == (3, 0, 1)
+    assert result["stopped_enrollments"] == 2
+    assert [(row["line"], row["status"]) for row in result["rows"]] == [(5, "invalid")]
+    with database.transaction("look") as session:
+        found = session.execute(text("SELECT coalesce(email, domain) AS address, reason FROM suppressions ORDER BY 1"))
+        assert [tuple(row) for row in found] == [
+            ("p0@example.com", "unsubscribed"),
+            ("p1@example.com", "complained"),
+            ("x.example", "complained"),
+        ]
+        running = "SELECT count(*) FROM campaign_enrollments WHERE instance_id = :id AND status = 'active'"
+        assert session.scalar(text(running), {"id": scene.campaign_id}) == 1
+
+
+def test_a_list_is_left_out_of_one_campaign_alone(app: App, database: Database) -> None:
+    scene, other = new_scene(database, 2), new_scene(database, 2)
+    csv = "email,reason\np0@example.com,\nnew@example.com,unsubscribed\n"
+    result = result_of(app, csv=csv, campaign_id=str(scene.campaign_id), **{"as": "suppressions"})
+    assert (result["suppressed"], result["stopped_enrollments"]) == (2, 1)
+    for campaign, enrolled in ((scene, 0), (other, 1)):
+        again = result_of(app, csv="email\nnew@example.com\n", campaign_id=str(campaign.campaign_id))
+        assert (again["enrolled"], again["suppressed"]) == (enrolled, 1 - enrolled)
+    with database.transaction("look") as session:
+        assert session.scalar(text("SELECT count(*) FROM suppressions")) == 0
+        found = session.execute(text("SELECT address, reason FROM campaign_exclusions ORDER BY address")).all()
+    assert [tuple(row) for row in found] == [("new@example.com", "unsubscribed"), ("p0@example.com", "manual")]
+
+
 def test_a_file_is_read_from_an_allowed_directory_alone(app: App, tmp_path: Path) -> None:
     allowed = tmp_path / "imports"
     allowed.mkdir()
@@ -139,7 +195,7 @@ def test_an_import_is_cancelled_between_chunks(app: App, database: Database) -> 
     job_id = create(app, csv=f"email\n{rows}")
     with working(app):
         with held_up(database, "p9999@example.com"):
-            wait_for(app, job_id, lambda job: job.progress is not None)
+            wait_for(app, job_id, has_taken_in)
             app.local().jobs.cancel(job_id, now=datetime.now(UTC))
         assert wait_for(app, job_id, is_over).status == "cancelled"
 
@@ -152,7 +208,7 @@ def test_a_killed_import_is_finished_by_another_worker_without_a_double(
     child = subprocess.Popen([sys.executable, "-c", CHILD, database_url, str(tmp_path)], env=dict(os.environ))
     with held_up(database, "p9999@example.com"):
         try:
-            wait_for(app, job_id, lambda job: job.progress is not None)
+            wait_for(app, job_id, has_taken_in)
         finally:
             child.send_signal(signal.SIGKILL)
             child.wait()

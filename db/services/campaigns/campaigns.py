@@ -6,20 +6,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, select, text
+from sqlalchemy import Text, TextClause, func, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.access import AuditEntry
 from db.domain.errors import NotFound, Refused
 from db.domain.field_limits import PAUSE_REASON_MAX
+from db.domain.holds import HoldReason
 from db.domain.scheduling import Plan, Recipient, Stage, Step, due_at, next_step, stage_after, variants
+from db.domain.searching import words_of
 from db.domain.sending import Sending, of_settings
 from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, move_campaign
-from db.models import CampaignInstance, CampaignTemplate
+from db.models import CampaignInstance, CampaignTemplate, Mailbox
 from db.postgres import faults
 from db.postgres.json import rows_parameter
 from db.services.campaigns import plans, step_texts, zones
-from db.services.ops import audit
+from db.services.ops import audit, settings as workspace
 from db.services.paging import Page, page
 from db.services.state import counters
 
@@ -30,7 +32,8 @@ _CHUNK = 20_000
 def create(
     session: Session, *, name: str, template_id: UUID, settings: dict[str, Any], provider_config: dict[str, Any]
 ) -> CampaignInstance:
-    """Makes a draft campaign. Refused for a template that is archived or has no active step."""
+    """Makes a draft campaign, in the zone of the workspace if its settings name none. Refused for a template that is
+    archived or has no active step."""
     template = session.get(CampaignTemplate, template_id, with_for_update={"read": True})
     if template is None:
         raise NotFound("template", template_id)
@@ -39,7 +42,7 @@ def create(
     campaign = CampaignInstance(
         name=name,
         template_id=template_id,
-        settings=settings,
+        settings=_checked(session, settings),
         provider_config=provider_config,
         status=CampaignStatus.DRAFT,
     )
@@ -59,10 +62,19 @@ def get(session: Session, *, campaign_id: UUID) -> CampaignInstance:
 
 
 def list_(
-    session: Session, *, status: CampaignStatus | None, template_id: UUID | None, limit: int, cursor: str | None
+    session: Session,
+    *,
+    status: CampaignStatus | None,
+    template_id: UUID | None,
+    search: str | None = None,
+    limit: int,
+    cursor: str | None,
 ) -> Page[CampaignInstance]:
-    """Returns campaigns, newest first."""
+    """Returns campaigns, newest first: those in whose name each word of `search` is a part, in any order."""
     statement = select(CampaignInstance)
+    name = func.normalize(CampaignInstance.name, type_=Text)  # names are kept as they were typed
+    for word in words_of(search):
+        statement = statement.where(name.icontains(word, autoescape=True))
     if status is not None:
         statement = statement.where(CampaignInstance.status == status)
     if template_id is not None:
@@ -71,7 +83,8 @@ def list_(
 
 
 def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: datetime) -> CampaignInstance:
-    """Changes `fields` (name, settings, provider_config) as long as the campaign has not ended.
+    """Changes `fields` (name, settings, provider_config) as long as the campaign has not ended. Settings that name no
+    zone are in that of the workspace.
 
     Refused for an active one whose sending window would never open.
     """
@@ -80,18 +93,29 @@ def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: 
         raise Refused(
             f"This campaign is {campaign.status} and can't be changed. Create a new one with create_campaign."
         )
+    asked = campaign.settings.get("approval")
     followed = campaign.settings.get("use_contact_timezone")  # unreadable settings are checked for nothing else
+    if "settings" in fields:
+        fields = {**fields, "settings": _checked(session, fields["settings"])}
     for name, value in fields.items():
         setattr(campaign, name, value)
     session.flush()  # updated_at is the database's
     if "settings" not in fields:
         return campaign
     after = of_settings(campaign.settings)
+    if asked != campaign.settings.get("approval"):
+        _ask_anew(session, campaign_id)
     if campaign.status == CampaignStatus.ACTIVE:
         _check_window(after, now)
     if followed or after.follows_contact:
         zones.of_campaign(session, campaign_id=campaign_id, sending=after)
     return campaign
+
+
+def _ask_anew(session: Session, campaign_id: UUID) -> None:
+    """Lets those go on who waited for an approval that may be asked for no more."""
+    moved = _in_chunks(session, _GOING_ON, {"campaign": campaign_id, "reason": f"{HoldReason.WAITING_FOR_APPROVAL}%"})
+    _count_moves(session, campaign_id, moved, EnrollmentStatus.ACTIVE)
 
 
 def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
@@ -143,6 +167,19 @@ def pause_unreadable(session: Session, *, reasons: Mapping[UUID, str], now: date
             audit.write(session, entries=[AuditEntry.of_server("pause_campaign", {"campaign": [str(id_)]}, now)])
 
 
+_PAUSE_ALL = text("""
+    UPDATE campaign_instances SET status = 'paused', paused_at = :now, pause_reason = :reason, updated_at = now()
+    WHERE status = 'active' RETURNING id
+""")
+
+
+def pause_all(session: Session, *, reason: str, now: datetime) -> int:
+    """Pauses every active campaign, each with a row of the audit log. Returns how many there were."""
+    ids = session.scalars(_PAUSE_ALL, {"reason": reason[:PAUSE_REASON_MAX], "now": now}).all()
+    audit.write(session, entries=[AuditEntry.of_server("pause_campaign", {"campaign": [str(id_)]}, now) for id_ in ids])
+    return len(ids)
+
+
 def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
     """Ends a campaign for good, and every enrollment of it that has not ended."""
     campaign = _lock(session, campaign_id)
@@ -170,6 +207,17 @@ def lock_for_command(session: Session, *, instance_id: UUID) -> CampaignStatus:
     locked before the enrollments, in the same order as when a campaign starts or ends."""
     statement = select(CampaignInstance.status).where(CampaignInstance.id == instance_id).with_for_update(read=True)
     return CampaignStatus(session.scalars(statement).one())
+
+
+def _checked(session: Session, settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings, in the zone of the workspace if they name none. NotFound for a mailbox that is not
+    connected."""
+    named = settings.get("mailboxes", ())
+    known = set(session.scalars(select(Mailbox.address).where(Mailbox.address.in_(named)))) if named else set[str]()
+    unknown = next((address for address in named if address not in known), None)
+    if unknown is not None:
+        raise NotFound("mailbox", unknown, hint="list_mailboxes shows those there are; connect_mailbox adds one.")
+    return settings if "timezone" in settings else {"timezone": workspace.get(session).timezone, **settings}
 
 
 def _no_step() -> Refused:
@@ -228,7 +276,16 @@ _END = text(f"""
     WITH {_PICKED.format(which=_OPEN)}, moved AS (
         UPDATE campaign_enrollments e
         SET status = 'completed', stop_reason = 'campaign_completed', next_action_at = NULL, pause_reason = NULL,
-            updated_at = now()
+            paused_until = NULL, updated_at = now()
+        WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
+    ) {_LAST}
+""")
+
+# Those whose step waits for an approval all the same are held again by the next claim.
+_HELD = "status = 'paused' AND next_action_at IS NOT NULL AND pause_reason LIKE :reason"
+_GOING_ON = text(f"""
+    WITH {_PICKED.format(which=_HELD)}, moved AS (
+        UPDATE campaign_enrollments e SET status = 'active', pause_reason = NULL, updated_at = now()
         WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
     ) {_LAST}
 """)
@@ -255,22 +312,23 @@ def _count_moves(
 
 
 _ONE_BY_ONE = text(f"""
-    SELECT e.id, e.current_step, e.contact_id, e.a_b_variant FROM campaign_enrollments e
+    SELECT e.id, e.paused_until, e.current_step, e.contact_id, e.a_b_variant FROM campaign_enrollments e
     WHERE e.instance_id = :campaign AND e.id > :after AND {_OPEN} AND e.next_action_at IS NULL
-      AND (e.current_step > 0 OR (CAST(:drawn AS bool) AND e.a_b_variant = ANY (:names) IS NOT TRUE))
+      AND (e.current_step > 0 OR e.paused_until IS NOT NULL
+           OR (CAST(:drawn AS bool) AND e.a_b_variant = ANY (:names) IS NOT TRUE))
     ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
 """)
 _SCHEDULE = text("""
     UPDATE campaign_enrollments e
-    SET next_action_at = n.due, delay_from = CAST(:now AS timestamptz), updated_at = now()
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, due timestamptz)
+    SET next_action_at = n.due, delay_from = n.since, updated_at = now()
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, since timestamptz, due timestamptz)
     WHERE e.instance_id = :campaign AND e.id = n.id
 """)
 
 
 def _schedule_one_by_one(session: Session, campaign_id: UUID, plan: Plan, stage: Stage, now: datetime) -> None:
-    """Gives a due time to enrollments that passed steps before the start, and to those whose first step is drawn among
-    variants with different delays."""
+    """Gives a due time to enrollments that passed steps before the start, to those whose delay begins when their pause
+    ends, and to those whose first step is drawn among variants with different delays."""
     after = UUID(int=0)
     drawn = len({step.delay_hours for step in stage.values()}) > 1
     values = {"campaign": campaign_id, "names": list(variants(stage.values())), "drawn": drawn, "chunk": _CHUNK}
@@ -279,10 +337,14 @@ def _schedule_one_by_one(session: Session, campaign_id: UUID, plan: Plan, stage:
         if not found:
             return
         dues = [
-            {"id": id_, "due": _due(next_step(plan.steps, passed, Recipient(campaign_id, *recipient)), now)}
-            for id_, passed, *recipient in found
+            {
+                "id": id_,
+                "since": (since := max(now, paused_until or now)),
+                "due": _due(next_step(plan.steps, passed, Recipient(campaign_id, *recipient)), since),
+            }
+            for id_, paused_until, passed, *recipient in found
         ]
-        session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id, "now": now})
+        session.execute(_SCHEDULE, {**rows_parameter(dues), "campaign": campaign_id})
         after = found[-1][0]
 
 

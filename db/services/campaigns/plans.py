@@ -1,7 +1,7 @@
 """The plans of campaigns: the active steps of their templates, and when they may be sent."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,14 +27,18 @@ _STEPS = """
         WHERE template_id = {template} AND is_active
     ) s
 """
-COLUMNS = f"i.settings, i.started_at, i.updated_at, ({_STEPS.format(template='i.template_id')})"
-NAMES = named("settings", "started_at", "changed_at", "steps")
+COLUMNS = f"""
+    i.settings, i.started_at, i.updated_at, i.served_since, i.served_until, ({_STEPS.format(template="i.template_id")})
+"""
+NAMES = named("settings", "started_at", "changed_at", "served_since", "served_until", "steps")
 
 
 def from_row(
     settings: Mapping[str, Any],
     started_at: datetime | None,
     changed_at: datetime,
+    served_since: datetime | None,
+    served_until: datetime | None,
     steps: Sequence[Sequence[Any]] | None,
 ) -> Plan:
     """Returns the plan of a row of COLUMNS. Unreadable settings affect neither other campaigns nor events: a stop needs
@@ -42,7 +46,8 @@ def from_row(
     sequence, problem = _steps(steps), campaign_settings.problem(settings)
     if problem is not None:
         return Plan(sequence, problem=problem, changed_at=changed_at)
-    return Plan(sequence, of_settings(settings, started_at), changed_at=changed_at)
+    sending = of_settings(settings, started_at)
+    return Plan(sequence, sending, changed_at=changed_at, served_since=served_since, served_until=served_until)
 
 
 def _steps(steps: Sequence[Sequence[Any]] | None) -> list[Step]:
@@ -93,6 +98,30 @@ def with_status(session: Session, *, instance_id: UUID) -> tuple[CampaignStatus,
     return (CampaignStatus(row[0]), from_row(*row[1:])) if row else None
 
 
+# Nothing here waits: where other claims hold the campaign, a later one notes it.
+_SERVE = text("""
+    UPDATE campaign_instances i SET served_since = n.since, served_until = n.until
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, since timestamptz, until timestamptz)
+    WHERE i.id = n.id AND i.id IN (
+        SELECT id FROM campaign_instances
+        WHERE id IN (SELECT id FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id uuid))
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
+""")
+_NOTED_EACH = timedelta(hours=1)
+
+
+def note_served(session: Session, *, plans: Mapping[UUID, Plan], until: datetime, now: datetime) -> None:
+    """Notes that the server looks after the emails of these campaigns, and comes back at `until`."""
+    rows = [
+        {"id": instance_id, "since": plan.being_served_since(now), "until": until}
+        for instance_id, plan in plans.items()
+        if plan.served_until is None or until >= plan.served_until + _NOTED_EACH
+    ]
+    if rows:
+        session.execute(_SERVE, rows_parameter(rows))
+
+
 _ZONES = text("""
     SELECT id, timezone FROM contacts
     WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
@@ -107,6 +136,17 @@ def zones(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID, str 
 def of_campaign(session: Session, *, instance_id: UUID) -> Plan:
     """Returns the plan of one campaign that exists."""
     return of_campaigns(session, instance_ids=[instance_id])[instance_id]
+
+
+_CHANGED_AT = text("""
+    SELECT id, updated_at FROM campaign_instances
+    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+""")
+
+
+def changed_at(session: Session, *, instance_ids: Iterable[UUID]) -> dict[UUID, datetime]:
+    """Returns campaign -> when it was changed last."""
+    return dict(tuple(row) for row in session.execute(_CHANGED_AT, rows_parameter(sorted(instance_ids))))
 
 
 def check(known: Plan, changed_at: datetime | None) -> None:

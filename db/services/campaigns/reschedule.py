@@ -43,7 +43,8 @@ _MOVE = text("""
         (e.delay_from AT TIME ZONE 'UTC' + n.hours * interval '1 hour') AT TIME ZONE 'UTC',
         (SELECT max(a.lease_until) FROM campaign_actions a
          WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number > e.current_step
-           AND a.status = 'claimed'))
+           AND a.status = 'claimed'),
+        e.paused_until, (SELECT c.absent_until FROM contacts c WHERE c.id = e.contact_id))
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, hours int, known int)
     WHERE e.instance_id = :campaign AND e.id = n.id AND e.delay_from IS NOT NULL AND NOT EXISTS (
         SELECT FROM campaign_actions a

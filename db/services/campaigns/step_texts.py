@@ -1,24 +1,28 @@
 """The texts of campaigns' steps, rendered for one person."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self, cast
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain import threads
 from db.domain.contacts import CONTACT_TEXTS
+from db.domain.drafts import Literal
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput
 from db.domain.field_limits import BODY_MAX, CONNECTION_MESSAGE_MAX, LINKEDIN_MESSAGE_MAX, SUBJECT_MAX
-from db.domain.scheduling import Plan, Step, next_step
+from db.domain.scheduling import Plan, Recipient, Step, next_step, step_for
 from db.domain.states import Channel, LinkedInStepType
 from db.domain.texts import is_blank, is_storable, one_line
+from db.domain.threads import SentMail, answering, open_thread
 from db.models import CampaignInstance, Contact
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
 from db.services.campaigns import plans as plans_of
+from db.services.state.message_rows import SentStep
 from db.services.texts import liquid, unsubscribe_links
 from db.services.texts.liquid import BrokenText, MissingVariable
 from db.services.texts.unsubscribe_links import Links
@@ -35,11 +39,23 @@ class Text:
     body: str | None
     unsubscribe_url: str | None = None
     """Of an email, if this server has a public address."""
+    new_thread: bool = False
+    """It is an email that answers none before it."""
+    references: tuple[str, ...] = ()
+    """The ids of the mails of the thread that an email answers, the oldest first."""
+    message_domain: str | None = None
+    """What the Message-ID of an email ends in, once it is made."""
+    internet_message_id: str | None = None
+    """Of an email that is handed out."""
 
     @property
     def headers(self) -> dict[str, str] | None:
-        """Returns the header fields of an email by which its person can unsubscribe, if it has the link."""
-        return None if self.unsubscribe_url is None else unsubscribe_links.headers(self.unsubscribe_url)
+        """Returns the header fields of an email: those that place it in its thread, and those by which its person can
+        unsubscribe; None if there are none."""
+        fields = threads.headers(self.internet_message_id, self.references)
+        if self.unsubscribe_url is not None:
+            fields |= unsubscribe_links.headers(self.unsubscribe_url)
+        return fields or None
 
 
 class Campaign(NamedTuple):
@@ -50,12 +66,13 @@ class Campaign(NamedTuple):
     settings: Mapping[str, Any]
 
 
-class _Source(NamedTuple):
-    """A step's text as it was written: the type as in Text."""
+class Source(NamedTuple):
+    """A step's text as it was written: the type as in Text. An email without subject answers its thread."""
 
     step_type: str
     subject: str | None
     body: str | None
+    new_thread: bool
 
 
 # Each campaign once and each step once, because many campaigns may share the texts of a template.
@@ -64,14 +81,15 @@ _OF_CAMPAIGNS = text("""
         SELECT id, template_id, name, settings FROM campaign_instances
         WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
     )
-    SELECT id, template_id, name, settings, NULL, NULL, NULL, NULL, NULL FROM wanted
+    SELECT id, template_id, name, settings, NULL, NULL, NULL, NULL, NULL, NULL FROM wanted
     UNION ALL
-    SELECT NULL, template_id, NULL, NULL, step_number, a_b_variant, :email, subject, body FROM email_sequences
+    SELECT NULL, template_id, NULL, NULL, step_number, a_b_variant, :email, subject, body, new_thread
+    FROM email_sequences
     WHERE template_id IN (SELECT template_id FROM wanted)
     UNION ALL
-    SELECT NULL, template_id, NULL, NULL, step_number, NULL, type, NULL, message FROM linkedin_sequences
+    SELECT NULL, template_id, NULL, NULL, step_number, NULL, type, NULL, message, FALSE FROM linkedin_sequences
     WHERE template_id IN (SELECT template_id FROM wanted)
-""").columns(*named("id", "template", "name", "settings", "step", "variant", "type", "subject", "body"))
+""").columns(*named("id", "template", "name", "settings", "step", "variant", "type", "subject", "body", "new_thread"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +99,10 @@ class Texts:
     plans: Mapping[UUID, Plan]
     links: Links | None
     campaigns: dict[UUID, Campaign] = field(default_factory=dict[UUID, Campaign])
-    sources: dict[tuple[UUID, int, str | None], _Source] = field(
-        default_factory=dict[tuple[UUID, int, str | None], _Source]
+    sources: dict[tuple[UUID, int, str | None], Source] = field(
+        default_factory=dict[tuple[UUID, int, str | None], Source]
     )
+    message_domains: dict[UUID, str | None] = field(default_factory=dict[UUID, str | None])
 
     @classmethod
     def of_campaigns(cls, session: Session, plans: Mapping[UUID, Plan], public_url: str | None) -> Self:
@@ -93,9 +112,11 @@ class Texts:
         values = {**rows_parameter(list(plans)), "email": STEP_TYPE_OF_EMAIL}
         for id_, template_id, name, settings, step_number, variant, *source in session.execute(_OF_CAMPAIGNS, values):
             if id_ is not None:
+                sender = plans[id_].sending.senders.get(Channel.EMAIL)
+                texts.message_domains[id_] = threads.message_domain(sender and sender.account, public_url)
                 texts.campaigns[id_] = Campaign(template_id, name, settings)
             else:
-                texts.sources[template_id, step_number, variant] = _Source(*source)
+                texts.sources[template_id, step_number, variant] = Source(*source)
         return texts
 
     def next_step(self, enrollment: Enrollment) -> Step | None:
@@ -103,28 +124,124 @@ class Texts:
         steps = self.plans[enrollment.instance_id].steps
         return next_step(steps, enrollment.current_step, enrollment.recipient)
 
-    def render(self, instance_id: UUID, enrollment_id: UUID | None, step: Step, contact: Contact) -> Text:
+    def source(self, instance_id: UUID, step: Step) -> Source:
+        """Returns the text of a step as it was written."""
+        return self.sources[self.campaigns[instance_id].template_id, step.step_number, step.a_b_variant]
+
+    def _thread(self, recipient: Recipient, step: Step, sent: Sequence[SentStep]) -> tuple[Step, Sequence[SentMail]]:
+        """Returns the step that begins the thread of an email (the latest that says so, or the first email), and the
+        mails of the thread that were sent. Where it is not known how one was handed out, its step says whether it began
+        a thread."""
+        template_id = self.campaigns[recipient.instance_id].template_id
+
+        def begins(number: int, variant: str | None) -> bool:
+            source = self.sources.get((template_id, number, variant))
+            return source is not None and source.new_thread
+
+        opening = step
+        if not begins(step.step_number, step.a_b_variant):
+            earlier = self._emails_before(recipient, step)
+            opening = next((other for other in earlier if begins(other.step_number, other.a_b_variant)), None) or (
+                earlier[-1] if earlier else step
+            )
+        is_new = begins(opening.step_number, opening.a_b_variant)
+        first = opening.step_number if is_new else 0
+        mails = [
+            it.mail if it.is_kept else replace(it.mail, new_thread=begins(it.step_number, it.a_b_variant))
+            for it in sent
+            if first <= it.step_number < step.step_number
+        ]
+        return opening, open_thread(mails)
+
+    def _emails_before(self, recipient: Recipient, step: Step) -> list[Step]:
+        """Returns the emails that the person gets before this step, the latest first."""
+        steps = self.plans[recipient.instance_id].steps
+        numbers = {other.step_number for other in steps if other.channel is Channel.EMAIL}
+        found = (step_for(steps, number, recipient) for number in sorted(numbers, reverse=True))
+        return [other for other in found if other is not None and other.step_number < step.step_number]
+
+    def render(
+        self,
+        recipient: Recipient,
+        enrollment_id: UUID | None,
+        step: Step,
+        contact: Contact,
+        sent: Sequence[SentStep] = (),
+        mailbox_id: UUID | None = None,
+        words: Literal | None = None,
+    ) -> Text:
         """Renders the step for one person. MissingVariable or InvalidInput say why it can't be sent as it is.
 
-        Without an enrollment, as for a preview, the link to unsubscribe leads nowhere.
+        Without an enrollment, as for a preview, the link to unsubscribe leads nowhere. `sent`: the mails before it.
+        `mailbox_id`: the mailbox that it comes from; what another one sent belongs to another thread. `words`: what it
+        says instead of the step's own text.
         """
+        instance_id = recipient.instance_id
         campaign = self.campaigns[instance_id]
         known = variables(contact, campaign)
         where = f"step {step.step_number}"
-        source = self.sources[campaign.template_id, step.step_number, step.a_b_variant]
+        source = self.source(instance_id, step)
         if step.channel is Channel.LINKEDIN:
-            is_request = source.step_type == LinkedInStepType.CONNECTION_REQUEST
-            most = CONNECTION_MESSAGE_MAX if is_request else LINKEDIN_MESSAGE_MAX
-            message = source.body and _fill(source.body, known, f"message of {where}", most)
+            if words is not None:
+                return Text(source.step_type, None, words.body)
+            message = source.body and _fill(
+                source.body, known, f"message of {where}", longest(step.channel, source.step_type)
+            )
             return Text(source.step_type, None, message)
         url = self.links.url(enrollment_id or UUID(int=0), step.step_number) if self.links else None
         if url is not None:
             known[UNSUBSCRIBE_URL] = url
-        assert source.subject is not None, "an email has both"
-        assert source.body is not None
-        # A line break in a name must not begin another header.
-        subject = one_line(_fill(source.subject, known, f"subject of {where}", SUBJECT_MAX))
-        return Text(source.step_type, subject, _fill(source.body, known, f"body of {where}", BODY_MAX), url)
+        assert source.body is not None, "an email has one"
+        own = _of_mailbox(sent, mailbox_id)
+        opening, thread = self._thread(recipient, step, own)
+        subject = words and words.subject
+        if subject is None:
+            subject = self._subject(campaign.template_id, step, opening, known, thread)
+        body = _fill(source.body, known, f"body of {where}", BODY_MAX) if words is None else words.body
+        return Text(
+            source.step_type,
+            subject,
+            body,
+            url,
+            new_thread=source.new_thread or len(own) < len(sent),
+            references=threads.references(thread),
+            message_domain=self.message_domains[instance_id],
+        )
+
+    def _subject(
+        self, template_id: UUID, step: Step, opening: Step, known: Mapping[str, Any], thread: Sequence[SentMail]
+    ) -> str:
+        """Returns the subject of an email: its own, or for one that has none that of the thread's first mail, with Re:
+        if any mail of it was sent."""
+        written = self.sources[template_id, step.step_number, step.a_b_variant].subject
+        if written is not None:
+            return _filled_subject(written, known, step)
+        subject = thread[0].subject if thread else None
+        if subject is None:
+            written = self.sources[template_id, opening.step_number, opening.a_b_variant].subject
+            assert written is not None, "the first email has a subject, and so has one that begins a thread"
+            subject = _filled_subject(written, known, opening)
+        return answering(subject) if thread else subject
+
+
+def longest(channel: Channel, step_type: str) -> int:
+    """Returns how many characters the words of a step may have."""
+    if channel is Channel.EMAIL:
+        return BODY_MAX
+    return CONNECTION_MESSAGE_MAX if step_type == LinkedInStepType.CONNECTION_REQUEST else LINKEDIN_MESSAGE_MAX
+
+
+def _of_mailbox(sent: Sequence[SentStep], mailbox_id: UUID | None) -> Sequence[SentStep]:
+    """Returns the mails after the last one that another mailbox sent."""
+    if mailbox_id is None:
+        return sent
+    others = [n for n, mail in enumerate(sent, start=1) if mail.mailbox_id not in (None, mailbox_id)]
+    return sent[max(others, default=0) :]
+
+
+def _filled_subject(written: str, known: Mapping[str, Any], step: Step) -> str:
+    # A line break in a name must not begin another header.
+    return one_line(_fill(written, known, f"subject of step {step.step_number}", SUBJECT_MAX))
 
 
 def problem(session: Session, *, instance_id: UUID) -> str | None:

@@ -38,6 +38,7 @@ def create(
 ) -> CampaignTemplate:
     """Makes a template with all its steps, or nothing."""
     _check_steps(type, email_steps, linkedin_steps)
+    _check_first_subject(email_steps)
     template = CampaignTemplate(name=name, type=type, path_type=path_type, description=description, settings=settings)
     session.add(template)
     session.flush()  # the steps refer to it by keys, not by relationships
@@ -119,6 +120,7 @@ def update(
     session.flush()  # so that the query below sees the steps
     updated = get(session, template_id=template_id)
     _check_variants(updated.email_steps)
+    _check_first_subject(updated.email_steps)
     reschedule.after_a_change(session, template_id=template_id, campaign_ids=campaign_ids, before=before)
     if first_new is not None:  # again, since what was told meanwhile was waited for
         _refuse_steps_before_done_ones(session, template_id, first_new)
@@ -163,8 +165,9 @@ def _check_steps(type: TemplateType, email: Sequence[EmailStep], linkedin: Seque
             f"step_number {min(shared)} is in email_steps and in linkedin_steps. One number belongs to one channel."
         )
     _check_variants(email)
+    _check_threads(email)
     for step in email:
-        liquid.check(step.subject, f"subject of step {step.step_number}")
+        liquid.check(step.subject or "", f"subject of step {step.step_number}")
         liquid.check(step.body, f"body of step {step.step_number}")
     for message in linkedin:
         liquid.check(message.message or "", f"message of step {message.step_number}")
@@ -189,6 +192,26 @@ def _check_variants(email: Iterable[EmailStep | EmailSequence]) -> None:
             raise InvalidInput(
                 f"step_number {number} has both an email with an a_b_variant and one without. Give every one a variant."
             )
+
+
+def _check_threads(email: Iterable[EmailStep]) -> None:
+    for step in email:
+        if step.new_thread and step.subject is None:
+            raise InvalidInput(
+                f"step_number {step.step_number} has new_thread and no subject. A mail that begins a thread needs one."
+            )
+
+
+def _check_first_subject(email: Iterable[EmailStep | EmailSequence]) -> None:
+    active = [step for step in email if step.is_active]
+    first = min((step.step_number for step in active), default=0)
+    if any(step.subject is None for step in active if step.step_number == first) or any(
+        step.subject is None for step in email if step.step_number == 1
+    ):
+        raise InvalidInput(
+            f"step_number {first or 1} is the first email and has no subject. Give it one; emails after it may go "
+            "without, and then answer it."
+        )
 
 
 def _add_numbers(session: Session, template: CampaignTemplate, numbers: dict[int, Channel]) -> None:
@@ -239,6 +262,7 @@ def _replace_email(session: Session, template_id: UUID, step: EmailStep) -> None
         session.add(_email_row(template_id, step))
         return
     row.subject, row.body, row.delay_hours, row.is_active = step.subject, step.body, step.delay_hours, step.is_active
+    row.new_thread = step.new_thread
 
 
 def _replace_linkedin(session: Session, template_id: UUID, step: LinkedInStep) -> None:
@@ -261,6 +285,7 @@ def _email_row(template_id: UUID, step: EmailStep) -> EmailSequence:
         delay_hours=step.delay_hours,
         a_b_variant=step.a_b_variant,
         is_active=step.is_active,
+        new_thread=step.new_thread,
     )
 
 

@@ -1,7 +1,7 @@
 """Records the reports of claimed steps, and previews any step. db.services.dispatch.claims hands them out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,24 +9,24 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db.domain.action import Action
+from db.domain.drafts import Literal
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
 from db.domain.scheduling import Plan, Recipient, Step, next_step, step_for, variants
 from db.domain.states import (
     ActionOutcome,
-    ActionStatus,
     Channel,
-    EnrollmentStatus,
-    LinkedInStepType,
 )
 from db.models import CampaignEnrollment, Contact
-from db.postgres.results import named
-from db.services.campaigns import campaigns, plans
+from db.services.campaigns import campaigns, earlier_mails, plans
 from db.services.campaigns.step_texts import Text, Texts
-from db.services.events import events, messages, orphans
-from db.services.state import action_rows, enrollment_rows, usage
+from db.services.dispatch import held_steps
+from db.services.dispatch.held_steps import Held
+from db.services.events import events, messages
+from db.services.events.record import Known
+from db.services.mail import threads
+from db.services.state import action_rows, draft_rows, enrollment_rows, message_rows, usage
 
 
 class Completed(NamedTuple):
@@ -46,23 +46,25 @@ def complete(
     provider_message_id: str | None,
     error: str | None,
     now: datetime,
+    internet_message_id: str | None = None,
 ) -> Completed:
     """Records the report of a claimed step: sent advances the enrollment, skipped passes the step, failed pauses the
     enrollment.
 
     What events tell of the step is kept beside the report, and both orders end alike: a step that anybody reports as
     sent is sent. The same report twice is answered, not repeated. LeaseLost if somebody else has claimed the step
-    since.
+    since. `internet_message_id`: the Message-ID of a sent email, if it is not the one that was handed out.
     """
-    held = _hold(session, action_id)
+    held = held_steps.hold(session, action_id=action_id, provider_message_id=provider_message_id)
     if held.lease_token != lease_token:
         raise LeaseLost(
             "lease_token is not that of the current lease: others may have the step. Call claim_due_actions."
         )
     reported = held.action.reported
+    _note_message_id(session, held, outcome, internet_message_id, now)
     if reported is outcome:
         if outcome is ActionOutcome.SENT:
-            _bind(session, held, provider, provider_message_id)
+            _name_message(session, held, provider, provider_message_id, now)
         return _completed(held)
     if reported is not None:
         raise Refused(f"This action was reported as {reported} before. Nothing was changed.")
@@ -71,10 +73,11 @@ def complete(
     if held.action.has_released:
         usage.release(session, reservations=dict.fromkeys(usage.usage_keys(held.action), 1))
     if outcome is ActionOutcome.SENT:
-        _record(session, held, _sent_event_type(held), provider, provider_message_id, now)
-    elif held.status != ActionStatus.SKIPPED:  # nothing waits for a step that somebody advanced past meanwhile
-        _skip(session, held, now) if outcome is ActionOutcome.SKIPPED else _fail(session, held, provider, now)
-    held.status = ActionStatus.SENT if held.action.sent_at is not None else ActionStatus(outcome)
+        _record(session, held, held.sent_event_type, provider, provider_message_id, now)
+        threads.join_steps(session, action_ids=[held.id])
+    elif not held.is_passed_by_hand:
+        _pass_or_pause(session, held, outcome, provider, now)
+    held.settle(outcome)
     if outcome is not ActionOutcome.SENT:
         _note_report(session, held, error)
     if enrollment_rows.changes(before, [held.enrollment]).rows:
@@ -82,58 +85,19 @@ def complete(
     return _completed(held)
 
 
-@dataclass(slots=True)
-class _Held:
-    """A claimed step and its enrollment, both locked, with the plan that says what comes next."""
-
-    id: UUID
-    status: str
-    lease_token: UUID | None
-    error: str | None
-    linkedin_type: str | None
-    created_at: datetime
-    updated_at: datetime
-    """Both of the enrollment."""
-    began_at: datetime
-    """The transaction: the `updated_at` of what it writes."""
-    enrollment: Enrollment
-    action: Action
-    plan: Plan
+def _note_message_id(
+    session: Session, held: Held, outcome: ActionOutcome, internet_message_id: str | None, now: datetime
+) -> None:
+    """Keeps the Message-ID that an email was sent with, if it is told."""
+    if internet_message_id is None:
+        return
+    if held.action.channel is not Channel.EMAIL:
+        raise InvalidInput("internet_message_id is that of an email, and this step is not one. Leave it out.")
+    if outcome is ActionOutcome.SENT and held.action.reported in (None, outcome):
+        message_rows.note_id(session, action_id=held.id, internet_message_id=internet_message_id, now=now)
 
 
-# All that a report needs, in one statement. It locks the enrollment first, as recording events does, and both rows, so
-# that both are read as the last holder left them.
-_OWN_NAMES = named(
-    "action_id", "status", "lease_token", "error", "linkedin_type", "created_at", "updated_at", "began_at",
-)  # fmt: skip
-_HOLD = text(f"""
-    SELECT a.id, a.status, a.lease_token, a.error,
-           CASE WHEN a.channel = 'linkedin' THEN coalesce(a.linkedin_type, (
-               SELECT type FROM linkedin_sequences WHERE template_id = i.template_id AND step_number = a.step_number
-           )) END,
-           e.created_at, e.updated_at, now(),
-           {plans.COLUMNS}, {enrollment_rows.COLUMNS}, {action_rows.COLUMNS}
-    FROM campaign_actions a
-    JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
-    JOIN campaign_instances i ON i.id = a.instance_id
-    WHERE a.id = :id FOR NO KEY UPDATE OF e, a
-""").columns(*_OWN_NAMES, *plans.NAMES, *enrollment_rows.NAMES, *action_rows.NAMES)
-_OWN, _PLAN, _ENROLLMENT = len(_OWN_NAMES), len(plans.NAMES), len(enrollment_rows.NAMES)
-
-
-def _hold(session: Session, action_id: UUID) -> _Held:
-    found = session.execute(_HOLD, {"id": action_id}).one_or_none()
-    if found is None:
-        raise NotFound("action", action_id)
-    own = found[:_OWN]
-    plan, rest = found[_OWN : _OWN + _PLAN], found[_OWN + _PLAN :]
-    enrollment = enrollment_rows.from_row(rest[:_ENROLLMENT])
-    key = enrollment_rows.Key(enrollment.instance_id, enrollment.id)
-    action = action_rows.from_row(key, rest[_ENROLLMENT:])
-    return _Held(*own, enrollment=enrollment, action=action, plan=plans.from_row(*plan))
-
-
-def _completed(held: _Held) -> Completed:
+def _completed(held: Held) -> Completed:
     action, enrollment = held.action, held.enrollment
     return Completed(
         {
@@ -160,6 +124,7 @@ def _completed(held: _Held) -> Completed:
             "a_b_variant": enrollment.a_b_variant,
             "stop_reason": enrollment.stop_reason,
             "pause_reason": enrollment.pause_reason,
+            "paused_until": enrollment.paused_until,
             "unsubscribed_at": enrollment.unsubscribed_at,
             "created_at": held.created_at,
             "updated_at": held.updated_at,
@@ -175,7 +140,7 @@ def _opening(plan: Plan, enrollment: Enrollment) -> datetime | None:
 
 def _record(
     session: Session,
-    held: _Held,
+    held: Held,
     event_type: EventType,
     provider: str | None,
     provider_message_id: str | None,
@@ -191,51 +156,29 @@ def _record(
         provider_message_id=provider_message_id,
         is_report=True,
     )
-    events.record_own(session, event=event, enrollment=held.enrollment, action=held.action, plan=held.plan)
+    known = Known(event, held.enrollment, held.action, held.plan, held.has_message_elsewhere)
+    events.record_own(session, known=[known])
 
 
-def _skip(session: Session, held: _Held, now: datetime) -> None:
-    """Passes the step: the next one is scheduled as if this one had been sent now, unless events tell when it was."""
-    before = enrollment_rows.snapshot([held.enrollment])
-    if held.enrollment.is_open and held.action.sent_at is None:
-        held.enrollment.pass_step(held.action.step_number, now, held.plan)
-    enrollment_rows.save(session, before=before, after=[held.enrollment])
-
-
-def _fail(session: Session, held: _Held, provider: str | None, now: datetime) -> None:
-    """Pauses the enrollment of an unsent step until somebody resumes it (the step comes again) or advances it. Also if
-    an event tells that the step was sent, unless the enrollment has moved on since."""
-    if held.action.channel is Channel.EMAIL:
+def _pass_or_pause(session: Session, held: Held, outcome: ActionOutcome, provider: str | None, now: datetime) -> None:
+    if outcome is ActionOutcome.FAILED and held.action.channel is Channel.EMAIL:
         _record(session, held, EventType.FAILED, provider, None, now)
     before = enrollment_rows.snapshot([held.enrollment])
-    behind = held.enrollment.current_step
-    if held.enrollment.status is EnrollmentStatus.ACTIVE and held.action.step_number >= behind:
-        held.enrollment.pause()
-        if held.action.step_number > behind:
-            held.enrollment.next_action_at = now
+    held.skip(now) if outcome is ActionOutcome.SKIPPED else held.fail(now)
     enrollment_rows.save(session, before=before, after=[held.enrollment])
 
 
-_BIND = text("""
-    UPDATE campaign_actions SET provider = :provider, provider_message_id = :message, updated_at = now()
-    WHERE instance_id = :campaign AND id = :id
-""")
-
-
-def _bind(session: Session, held: _Held, provider: str | None, provider_message_id: str | None) -> None:
-    """Stores the message id of a step that was already known as sent, by an event or by a report without one."""
+def _name_message(
+    session: Session, held: Held, provider: str | None, provider_message_id: str | None, now: datetime
+) -> None:
+    """Records the message of a step that was reported as sent without it, once."""
     action = held.action
     if provider_message_id is None or action.provider_message_id == provider_message_id:
         return
-    if action.provider_message_id is not None:
-        owner = enrollment_rows.Key(action.instance_id, action.enrollment_id)
-        messages.keep(session, messages={(owner, provider_message_id): provider})
-        orphans.match_messages(session, message_ids=[provider_message_id])
+    if messages.is_named(session, action=action, message=provider_message_id):
         return
-    action.provider, action.provider_message_id = provider or action.provider, provider_message_id
-    values = {"campaign": action.instance_id, "id": held.id, "provider": action.provider}
-    session.execute(_BIND, {**values, "message": provider_message_id})
-    orphans.match_messages(session, message_ids=[provider_message_id])
+    at = action.sent_at or now
+    _record(session, held, held.sent_event_type, provider, provider_message_id, at)
 
 
 _NOTE_REPORT = text("""
@@ -247,23 +190,11 @@ _NOTE_REPORT = text("""
 """)
 
 
-def _note_report(session: Session, held: _Held, error: str | None) -> None:
+def _note_report(session: Session, held: Held, error: str | None) -> None:
     """Stores that the holder did not send it, and why. It still counts as sent if an event says so."""
     held.error = error
     values = {"campaign": held.action.instance_id, "id": held.id, "status": held.status, "error": error}
     plans.check(held.plan, session.scalar(_NOTE_REPORT, {**values, "reported": held.action.reported}))
-
-
-_SENT_EVENTS = {
-    LinkedInStepType.PROFILE_VISIT: EventType.PROFILE_VISITED,
-    LinkedInStepType.CONNECTION_REQUEST: EventType.CONNECTION_SENT,
-    LinkedInStepType.MESSAGE: EventType.MESSAGE_SENT,
-    LinkedInStepType.VOICE_MESSAGE: EventType.VOICE_MESSAGE_SENT,
-}
-
-
-def _sent_event_type(held: _Held) -> EventType:
-    return EventType.SENT if held.linkedin_type is None else _SENT_EVENTS[LinkedInStepType(held.linkedin_type)]
 
 
 def preview(
@@ -281,17 +212,13 @@ def preview(
     It is the next one (the first of a contact), or that of `step_number`; `a_b_variant` chooses among the variants for
     a contact. InvalidInput says why the step can't be rendered, or which variants there are.
     """
-    current = 0
+    current, mailbox_id = 0, None
     if enrollment_id is not None:
         row = session.scalars(select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)).one_or_none()
         if row is None:
             raise NotFound("enrollment", enrollment_id)
-        campaign_id, contact_id, current, a_b_variant = (
-            row.instance_id,
-            row.contact_id,
-            row.current_step,
-            row.a_b_variant,
-        )
+        campaign_id, contact_id, mailbox_id = row.instance_id, row.contact_id, row.mailbox_id
+        current, a_b_variant = row.current_step, row.a_b_variant
     assert campaign_id is not None, "an enrollment or a campaign is given"
     campaigns.get(session, campaign_id=campaign_id)
     contact = session.get(Contact, contact_id)
@@ -310,7 +237,23 @@ def preview(
             "step_number: the campaign has no such active step left for this person. get_template of "
             f"{texts.campaigns[campaign_id].template_id} shows its steps."
         )
-    return step, texts.render(campaign_id, enrollment_id, step, contact)
+    sent = earlier_mails.before(session, enrollment_id, sequence, current, step, recipient)
+    words = None if enrollment_id is None else _words(session, enrollment_id, step)
+    rendered = texts.render(recipient, enrollment_id, step, contact, sent, mailbox_id, words)
+    if enrollment_id is None or step.channel is not Channel.EMAIL:
+        return step, rendered
+    id_ = message_rows.id_of_step(
+        session, campaign_id=campaign_id, enrollment_id=enrollment_id, step_number=step.step_number
+    )
+    return step, replace(rendered, internet_message_id=id_)
+
+
+def _words(session: Session, enrollment_id: UUID, step: Step) -> Literal | None:
+    """Returns the words that were written for this person, if any were."""
+    draft = draft_rows.of_steps(session, steps=[(enrollment_id, step.step_number)]).get(
+        (enrollment_id, step.step_number)
+    )
+    return None if draft is None or draft.channel is not step.channel else draft.literal
 
 
 def _check_variant(name: str | None, known: Sequence[str]) -> None:

@@ -10,17 +10,23 @@ from sqlalchemy.orm import Session
 
 from db.domain import holds
 from db.domain.allowance import Allowances, Reservation
+from db.domain.drafts import UNASKED, Consent, Literal
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput
 from db.domain.holds import Hold, HoldReason
+from db.domain.pools import Route
 from db.domain.scheduling import Plan, Step
-from db.domain.states import ActionStatus
+from db.domain.states import ActionStatus, Channel, MessageDirection, MessageStatus
 from db.models import Contact
 from db.postgres import faults
 from db.postgres.json import rows_parameter
 from db.services.campaigns.step_texts import Text, Texts
+from db.services.consent import asked as asked_of
+from db.services.consent.drafting import Undecided
 from db.services.people import suppressions
-from db.services.state import enrollment_rows
+from db.services.state import enrollment_rows, message_rows
+from db.services.state.draft_rows import Draft
+from db.services.state.message_rows import SentStep
 from db.services.texts.liquid import BrokenText, MissingVariable
 
 
@@ -30,6 +36,8 @@ class Candidate:
 
     reservation: the one that the last claim of the step made.
     is_broken: the text can't be rendered for anybody.
+    consent: what is asked of the text, and what was given. draft: the words of the step that may go out; is_literal:
+    they were written for the person, and the text is made of them.
     """
 
     enrollment: Enrollment
@@ -39,18 +47,30 @@ class Candidate:
     text: Text | None = None
     reservation: Reservation | None = None
     is_broken: bool = False
+    consent: Consent = UNASKED
+    draft: Draft | None = None
+    is_literal: bool = False
+
+    @property
+    def undecided(self) -> Undecided | None:
+        """Returns the step if nobody has approved its words, which could go out otherwise."""
+        if self.step is None or self.text is None or self.consent.is_given:
+            return None
+        return Undecided(self.enrollment, self.contact, self.step, self.text, self.draft, self.is_literal)
+
+    @property
+    def route(self) -> Route | None:
+        """Returns how its step goes out; None if there is no step."""
+        enrollment = self.enrollment
+        return None if self.step is None else Route(enrollment.instance_id, self.step.channel, enrollment.mailbox_id)
 
     def has_reservation(self, allowances: Allowances) -> bool:
         """Returns whether its reservation spares a daily limit one send."""
-        if self.step is None:
-            return False
-        return allowances.has_reservation(self.enrollment.instance_id, self.step.channel, self.reservation)
+        return self.route is not None and allowances.has_reservation(self.route, self.reservation)
 
     def take(self, allowances: Allowances) -> Reservation | Hold | None:
         """Reserves what its step needs under the limits, or returns the hold. None: there is no step."""
-        if self.step is None:
-            return None
-        return allowances.take(self.enrollment.instance_id, self.step.channel, self.reservation)
+        return None if self.route is None else allowances.take(self.route, self.reservation)
 
 
 def examine(
@@ -64,20 +84,29 @@ def examine(
     """Returns a candidate for each enrollment, in the order given. `public_url`: see Texts.of_campaigns."""
     if not enrollments:
         return []
+    for enrollment in enrollments:
+        enrollment.end_pause(now)
     contact_ids = list({enrollment.contact_id for enrollment in enrollments})
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(contact_ids)))}
-    refused = suppressions.of_contacts(session, contact_ids=contact_ids, now=now)
+    pairs = {(enrollment.instance_id, enrollment.contact_id) for enrollment in enrollments}
+    refused = suppressions.of_people_in(session, people=pairs, now=now)
     concerned = {enrollment.instance_id: plans[enrollment.instance_id] for enrollment in enrollments}
     texts = Texts.of_campaigns(session, concerned, public_url)
     steps = {enrollment.id: texts.next_step(enrollment) for enrollment in enrollments}
-    leases, done = _actions(session, enrollments, steps)
+    leases, done, mails = _actions(session, enrollments, steps)
+    sent = _sent(session, enrollments, steps)
+    upcoming = [(enrollment, step) for enrollment in enrollments if (step := steps[enrollment.id]) is not None]
+    asked = asked_of.read(session, texts=texts, steps=upcoming)
     found: list[Candidate] = []
     for enrollment in enrollments:
         contact, step = people[enrollment.contact_id], steps[enrollment.id]
         lease_until, reservation = leases.get(enrollment.id, (None, None))
         held = holds.of_enrollment(enrollment, lease_until, now)
-        if enrollment.contact_id in refused:
-            held.append(Hold(HoldReason.SUPPRESSED, f"The person is suppressed ({refused[enrollment.contact_id]})."))
+        refusal = refused.get((enrollment.instance_id, enrollment.contact_id))
+        if refusal is not None:
+            held.append(Hold(HoldReason.SUPPRESSED, f"The person is {refusal.state} ({refusal.reason})."))
+        if step is not None:  # who is at the end finishes while they are away
+            held += holds.of_absence(contact.absent_until, now)
         sending = plans[enrollment.instance_id].sending
         if sending.follows_contact:
             held += holds.of_window(sending, enrollment.zone, now)
@@ -86,10 +115,28 @@ def examine(
             found.append(Candidate(enrollment, contact, held))
             continue
         if enrollment.is_open:
+            held = holds.with_mail(held, holds.of_mail(*mails.get(enrollment.id, (None, None)), now))
             held += holds.of_address(step.channel, contact.email)
             held += _of_done_step(enrollment, step) if enrollment.id in done else []
-        text_, problem, is_broken = _render(texts, enrollment, step, contact)
-        found.append(Candidate(enrollment, contact, [*held, *problem], step, text_, reservation, is_broken))
+        words = asked.literal(enrollment, step)
+        text_, problem, is_broken = _render(texts, enrollment, step, contact, sent.get(enrollment.id, ()), words)
+        consent = UNASKED if text_ is None else asked.consent(enrollment, contact, step, text_)
+        if not consent.is_given and all(hold.reason is not HoldReason.WAITING_FOR_APPROVAL for hold in held):
+            problem.append(holds.of_approval(step.step_number))
+        found.append(
+            Candidate(
+                enrollment,
+                contact,
+                [*held, *problem],
+                step,
+                text_,
+                reservation,
+                is_broken,
+                consent,
+                asked.draft(enrollment, step),
+                words is not None,
+            )
+        )
     return found
 
 
@@ -100,9 +147,32 @@ def _of_done_step(enrollment: Enrollment, step: Step) -> list[Hold]:
     return [holds.of_fault(fault, f"Step {step.step_number} comes next, and was sent before.")]
 
 
-def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) -> tuple[Text | None, list[Hold], bool]:
+def _sent(
+    session: Session, enrollments: Iterable[Enrollment], steps: Mapping[UUID, Step | None]
+) -> Mapping[UUID, Sequence[SentStep]]:
+    """Returns enrollment -> the mails before its next step, if that is an email and not the first step of all."""
+    return message_rows.sent_before(
+        session,
+        steps=[
+            (enrollment.instance_id, enrollment.id, step.step_number)
+            for enrollment in enrollments
+            if enrollment.current_step > 0
+            and (step := steps[enrollment.id]) is not None
+            and step.channel is Channel.EMAIL
+        ],
+    )
+
+
+def _render(
+    texts: Texts,
+    enrollment: Enrollment,
+    step: Step,
+    contact: Contact,
+    sent: Sequence[SentStep],
+    words: Literal | None,
+) -> tuple[Text | None, list[Hold], bool]:
     try:
-        return texts.render(enrollment.instance_id, enrollment.id, step, contact), [], False
+        rendered = texts.render(enrollment.recipient, enrollment.id, step, contact, sent, enrollment.mailbox_id, words)
     except MissingVariable as error:
         return None, [Hold(HoldReason.MISSING_VARIABLE, str(error))], False
     except InvalidInput as error:
@@ -110,11 +180,12 @@ def _render(texts: Texts, enrollment: Enrollment, step: Step, contact: Contact) 
     except Exception as error:  # noqa: BLE001  whatever it is, it holds up one person and no other
         fault = faults.note("a text can't be rendered", error, enrollment=str(enrollment.id), step=step.step_number)
         return None, [holds.of_fault(fault, f"The text of step {step.step_number} can't be rendered.")], False
+    return rendered, [], False
 
 
-_ACTIONS = text("""
+_ACTIONS = text(f"""
     SELECT a.enrollment_id, a.status, a.lease_until, CASE WHEN a.step_number = w.step_number THEN a.reserved_at END,
-           a.sender
+           a.sender, m.status, m.next_attempt_at
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
         AS w(instance_id uuid, enrollment_id uuid, step_number int, passed int)
     CROSS JOIN LATERAL (
@@ -122,6 +193,7 @@ _ACTIONS = text("""
         WHERE enrollment_id = w.enrollment_id AND step_number > w.passed AND instance_id = w.instance_id
         OFFSET 0
     ) a
+    LEFT JOIN messages m ON m.action_id = a.id AND m.direction = '{MessageDirection.OUT}'
     WHERE (a.status = 'sent' AND a.step_number = w.step_number) OR (a.status = 'claimed' AND a.lease_until IS NOT NULL)
     ORDER BY a.step_number IS NOT DISTINCT FROM w.step_number
 """)
@@ -129,10 +201,15 @@ _ACTIONS = text("""
 
 def _actions(
     session: Session, enrollments: Iterable[Enrollment], steps: Mapping[UUID, Step | None]
-) -> tuple[dict[UUID, tuple[datetime, Reservation | None]], set[UUID]]:
+) -> tuple[
+    dict[UUID, tuple[datetime, Reservation | None]],
+    set[UUID],
+    dict[UUID, tuple[MessageStatus | None, datetime | None]],
+]:
     """Returns (enrollment -> the end of the lease on a step of it, and its reservation; the enrollments whose next step
-    was sent). next_action_at alone does not tell, since an event that corrects the time of the step before moves it;
-    and the claimed step may have been taken out of use since."""
+    was sent; enrollment -> what became of the claimed mail, and when it is tried again). next_action_at alone does not
+    tell, since an event that corrects the time of the step before moves it; and the claimed step may have been taken
+    out of use since."""
     rows = [
         {
             "instance_id": enrollment.instance_id,
@@ -144,9 +221,14 @@ def _actions(
     ]
     leases: dict[UUID, tuple[datetime, Reservation | None]] = {}
     done = set[UUID]()
-    for enrollment_id, status, until, at, account in session.execute(_ACTIONS, rows_parameter(rows)) if rows else ():
+    mails: dict[UUID, tuple[MessageStatus | None, datetime | None]] = {}
+    for enrollment_id, status, until, at, account, mail, again_at in (
+        session.execute(_ACTIONS, rows_parameter(rows)) if rows else ()
+    ):
         if status == ActionStatus.SENT:
             done.add(enrollment_id)
         else:
             leases[enrollment_id] = until, None if at is None else Reservation(at, account)
-    return leases, done
+            if mail is not None:
+                mails[enrollment_id] = MessageStatus(mail), again_at
+    return leases, done, mails

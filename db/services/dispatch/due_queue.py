@@ -3,7 +3,8 @@
 claim_due_actions takes from it and explain_due reads it, so that both find the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import TypeAlias
@@ -16,45 +17,54 @@ from db.domain import holds
 from db.domain.allowance import Allowances
 from db.domain.enrollment import Enrollment
 from db.domain.holds import Hold
+from db.models.campaigns import IN_QUEUE, LANE_MAILBOX, LANE_ZONE
 from db.postgres.json import rows_parameter
-from db.services.dispatch.due_streams import DueStream, finder
+from db.services.dispatch.due_streams import NOBODY, DueStream, finder
 from db.services.state import enrollment_rows
 
 _QUEUE = f"""
     SELECT {enrollment_rows.COLUMNS}
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(
-        campaign uuid, changed_at timestamptz, zone text, next_after int[], finished_from int, most int)
+        campaign uuid, changed_at timestamptz, mailbox uuid, zone text, due_from timestamptz, next_after int[],
+        finished_from int, most int)
     JOIN campaign_instances i ON i.id = s.campaign {{running}}
-    CROSS JOIN LATERAL (
-        SELECT * FROM campaign_enrollments
-        WHERE instance_id = s.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :now
-          {{of_zone}} {{after}}
-          AND (s.next_after IS NULL OR current_step = ANY (s.next_after) OR current_step >= s.finished_from)
-        ORDER BY next_action_at, id LIMIT s.most {{lock}}
-    ) e
+    CROSS JOIN LATERAL {{first}} e
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
 """
-_OF_ZONE = "AND zone IS NOT NULL AND zone = s.zone"
+_OF_STREAM = """
+    instance_id = s.campaign {of_lane}
+    AND (s.next_after IS NULL OR current_step = ANY (s.next_after) OR current_step >= s.finished_from)
+"""
+_OF_LANE = f"AND {LANE_MAILBOX} = s.mailbox AND {LANE_ZONE} = s.zone AND next_action_at >= s.due_from"
 _AFTER = "AND (next_action_at, id) > (CAST(:after_due AS timestamptz), CAST(:after_id AS uuid))"
-_LOOKING = {"running": "", "after": _AFTER, "lock": "", "lock_campaign": ""}
+_LOOKING = {
+    "first": IN_QUEUE.format(
+        condition=f"{_OF_STREAM} AND next_action_at <= :now {_AFTER}", limit="s.most", columns="*"
+    ),
+    "running": "",
+    "lock_campaign": "",
+}
 # The lock on the campaign makes a pause or a change of its steps wait until running claims are done, so that no step is
 # handed out after the change by a plan that was read before it. A claim that comes after the change finds nothing.
-# Nothing here waits: rows that another transaction holds are skipped.
+# Nothing here waits: rows that another transaction holds are skipped. The claim has ended the pauses that are over.
 _RUNNING = "AND i.status = 'active' AND i.updated_at = s.changed_at"
 _TAKING = {
+    "first": f"""(
+        SELECT * FROM campaign_enrollments
+        WHERE status = 'active' AND next_action_at IS NOT NULL AND {_OF_STREAM} AND next_action_at <= :now
+        ORDER BY next_action_at, id LIMIT s.most FOR NO KEY UPDATE SKIP LOCKED
+    )""",
     "running": _RUNNING,
-    "after": "",
-    "lock": "FOR NO KEY UPDATE SKIP LOCKED",
     "lock_campaign": "FOR SHARE OF i SKIP LOCKED",
 }
-# Keyed by whether the streams have a zone, because each kind has its index.
+# Keyed by whether the streams have a lane, because each kind has its index.
 _LOOK = {
-    False: text(_QUEUE.format(of_zone="", **_LOOKING)).columns(*enrollment_rows.NAMES),
-    True: text(_QUEUE.format(of_zone=_OF_ZONE, **_LOOKING)).columns(*enrollment_rows.NAMES),
+    False: text(_QUEUE.format(**_LOOKING).format(of_lane="")).columns(*enrollment_rows.NAMES),
+    True: text(_QUEUE.format(**_LOOKING).format(of_lane=_OF_LANE)).columns(*enrollment_rows.NAMES),
 }
 _TAKE = {
-    False: text(_QUEUE.format(of_zone="", **_TAKING)).columns(*enrollment_rows.NAMES),
-    True: text(_QUEUE.format(of_zone=_OF_ZONE, **_TAKING)).columns(*enrollment_rows.NAMES),
+    False: text(_QUEUE.format(**_TAKING).format(of_lane="")).columns(*enrollment_rows.NAMES),
+    True: text(_QUEUE.format(**_TAKING).format(of_lane=_OF_LANE)).columns(*enrollment_rows.NAMES),
 }
 
 
@@ -108,7 +118,7 @@ def _last_before_expired(
         session, streams=short, allowances=allowances, limit=limit, now=now, take=False, wanted=limit
     )
     known = {enrollment.id for enrollment in found}
-    stream_of = finder(streams, allowances.plans)
+    stream_of = finder(streams)
     concerned = {stream_of(enrollment) for enrollment in expired if enrollment.id not in known}
     last = {stream_of(enrollment): queue_position(enrollment) for enrollment in found}
     return min((last[stream] for stream in concerned if stream in last), default=None)
@@ -127,22 +137,22 @@ def _read(
     """Returns the first enrollments of the streams that have allowance left."""
     found: list[Enrollment] = []
     begin = {} if take else dict(zip(("after_due", "after_id"), after or _BEFORE_ALL, strict=True))
-    for has_zone in (False, True):
+    for has_lane in (False, True):
         rows = [
             {
                 "campaign": stream.instance_id,
                 "changed_at": allowances.plans[stream.instance_id].changed_at,
-                "zone": stream.zone,
+                **_lane_row(stream),
                 "next_after": stream.next_after,
                 "finished_from": stream.finished_from,
                 "most": min(free, limit) if take and free is not None else limit,
             }
             for stream in streams
-            if (stream.zone is not None) == has_zone and (free := stream.free(allowances)) != 0
+            if (stream.lane is not None) == has_lane and (free := stream.free(allowances)) != 0
         ]
         if rows:
             values = {**rows_parameter(rows), **begin, "now": now, "limit": limit}
-            statement = (_TAKE if take else _LOOK)[has_zone]
+            statement = (_TAKE if take else _LOOK)[has_lane]
             found += [enrollment_rows.from_row(row) for row in session.execute(statement, values)]
     return found
 
@@ -152,7 +162,7 @@ def _read(
 _EXPIRED_AT = "greatest(a.lease_until, coalesce(e.next_action_at, 'infinity'))"
 _OF_RESERVED = f"""
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS s(stream int, campaign uuid, changed_at timestamptz, zone text, next_after int[], steps int[],
+        AS s(stream int, campaign uuid, changed_at timestamptz, mailbox uuid, zone text, next_after int[], steps int[],
              since timestamptz, account text)
     JOIN campaign_instances i ON i.id = s.campaign
     CROSS JOIN LATERAL (
@@ -160,22 +170,25 @@ _OF_RESERVED = f"""
         WHERE instance_id = s.campaign AND status = 'claimed' AND reserved_at >= s.since OFFSET 0
     ) a
     JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
-    WHERE a.sender IS NOT DISTINCT FROM s.account AND e.status = 'active' AND {_EXPIRED_AT} < 'infinity'
-      AND (s.zone IS NULL OR e.zone = s.zone) AND (s.next_after IS NULL OR e.current_step = ANY (s.next_after))
+    WHERE a.sender IS NOT DISTINCT FROM s.account AND {{waits}} AND {_EXPIRED_AT} < 'infinity'
+      AND (s.mailbox IS NULL OR (coalesce(e.mailbox_id, '{NOBODY}') = s.mailbox AND coalesce(e.zone, '') = s.zone))
+      AND (s.next_after IS NULL OR e.current_step = ANY (s.next_after))
       AND a.step_number = (SELECT min(number) FROM unnest(s.steps) AS number WHERE number > e.current_step)
 """
 _RESERVED = f"""
     SELECT {enrollment_rows.COLUMNS} {_OF_RESERVED} AND {_EXPIRED_AT} <= :now {{running}}
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock}}
 """
-_LOOK_RESERVED = text(_RESERVED.format(running="", lock="")).columns(*enrollment_rows.NAMES)
+_WAITS = "(e.status = 'active' OR e.paused_until IS NOT NULL)"
+_LOOK_RESERVED = text(_RESERVED.format(waits=_WAITS, running="", lock="")).columns(*enrollment_rows.NAMES)
 _TAKE_RESERVED = text(
     _RESERVED.format(
+        waits="e.status = 'active'",
         running=_RUNNING,
         lock="FOR NO KEY UPDATE OF e SKIP LOCKED FOR SHARE OF i SKIP LOCKED",
     )
 ).columns(*enrollment_rows.NAMES)
-_NEXT_RESERVED = text(f"SELECT s.stream, min({_EXPIRED_AT}) {_OF_RESERVED} GROUP BY s.stream")
+_NEXT_RESERVED = text(f"SELECT s.stream, min({_EXPIRED_AT}) {_OF_RESERVED} GROUP BY s.stream".format(waits=_WAITS))
 
 
 def with_reservation(
@@ -205,16 +218,20 @@ def _rows_of_reserved(streams: Sequence[DueStream], allowances: Allowances, want
             "stream": number,
             "campaign": stream.instance_id,
             "changed_at": allowances.plans[stream.instance_id].changed_at,
-            "zone": stream.zone,
+            **_lane_row(stream),
             "next_after": stream.next_after,
             "steps": sorted({step.step_number for step in allowances.plans[stream.instance_id].steps}),
             "since": since,
-            "account": allowances.account(stream.instance_id, stream.channels[0]),
+            "account": allowances.account(stream.route(stream.channels[0])),
         }
         for number, stream in enumerate(streams)
         if stream.channels
-        and (since := allowances.reservations_since(stream.instance_id, stream.channels[0], wanted)) is not None
+        and (since := allowances.reservations_since(stream.route(stream.channels[0]), wanted)) is not None
     ]
+
+
+def _lane_row(stream: DueStream) -> Mapping[str, object]:
+    return {**stream.lane.to_row(), "due_from": stream.due_from or "-infinity"} if stream.lane is not None else {}
 
 
 _BEFORE_ALL = ("-infinity", UUID(int=0))
@@ -223,40 +240,62 @@ queue_position: Callable[[Enrollment], QueuePosition] = attrgetter("next_action_
 """The position of a due enrollment in the due queue."""
 
 
-_EARLIEST = """
+_FIRST_OF_STREAM = IN_QUEUE.format(condition=_OF_STREAM, limit="1", columns="next_action_at, id")
+_EARLIEST = f"""
     SELECT s.stream, min(e.next_action_at)
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS s(stream int, campaign uuid, zone text, next_after int[], finished_from int)
-    CROSS JOIN LATERAL (
-        SELECT next_action_at FROM campaign_enrollments
-        WHERE instance_id = s.campaign AND status = 'active' AND next_action_at IS NOT NULL
-          {of_zone} AND (s.next_after IS NULL OR current_step = ANY (s.next_after) OR current_step >= s.finished_from)
-        ORDER BY next_action_at, id LIMIT 1
-    ) e
+        AS s(stream int, campaign uuid, mailbox uuid, zone text, due_from timestamptz, next_after int[],
+             finished_from int)
+    CROSS JOIN LATERAL {_FIRST_OF_STREAM} e
     GROUP BY s.stream
 """
-_FIRST = {False: text(_EARLIEST.format(of_zone="")), True: text(_EARLIEST.format(of_zone=_OF_ZONE))}
+_FIRST = {False: text(_EARLIEST.format(of_lane="")), True: text(_EARLIEST.format(of_lane=_OF_LANE))}
 
 
 def earliest(session: Session, *, streams: Sequence[DueStream]) -> dict[DueStream, datetime]:
     """Returns when the first enrollment of each stream is due, in the past or the future. Empty streams are left
     out."""
     found: dict[DueStream, datetime] = {}
-    for has_zone in (False, True):
+    for has_lane in (False, True):
         rows = [
             {
                 "stream": number,
                 "campaign": stream.instance_id,
-                "zone": stream.zone,
+                **_lane_row(stream),
                 "next_after": stream.next_after,
                 "finished_from": stream.finished_from,
             }
             for number, stream in enumerate(streams)
-            if (stream.zone is not None) == has_zone
+            if (stream.lane is not None) == has_lane
         ]
         if rows:
-            found |= {streams[number]: due for number, due in session.execute(_FIRST[has_zone], rows_parameter(rows))}
+            found |= {streams[number]: due for number, due in session.execute(_FIRST[has_lane], rows_parameter(rows))}
     return found
+
+
+_COUNT = text(f"""
+    SELECT s.campaign, sum(waiting.number)::int
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+        AS s(campaign uuid, mailbox uuid, zone text, due_from timestamptz, next_after int[])
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS number FROM (
+            SELECT 1 FROM campaign_enrollments
+            WHERE status = 'active' AND next_action_at IS NOT NULL AND instance_id = s.campaign {_OF_LANE}
+              AND current_step = ANY (s.next_after) AND next_action_at <= :now
+            LIMIT :most
+        ) first
+    ) waiting
+    GROUP BY s.campaign
+""")
+
+
+def count_due(session: Session, *, streams: Sequence[DueStream], now: datetime, most: int) -> Counter[UUID]:
+    """Returns campaign -> how many people of these streams, which have lanes, are due; at most `most` of each."""
+    rows = [
+        {"campaign": stream.instance_id, **_lane_row(stream), "next_after": stream.next_after} for stream in streams
+    ]
+    values = {**rows_parameter(rows), "now": now, "most": most}
+    return Counter(dict(tuple(row) for row in session.execute(_COUNT, values)) if rows else {})
 
 
 def waits(
@@ -266,8 +305,8 @@ def waits(
     whole campaign. Streams in which nobody waits are left out."""
     found: dict[DueStream, list[Hold]] = {}
     for stream, due in earliest(session, streams=streams).items():
-        window = stream.window(allowances.plans[stream.instance_id], now)
-        found[stream] = [*window, *holds.not_before(due, now), *stream.limits(allowances)]
+        closed = stream.closed(allowances.plans[stream.instance_id], allowances.pools, now)
+        found[stream] = [*closed, *holds.not_before(due, now), *stream.limits(allowances)]
     full = [stream for stream in found if stream.free(allowances) == 0]
     rows = _rows_of_reserved(full, allowances)
     next_reserved: dict[int, datetime] = (
@@ -275,8 +314,8 @@ def waits(
     )
     for number, due in next_reserved.items():
         stream = full[number]
-        window = stream.window(allowances.plans[stream.instance_id], now)
+        closed = stream.closed(allowances.plans[stream.instance_id], allowances.pools, now)
         expiry = [holds.until_expiry(limit, due) for limit in stream.limits(allowances)[:1] if due > now]
-        reserved = [*window, *expiry, *stream.limits(allowances, with_reservation=True)]
+        reserved = [*closed, *expiry, *stream.limits(allowances, with_reservation=True)]
         found[stream] = min(found[stream], reserved, key=lambda candidates: holds.latest(candidates, now))
     return found

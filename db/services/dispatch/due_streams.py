@@ -1,8 +1,9 @@
-"""The due streams: all enrollments of one wait for the same channel, limits and window."""
+"""The due streams: all enrollments of one wait for the same channel, mailbox, limits and window."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -11,26 +12,49 @@ from sqlalchemy.orm import Session
 from db.domain import holds
 from db.domain.allowance import Allowances
 from db.domain.enrollment import Enrollment
-from db.domain.holds import Hold
+from db.domain.holds import Hold, OwnCalendar
+from db.domain.pools import Pools, Route
 from db.domain.scheduling import Plan
 from db.domain.states import Channel
+from db.models.campaigns import LANE_MAILBOX, LANE_ZONE
 from db.postgres.json import rows_parameter
+
+NOBODY: Final = UUID(int=0)
+"""Stands for the mailbox of those who have none yet, in the index of the lanes."""
+
+
+class Lane(NamedTuple):
+    """The enrollments of a campaign that one mailbox writes to (None: those who have none yet), in one time zone."""
+
+    mailbox_id: UUID | None
+    zone: str | None
+
+    def to_row(self) -> dict[str, object]:
+        """Returns it as the index of the lanes has it."""
+        return {"mailbox": self.mailbox_id or NOBODY, "zone": self.zone or ""}
 
 
 @dataclass(frozen=True, slots=True)
 class DueStream:
-    """The due enrollments of one campaign, or those of them whose next step is on one channel, or in one time zone.
+    """The due enrollments of one campaign, or those of them whose next step is on one channel, or in one lane.
 
-    zone: the time zone in which their window is read; None for the campaign's.
+    lane: None for all of them.
     next_after: the values of current_step after which a step of the channel comes; None for all channels.
     finished_from: the value of current_step from which no step is left. Only the stream of the last step has it.
+    due_from: what was due before then is overdue, and no part of it.
     """
 
     instance_id: UUID
     channels: tuple[Channel, ...]
-    zone: str | None = None
+    lane: Lane | None = None
     next_after: tuple[int, ...] | None = None
     finished_from: int | None = None
+    due_from: datetime | None = None
+
+    @property
+    def zone(self) -> str | None:
+        """The time zone that its enrollments have of their own."""
+        return self.lane.zone if self.lane is not None else None
 
     @property
     def is_for_the_rest(self) -> bool:
@@ -40,9 +64,7 @@ class DueStream:
     def free(self, allowances: Allowances, *, with_reservation: bool = False) -> int | None:
         """Returns how many of its steps may go out now; None is any number. `with_reservation`: counts steps that have
         a reservation of the day."""
-        left = [
-            allowances.free(self.instance_id, channel, with_reservation=with_reservation) for channel in self.channels
-        ]
+        left = [allowances.free(self.route(channel), with_reservation=with_reservation) for channel in self.channels]
         return None if None in left else max((free for free in left if free is not None), default=None)
 
     def limits(self, allowances: Allowances, *, with_reservation: bool = False) -> list[Hold]:
@@ -50,86 +72,186 @@ class DueStream:
         campaign names no accounts, so the limits of one channel are those of all."""
         if not self.channels:
             return []
-        return allowances.limits(self.instance_id, self.channels[0], with_reservation=with_reservation)
+        return allowances.limits(self.route(self.channels[0]), with_reservation=with_reservation)
 
-    def window(self, plan: Plan, now: datetime) -> list[Hold]:
-        """Returns the hold of the closed window, if the stream has a time zone of its own."""
-        return [] if self.zone is None else holds.of_window(plan.sending, self.zone, now)
+    def route(self, channel: Channel) -> Route:
+        """Returns how its steps of a channel go out."""
+        return Route(self.instance_id, channel, self.lane.mailbox_id if self.lane is not None else None)
 
+    def takes_new_people(self, plan: Plan) -> bool:
+        """Returns whether its people get a mailbox with the next step."""
+        is_new = self.lane is not None and self.lane.mailbox_id is None and self.next_after is not None
+        return is_new and bool(plan.sending.mailboxes) and Channel.EMAIL in self.channels
 
-# Steps from one zone to the next by the index, however many people are in each.
-_ZONES = text("""
-    WITH RECURSIVE waiting AS (
-        SELECT CAST(c.campaign AS uuid) AS campaign, (
-            SELECT zone FROM campaign_enrollments
-            WHERE instance_id = CAST(c.campaign AS uuid)
-              AND status = 'active' AND next_action_at IS NOT NULL AND zone IS NOT NULL
-            ORDER BY zone LIMIT 1
-        ) AS zone
-        FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS c(campaign)
-        UNION ALL
-        SELECT w.campaign, (
-            SELECT zone FROM campaign_enrollments
-            WHERE instance_id = w.campaign
-              AND status = 'active' AND next_action_at IS NOT NULL AND zone IS NOT NULL AND zone > w.zone
-            ORDER BY zone LIMIT 1
+    def is_sent_by_server(self, plan: Plan) -> bool:
+        """Returns whether the server sends its steps, so that agents get none of them."""
+        return any(plan.sending.is_sent_by_server(channel) for channel in self.channels)
+
+    def closed(self, plan: Plan, pools: Pools, now: datetime) -> list[Hold]:
+        """Returns what holds all of it apart from its campaign and limits: its window, if it is read in the time zone
+        of the stream, and its mailbox."""
+        window = holds.of_window(plan.sending, self.zone, now) if plan.sending.follows_contact else []
+        held = [pools.holds(plan.sending, self.route(channel), now) for channel in self.channels[:1]]
+        return [*window, *(hold for mailbox in held for hold in mailbox)]
+
+    def calendars(self, allowances: Allowances) -> list[OwnCalendar]:
+        """Returns those that must be open for its steps."""
+        return calendars(
+            allowances, self.route(self.channels[0]) if self.channels else None, self.instance_id, self.zone
         )
-        FROM waiting w WHERE w.zone IS NOT NULL
+
+
+# Steps from one lane to the next by the index, however many people are in each. Few are behind a pause that ends by
+# itself.
+_LANES = """
+    WITH RECURSIVE asked AS MATERIALIZED (
+        SELECT campaign, mailbox FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c(campaign uuid, mailbox uuid)
+    ), waiting AS (
+        SELECT a.campaign, a.mailbox AS asked, lane.mailbox, lane.zone
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT {mailbox} AS mailbox, {zone} AS zone FROM campaign_enrollments
+            WHERE instance_id = a.campaign AND status = 'active' AND next_action_at IS NOT NULL {first}
+            ORDER BY {mailbox}, {zone} LIMIT 1
+        ) lane
+        UNION ALL
+        SELECT w.campaign, w.asked, lane.mailbox, lane.zone
+        FROM waiting w CROSS JOIN LATERAL (
+            SELECT {mailbox} AS mailbox, {zone} AS zone FROM campaign_enrollments
+            WHERE instance_id = w.campaign AND status = 'active' AND next_action_at IS NOT NULL AND {next}
+            ORDER BY {mailbox}, {zone} LIMIT 1
+        ) lane
     )
-    SELECT campaign, zone FROM waiting WHERE zone IS NOT NULL
-""")
+    SELECT campaign, mailbox, zone FROM waiting
+    UNION
+    SELECT e.instance_id, {mailbox}, {zone}
+    FROM asked a JOIN campaign_enrollments e ON e.instance_id = a.campaign {first}
+    WHERE paused_until IS NOT NULL AND next_action_at IS NOT NULL
+"""
+_NAMES = {"mailbox": LANE_MAILBOX, "zone": LANE_ZONE}
+_ALL_LANES = text(_LANES.format(**_NAMES, first="", next=f"({LANE_MAILBOX}, {LANE_ZONE}) > (w.mailbox, w.zone)"))
+_OF_MAILBOX = text(
+    _LANES.format(
+        **_NAMES,
+        first=f"AND {LANE_MAILBOX} = a.mailbox",
+        next=f"{LANE_MAILBOX} = w.asked AND {LANE_ZONE} > w.zone",
+    )
+)
 
 
-def of_campaigns(session: Session, *, plans: Mapping[UUID, Plan], channel: Channel | None) -> list[DueStream]:
-    """Returns the streams of some campaigns. A campaign whose window is read in each person's own zone has one for each
-    zone in which somebody waits."""
-    following = [instance_id for instance_id, plan in plans.items() if plan.sending.follows_contact]
-    zones: dict[UUID, list[str]] = {instance_id: [] for instance_id in following}
-    if following:
-        for instance_id, zone in session.execute(_ZONES, rows_parameter(following)):
-            zones[instance_id].append(zone)
-    return [
-        replace(stream, zone=zone)
-        for instance_id, plan in plans.items()
-        for stream in _streams(instance_id, plan, channel)
-        for zone in zones.get(instance_id, [None])
-    ]
-
-
-def _streams(instance_id: UUID, plan: Plan, channel: Channel | None) -> list[DueStream]:
-    """Returns the streams of a campaign in one zone: one for each channel if a channel is asked for or channels have
-    accounts of their own, otherwise one. If every step was taken out of use, one stream remains to finish those who
-    waited."""
-    channels = tuple(sorted({step.channel for step in plan.steps}))
-    numbers = sorted({step.step_number for step in plan.steps})
-    if not numbers or (channel is None and not plan.sending.senders):
-        return [DueStream(instance_id, channels)]
-    channel_of = {step.step_number: step.channel for step in plan.steps}
-    found: list[DueStream] = []
-    for wanted in channels if channel is None else (channel,):
-        next_after: list[int] = []
-        for before, number in zip([0, *numbers], numbers, strict=False):
-            if channel_of[number] is wanted:
-                # Steps taken out of use leave gaps. An enrollment in a gap takes the next step too.
-                next_after.extend(range(before, number))
-        # Enrollments that have no step left, because the later ones were taken out of use, finish in the last stream.
-        finished_from = numbers[-1] if channel_of[numbers[-1]] is wanted else None
-        found.append(DueStream(instance_id, (wanted,), next_after=tuple(next_after), finished_from=finished_from))
+def _lanes(
+    session: Session, campaigns: Collection[UUID], mailboxes: Sequence[UUID | None] = ()
+) -> dict[UUID, list[Lane]]:
+    """Returns campaign -> the lanes in which somebody waits: those of all mailboxes, or of these."""
+    found: dict[UUID, list[Lane]] = {instance_id: [] for instance_id in campaigns}
+    asked = [mailbox_id or NOBODY for mailbox_id in mailboxes] or [None]
+    rows = [{"campaign": instance_id, "mailbox": mailbox} for instance_id in campaigns for mailbox in asked]
+    if rows:
+        statement = _OF_MAILBOX if mailboxes else _ALL_LANES
+        for instance_id, mailbox, zone in session.execute(statement, rows_parameter(rows)):
+            found[instance_id].append(Lane(None if mailbox == NOBODY else mailbox, zone or None))
     return found
 
 
-def finder(streams: Sequence[DueStream], plans: Mapping[UUID, Plan]) -> Callable[[Enrollment], DueStream]:
+def of_agents(session: Session, *, plans: Mapping[UUID, Plan], channel: Channel | None) -> list[DueStream]:
+    """Returns the streams of some campaigns, apart from the steps that the server sends itself."""
+    wanted = {instance_id: _for_agents(plan, channel) for instance_id, plan in plans.items()}
+    return _in_lanes(session, plans, wanted)
+
+
+def _for_agents(plan: Plan, channel: Channel | None) -> list[Channel]:
+    """Returns the channels whose steps agents claim, or that one of them."""
+    asked = _channels(plan) if channel is None else {channel}.intersection(_channels(plan))
+    return [asked_channel for asked_channel in asked if not plan.sending.is_sent_by_server(asked_channel)]
+
+
+def of_campaign(session: Session, *, instance_id: UUID, plan: Plan, now: datetime) -> list[DueStream]:
+    """Returns all streams of a campaign."""
+    found = _in_lanes(session, {instance_id: plan}, {instance_id: _channels(plan)})
+    before = plan.overdue_before(now)
+    return [replace(stream, due_from=before) if stream.is_sent_by_server(plan) else stream for stream in found]
+
+
+def _in_lanes(
+    session: Session, plans: Mapping[UUID, Plan], wanted: Mapping[UUID, Collection[Channel]]
+) -> list[DueStream]:
+    """Returns the streams of some campaigns that have these channels, in each lane in which somebody waits. A campaign
+    has lanes where mailboxes or time zones of people matter."""
+    in_lanes = [
+        instance_id
+        for instance_id, plan in plans.items()
+        if plan.sending.follows_contact or (plan.sending.mailboxes and Channel.EMAIL in wanted[instance_id])
+    ]
+    lanes = _lanes(session, in_lanes)
+    return [
+        replace(stream, lane=lane)
+        for instance_id, plan in plans.items()
+        for stream in _streams(instance_id, plan, wanted[instance_id])
+        for lane in lanes.get(instance_id, [None])
+    ]
+
+
+def of_mailbox(
+    session: Session, *, plans: Mapping[UUID, Plan], mailbox_id: UUID, address: str, now: datetime
+) -> list[DueStream]:
+    """Returns the streams of the emails that the server sends from a mailbox: to its people, and to those who have no
+    mailbox yet in campaigns that name it."""
+    sent = {id_: plan for id_, plan in plans.items() if plan.sending.is_sent_by_server(Channel.EMAIL)}
+    return [
+        replace(stream, lane=lane, due_from=sent[instance_id].overdue_before(now))
+        for instance_id, lanes in _lanes(session, sent, [mailbox_id, None]).items()
+        for lane in lanes
+        if lane.mailbox_id is not None or address in sent[instance_id].sending.mailboxes
+        for stream in _streams(instance_id, sent[instance_id], [Channel.EMAIL])
+    ]
+
+
+def _channels(plan: Plan) -> tuple[Channel, ...]:
+    return tuple(sorted({step.channel for step in plan.steps}))
+
+
+def _streams(instance_id: UUID, plan: Plan, wanted: Collection[Channel]) -> list[DueStream]:
+    """Returns the streams of a campaign in one lane: one for each channel that is wanted if others are not or if
+    channels have accounts of their own, otherwise one. If every step was taken out of use, one stream remains to finish
+    those who waited."""
+    channels = _channels(plan)
+    numbers = sorted({step.step_number for step in plan.steps})
+    if not numbers or (set(wanted) == set(channels) and not plan.sending.senders and not plan.sending.mailboxes):
+        return [DueStream(instance_id, channels)]
+    channel_of = {step.step_number: step.channel for step in plan.steps}
+    found: list[DueStream] = []
+    for channel in wanted:
+        next_after: list[int] = []
+        for before, number in zip([0, *numbers], numbers, strict=False):
+            if channel_of[number] is channel:
+                # Steps taken out of use leave gaps. An enrollment in a gap takes the next step too.
+                next_after.extend(range(before, number))
+        # Enrollments that have no step left, because the later ones were taken out of use, finish in the last stream.
+        finished_from = numbers[-1] if channel_of[numbers[-1]] is channel else None
+        found.append(DueStream(instance_id, (channel,), next_after=tuple(next_after), finished_from=finished_from))
+    return found
+
+
+def calendars(allowances: Allowances, route: Route | None, instance_id: UUID, zone: str | None) -> list[OwnCalendar]:
+    """Returns the calendars that must be open for a step of a campaign, `zone` being that of its person: that of
+    the campaign, and that of the mailbox from which it goes out."""
+    mailbox = allowances.mailbox(route) if route is not None else None
+    own: OwnCalendar = (allowances.plans[instance_id].sending, zone)
+    return [own] if mailbox is None else [own, (mailbox.pace, None)]
+
+
+def finder(streams: Sequence[DueStream]) -> Callable[[Enrollment], DueStream]:
     """Returns a function from an enrollment that was read from the streams to its stream."""
     by_step = {
-        (stream.instance_id, stream.zone, current_step): stream
+        (stream.instance_id, stream.lane, current_step): stream
         for stream in streams
         for current_step in stream.next_after or ()
     }
-    rest = {(stream.instance_id, stream.zone): stream for stream in streams if stream.is_for_the_rest}
+    rest = {(stream.instance_id, stream.lane): stream for stream in streams if stream.is_for_the_rest}
+    in_lanes = {stream.instance_id for stream in streams if stream.lane is not None}
 
     def find(enrollment: Enrollment) -> DueStream:
         campaign_id = enrollment.instance_id
-        zone = enrollment.zone if plans[campaign_id].sending.follows_contact else None
-        return by_step.get((campaign_id, zone, enrollment.current_step)) or rest[campaign_id, zone]
+        lane = Lane(enrollment.mailbox_id, enrollment.zone) if campaign_id in in_lanes else None
+        return by_step.get((campaign_id, lane, enrollment.current_step)) or rest[campaign_id, lane]
 
     return find

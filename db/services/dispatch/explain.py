@@ -1,6 +1,6 @@
 """Explains why something is not handed out now, and when it can be, by the rules that the claim follows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -14,15 +14,20 @@ from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound
 from db.domain.field_limits import DAILY_LIMIT_MAX
 from db.domain.holds import Hold, HoldReason
+from db.domain.mailboxes import LeaseRole
+from db.domain.pools import Pools, Route
 from db.domain.scheduling import Plan, Step, next_step
+from db.domain.sending import Sending
 from db.domain.states import CampaignStatus
+from db.models.campaigns import IN_QUEUE
 from db.postgres import faults
 from db.services.campaigns import campaigns, plans
-from db.services.dispatch import due_queue, due_streams
+from db.services.dispatch import due_queue, due_streams, limits
 from db.services.dispatch.candidates import Candidate, examine
 from db.services.dispatch.due_queue import QueuePosition
 from db.services.dispatch.due_streams import DueStream
-from db.services.state import enrollment_rows, usage
+from db.services.mail import leases, pools
+from db.services.state import enrollment_rows
 
 # How many enrollments of the due queue are read at once.
 _CHUNK = 200
@@ -68,26 +73,54 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
         fault = faults.note("a step can't be examined", error, enrollment=str(enrollment_id))
         return Explanation([holds.of_fault(fault, "The step can't be handed out.")], None)
     found = [*holds.of_campaign(status, sending, now), *problems, *candidate.holds]
-    if not one.is_open or candidate.step is None:
+    if not one.is_open or candidate.step is None or candidate.route is None:
         return Explanation(found, None, candidate.step)
-    limits = _limits(session, candidate, candidate.step, running, now, public_url)
-    if limits:
+    streams, allowances = _look(session, running, one.instance_id, now)
+    found += _overdue(candidate, allowances)
+    found += allowances.pools.holds(sending, candidate.route, now)
+    reached = _limits(session, candidate, candidate.route, streams, allowances, public_url)
+    if reached:
         before = _how_many_before(session, one)
-        found += [limit.behind(before) for limit in limits]
-    return Explanation(found, holds.can_move_at(found, sending, one.zone, now), candidate.step)
+        found += [limit.behind(before) for limit in reached]
+    calendars = due_streams.calendars(allowances, candidate.route, one.instance_id, one.zone)
+    next_at = holds.can_move_at(found, calendars, now)
+    if sending.is_sent_by_server(candidate.step.channel):
+        return _by_server(session, found, next_at, one.mailbox_id, sending, candidate.step)
+    return Explanation(found, next_at, candidate.step)
+
+
+def _look(
+    session: Session, running: Mapping[UUID, Plan], campaign_id: UUID, now: datetime
+) -> tuple[list[DueStream], Allowances]:
+    """Returns all streams of a campaign, and what is left of their limits."""
+    streams = due_streams.of_campaign(session, instance_id=campaign_id, plan=running[campaign_id], now=now)
+    known = limits.pools_of(session, plans=running, streams=streams)
+    return streams, limits.of_streams(session, plans=running, streams=streams, known=known, now=now, lock=False)
+
+
+def _by_server(
+    session: Session,
+    found: list[Hold],
+    next_at: datetime | None,
+    mailbox_id: UUID | None,
+    sending: Sending,
+    step: Step | None = None,
+) -> Explanation:
+    """Returns the explanation of a step that the server sends; `next_at`: when, if somebody runs it."""
+    pool = pools.addresses(session, mailbox_id=mailbox_id, named=sending.mailboxes)
+    senders = {id_ for id_, role in leases.holders(session) if role is LeaseRole.SENDER}
+    is_running = not senders.isdisjoint(pool)
+    mailbox = pool.get(mailbox_id) if mailbox_id is not None else None
+    server = holds.of_server(mailbox, next_at, is_running=is_running)
+    return Explanation([*found, server], next_at if is_running else None, step)
 
 
 # Larger numbers help nobody, and counting takes time.
 _POSITION_MAX = 10_000
 
-_BEFORE = text("""
-    SELECT count(*) FROM (
-        SELECT FROM campaign_enrollments
-        WHERE instance_id = :campaign AND status = 'active' AND next_action_at IS NOT NULL
-          AND (next_action_at, id) < (:due, :id)
-        LIMIT :most
-    ) before
-""")
+_IN_FRONT = "instance_id = :campaign AND (next_action_at, id) < (:due, :id)"
+_ALL_BEFORE = IN_QUEUE.format(condition=_IN_FRONT, limit=":most", columns="next_action_at, id")
+_BEFORE = text(f"SELECT count(*) FROM {_ALL_BEFORE} before")
 
 
 def _how_many_before(session: Session, enrollment: Enrollment) -> int:
@@ -99,32 +132,47 @@ def _how_many_before(session: Session, enrollment: Enrollment) -> int:
 def _limits(
     session: Session,
     candidate: Candidate,
-    step: Step,
-    running: Mapping[UUID, Plan],
-    now: datetime,
+    route: Route,
+    streams: Sequence[DueStream],
+    allowances: Allowances,
     public_url: str | None,
 ) -> list[Hold]:
     """Returns the limits that hold back the candidate: reached already, or reached by those who come before it."""
-    one = candidate.enrollment
-    allowances = usage.allowances_for(session, plans=running, now=now, lock=False)
-    reached = allowances.limits_for(one.instance_id, step.channel, candidate.reservation)
-    if reached or candidate.holds or allowances.free(one.instance_id, step.channel) is None:
+    one, now, plans_ = candidate.enrollment, allowances.now, allowances.plans
+    reached = allowances.limits_for(route, candidate.reservation)
+    if reached or candidate.holds or _is_closed(candidate, allowances) or allowances.free(route) is None:
         return reached
-    for able in _those_before(session, one, allowances, now):
-        for earlier in examine(session, enrollments=able, plans=running, now=now, public_url=public_url):
-            if not earlier.holds and isinstance(earlier.take(allowances), Reservation):
-                reached = allowances.limits_for(one.instance_id, step.channel, candidate.reservation)
+    for able in _those_before(session, one, streams, allowances):
+        for earlier in examine(session, enrollments=able, plans=plans_, now=now, public_url=public_url):
+            is_able = not earlier.holds and not _is_closed(earlier, allowances)
+            if is_able and isinstance(earlier.take(allowances), Reservation):
+                reached = allowances.limits_for(route, candidate.reservation)
                 if reached:
                     return reached
     return []
 
 
+def _is_closed(candidate: Candidate, allowances: Allowances) -> bool:
+    """Returns whether its email is overdue, or the mailboxes are held from which its step may go out."""
+    if candidate.route is None or _overdue(candidate, allowances):
+        return True
+    sending = allowances.plans[candidate.route.instance_id].sending
+    return bool(allowances.pools.holds(sending, candidate.route, allowances.now))
+
+
+def _overdue(candidate: Candidate, allowances: Allowances) -> list[Hold]:
+    """Returns the hold on an overdue email."""
+    enrollment, plan = candidate.enrollment, allowances.plans[candidate.enrollment.instance_id]
+    if candidate.step is None or not plan.sending.is_sent_by_server(candidate.step.channel):
+        return []
+    return holds.of_overdue(enrollment.next_action_at, plan.overdue_before(allowances.now))
+
+
+_BEHIND = "(CAST(:after_due AS timestamptz) IS NULL OR (next_action_at, id) > (:after_due, :after_id))"
+_FIRST_BEFORE = IN_QUEUE.format(condition=f"{_IN_FRONT} AND {_BEHIND}", limit=":limit", columns="*")
 _LINE = text(f"""
-    SELECT {enrollment_rows.COLUMNS} FROM campaign_enrollments e
-    WHERE instance_id = :campaign AND status = 'active' AND next_action_at IS NOT NULL
-      AND (next_action_at, id) < (:due, :id)
-      AND (CAST(:after_due AS timestamptz) IS NULL OR (next_action_at, id) > (:after_due, :after_id))
-    ORDER BY next_action_at, id LIMIT :limit
+    SELECT {enrollment_rows.COLUMNS} FROM {_FIRST_BEFORE} e
+    ORDER BY next_action_at, id
 """)
 
 
@@ -142,15 +190,14 @@ def _line(session: Session, *, before: Enrollment, after: Enrollment | None, lim
 
 
 def _those_before(
-    session: Session, one: Enrollment, allowances: Allowances, now: datetime
+    session: Session, one: Enrollment, streams: Sequence[DueStream], allowances: Allowances
 ) -> Iterator[list[Enrollment]]:
     """Yields the enrollments that come before `one` and may use up its limits first, in the order of a claim. An
-    enrollment whose own channel has no allowance uses none of another's."""
-    all_streams = due_streams.of_campaigns(session, plans=allowances.plans, channel=None)
+    enrollment whose own channel or mailbox has no allowance uses none of another's."""
     reserved = due_queue.with_reservation(
-        session, streams=all_streams, allowances=allowances, limit=None, now=now, take=False, wanted=_ANY
+        session, streams=streams, allowances=allowances, limit=None, now=allowances.now, take=False, wanted=_ANY
     )
-    if all(stream.free(allowances) == 0 for stream in all_streams):
+    if all(stream.free(allowances) == 0 for stream in streams):
         position = due_queue.queue_position(one)
         yield [enrollment for enrollment in reserved if due_queue.queue_position(enrollment) < position]
         return
@@ -167,42 +214,61 @@ def _those_before(
 def _may_take(one: Enrollment, allowances: Allowances) -> bool:
     """Returns whether the limits leave a send for its next step; if not, its text need not be rendered."""
     step = next_step(allowances.plans[one.instance_id].steps, one.current_step, one.recipient)
-    return step is not None and not allowances.limits(one.instance_id, step.channel)
+    return step is not None and not allowances.limits(Route(one.instance_id, step.channel, one.mailbox_id))
+
+
+_NOBODY = Hold(
+    HoldReason.NOBODY_WAITS,
+    "Nobody in the campaign waits for a step. list_enrollments with status paused shows who is held back.",
+)
 
 
 def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
     """Returns what holds back a whole campaign, and when the first of its steps can be handed out. The holds are those
-    on the enrollment that can be written to soonest."""
+    on the enrollment that can be written to soonest. That nobody waits comes first, where the campaign goes on."""
     status, running, problems = _campaign(session, campaign_id)
     plan = running[campaign_id]
     found = [*holds.of_campaign(status, plan.sending, now), *problems]
-    allowances = usage.allowances_for(session, plans=running, now=now, lock=False)
-    all_streams = due_streams.of_campaigns(session, plans=running, channel=None)
+    all_streams, allowances = _look(session, running, campaign_id, now)
     waits = due_queue.waits(session, streams=all_streams, allowances=allowances, now=now)
+    if not waits and (overdue := _all_overdue(session, all_streams, plan, now)):
+        return Explanation([*found, *overdue], None)
     if not waits:
-        who = "Nobody in the campaign waits for a step. list_enrollments with status paused shows who is held back."
-        nobody = Hold(HoldReason.NOBODY_WAITS, who)
-        return Explanation(found or [nobody], None)
+        is_under_way = status in (CampaignStatus.ACTIVE, CampaignStatus.PAUSED) and not problems
+        return Explanation([_NOBODY, *found] if is_under_way or not found else found, None)
     moments = {
-        stream: holds.can_move_at([*found, *held], plan.sending, stream.zone, now) for stream, held in waits.items()
+        stream: holds.can_move_at([*found, *held], stream.calendars(allowances), now) for stream, held in waits.items()
     }
     ready = [stream for stream, held in waits.items() if not held]
+    ready = [stream for stream in ready if not stream.is_sent_by_server(plan)] or ready
+    # If no moment is known, the campaign itself waits for a person.
+    first = ready[0] if ready else min(waits, key=lambda stream: moments[stream] or now)
     if ready:
         found += [] if found else _front(session, ready, allowances, now, public_url)
-        return Explanation(found, holds.can_move_at(found, plan.sending, ready[0].zone, now))
-    # If no moment is known, the campaign itself waits for a person.
-    soonest = min(waits, key=lambda stream: moments[stream] or now)
-    found += _leased(session, soonest, waits[soonest], plan, now)
-    return Explanation(found, moments[soonest])
+    else:
+        found += _leased(session, first, waits[first], plan, allowances.pools, now)
+    next_at = holds.can_move_at(found, first.calendars(allowances), now) if ready else moments[first]
+    if first.is_sent_by_server(plan):
+        return _by_server(session, found, next_at, first.lane.mailbox_id if first.lane else None, plan.sending)
+    return Explanation(found, next_at)
 
 
-def _leased(session: Session, stream: DueStream, waits: list[Hold], plan: Plan, now: datetime) -> list[Hold]:
+def _all_overdue(session: Session, streams: Sequence[DueStream], plan: Plan, now: datetime) -> list[Hold]:
+    """Returns the hold on the overdue emails of a campaign in which nobody else waits."""
+    every = [replace(stream, due_from=None) for stream in streams]
+    first = min(due_queue.earliest(session, streams=every).values(), default=None)
+    return holds.of_overdue(first, plan.overdue_before(now))
+
+
+def _leased(
+    session: Session, stream: DueStream, waits: list[Hold], plan: Plan, known: Pools, now: datetime
+) -> list[Hold]:
     """Returns `waits` of the stream, with a step delay replaced by the lease if it is one."""
     delay = next((hold for hold in waits if hold.reason is HoldReason.STEP_DELAY), None)
     if delay is None or delay.until is None:
         return waits
     running = {stream.instance_id: plan}
-    unlimited = Allowances(running, now)
+    unlimited = Allowances(running, now, pools=known)
     first = due_queue.front(session, streams=[stream], allowances=unlimited, limit=1, now=delay.until, take=False)
     for candidate in examine(session, enrollments=first, plans=running, now=now):
         for hold in candidate.holds:

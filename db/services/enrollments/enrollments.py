@@ -1,16 +1,16 @@
 """Enrollments: who is in which campaign, and how far."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import exists, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from db.domain.contacts import ContactFields, ContactRef
+from db.domain.contacts import ContactRef
 from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound, Refused
 from db.domain.events import EventType, NewEvent, Stop
@@ -30,41 +30,43 @@ from db.domain.states import (
 from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact, email_domain
 from db.postgres.json import rows_parameter
 from db.services.campaigns import campaigns, plans
+from db.services.enrollments import ended_pauses, reopening
+from db.services.enrollments.enrolled import Enrolled, identify, lock_contacts
 from db.services.events import events, orphans
 from db.services.paging import Page, page
-from db.services.people import contacts, suppressions
-from db.services.state import counters, enrollment_rows
-
-
-@dataclass(slots=True)
-class Enrolled:
-    """The answer for one person. `reason` says why somebody was not enrolled, or what else became of the row."""
-
-    verdict: EnrollVerdict
-    enrollment_id: UUID | None = None
-    contact_id: UUID | None = None
-    reason: str | None = None
+from db.services.people import suppressions
+from db.services.state import counters, enrollment_rows, message_rows
+from db.services.state.message_rows import Words
 
 
 def enroll(
-    session: Session, *, campaign_id: UUID, people: Mapping[int, ContactRef], start_at: datetime | None, now: datetime
+    session: Session,
+    *,
+    campaign_id: UUID,
+    people: Mapping[int, ContactRef],
+    start_at: datetime | None,
+    reopens: bool = False,
+    now: datetime,
 ) -> dict[int, Enrolled]:
     """Enrolls people (any number -> who), in a constant number of statements. Nobody is enrolled twice.
 
-    `start_at` is the moment from which the first step's delay counts; without it the start of the campaign.
+    start_at: the moment from which the first step's delay counts; without it the start of the campaign. reopens:
+    whether who was enrolled and has ended without an answer goes on where they were.
     """
     campaign = campaigns.lock_for_enrollment(session, campaign_id=campaign_id)
-    found, answers, notes = _identify(session, people)
+    found, answers, notes = identify(session, people=people)
     # Locked against a suppression or a new time zone under way, which either sees the enrollment or is seen by the next
     # statements.
-    _lock_contacts(session, found.values())
-    refused = suppressions.of_contacts(session, contact_ids=list(set(found.values())), now=now)
+    lock_contacts(session, contact_ids=found.values())
+    people_here = {(campaign_id, contact_id) for contact_id in found.values()}
+    held = suppressions.of_people_in(session, people=people_here, now=now)
+    refused = {contact_id: why for (_, contact_id), why in held.items()}
     for contact_id in orphans.stopping(session, instance_id=campaign_id, contact_ids=list(refused)):
         del refused[contact_id]  # enrolled, and stopped below by an event that waited, so that the event counts
     welcome = {row: contact_id for row, contact_id in found.items() if contact_id not in refused}
     for row, contact_id in found.items():
         if contact_id in refused:
-            reason = f"suppressed: {refused[contact_id]}"
+            reason = f"{refused[contact_id].state}: {refused[contact_id].reason}"
             answers[row] = Enrolled(EnrollVerdict.SUPPRESSED, contact_id=contact_id, reason=reason)
     plan = plans.of_campaign(session, instance_id=campaign_id)
     is_running = campaign.status != CampaignStatus.DRAFT
@@ -72,65 +74,14 @@ def enroll(
     status = EnrollmentStatus.ACTIVE if is_running else EnrollmentStatus.ENROLLED
     inserted = _insert(session, campaign_id, set(welcome.values()), plan, status, first)
     answers |= _answers(session, campaign_id, welcome, inserted)
+    if reopens:
+        _reopen(session, campaign_id, answers, plan, now, is_draft=not is_running)
     for row, note in notes.items():
         answers[row].reason = answers[row].reason or note
     if inserted:
         counters.add_statuses(session, {(campaign_id, status): len(inserted)})
         orphans.match_campaign(session, instance_id=campaign_id)
     return answers
-
-
-_MERGED = "merged with an earlier row, which is about the same person"
-
-
-def _identify(
-    session: Session, people: Mapping[int, ContactRef]
-) -> tuple[dict[int, UUID], dict[int, Enrolled], dict[int, str | None]]:
-    """Returns (row -> contact, made if need be; answers for rows that are nobody; row -> a note on it)."""
-    found: dict[int, UUID] = {}
-    notes: dict[int, str | None] = {}
-    answers: dict[int, Enrolled] = {}
-    by_id = {row: ref.contact_id for row, ref in people.items() if ref.contact_id is not None}
-    known = contacts.existing(session, contact_ids=list(set(by_id.values())))
-    for row, contact_id in by_id.items():
-        if contact_id in known:
-            found[row] = contact_id
-        else:
-            answers[row] = Enrolled(
-                EnrollVerdict.INVALID, reason=f"no contact {contact_id}: look it up with find_contacts"
-            )
-    # A row that names a contact may give an address as well, which must not be lost.
-    named = {row: ref for row, ref in people.items() if row not in found and row not in answers}
-    named |= {row: people[row] for row in found if people[row].fields.email or people[row].fields.linkedin_url}
-    fields = {row: _of_person(ref) for row, ref in named.items()}
-    meant = {row: found[row] for row in named if row in found}
-    for row, contact in contacts.find_or_create(session, people=fields, overwrite=False, contact_ids=meant).items():
-        found.pop(row, None)
-        if contact.contact_id is None:
-            answers[row] = Enrolled(EnrollVerdict.INVALID, reason=contact.reason)
-        else:
-            found[row] = contact.contact_id
-            notes[row] = _MERGED if contact.is_merged else contact.note
-    return found, answers, notes
-
-
-def _of_person(ref: ContactRef) -> ContactFields:
-    """Returns what a row says of its person; of a contact that it names by id, the addresses alone."""
-    fields = ref.fields
-    return fields if ref.contact_id is None else ContactFields(fields.email, fields.linkedin_url)
-
-
-_LOCK_CONTACTS = text("""
-    SELECT count(*) FROM (
-        SELECT 1 FROM contacts
-        WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
-        ORDER BY id FOR SHARE
-    ) locked
-""")
-
-
-def _lock_contacts(session: Session, contact_ids: Iterable[UUID]) -> None:
-    session.execute(_LOCK_CONTACTS, rows_parameter(list(set(contact_ids))))
 
 
 _INSERT = text("""
@@ -197,41 +148,96 @@ def _answers(
     return answers
 
 
-def update(session: Session, *, enrollment_id: UUID, action: EnrollmentAction, now: datetime) -> None:
-    """Pauses, resumes, advances past the next step, unsubscribes or completes. InvalidTransition if that is not
-    allowed."""
+def _reopen(
+    session: Session, campaign_id: UUID, answers: Mapping[int, Enrolled], plan: Plan, now: datetime, *, is_draft: bool
+) -> None:
+    """Reopens who was enrolled before and has ended; notes it in the answers."""
+    known = [answer for answer in answers.values() if answer.verdict is EnrollVerdict.ALREADY_ENROLLED]
+    ids = list({answer.enrollment_id for answer in known if answer.enrollment_id is not None})
+    told = reopening.reopen_some(
+        session, campaign_id=campaign_id, enrollment_ids=ids, plan=plan, now=now, is_draft=is_draft
+    )
+    for answer in known:
+        if answer.enrollment_id is not None and answer.enrollment_id in told:
+            problem = told[answer.enrollment_id]
+            answer.verdict = EnrollVerdict.REOPENED if problem is None else answer.verdict
+            answer.reason = answer.reason or problem
+
+
+class Former(NamedTuple):
+    """What an enrollment was before it was changed."""
+
+    status: EnrollmentStatus
+    paused_until: datetime | None = None
+
+
+def update(
+    session: Session, *, enrollment_id: UUID, action: EnrollmentAction, until: datetime | None = None, now: datetime
+) -> Former:
+    """Pauses (`until` then, or until it is resumed), resumes, advances past the next step, unsubscribes or completes;
+    db.services.enrollments.moving moves. Returns what it was before. InvalidTransition if that is not allowed, Refused
+    if one that has ended can't be resumed."""
+    of_enrollment = select(CampaignEnrollment.instance_id, CampaignEnrollment.contact_id, CampaignEnrollment.status)
+    found = session.execute(of_enrollment.where(CampaignEnrollment.id == enrollment_id)).one_or_none()
+    if found is None:
+        raise _not_found(enrollment_id)
+    instance_id, contact_id, known = found
     if action is EnrollmentAction.UNSUBSCRIBE:
         _unsubscribe(session, enrollment_id, now)
-        return
-    of_enrollment = select(CampaignEnrollment.instance_id).where(CampaignEnrollment.id == enrollment_id)
-    instance_id = session.scalars(of_enrollment).one_or_none()
-    if instance_id is None:
-        raise _not_found(enrollment_id)
-    is_draft = campaigns.lock_for_command(session, instance_id=instance_id) is CampaignStatus.DRAFT
+        return Former(EnrollmentStatus(known))
+    status = campaigns.lock_for_command(session, instance_id=instance_id)
+    is_draft = status is CampaignStatus.DRAFT
+    if action in (EnrollmentAction.PAUSE, EnrollmentAction.RESUME):
+        lock_contacts(
+            session, contact_ids=[contact_id]
+        )  # before the enrollment, and for the same reason, as when people enroll
     enrollment = enrollment_rows.lock_one(session, enrollment_id=enrollment_id)
     if enrollment is None:
         raise _not_found(enrollment_id)
     before = enrollment_rows.snapshot([enrollment])
+    enrollment.end_pause(now, is_draft=is_draft)
+    former = Former(enrollment.status, enrollment.paused_until)
+    if action is EnrollmentAction.PAUSE:
+        _pause(session, enrollment, until, now)
+        enrollment_rows.save(session, before=before, after=[enrollment])
+        return former
     command = EnrollmentCommand(action)
     after = move_enrollment(enrollment.status, command)
     if action is EnrollmentAction.COMPLETE:
         enrollment.stop(Stop(command, StopReason.MANUAL))
     elif action is EnrollmentAction.ADVANCE:
         _advance(session, enrollment, now, is_draft=is_draft)
-    elif action is EnrollmentAction.PAUSE:
-        enrollment.pause()
+    elif not enrollment.is_open:
+        plan = plans.of_campaign(session, instance_id=instance_id)
+        reopening.reopen(session, enrollment=enrollment, status=status, plan=plan, now=now)
     else:
         # In a draft nobody is active before its start, which gives every enrollment a due time.
+        if enrollment.paused_until is not None:
+            enrollment.give_back_delay(_absent_until(session, contact_id), now)
         enrollment.status = EnrollmentStatus.ENROLLED if is_draft else after
         enrollment.next_action_at = enrollment.next_action_at or (None if is_draft else now)
     enrollment_rows.save(session, before=before, after=[enrollment])
+    return former
+
+
+def _pause(session: Session, enrollment: Enrollment, until: datetime | None, now: datetime) -> None:
+    """Pauses it. A pause that would end by itself can be changed, and another one be given an end."""
+    absent_until = _absent_until(session, enrollment.contact_id)
+    if until is not None:
+        enrollment.pause_until(until, absent_until, now)
+    elif enrollment.paused_until is not None:
+        enrollment.give_back_delay(absent_until, now)
+    else:
+        enrollment.pause()
+
+
+def _absent_until(session: Session, contact_id: UUID) -> datetime | None:
+    return session.scalars(select(Contact.absent_until).where(Contact.id == contact_id)).one()
 
 
 def _unsubscribe(session: Session, enrollment_id: UUID, now: datetime) -> None:
     """Records an opt-out by hand, as any other event. It ends all writing to the person."""
     wish = NewEvent(EventType.UNSUBSCRIBED, Channel.EMAIL, now, enrollment_id=enrollment_id)
-    if not session.scalar(select(exists().where(CampaignEnrollment.id == enrollment_id))):
-        raise _not_found(enrollment_id)
     events.record_events(session, events=[wish], source="manual")
 
 
@@ -270,17 +276,21 @@ class EnrollmentDetails:
     contact: Contact
     actions: Sequence[CampaignAction] = ()
     events: Sequence[CampaignEvent] = ()
+    words: Mapping[UUID, Words] = field(default_factory=dict[UUID, Words])
+    """action -> what was handed out last for it"""
 
 
 _EVENTS_SHOWN = 20
 
 
-def get(session: Session, *, enrollment_id: UUID) -> EnrollmentDetails:
-    """Returns one enrollment with its actions and its latest events. NotFound if there is none."""
+def get(session: Session, *, enrollment_id: UUID, now: datetime | None = None) -> EnrollmentDetails:
+    """Returns one enrollment with its actions and its latest events. A pause that was over at `now` is left out.
+    NotFound if there is none."""
     statement = select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)
     enrollment = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
     if enrollment is None:
         raise _not_found(enrollment_id)
+    ended_pauses.tell(session, enrollments=[enrollment], now=now)
     _tell_openings(session, [enrollment])
     contact = session.get_one(Contact, enrollment.contact_id)
     of_enrollment = {"instance_id": enrollment.instance_id, "enrollment_id": enrollment.id}
@@ -293,7 +303,8 @@ def get(session: Session, *, enrollment_id: UUID) -> EnrollmentDetails:
         .order_by(CampaignEvent.occurred_at.desc(), CampaignEvent.id.desc())
     )
     events = session.scalars(latest.limit(_EVENTS_SHOWN)).all()
-    return EnrollmentDetails(enrollment, contact, actions, events[::-1])
+    words = message_rows.of_actions(session, action_ids=[action.id for action in actions])
+    return EnrollmentDetails(enrollment, contact, actions, events[::-1], words)
 
 
 def list_(
@@ -305,9 +316,10 @@ def list_(
     domain: str | None = None,
     limit: int,
     cursor: str | None,
+    now: datetime | None = None,
 ) -> Page[EnrollmentDetails]:
     """Returns the enrollments of a campaign, or those of a person or of a domain's people in any campaign, newest
-    first."""
+    first. A pause that was over at `now` counts no more."""
     statement = select(CampaignEnrollment)
     if campaign_id is not None:
         campaigns.get(session, campaign_id=campaign_id)
@@ -318,8 +330,9 @@ def list_(
         theirs = select(Contact.id).where(email_domain == domain)
         statement = statement.where(CampaignEnrollment.contact_id.in_(theirs))
     if status is not None:
-        statement = statement.where(CampaignEnrollment.status == status)
+        statement = statement.where(ended_pauses.has(status, now))
     found = page(session, statement, by=[CampaignEnrollment.id], limit=limit, cursor=cursor, listing="enrollments")
+    ended_pauses.tell(session, enrollments=found.rows, now=now)
     _tell_openings(session, found.rows)
     wanted = [enrollment.contact_id for enrollment in found.rows]
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(wanted)))}

@@ -31,6 +31,9 @@ _IDS = text("""
     SELECT m.provider_message_id FROM campaign_enrollments e
     JOIN campaign_messages m ON m.instance_id = e.instance_id AND m.enrollment_id = e.id
     WHERE e.contact_id = :contact
+    UNION ALL
+    SELECT w.internet_message_id FROM campaign_enrollments e JOIN messages w ON w.enrollment_id = e.id
+    WHERE e.contact_id = :contact AND w.internet_message_id IS NOT NULL
 """)
 # Waiting requests are updated as well, so this waits for the transactions that record them, and sees their result.
 _DROP = text("""

@@ -14,7 +14,7 @@ All of it is one transaction. The caller removes what the local store holds of t
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -38,10 +38,15 @@ from db.services.erasure.rows import (
     CLEAN_EVENTS,
     CLEAN_MESSAGES,
     CLEAN_ORPHANS,
+    DROP_DRAFTS,
     DROP_ORPHANS,
+    DROP_PENDING,
+    DROP_THREADS,
+    DROP_WORDS,
 )
 from db.services.people import contacts, opt_outs
-from db.services.people.opt_outs import STRENGTH
+from db.services.people.opt_outs import IS_SHARED
+from db.services.people.suppression_rows import STRENGTH
 from db.services.people.suppressions import find_erased
 from db.services.secrets import ADDRESS_HASH, ERASURE_KEY, SecretName
 from db.services.state import enrollment_rows
@@ -65,6 +70,7 @@ class Erased:
     suppressions: int = 0
     kept_answers: int = 0
     webhook_bodies: int = 0
+    messages: int = 0
     addresses: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -88,7 +94,8 @@ def erase(
 ) -> Erased:
     """Erases the person of `contact_id`, or of an email or LinkedIn profile. It can't be undone.
 
-    Open enrollments stop. Erasing again is answered, and cleans what has come in since. NotFound if nothing is kept of
+    Another contact with one of the person's addresses in another spelling is the same person, and is erased too. Open
+    enrollments stop. Erasing again is answered, and cleans what has come in since. NotFound if nothing is kept of
     the person, unless `even_if_unknown`, which suppresses the address all the same.
     """
     # An erasure is rare, and two of the tables that it searches have no index for it.
@@ -96,6 +103,7 @@ def erase(
     secrets.make(session, name=SecretName.ERASURE)
     before = None if target is None else find_erased(session, target)
     person = _lock_person(session, contact_id, target)
+    others = session.scalars(_SHARING, {"id": person.contact_id}).all()
     answers = _drop_answers(session, person)  # the longest search comes before anybody's events have to wait
     bodies = drop_bodies(session, contact_id=person.contact_id, addresses=person.addresses)
     enrollments = _lock_enrollments(session, person)
@@ -107,15 +115,18 @@ def erase(
     orphaned = _clean_orphans(session, frozenset(person.addresses), values)
     _run(session, CLEAN_ACTIONS, values)
     _run(session, CLEAN_MESSAGES, values)
+    words = _run(session, DROP_WORDS, values) + _run(session, DROP_PENDING, values)
+    _run(session, DROP_THREADS, values)
+    _run(session, DROP_DRAFTS, values)
     cleaned = _run(session, CLEAN_EVENTS, values)
-    replaced = _replace_suppressions(session, person)
+    replaced = _replace_suppressions(session, person) + _drop_exclusions(session, person)
     if person.is_placeholder and before is None and not (orphaned or replaced or answers or bodies or even_if_unknown):
         raise NotFound("person of this", target.kind if target else "contact_id", hint=_HINT)
     _run(session, CLEAN_ENROLLMENTS, values)
     _drop_addresses(session, person)
     _clear_contact(session, person, now)
     enrollment_rows.save(session, before=unchanged, after=enrollments)
-    return Erased(
+    done = Erased(
         contact_id=None if person.is_placeholder else person.contact_id,
         erased_at=person.erased_at or (before.created_at if before and person.is_placeholder else now),
         was_erased_before=person.erased_at is not None or (before is not None and person.is_placeholder),
@@ -125,8 +136,25 @@ def erase(
         suppressions=replaced,
         kept_answers=answers,
         webhook_bodies=bodies,
+        messages=words,
         addresses=frozenset(person.addresses),
     )
+    for other in others:
+        done = _sum(done, erase(session, contact_id=other, now=now))
+    return done
+
+
+def _sum(done: Erased, other: Erased) -> Erased:
+    names = [part.name for part in fields(Erased) if part.type is int]
+    sums = {name: getattr(done, name) + getattr(other, name) for name in names}
+    return replace(done, addresses=done.addresses | other.addresses, **sums)
+
+
+_SHARING = text(f"""
+    SELECT DISTINCT c.id FROM contact_addresses a
+    JOIN contacts c ON lower(c.email) = a.address OR lower(c.linkedin_url) = a.address
+    WHERE a.contact_id = :id AND c.id <> :id AND {IS_SHARED} ORDER BY c.id
+""")
 
 
 # The last person who had it, if nobody has it now.
@@ -263,6 +291,17 @@ def _replace_suppressions(session: Session, person: _Person) -> int:
     return session.scalar(_REPLACE, rows_parameter(rows)) or 0
 
 
+_DROP_EXCLUSIONS = text("""
+    DELETE FROM campaign_exclusions WHERE address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    RETURNING id
+""")
+
+
+def _drop_exclusions(session: Session, person: _Person) -> int:
+    """Deletes what excludes the person from single campaigns. Returns how many; the hash holds the person in all."""
+    return len(session.scalars(_DROP_EXCLUSIONS, rows_parameter(person.addresses)).all())
+
+
 _DROP_CONSENTS = text("""
     DELETE FROM consents WHERE address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
 """)
@@ -284,7 +323,8 @@ def _drop_addresses(session: Session, person: _Person) -> None:
 
 _CLEAR = text(f"""
     UPDATE contacts
-    SET {", ".join(f"{name} = DEFAULT" for name in CONTACT_FIELDS)}, erased_at = :now, updated_at = :now
+    SET {", ".join(f"{name} = DEFAULT" for name in (*CONTACT_FIELDS, "absent_from", "absent_until"))},
+        erased_at = :now, updated_at = :now
     WHERE id = :id AND erased_at IS NULL
 """)
 _REMOVE = text("DELETE FROM contacts WHERE id = :id")

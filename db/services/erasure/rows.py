@@ -75,6 +75,27 @@ CLEAN_MESSAGES = text(f"""
         = (about.instance_id, about.enrollment_id, about.told)
     RETURNING m.enrollment_id
 """)
+DROP_WORDS = text(f"""
+    WITH {_OF_PERSON}
+    DELETE FROM messages m USING mine WHERE m.instance_id = mine.instance_id AND m.enrollment_id = mine.id
+    RETURNING m.id
+""")
+DROP_DRAFTS = text(f"""
+    WITH {_OF_PERSON}
+    DELETE FROM action_drafts d WHERE d.enrollment_id = ANY (ARRAY(SELECT id FROM mine))
+    RETURNING d.id
+""")
+# A mail of theirs that waits to be recorded belongs to no enrollment yet.
+DROP_PENDING = text(f"""
+    WITH {_OF_PERSON}
+    DELETE FROM messages m WHERE m.enrollment_id IS NULL AND m.sender IN (SELECT address FROM known)
+    RETURNING m.id
+""")
+DROP_THREADS = text(f"""
+    WITH {_OF_PERSON}
+    DELETE FROM threads t WHERE t.enrollment_id = ANY (ARRAY(SELECT id FROM mine))
+    RETURNING t.id
+""")
 CLEAN_ENROLLMENTS = text(f"""
     WITH {_OF_PERSON}
     UPDATE campaign_enrollments e SET metadata = jsonb_build_object('{ERASED}', true), updated_at = now()

@@ -1,7 +1,7 @@
 """The state of one call that records events: the people, what is known of them, and what has to be written."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 from uuid import UUID
@@ -44,6 +44,8 @@ class BatchRow(Entry):
     """The step that its message belongs to."""
     actions: dict[int, Action]
     """step number -> action, of the enrollment; shared by all of its rows."""
+    has_message_elsewhere: bool = False
+    """Its message is known of another step, or of none."""
 
     @property
     def key(self) -> Key:
@@ -86,8 +88,11 @@ class Batch:
     source: str = "event"
     """The source that suppressions are given."""
     new_message_ids: set[str] = field(default_factory=set[str])
-    read_before: tuple[UUID, Plan] | None = None
-    """A campaign and its plan, if it was read before the enrollments were locked."""
+    read_before: Mapping[UUID, Plan] = field(default_factory=dict[UUID, Plan])
+    """campaign -> its plan, if that was read before the enrollments were locked"""
+    looked_for: list[tuple[Key, int, str]] = field(default_factory=list[tuple[Key, int, str]])
+    """(enrollment, step, message): messages that were looked for at other steps before the enrollment was locked, and
+    were not there."""
     messages: dict[tuple[Key, str], str | None] = field(default_factory=dict[tuple[Key, str], str | None])
     """(enrollment, message) -> its provider, of messages that no action holds"""
 
@@ -117,8 +122,12 @@ def make(events: Sequence[NewEvent], locked: Locked) -> Batch:
             enrollment, hint = found
             # After a step was inferred, the step of a message may have been inferred too.
             told = event.step_number or (hint if enrollment.inferred_until is None else None)
+            follows_message = event.step_number is None and told is not None
+            known, is_kept = actions[enrollment.id], index in locked.of_kept_message
             rows.append(
-                BatchRow(ids[index], event, told, told is None, index, enrollment, hint, actions[enrollment.id])
+                BatchRow(
+                    ids[index], event, told, told is None, follows_message, index, enrollment, hint, known, is_kept
+                )
             )
     rows.sort(key=position)
     return Batch(locked, rows)
@@ -126,23 +135,30 @@ def make(events: Sequence[NewEvent], locked: Locked) -> Batch:
 
 _READ_ACTIONS = text(f"""
     SELECT w.n, {action_rows.COLUMNS}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(n int, enrollment_id uuid, step_number int)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(n int, enrollment_id uuid, step_number int, message text)
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_actions
-        WHERE enrollment_id = w.enrollment_id AND (w.step_number IS NULL OR step_number = w.step_number)
+        WHERE enrollment_id = w.enrollment_id
+          AND (w.step_number IS NULL OR step_number = w.step_number OR provider_message_id = w.message)
         OFFSET 0
     ) a
 """).columns(*named("n"), *action_rows.NAMES)
 
 
 def read_actions(session: Session, rows: Iterable[BatchRow], *, every: bool = False) -> None:
-    """Reads the actions that the rows name, or all of an enrollment if a row names none (`every`: in any case). Known
-    ones stay as they are."""
-    wanted = {(row.enrollment.id, None if every else row.step_number): row for row in rows}
+    """Reads the actions that the rows name by a step or a message, or all of an enrollment if a row names no step
+    (`every`: in any case). Known ones stay as they are."""
+    wanted = {
+        (row.enrollment.id, None if every else row.step_number, None if every else row.event.provider_message_id): row
+        for row in rows
+    }
     if not wanted:
         return
     owners = list(wanted.values())
-    given = [{"n": n, "enrollment_id": id_, "step_number": step} for n, (id_, step) in enumerate(wanted)]
+    given = [
+        {"n": n, "enrollment_id": id_, "step_number": step, "message": message}
+        for n, (id_, step, message) in enumerate(wanted)
+    ]
     for row in session.execute(_READ_ACTIONS, rows_parameter(given)).all():
         n: int = row.n
         owner = owners[n]

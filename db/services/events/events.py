@@ -1,24 +1,21 @@
 """Events: recorded in batches, listed, and put aside while their enrollment is unknown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.domain.action import Action
 from db.domain.addresses import addresses_in
 from db.domain.contacts import CONSENT
-from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound
 from db.domain.events import EventType, EventVerdict, NewEvent, impersonal
-from db.domain.scheduling import Plan
 from db.domain.states import SuppressionReason
-from db.models import CampaignEvent, CampaignInstance
+from db.models import CampaignEnrollment, CampaignEvent, CampaignInstance, Contact
 from db.services.erasure import erasure
 from db.services.events import orphans
-from db.services.events.record import Outcome, record, record_known
+from db.services.events.record import Known, Outcome, record, record_known
 from db.services.paging import Page, page
 from db.services.people import opt_outs, suppressions
 
@@ -67,19 +64,21 @@ def _suppress_lost(session: Session, events: Iterable[NewEvent]) -> None:
         if event.email and event.stop and event.suppresses:
             key = (event.email, event.stop.reason)
             stops[key] = max(stops.get(key, event.occurred_at), event.occurred_at)
+    bounced = [email for email, reason in stops if reason not in CONSENT]
+    working = opt_outs.working_since(session, addresses=bounced)
     for (email, reason), occurred_at in sorted(stops.items()):
-        consent = opt_outs.consent_of(session, address=email) if reason in CONSENT else None
-        if consent is not None and occurred_at < consent:
-            continue  # a later consent stands
+        lifted = opt_outs.consent_of(session, address=email) if reason in CONSENT else working.get(email)
+        if lifted is not None and occurred_at < lifted:
+            continue  # a later consent stands, or what a hand did since
         suppressions.suppress_person(session, email=email, reason=SuppressionReason(reason), source="event")
 
 
-def record_own(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> None:
-    """Records what the server itself did with an action: see record.record_known."""
-    result = record_known(session, event=event, enrollment=enrollment, action=action, plan=plan)
-    (outcome,) = result.outcomes
-    assert outcome is not None, "the enrollment was given"
-    assert outcome.verdict is EventVerdict.RECORDED, outcome.reason
+def record_own(session: Session, *, known: Sequence[Known]) -> None:
+    """Records what the server itself did with actions: see record.record_known."""
+    result = record_known(session, known=known)
+    for outcome in result.outcomes:
+        assert outcome is not None, "the enrollment was given"
+        assert outcome.verdict is EventVerdict.RECORDED, outcome.reason
     orphans.match_messages(session, message_ids=result.awaited)
 
 
@@ -110,3 +109,14 @@ def list_(
     is_filtered = any(filter_ is not None for filter_ in (enrollment_id, event_type, since, until))
     by = [CampaignEvent.occurred_at, CampaignEvent.id] if is_filtered else [CampaignEvent.id]
     return page(session, statement, by=by, limit=limit, cursor=cursor, listing="events")
+
+
+def people_of(session: Session, *, campaign_id: UUID, events: Sequence[CampaignEvent]) -> Mapping[UUID, Contact]:
+    """Returns enrollment -> its person, as they are known now, for events of this campaign."""
+    wanted = sorted({event.enrollment_id for event in events})
+    rows = session.execute(
+        select(CampaignEnrollment.id, Contact)
+        .join(Contact, Contact.id == CampaignEnrollment.contact_id)
+        .where(CampaignEnrollment.instance_id == campaign_id, CampaignEnrollment.id.in_(wanted))
+    )
+    return {row.id: row.Contact for row in rows}

@@ -24,17 +24,27 @@ class Locked:
     of_event: dict[int, tuple[Enrollment, int | None]] = field(default_factory=dict[int, tuple[Enrollment, int | None]])
     """index of the event -> (its enrollment, the step that its message id belongs to)"""
     of_contact: dict[UUID, list[Enrollment]] = field(default_factory=lambda: defaultdict(list))
+    of_kept_message: set[int] = field(default_factory=set[int])
+    """The indices of events whose message is kept beside those that the actions of their enrollment hold."""
 
     @classmethod
-    def alone(cls, enrollment: Enrollment) -> Self:
-        """Returns the state for one event about one enrollment that is locked already and not stopped everywhere."""
-        return cls({enrollment.id: enrollment}, {0: (enrollment, None)}, {enrollment.contact_id: [enrollment]})
+    def of(cls, enrollments: Sequence[Enrollment]) -> Self:
+        """Returns the state for one event of each of these enrollments, in order, which are locked already and not
+        stopped everywhere."""
+        locked = cls(
+            {enrollment.id: enrollment for enrollment in enrollments},
+            {index: (enrollment, None) for index, enrollment in enumerate(enrollments)},
+        )
+        for enrollment in enrollments:
+            locked.of_contact[enrollment.contact_id].append(enrollment)
+        return locked
 
 
 # Our own id is surest, then the provider's message id, then the person within the campaign, by a present or an earlier
 # address. The look-ups are lateral with a limit, so that each probes an index even if the planner thinks that a table
 # is small enough to scan.
-_FOUND = """
+_KEPT = 3
+_FOUND = f"""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
             event int, enrollment_id uuid, provider text, message_id text, campaign_id uuid, email text, stops bool)
@@ -52,7 +62,7 @@ _FOUND = """
             ORDER BY id DESC LIMIT 1
         ) a
         UNION ALL
-        SELECT g.event, 3, m.instance_id, m.enrollment_id, NULL, g.stops
+        SELECT g.event, {_KEPT}, m.instance_id, m.enrollment_id, NULL, g.stops
         FROM given g CROSS JOIN LATERAL (
             SELECT instance_id, enrollment_id FROM campaign_messages
             WHERE provider_message_id = g.message_id
@@ -130,12 +140,15 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
     locked = Locked()
     ranks: dict[int, int] = {}
     steps: dict[int, tuple[UUID, int]] = {}
+    kept: dict[int, UUID] = {}
     for event, rank, step_number, *columns in rows.all():
         enrollment = _enrollment(locked, columns)
         if event is None:
             continue
         if step_number is not None:
             steps[event] = (enrollment.id, step_number)
+        if rank == _KEPT:
+            kept[event] = enrollment.id
         if rank < ranks.get(event, 6):
             ranks[event] = rank
             locked.of_event[event] = (enrollment, step_number)
@@ -144,6 +157,7 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
         enrollment, _ = locked.of_event[event]
         if enrollment.id == enrollment_id:
             locked.of_event[event] = (enrollment, step_number)
+    locked.of_kept_message = {event for event, id_ in kept.items() if locked.of_event[event][0].id == id_}
     _leave_others(session, events, locked)
     return locked
 

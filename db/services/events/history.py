@@ -27,8 +27,8 @@ _TYPES = {str(kind): kind for kind in EventType}
 _CHANNELS = {str(channel): channel for channel in Channel}
 
 _READ = text(f"""
-    SELECT e.enrollment_id, e.id, e.event_type, e.channel, e.occurred_at, e.step_number, e.is_inferred, e.from_provider,
-           e.provider, e.provider_event_id, e.provider_message_id,
+    SELECT e.enrollment_id, e.id, e.step_number, e.is_inferred, e.follows_message, e.event_type, e.channel,
+           e.occurred_at, e.from_provider, e.provider, e.provider_event_id, e.provider_message_id,
            e.metadata ->> 'bounce_type', e.metadata ->> '{RULE_KEY}'
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, enrollment_id uuid)
     CROSS JOIN LATERAL (
@@ -37,8 +37,8 @@ _READ = text(f"""
     ) e
 """).columns(
     *named(
-        "enrollment_id", "id", "event_type", "channel", "occurred_at", "step_number", "is_inferred", "from_provider",
-        "provider", "provider_event_id", "provider_message_id", "bounce_type", "machine_rule",
+        "enrollment_id", "id", "step_number", "is_inferred", "follows_message", "event_type", "channel", "occurred_at",
+        "from_provider", "provider", "provider_event_id", "provider_message_id", "bounce_type", "machine_rule",
     )
 )  # fmt: skip
 
@@ -46,27 +46,26 @@ _READ = text(f"""
 def read(session: Session, *, owners: Collection[Key]) -> Mapping[UUID, Sequence[Entry]]:
     """Returns enrollment -> its stored events. Their metadata is reduced to what decides how they count."""
     found: defaultdict[UUID, list[Entry]] = defaultdict(list)
-    for enrollment_id, *columns in session.execute(_READ, rows_parameter([owner._asdict() for owner in owners])):
-        found[enrollment_id].append(_entry(*columns))
+    for enrollment_id, id_, step_number, is_inferred, follows_message, *told in session.execute(
+        _READ, rows_parameter([owner._asdict() for owner in owners])
+    ):
+        found[enrollment_id].append(Entry(id_, _event(*told), step_number, is_inferred, follows_message))
     return found
 
 
-def _entry(
-    id_: UUID,
+def _event(
     event_type: str,
     channel: str,
     occurred_at: datetime,
-    step_number: int | None,
-    is_inferred: bool,
     from_provider: bool,
     provider: str | None,
     provider_event_id: str | None,
     provider_message_id: str | None,
     bounce_type: str | None,
     rule: str | None,
-) -> Entry:
+) -> NewEvent:
     told = {"bounce_type": bounce_type, RULE_KEY: rule}
-    event = NewEvent(
+    return NewEvent(
         _TYPES[event_type],
         _CHANNELS[channel],
         occurred_at,
@@ -76,14 +75,15 @@ def _entry(
         metadata={key: value for key, value in told.items() if value is not None},
         from_provider=from_provider,
     )
-    return Entry(id_, event, step_number, is_inferred)
 
 
 _MOVE = text(f"""
     UPDATE campaign_events e
-    SET step_number = n.step_number, event_type = n.event_type, metadata = (e.metadata - '{RULE_KEY}') || n.rule
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS n(instance_id uuid, id uuid, step_number int, event_type text, rule jsonb)
+    SET step_number = n.step_number, is_inferred = n.is_inferred, follows_message = n.follows_message,
+        event_type = n.event_type, metadata = (e.metadata - '{RULE_KEY}') || n.rule
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(
+        instance_id uuid, id uuid, step_number int, is_inferred bool, follows_message bool, event_type text, rule jsonb
+    )
     WHERE e.instance_id = n.instance_id AND e.id = n.id
 """)
 
@@ -95,6 +95,8 @@ def move(session: Session, *, moved: Iterable[tuple[UUID, Entry]]) -> None:
             "instance_id": instance_id,
             "id": entry.id,
             "step_number": entry.step_number,
+            "is_inferred": entry.is_inferred,
+            "follows_message": entry.follows_message,
             "event_type": entry.event.event_type,
             "rule": {key: value for key, value in entry.event.metadata.items() if key == RULE_KEY},
         }

@@ -115,7 +115,9 @@ def match_campaign(session: Session, *, instance_id: UUID) -> int:
 
 # An earlier address identifies this person only if nobody else has it or had it.
 _STOPPING = text(f"""
-    SELECT c.id, max(o.occurred_at) FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
+    SELECT c.id, max(o.occurred_at) FILTER (WHERE o.event_type <> '{EventType.BOUNCED}'),
+           bool_or(o.event_type = '{EventType.BOUNCED}')
+    FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
     JOIN contacts c ON c.id = CAST(n.id AS uuid)
     CROSS JOIN LATERAL (
         SELECT lower(c.email) AS email
@@ -126,19 +128,25 @@ _STOPPING = text(f"""
     ) theirs
     JOIN orphaned_events o ON o.campaign_id = :campaign AND o.email = theirs.email AND o.status = 'waiting'
     WHERE o.event_type IN ({", ".join(f"'{type_}'" for type_, effect in EFFECTS.items() if effect.suppresses)})
-      AND o.metadata ->> 'bounce_type' IS DISTINCT FROM '{BounceType.SOFT}'
+      AND (o.event_type <> '{EventType.BOUNCED}'
+           OR (o.metadata ->> 'bounce_type' IS DISTINCT FROM '{BounceType.SOFT}'
+               AND NOT EXISTS (SELECT FROM consents k WHERE k.address = o.email AND o.occurred_at < k.works_at)))
     GROUP BY c.id
 """)
 
 
 def stopping(session: Session, *, instance_id: UUID, contact_ids: Sequence[UUID]) -> Sequence[UUID]:
     """Returns the people for whom an event waits that would stop them in this campaign as soon as they are enrolled:
-    one that is not older than their new consent."""
+    a wish that is not older than their new consent, or a bounce that nobody has lifted since."""
     if not contact_ids:
         return []
     waiting = session.execute(_STOPPING, {**rows_parameter(list(contact_ids)), "campaign": instance_id}).all()
-    consents = opt_outs.consents_of(session, contact_ids=[contact_id for contact_id, _ in waiting])
-    return [id_ for id_, occurred_at in waiting if id_ not in consents or occurred_at >= consents[id_]]
+    consents = opt_outs.consents_of(session, contact_ids=[contact_id for contact_id, *_ in waiting])
+    return [
+        id_
+        for id_, wished_at, is_bounced in waiting
+        if is_bounced or (wished_at is not None and not (id_ in consents and wished_at < consents[id_]))
+    ]
 
 
 def match_messages(session: Session, *, message_ids: Sequence[str]) -> int:

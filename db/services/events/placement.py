@@ -1,7 +1,7 @@
 """Places the events of some enrollments anew: where an event names no step, or comes late and may move others. All
 other enrollments take their events one by one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from uuid import UUID
@@ -12,7 +12,7 @@ from db.domain.action import Action
 from db.domain.bots import HASTE
 from db.domain.counting import contribution, stepless_unsubscribe
 from db.domain.enrollment import Enrollment
-from db.domain.events import ANSWERS, REACHED, EventType, EventVerdict
+from db.domain.events import REACHED, EventType, EventVerdict
 from db.domain.history import Entry, Replayed, replay
 from db.domain.metrics import Milestone
 from db.services.events import batches, history
@@ -25,7 +25,7 @@ def must_replay(row: BatchRow) -> bool:
     if row.is_inferred:
         return True
     event, action = row.event, row.actions.get(row.step_number or 0)
-    if _may_move_others(row, action) or _is_another_message(row, action):
+    if _may_move_others(row, action) or _is_another_message(row, action) or _is_of_other_steps(row):
         return True
     if event.is_soft_bounce or (
         action is not None and action.has_soft_bounce and Milestone.DELIVERED in REACHED[event.event_type]
@@ -54,6 +54,27 @@ def _is_another_message(row: BatchRow, action: Action | None) -> bool:
     return message is not None and held is not None and message != held
 
 
+def _is_of_other_steps(row: BatchRow) -> bool:
+    """Returns whether its message is of another step too, or may be. The lowest that is named for it counts."""
+    message = row.event.provider_message_id
+    return message is not None and (row.has_message_elsewhere or not _steps_of(message, row) <= {row.step_number})
+
+
+def _steps_of(message: str, row: BatchRow) -> set[int]:
+    return {number for number, action in row.actions.items() if action.provider_message_id == message}
+
+
+def _at_odds(rows: Iterable[BatchRow]) -> set[UUID]:
+    """Returns the enrollments of which these rows name several steps for one message."""
+    steps: dict[tuple[UUID, str], int | None] = {}
+    return {
+        row.enrollment.id
+        for row in rows
+        if (message := row.event.provider_message_id) is not None
+        and steps.setdefault((row.enrollment.id, message), row.step_number) != row.step_number
+    }
+
+
 def _may_relabel(row: BatchRow, action: Action) -> bool:
     """Returns whether this is the first known delivery, so that an earlier click may have come too soon after it."""
     at, known = row.event.occurred_at, action.delivery_told_at
@@ -62,7 +83,7 @@ def _may_relabel(row: BatchRow, action: Action) -> bool:
     return action.clicked_at is not None and action.clicked_at - at < HASTE
 
 
-Placed: TypeAlias = tuple[int | None, EventType]
+Placed: TypeAlias = tuple[int | None, EventType, bool]
 
 
 @dataclass(slots=True)
@@ -76,16 +97,22 @@ class Placement:
     rows: list[BatchRow]
     stored: Sequence[Entry] = ()
     """The same events at their new places."""
-    written: dict[UUID, Placed] = field(default_factory=dict[UUID, Placed])
+    written: dict[UUID, Placed] = field(init=False)
     """event -> its place in the table, for events that are in the table"""
     result: Replayed | None = None
+    withdrawn: frozenset[UUID] = frozenset()
+    """Those of the known events that count no more."""
+
+    def __post_init__(self) -> None:
+        self.written = {entry.id: _placed(entry) for entry in self.known}
 
     def place(self, batch: Batch, outcomes: list[Outcome | None]) -> None:
         """Places all of its events, from what was known when the call began; also a second time. Refuses those that can
         be about no step."""
         plan = batch.plans[self.enrollment.instance_id]
         self.stored = [replace(entry) for entry in self.known]
-        self.result = replay(self.enrollment, self.actions, self.stored, self.rows, plan)
+        self.result = replay(self.enrollment, self.actions, self.stored, self.rows, plan, self.withdrawn)
+        self.stored = [entry for entry in self.stored if entry.id not in self.withdrawn]
         for row in self.rows:
             if row.id in self.result.refused:
                 outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=self.result.refused[row.id])
@@ -139,7 +166,7 @@ class Placements:
 def place_anew(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Placements:
     """Reads what is needed to place the events of some enrollments anew, and places them. Drops rows that were recorded
     before."""
-    chosen = {row.enrollment.id for row in batch.rows if must_replay(row)}
+    chosen = {row.enrollment.id for row in batch.rows if must_replay(row)} | _at_odds(batch.rows)
     if not chosen:
         return Placements()
     rows = [row for row in batch.rows if row.enrollment.id in chosen]
@@ -152,7 +179,6 @@ def place_anew(session: Session, batch: Batch, outcomes: list[Outcome | None]) -
         if placement is None:
             known = stored.get(row.enrollment.id, ())
             placement = placements.of_enrollment[row.enrollment.id] = Placement(row.enrollment, row.actions, known, [])
-            placement.written = {entry.id: _placed(entry) for entry in known}
         placement.rows.append(row)
     for placement in placements.of_enrollment.values():
         _drop_known(placement, outcomes)
@@ -162,7 +188,7 @@ def place_anew(session: Session, batch: Batch, outcomes: list[Outcome | None]) -
 
 
 def _placed(entry: Entry) -> Placed:
-    return entry.step_number, entry.event.event_type
+    return entry.step_number, entry.event.event_type, entry.is_inferred
 
 
 def _drop_known(placement: Placement, outcomes: list[Outcome | None]) -> None:
@@ -188,9 +214,8 @@ def _trust_messages(placement: Placement) -> None:
     """Takes the step of a message that was not inferred."""
     doubtful = {entry.event.provider_message_id for entry in placement.known if entry.is_inferred}
     for row in placement.rows:
-        is_told = row.hint is not None and row.event.event_type not in ANSWERS
-        if row.is_inferred and is_told and row.event.provider_message_id not in doubtful:
-            row.step_number, row.is_inferred = row.hint, False
+        if row.is_inferred and row.hint is not None and row.event.provider_message_id not in doubtful:
+            row.step_number, row.is_inferred, row.follows_message = row.hint, False, True
 
 
 def _settle(batch: Batch, placement: Placement) -> None:
@@ -220,7 +245,7 @@ def _settle(batch: Batch, placement: Placement) -> None:
             batch.new_message_ids.add(placed.provider_message_id)
         actions[number].become(placed)
     enrollment.unsubscribed_at = result.unsubscribed_at
-    inferred = [entry.event.occurred_at for entry in (*placement.known, *placement.rows) if entry.is_inferred]
+    inferred = [entry.event.occurred_at for entry in (*placement.stored, *placement.rows) if entry.is_inferred]
     enrollment.inferred_until = max([*inferred, *filter(None, [enrollment.inferred_until])], default=None)
     batch.deltas.change(stepless, stepless_unsubscribe(enrollment, actions.values()))
     enrollment.follow(before, actions, batch.plans[enrollment.instance_id])

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -24,9 +24,10 @@ from db.domain.attribution import check_step
 from db.domain.bots import labelled, with_haste
 from db.domain.contacts import strength
 from db.domain.counting import contribution
+from db.domain.drafts import Approval
 from db.domain.enrollment import Enrollment
-from db.domain.errors import InvalidInput
-from db.domain.events import ANSWERS, SENDS, EventType, EventVerdict, NewEvent, Stop, impersonal
+from db.domain.errors import InvalidInput, Outdated
+from db.domain.events import SENDS, EventType, EventVerdict, NewEvent, Stop
 from db.domain.history import first_unsubscribe, note
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Plan
@@ -35,13 +36,15 @@ from db.postgres.context import is_careful
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
 from db.services.campaigns import plans
-from db.services.events import batches, messages, placement
+from db.services.events import batches, event_rows, messages, placement
 from db.services.events.batches import Batch, BatchRow, ChangedAction, Outcome
 from db.services.events.find import Locked, lock_enrollments
 from db.services.people import opt_outs
-from db.services.state import action_rows, counters, enrollment_rows, usage
+from db.services.state import action_rows, counters, draft_rows, enrollment_rows, usage
+from db.services.state.draft_rows import SentUnasked
 
 _NO_PLAN = Plan(())
+_FIRST = Approval.FIRST_STEP
 
 
 @dataclass(slots=True)
@@ -65,14 +68,32 @@ def record(session: Session, *, events: Sequence[NewEvent], source: str = "event
     return _record(session, batch, [None] * len(events))
 
 
-def record_known(session: Session, *, event: NewEvent, enrollment: Enrollment, action: Action, plan: Plan) -> Recorded:
-    """Records what happened to an action that the caller has locked with its enrollment, and whose plan it has read.
-    Outdated if the plan has changed since. The event must not stop the person in other campaigns."""
-    batch = batches.make([event], Locked.alone(enrollment))
-    batch.rows[0].actions[action.step_number] = action
-    batch.plans[enrollment.instance_id] = plan
-    batch.read_before = enrollment.instance_id, plan
-    return _record(session, batch, [None])
+class Known(NamedTuple):
+    """An event of an action that the caller has locked with its enrollment, and whose plan it has read.
+
+    has_message_elsewhere: its message is known of another step of the enrollment, or of none.
+    """
+
+    event: NewEvent
+    enrollment: Enrollment
+    action: Action
+    plan: Plan
+    has_message_elsewhere: bool = False
+
+
+def record_known(session: Session, *, known: Sequence[Known]) -> Recorded:
+    """Records what happened to actions, at most one of each enrollment. Outdated if a plan has changed since it was
+    read, or a message is known elsewhere by now. The events must not stop people in other campaigns."""
+    locked = Locked.of([one.enrollment for one in known])
+    batch = batches.make([one.event for one in known], locked)
+    for row in batch.rows:
+        one = known[row.index]
+        row.actions[one.action.step_number] = one.action
+        row.has_message_elsewhere = one.has_message_elsewhere
+        if one.event.provider_message_id is not None and not one.has_message_elsewhere:
+            batch.looked_for.append((row.key, one.action.step_number, one.event.provider_message_id))
+    batch.plans = batch.read_before = {one.enrollment.instance_id: one.plan for one in known}
+    return _record(session, batch, [None] * len(known))
 
 
 def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Recorded:
@@ -86,7 +107,7 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
     batch.rows = [*plain, *placements.rows]
     can_repeat = any(row.event.provider_event_id is not None for row in batch.rows)
     if can_repeat:
-        inserted = _insert_events(session, batch.rows)
+        inserted = event_rows.insert(session, rows=batch.rows)
         is_complete = len(inserted) == len(batch.rows)
         duplicates = [] if is_complete else [row for row in batch.rows if row.id not in inserted]
         for row in duplicates:
@@ -107,14 +128,15 @@ def _record(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> R
             _keep_message(batch, row, row.event.provider_message_id)
     messages.keep(session, messages=batch.messages)
     _stop_all(session, batch)
-    awaited = _write(session, batch, before, () if can_repeat else batch.rows)
+    awaited = write(session, batch, before, () if can_repeat else batch.rows)
     placements.save(session, batch)
     return Recorded(outcomes, batch.new_message_ids, awaited)
 
 
 def _check(batch: Batch, outcomes: list[Outcome | None]) -> None:
     """Refuses, one by one, rows that name a step that does not exist. What a provider reports and what stops a person
-    counts all the same, because nobody is there to correct it."""
+    counts all the same, because nobody is there to correct it. What can't be about the step of its message is about
+    another one."""
     valid: list[BatchRow] = []
     for row in batch.rows:
         row.event = labelled(row.event, None)
@@ -123,11 +145,10 @@ def _check(batch: Batch, outcomes: list[Outcome | None]) -> None:
             try:
                 check_step(row.event, row.step_number, row.actions, plan.steps)
             except InvalidInput as refusal:
-                is_by_message = row.event.step_number is None and row.event.event_type in ANSWERS
-                if not is_by_message and not (row.event.from_provider and row.event.suppresses):
+                if not row.follows_message and not (row.event.from_provider and row.event.suppresses):
                     outcomes[row.index] = Outcome(EventVerdict.INVALID, reason=str(refusal))
                     continue
-                row.step_number, row.is_inferred = None, True
+                row.step_number, row.is_inferred, row.follows_message = None, True, False
         valid.append(row)
     batch.rows = valid
 
@@ -145,53 +166,6 @@ def _label_haste(rows: Sequence[BatchRow]) -> None:
             action = row.actions.get(row.step_number or 0)
             told = [action.delivery_told_at if action else None, delivered.get(key)]
             row.event = with_haste(row.event, min(filter(None, told), default=None))
-
-
-_INSERTING = """
-    INSERT INTO campaign_events (instance_id, id, enrollment_id, event_type, channel, step_number, occurred_at,
-                                 provider, provider_event_id, metadata, provider_message_id, is_inferred,
-                                 from_provider)
-    SELECT instance_id, id, enrollment_id, event_type, channel, step_number, occurred_at, provider, provider_event_id,
-           metadata, provider_message_id, COALESCE(is_inferred, false), COALESCE(from_provider, false)
-    FROM jsonb_populate_recordset(NULL::campaign_events, CAST(:events AS jsonb))
-"""
-_INSERT_EVENTS = text(f"""
-    {_INSERTING}
-    ON CONFLICT (provider, provider_event_id) WHERE provider_event_id IS NOT NULL DO NOTHING
-    RETURNING id
-""").columns(*named("id"))
-
-
-def _insert_events(session: Session, rows: Sequence[BatchRow]) -> set[UUID]:
-    """Inserts the events. Returns the ids of the new ones; the unique index decides, within the batch and between
-    processes."""
-    return set(
-        session.execute(_INSERT_EVENTS, {"events": to_text([_event_values(row) for row in rows])}).scalars().all()
-    )
-
-
-def _event_values(row: BatchRow) -> dict[str, Any]:
-    event = row.event
-    values = {
-        "instance_id": row.enrollment.instance_id,
-        "id": row.id,
-        "enrollment_id": row.enrollment.id,
-        "event_type": event.event_type,
-        "channel": event.channel,
-        "step_number": row.step_number,
-        "occurred_at": event.occurred_at,
-        "provider": event.provider,
-        "provider_event_id": event.provider_event_id,
-        "metadata": impersonal(event.metadata) if row.enrollment.is_erased else event.metadata,
-    }
-    # Most events have none of these, and every key is written and read a thousand times.
-    if event.provider_message_id is not None:
-        values["provider_message_id"] = event.provider_message_id
-    if row.is_inferred:
-        values["is_inferred"] = True
-    if event.from_provider:
-        values["from_provider"] = True
-    return values
 
 
 def _apply(batch: Batch, row: BatchRow) -> None:
@@ -241,6 +215,12 @@ _ADDRESSES_NOW = text("""
 """)
 
 
+def _addresses_now(session: Session, contact_ids: Iterable[UUID]) -> Iterable[tuple[UUID, str | None, str | None]]:
+    """Returns (contact, email, profile)."""
+    asked = sorted(set(contact_ids))
+    return [tuple(row) for row in session.execute(_ADDRESSES_NOW, rows_parameter(asked))] if asked else []
+
+
 def _note_recipients(session: Session, batch: Batch, actions: Iterable[Action]) -> None:
     """Notes the present address of the person as the recipient of a step that is known as sent for the first time, if
     no event named one."""
@@ -252,7 +232,7 @@ def _note_recipients(session: Session, batch: Batch, actions: Iterable[Action]) 
     ]
     if not untold:
         return
-    found = session.execute(_ADDRESSES_NOW, rows_parameter(list({contact_id for _, contact_id in untold})))
+    found = _addresses_now(session, (contact_id for _, contact_id in untold))
     addresses = {id_: {Channel.EMAIL: email, Channel.LINKEDIN: profile} for id_, email, profile in found}
     for action, contact_id in untold:
         action.sent_to = addresses[contact_id][action.channel]
@@ -266,15 +246,35 @@ def _bind_message(batch: Batch, action: Action, event: NewEvent) -> None:
 
 
 def _stop_all(session: Session, batch: Batch) -> None:
-    """Ends what the events end. An opt-out from before the person gave new consent ends nothing."""
+    """Ends what the events end. An opt-out from before the person gave new consent ends nothing, nor does a bounce from
+    before somebody lifted one of that address."""
     stopping = [row for row in batch.rows if row.event.stop is not None]
     wishing = {row.enrollment.contact_id for row in stopping if row.event.is_wish}
     consents = opt_outs.consents_of(session, contact_ids=wishing)
+    bouncing = [row for row in stopping if row.event.event_type is EventType.BOUNCED]
+    working = _working_since(session, bouncing)
     for row in stopping:
-        consent = consents.get(row.enrollment.contact_id)
-        is_outdated = row.event.is_wish and consent is not None and row.event.occurred_at < consent
-        if row.event.stop is not None and not is_outdated:
+        lifted = consents.get(row.enrollment.contact_id) if row.event.is_wish else working.get(row.id)
+        if row.event.stop is not None and not (lifted is not None and row.event.occurred_at < lifted):
             _stop(batch, row, row.event.stop)
+
+
+def _bounced_address(row: BatchRow) -> str | None:
+    """Returns the address that bounced, as far as the event or its step tells; else it is today's."""
+    action = row.actions.get(row.step_number or 0)
+    return row.event.email or (action.sent_to if action else None)
+
+
+def _working_since(session: Session, bouncing: Sequence[BatchRow]) -> dict[UUID, datetime]:
+    """Returns event -> when somebody last lifted a bounce of its address."""
+    told = {row.id: _bounced_address(row) for row in bouncing}
+    untold = [row.enrollment.contact_id for row in bouncing if told[row.id] is None]
+    today = {id_: email for id_, email, _ in _addresses_now(session, untold)}
+    addresses = {row.id: told[row.id] or today.get(row.enrollment.contact_id) for row in bouncing}
+    working = opt_outs.working_since(session, addresses=[address.lower() for address in addresses.values() if address])
+    return {
+        id_: working[address.lower()] for id_, address in addresses.items() if address and address.lower() in working
+    }
 
 
 def _stop(batch: Batch, row: BatchRow, stop: Stop) -> None:
@@ -283,21 +283,20 @@ def _stop(batch: Batch, row: BatchRow, stop: Stop) -> None:
         contact_id = row.enrollment.contact_id
         reason = SuppressionReason(stop.reason)
         batch.suppressed[contact_id] = max(batch.suppressed.get(contact_id, reason), reason, key=strength)
-        action = row.actions.get(row.step_number or 0)
-        address = row.event.email or (action.sent_to if action else None)
-        if reason is SuppressionReason.BOUNCED and address is not None:
+        if reason is SuppressionReason.BOUNCED and (address := _bounced_address(row)) is not None:
             batch.bounced_at[contact_id] = address
         for other in batch.locked.of_contact[contact_id]:
             if other.is_open:
                 other.stop(Stop(stop.command, StopReason.SUPPRESSED))
 
 
-def _write(
+def write(
     session: Session,
     batch: Batch,
     before: enrollment_rows.Snapshot,
     events: Sequence[BatchRow],
 ) -> list[str]:
+    """Writes what a batch has changed, and these events. Returns the new message ids for which events wait."""
     # Most of what providers report is known already (a delivered after an opened, say), and is not written.
     changed = [change for change in batch.changed_actions.values() if change.state != change.action.state()]
     for change in changed:
@@ -307,25 +306,54 @@ def _write(
     opt_outs.add_for_contacts(session, reasons=batch.suppressed, source=batch.source, bounced_at=batch.bounced_at)
     enrollments = enrollment_rows.changes(before, batch.locked.enrollments.values())
     metrics, statuses = counters.metrics_rows(batch.deltas), counters.status_rows(enrollments.moves)
-    if not (events or changed or metrics or enrollments.rows):
+    if not (events or changed or metrics or enrollments.rows or batch.new_message_ids):
         return []
     # If counters did not fit before, they are added separately, and recounted.
     at_once = not is_careful()
     values = {
-        "events": to_text([_event_values(row) for row in events]),
+        "events": to_text([event_rows.values(row) for row in events]),
         "actions": to_text(action_rows.rows([change.action for change in changed])),
         "enrollments": to_text(enrollments.rows),
         "messages": to_text(list(batch.new_message_ids)),
-        "campaign": batch.read_before[0] if batch.read_before else None,
+        "campaign": next(iter(batch.read_before)) if len(batch.read_before) == 1 else None,
+        **messages.asked(batch.looked_for[0] if len(batch.looked_for) == 1 else None),
         **counters.METRICS.parameter(metrics if at_once else ()),
         **counters.STATUSES.parameter(statuses if at_once else ()),
     }
-    known_metrics, known_statuses, awaited, changed_at = session.execute(_WRITE, values).one()
-    if batch.read_before is not None:
-        plans.check(batch.read_before[1], changed_at)
+    sent_unasked = _sent_unasked(batch, changed)
+    known_metrics, known_statuses, awaited, changed_at, is_elsewhere = session.execute(_WRITE, values).one()
+    _check_plans(session, batch, changed_at)
+    draft_rows.mark_unapproved(session, sent=sent_unasked)
+    if len(batch.looked_for) > 1:
+        is_elsewhere = messages.any_elsewhere(session, messages=batch.looked_for)
+    if is_elsewhere and not batch.messages:  # which this transaction has added itself
+        raise Outdated
     counters.METRICS.add_missing(session, metrics, known_metrics or ())
     counters.STATUSES.add_missing(session, statuses, known_statuses or ())
     return awaited or []
+
+
+def _check_plans(session: Session, batch: Batch, changed_at: datetime | None) -> None:
+    """Raises Outdated if a plan has changed since it was read; changed_at: of the campaign, if there is one alone."""
+    if len(batch.read_before) == 1:
+        (plan,) = batch.read_before.values()
+        plans.check(plan, changed_at)
+    elif batch.read_before:
+        moments = plans.changed_at(session, instance_ids=batch.read_before)
+        for instance_id, plan in batch.read_before.items():
+            plans.check(plan, moments.get(instance_id))
+
+
+def _sent_unasked(batch: Batch, changed: Iterable[ChangedAction]) -> list[SentUnasked]:
+    """Returns the steps that are known as sent for the first time, of campaigns that ask for an approval of them."""
+    asking = {
+        id_: plan.sending.approval for id_, plan in batch.plans.items() if plan.sending.approval is not Approval.NONE
+    }
+    return [
+        SentUnasked(action.instance_id, action.enrollment_id, action.step_number, asking[action.instance_id] is _FIRST)
+        for action in (change.action for change in changed)
+        if action.instance_id in asking and action.sent_at is not None and action.known_status is not ActionStatus.SENT
+    ]
 
 
 def _settle_reservations(session: Session, changed: Iterable[ChangedAction]) -> None:
@@ -342,14 +370,15 @@ def _settle_reservations(session: Session, changed: Iterable[ChangedAction]) -> 
 # One statement, because one event needs most of these and each costs a round trip. The counters come last, after the
 # rows they refer to, because everybody shares them. An event hardly ever waits for a message.
 _WRITING = f"""
-    WITH events AS ({_INSERTING}), actions AS ({action_rows.WRITING}),
+    WITH events AS ({event_rows.INSERTING}), actions AS ({action_rows.WRITING}),
     enrollments AS ({enrollment_rows.WRITING}),
     metrics AS ({counters.ADDING_METRICS}), totals AS ({counters.ADDING_STATUSES})
     SELECT (SELECT {counters.METRICS_KEYS} FROM metrics), (SELECT {counters.STATUSES_KEYS} FROM totals),
            (SELECT jsonb_agg(DISTINCT provider_message_id) FROM orphaned_events
             WHERE status = 'waiting'
               AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb)))),
-           (SELECT updated_at FROM campaign_instances WHERE id = CAST(:campaign AS uuid))
+           (SELECT updated_at FROM campaign_instances WHERE id = CAST(:campaign AS uuid)), {messages.IS_ELSEWHERE}
 """
-# On one line, because psycopg parses a statement longer than 4,096 characters anew each time.
-_WRITE = text(" ".join(_WRITING.split())).columns(*named("metrics", "totals", "awaited", "changed_at"))
+# On one line: psycopg parses a statement of more than 4,096 characters anew each time. This one is longer, and the
+# fewer it has the faster that is.
+_WRITE = text(" ".join(_WRITING.split())).columns(*named("metrics", "totals", "awaited", "changed_at", "is_elsewhere"))

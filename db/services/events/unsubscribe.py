@@ -11,7 +11,7 @@ from db.domain.ids import new_id
 from db.domain.states import Channel
 from db.models import CampaignEnrollment
 from db.services.events import events
-from db.services.people import suppressions
+from db.services.people import opt_outs
 from db.services.texts.unsubscribe_links import Link
 
 PROVIDER = "unsubscribe-page"
@@ -31,7 +31,8 @@ def unsubscribe(session: Session, *, link: Link, now: datetime) -> EventVerdict:
     verdict = _record(session, link, f"{link.enrollment_id}", now)
     if verdict is not EventVerdict.DUPLICATE:
         return verdict
-    if found.contact_id in suppressions.of_contacts(session, contact_ids=[found.contact_id], now=now):
+    # What holds the person for another reason, or for a time, is no wish.
+    if opt_outs.of_people(session, contact_ids=[found.contact_id]):
         return verdict
     return _record(session, link, f"{link.enrollment_id} {new_id()}", now)
 

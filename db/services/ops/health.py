@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.ids import first_id
 from db.domain.states import OrphanStatus
+from db.models.campaigns import IN_QUEUE
+
+MOST_DUE: Final = 10_000
+"""Due steps are counted up to here."""
 
 _SHOWN = 20
 # Of each campaign; a share needs no more.
@@ -29,10 +34,14 @@ class ServerState:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """orphans: events that wait for their enrollment. unreadable: the first campaigns that the server has paused ->
-    why."""
+    why. due: steps past their due time in active campaigns, whatever holds them, counted up to MOST_DUE; oldest_due:
+    since when the first of them waits. sending_stopped_at: since when `mail stop` holds all mail."""
 
     orphans: int
     unreadable: Mapping[str, str]
+    due: int
+    oldest_due: datetime | None
+    sending_stopped_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,19 @@ _UNREADABLE = text("""
     SELECT id, pause_reason FROM campaign_instances WHERE status = 'paused' AND pause_reason IS NOT NULL
     ORDER BY id LIMIT :shown
 """)
+# Ordered, because otherwise the planner reads the table from its start for the limit, past all that is not due.
+_IS_DUE = "instance_id = i.id AND next_action_at <= :now"
+_COUNTED_DUE = IN_QUEUE.format(condition=_IS_DUE, limit=":most", columns="next_action_at, id")
+_FIRST_DUE = IN_QUEUE.format(condition=_IS_DUE, limit="1", columns="next_action_at, id")
+_DUE = text(f"""
+    WITH active AS MATERIALIZED (SELECT id FROM campaign_instances WHERE status = 'active')
+    SELECT
+        (SELECT count(*) FROM (SELECT FROM active i CROSS JOIN LATERAL
+            {_COUNTED_DUE} due LIMIT :most) counted),
+        (SELECT min(first.next_action_at) FROM active i CROSS JOIN LATERAL
+            {_FIRST_DUE} first),
+        (SELECT sending_stopped_at FROM settings)
+""")
 _WAITING = text("SELECT count(*) FROM orphaned_events WHERE status = :status")
 _SHARE = text("""
     SELECT
@@ -79,10 +101,13 @@ def ping(session: Session) -> None:
     session.execute(_PING)
 
 
-def stored(session: Session) -> Stored:
-    """Returns the counts as they stand now."""
+def stored(session: Session, *, now: datetime) -> Stored:
+    """Returns the counts as they stand now. The time depends on how many campaigns are active, and not on how many
+    people are in them."""
     unreadable = {str(id_): reason for id_, reason in session.execute(_UNREADABLE, {"shown": _SHOWN})}
-    return Stored(unreadable=unreadable, orphans=session.scalar(_WAITING, {"status": OrphanStatus.WAITING.value}) or 0)
+    orphans = session.scalar(_WAITING, {"status": OrphanStatus.WAITING.value}) or 0
+    due, oldest, stopped_at = session.execute(_DUE, {"now": now, "most": MOST_DUE}).one()
+    return Stored(orphans, unreadable, due, oldest, stopped_at)
 
 
 def orphan_share(session: Session, *, since: datetime) -> OrphanShare:

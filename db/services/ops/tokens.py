@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
@@ -100,14 +100,14 @@ def load(session: Session, *, now: datetime) -> Tokens:
 
 _USED = text("""
     UPDATE access_tokens t SET last_used_at = u.at
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u(id uuid, at timestamptz, until timestamptz)
-    WHERE t.id = u.id AND (t.last_used_at IS NULL OR t.last_used_at < u.until)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u(id uuid, at timestamptz)
+    WHERE t.id = u.id AND (t.last_used_at IS NULL OR t.last_used_at < u.at)
 """)
 
 
-def note_use(session: Session, *, used: Mapping[UUID, datetime], after: timedelta) -> None:
-    """Stores when these tokens were used last, unless a use less than `after` before is stored."""
-    rows = [{"id": id_, "at": used[id_], "until": used[id_] - after} for id_ in sorted(used)]
+def note_use(session: Session, *, used: Mapping[UUID, datetime]) -> None:
+    """Stores when these tokens were used last, unless a later use is stored."""
+    rows = [{"id": id_, "at": used[id_]} for id_ in sorted(used)]
     session.execute(_USED, rows_parameter(rows))
 
 

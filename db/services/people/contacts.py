@@ -11,7 +11,7 @@ from db.domain import merging
 from db.domain.contacts import CONTACT_ADDRESSES, CONTACT_FIELDS, CONTACT_TEXTS, ContactFields
 from db.domain.ids import new_ids
 from db.domain.merging import Person, merge
-from db.domain.texts import composed
+from db.domain.searching import words_of
 from db.models import Contact
 from db.postgres.json import rows_parameter
 from db.services.campaigns import zones
@@ -20,13 +20,14 @@ from db.services.people import opt_outs
 from db.services.people.opt_outs import ANOTHER_ADDRESS
 
 _COLUMNS = ", ".join(CONTACT_FIELDS)
+_KEPT = ", ".join(f"nullif({name}, '')" if name in CONTACT_TEXTS else name for name in CONTACT_FIELDS)
 _GIVEN = f"""
     jsonb_to_recordset(CAST(:rows AS jsonb)) AS g(
         id uuid, {", ".join(f"{name} text" for name in CONTACT_TEXTS)}, attributes jsonb)
 """
 # In order of the address, so that two calls with the same people wait for each other instead of deadlocking.
 _INSERT = text(f"""
-    INSERT INTO contacts (id, {_COLUMNS}) SELECT id, {_COLUMNS} FROM {_GIVEN} ORDER BY email, lower(linkedin_url)
+    INSERT INTO contacts (id, {_COLUMNS}) SELECT id, {_KEPT} FROM {_GIVEN} ORDER BY email, lower(linkedin_url)
     ON CONFLICT DO NOTHING RETURNING id
 """)
 _FIND = text("""
@@ -40,7 +41,8 @@ _FIND = text("""
 def _update(keep: str, other: str) -> str:
     """Fills each empty field of `keep` from `other`, for locked rows. Rows that would not change are not written, nor
     rows of erased people."""
-    values = {name: f"coalesce({keep}.{name}, {other}.{name})" for name in CONTACT_TEXTS}
+    said = {"c": "nullif(c.{name}, '')", "g": "g.{name}"}
+    values = {name: f"nullif(coalesce({said[keep]}, {said[other]}), '')".format(name=name) for name in CONTACT_TEXTS}
     # The right side of || wins if both have the key.
     values["attributes"] = f"{other}.attributes || {keep}.attributes"
     return f"""
@@ -208,8 +210,8 @@ def find(
     limit: int,
     cursor: str | None,
 ) -> Page[Contact]:
-    """Returns contacts, newest first: by id, exact email, profile or company, or by a part of name, email, company or
-    title.
+    """Returns contacts, newest first: by id, exact email, profile or company, or by words, each a part of the name, the
+    email, the company or the title, in any order.
 
     Erased people are found by id alone.
     """
@@ -224,6 +226,6 @@ def find(
         statement = statement.where(func.lower(Contact.linkedin_url) == linkedin_url.lower())
     if company is not None:
         statement = statement.where(func.lower(Contact.company) == func.lower(company))
-    if search is not None:
-        statement = statement.where(_SEARCHED.icontains(composed(search), autoescape=True))
+    for word in words_of(search):
+        statement = statement.where(_SEARCHED.icontains(word, autoescape=True))
     return page(session, statement, by=[Contact.id], limit=limit, cursor=cursor, listing="contacts")

@@ -10,25 +10,19 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.addresses import PROFILE_PREFIX
-from db.domain.contacts import CONSENT, strength
-from db.domain.ids import new_ids
+from db.domain.contacts import CONSENT, SuppressionTarget, strength
 from db.domain.states import SuppressionReason
 from db.postgres.json import rows_parameter
+from db.services.people import suppression_rows
+from db.services.people.suppression_rows import OWN_WISH
 from db.services.secrets import ADDRESS_HASH, ERASURE_KEY
 
 ANOTHER_ADDRESS = "another address of the person"
 """The source of a suppression that follows the person from one address to another."""
-OWN_WISH = "reason IN ({})".format(", ".join(f"'{reason}'" for reason in sorted(CONSENT)))
-"""Of a suppression: whether it is the person's own wish."""
-
-# db.domain.contacts.strength, of a row.
-STRENGTH = f"""
-    CASE WHEN {{row}}.{OWN_WISH} THEN 2 WHEN {{row}}.reason = '{SuppressionReason.BOUNCED}' THEN 1 ELSE 0 END
-"""
 
 _PEOPLE = """
     SELECT c.id, c.email, c.linkedin_url FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
@@ -65,6 +59,11 @@ class Address(NamedTuple):
     def is_email(self) -> bool:
         return not self.address.startswith(PROFILE_PREFIX)
 
+    @property
+    def target(self) -> SuppressionTarget:
+        """The address as it is suppressed."""
+        return SuppressionTarget(email=self.address) if self.is_email else SuppressionTarget(linkedin_url=self.address)
+
 
 def addresses_of(session: Session, *, contact_ids: Iterable[UUID]) -> list[Address]:
     """Returns every address of these people, except erased ones."""
@@ -87,7 +86,7 @@ def add_for_contacts(
     """
     if not reasons:
         return
-    strongest: dict[bool, dict[str, SuppressionReason]] = {True: {}, False: {}}
+    strongest: dict[SuppressionTarget, SuppressionReason] = {}
     bounced_at = bounced_at or {}
     addresses = addresses_of(session, contact_ids=reasons)
     sure = {entry.contact_id for entry in addresses if entry.address == bounced_at.get(entry.contact_id)}
@@ -97,37 +96,9 @@ def add_for_contacts(
         if reason is SuppressionReason.BOUNCED and not (entry.is_email and is_meant):
             continue
         if not (besides_only and entry.is_present):
-            known = strongest[entry.is_email].get(entry.address)
-            strongest[entry.is_email][entry.address] = reason if known is None else max(known, reason, key=strength)
-    _add(session, strongest[True], _ADD_EMAILS, source)
-    _add(session, strongest[False], _ADD_PROFILES, source)
-
-
-# A suppression stays as it is, unless it is temporary or has a weaker reason: an unsubscribe that follows a suppression
-# by hand must not be lifted as one by hand.
-_INSERT = f"""
-    INSERT INTO suppressions (id, {{target}}, reason, source)
-    SELECT DISTINCT ON ({{key}}) id, address, reason, :source
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, address text, reason text)
-    ORDER BY {{key}}
-    ON CONFLICT ({{key_of}}) WHERE {{target}} IS NOT NULL DO UPDATE
-    SET reason = excluded.reason, source = excluded.source, expires_at = NULL
-    WHERE suppressions.expires_at IS NOT NULL
-       OR {STRENGTH.format(row="excluded")} > {STRENGTH.format(row="suppressions")}
-"""
-_ADD_EMAILS = text(_INSERT.format(target="email", key="address", key_of="email"))
-_ADD_PROFILES = text(_INSERT.format(target="linkedin_url", key="lower(address)", key_of="lower(linkedin_url)"))
-
-
-def _add(session: Session, reasons: Mapping[str, SuppressionReason], statement: TextClause, source: str) -> None:
-    if not reasons:
-        return
-    ids = new_ids(len(reasons))
-    rows = [
-        {"id": id_, "address": address, "reason": reason}
-        for id_, (address, reason) in zip(ids, reasons.items(), strict=True)
-    ]
-    session.execute(statement, {**rows_parameter(rows), "source": source})
+            known = strongest.get(entry.target)
+            strongest[entry.target] = reason if known is None else max(known, reason, key=strength)
+    suppression_rows.write(session, reasons=strongest, source=source, expires_at=None)
 
 
 _LOCK_PEOPLE = text("""
@@ -174,6 +145,23 @@ BESIDES = f"""
     SELECT s.id, s.reason, s.expires_at FROM contact_addresses a CROSS JOIN k
     JOIN suppressions s ON s.address_hash = {ADDRESS_HASH.format(address="a.address")} WHERE a.contact_id = {{contact}}
 """
+# Whether an address besides is one of the contact's own in another spelling, as somebody else has it. It is none any
+# more once the contact has another address.
+IS_SHARED = """
+    a.same_as IS NOT NULL
+    AND EXISTS (SELECT FROM contacts o WHERE o.id = a.contact_id AND a.same_as IN (o.email, lower(o.linkedin_url)))
+"""
+# What suppresses a person by another spelling of an address in the contact's row, for any reason.
+SHARED = f"""
+    SELECT s.id, s.reason, s.expires_at FROM contact_addresses a JOIN suppressions s ON s.email = a.address
+    WHERE a.contact_id = {{contact}} AND {IS_SHARED}
+    UNION ALL
+    SELECT s.id, s.reason, s.expires_at FROM contact_addresses a
+    JOIN suppressions s ON s.domain = split_part(a.address, '@', 2) WHERE a.contact_id = {{contact}} AND {IS_SHARED}
+    UNION ALL
+    SELECT s.id, s.reason, s.expires_at FROM contact_addresses a
+    JOIN suppressions s ON lower(s.linkedin_url) = a.address WHERE a.contact_id = {{contact}} AND {IS_SHARED}
+"""
 _WISHES = text(f"""
     WITH {ERASURE_KEY},
     people AS MATERIALIZED ({_PEOPLE})
@@ -209,7 +197,7 @@ _CONSENTS = text(f"""
         SELECT given_at FROM consents WHERE address IN (p.email, lower(p.linkedin_url))
         UNION ALL
         SELECT given_at FROM contact_addresses a JOIN consents USING (address) WHERE a.contact_id = p.id
-    ) k ON true
+    ) k ON k.given_at IS NOT NULL
     GROUP BY p.id
 """)
 
@@ -223,9 +211,29 @@ def consents_of(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID
 
 _CONSENT = text("""
     INSERT INTO consents AS known (address, given_at) VALUES (lower(:address), :now)
-    ON CONFLICT (address) DO UPDATE SET given_at = greatest(known.given_at, excluded.given_at)
+    ON CONFLICT (address) DO UPDATE
+    SET given_at = greatest(coalesce(known.given_at, excluded.given_at), excluded.given_at)
 """)
-_CONSENT_OF = text("SELECT given_at FROM consents WHERE address = :address")
+# By the address itself, or by any other of the person who has it.
+_CONSENT_OF = text("""
+    WITH person AS MATERIALIZED (SELECT id, email, linkedin_url FROM contacts WHERE lower(email) = :address)
+    SELECT max(k.given_at) FROM (
+        SELECT given_at FROM consents WHERE address = :address
+        UNION ALL
+        SELECT given_at FROM person p JOIN consents ON address = lower(p.linkedin_url)
+        UNION ALL
+        SELECT given_at FROM person p JOIN contact_addresses a ON a.contact_id = p.id JOIN consents USING (address)
+    ) k
+""")
+_WORKS = text("""
+    INSERT INTO consents AS known (address, works_at) VALUES (lower(:address), :now)
+    ON CONFLICT (address) DO UPDATE
+    SET works_at = greatest(coalesce(known.works_at, excluded.works_at), excluded.works_at)
+""")
+_WORKING = text("""
+    SELECT address, works_at FROM consents
+    WHERE address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))) AND works_at IS NOT NULL
+""")
 
 
 def consent(session: Session, *, address: str, now: datetime) -> None:
@@ -236,3 +244,14 @@ def consent(session: Session, *, address: str, now: datetime) -> None:
 def consent_of(session: Session, *, address: str) -> datetime | None:
     """Returns when the person of this address last asked to be written to again."""
     return session.scalar(_CONSENT_OF, {"address": address})
+
+
+def note_working(session: Session, *, address: str, now: datetime) -> None:
+    """Stores that somebody lifted a bounce of this address: no bounce from before suppresses it any more."""
+    session.execute(_WORKS, {"address": address, "now": now})
+
+
+def working_since(session: Session, *, addresses: Iterable[str]) -> dict[str, datetime]:
+    """Returns address -> when somebody last lifted a bounce of it, of those for which somebody did."""
+    asked = sorted(set(addresses))
+    return dict(tuple(row) for row in session.execute(_WORKING, rows_parameter(asked))) if asked else {}

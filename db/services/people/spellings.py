@@ -2,7 +2,8 @@
 
 Nobody finds them by what is given, which is put into the normal form first. Alone they get it. Where another contact
 has it already, neither is changed, since nobody can tell here which of them is right: each is kept the other's
-addresses besides, so that a wish of one holds both (db.services.people.opt_outs).
+addresses besides, so that a wish of one holds both (db.services.people.opt_outs), and what suppresses the address that
+they share, for any reason, does so in both spellings.
 """
 
 import re
@@ -213,8 +214,35 @@ def _keep_each_other(session: Session, pairs: Sequence[tuple[UUID, UUID]]) -> li
             if is_present:
                 own[id_].add(address.lower())
     besides: dict[UUID, set[str]] = {id_: set() for id_ in theirs}
-    for one, other in pairs:
-        besides[one] |= theirs[other]
-        besides[other] |= theirs[one]
-    new = opt_outs.keep_besides(session, addresses={id_: each - own[id_] for id_, each in besides.items()})
+    for first, second in pairs:
+        besides[first] |= theirs[second]
+        besides[second] |= theirs[first]
+    new = opt_outs.keep_besides(session, addresses={id_: kept - own[id_] for id_, kept in besides.items()})
+    _note_shared(session, pairs, own)
     return [pair for pair in pairs if not new.isdisjoint(pair)]
+
+
+_NOTE_SHARED = text("""
+    UPDATE contact_addresses a SET same_as = n.same_as
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(contact_id uuid, address text, same_as text)
+    WHERE a.contact_id = n.contact_id AND a.address = n.address AND a.same_as IS DISTINCT FROM n.same_as
+""")
+
+
+def _note_shared(session: Session, pairs: Sequence[tuple[UUID, UUID]], own: Mapping[UUID, set[str]]) -> None:
+    """Notes which address of the other is one's own in another spelling."""
+    rows = [
+        {"contact_id": id_, "address": theirs, "same_as": mine}
+        for first, second in pairs
+        for id_, twin in ((first, second), (second, first))
+        for mine in own[id_]
+        for theirs in own[twin] - own[id_]
+        if _normal(mine) == _normal(theirs)
+    ]
+    if rows:
+        session.execute(_NOTE_SHARED, rows_parameter(rows))
+
+
+def _normal(address: str) -> str:
+    had = _Addresses(None, address) if address.startswith(PROFILE_PREFIX) else _Addresses(address, None)
+    return (_email(had) or _profile(had) or address).lower()

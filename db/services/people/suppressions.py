@@ -5,24 +5,24 @@ one made by hand can expire: an unsubscribe, a complaint and a bounce hold until
 an erased person is held for ever, by a hash (db.services.erasure.erasure).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, text
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, func, or_, select, text, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db.domain.contacts import CONSENT, SuppressionTarget, strength
 from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import Stop
-from db.domain.ids import new_id
-from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState
+from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState, SuppressVerdict
 from db.models import Contact, ContactAddress, Suppression, email_domain
 from db.postgres.json import rows_parameter
 from db.services.paging import Page, page
-from db.services.people import opt_outs
-from db.services.people.opt_outs import ANOTHER_ADDRESS, BESIDES, STRENGTH, add_for_contacts
+from db.services.people import opt_outs, suppression_rows
+from db.services.people.opt_outs import ANOTHER_ADDRESS, BESIDES, IS_SHARED, SHARED, add_for_contacts
+from db.services.people.suppression_rows import STRENGTH
 from db.services.secrets import ADDRESS_HASH, ERASURE_KEY, SecretName
 from db.services.state import enrollment_rows
 
@@ -62,11 +62,16 @@ def suppress(
     contact_ids = session.scalars(
         select(Contact.id).where(_concerned(target, reason)).order_by(Contact.id).with_for_update()
     ).all()
-    row = find_erased(session, target) or _write(session, target, reason, source, expires_at)
+    row = _write(session, target, reason, source, expires_at)
     if reason in CONSENT:
         # An address in a contact's row is the contact's; an earlier one could become somebody else's.
         add_for_contacts(session, reasons=dict.fromkeys(contact_ids, reason), source=ANOTHER_ADDRESS, besides_only=True)
-    return row, _stop(session, contact_ids)
+    return row, stop_enrollments(session, contact_ids)
+
+
+def find(session: Session, *, target: SuppressionTarget) -> Suppression | None:
+    """Returns the suppression of exactly this address; None if there is none."""
+    return session.scalars(_of(target)).one_or_none()
 
 
 def suppress_person(session: Session, *, email: str, reason: SuppressionReason, source: str) -> None:
@@ -87,26 +92,17 @@ def _write(
     source: str | None,
     expires_at: datetime | None,
 ) -> Suppression:
-    values = {"reason": reason, "source": source, "expires_at": expires_at}
-    added = insert(Suppression).values({"id": new_id(), target.kind: target.value, **values}).on_conflict_do_nothing()
-    row = session.scalars(added.returning(Suppression)).one_or_none()
-    if row is not None:
-        return row
-    row = session.scalars(_of(target).with_for_update().execution_options(populate_existing=True)).one_or_none()
-    if row is None:  # lifted between the two statements
-        return _write(session, target, reason, source, expires_at)
-    if _may_replace(SuppressionReason(row.reason), reason, expires_at):
-        row.reason, row.source, row.expires_at = reason, source, expires_at
-    return row
-
-
-def _may_replace(old: SuppressionReason, new: SuppressionReason, expires_at: datetime | None) -> bool:
-    if expires_at is not None and old is not SuppressionReason.MANUAL:
+    verdicts = suppression_rows.write(session, reasons={target: reason}, source=source, expires_at=expires_at)
+    erased = find_erased(session, target)
+    if erased is not None:
+        return erased
+    row = session.scalars(_of(target).execution_options(populate_existing=True)).one()
+    if verdicts[target] is SuppressVerdict.REFUSED:
         raise Refused(
-            f"This address is suppressed for good, as {old}, so expires_at can't be set. Nothing was changed. "
+            f"This address is suppressed for good, as {row.reason}, so expires_at can't be set. Nothing was changed. "
             "Leave expires_at out, or see unsuppress, which says what lifts it."
         )
-    return strength(new) > strength(old) or (strength(new) == strength(old) and old not in CONSENT)
+    return row
 
 
 def unsuppress(
@@ -117,20 +113,21 @@ def unsuppress(
 
     NotFound if there is none. Refused for a person's own wish unless `has_new_consent`, and always for an erased
     person. With `has_new_consent`, opt-outs from before `now` (the moment of the call, if left out) no longer hold when
-    they are reported later.
+    they are reported later; nor does a bounce from before, once a bounce was lifted.
     """
     if find_erased(session, target) is not None:
         raise Refused(
             "The person of this address was erased, and stays suppressed for ever. If they want to hear from you "
             "again, they must come to you by an address of their own that was not erased."
         )
-    row = session.scalars(_of(target).with_for_update()).one_or_none()
-    if row is None:
+    rows = _of_every_spelling(session, target)
+    if not rows:
         raise NotFound(
             "suppression of this",
             target.kind,
             hint="list_suppressions shows those there are; an address can be held by its domain or another address.",
         )
+    row = max(rows, key=lambda row: strength(SuppressionReason(row.reason)))
     if row.reason in CONSENT and not has_new_consent:
         raise Refused(
             f"The person asked not to be written to (reason {row.reason}, recorded {row.created_at:%Y-%m-%d}), so "
@@ -138,11 +135,30 @@ def unsuppress(
             "kept where you can show it. If you hold that evidence, call unsuppress again with has_new_consent=true; "
             "if not, leave it."
         )
+    at = now or datetime.now(UTC)
     if has_new_consent and target.domain is None:
-        opt_outs.consent(session, address=target.value, now=now or datetime.now(UTC))
-    session.delete(row)
+        opt_outs.consent(session, address=target.value, now=at)
+    if target.email is not None and (has_new_consent or row.reason == SuppressionReason.BOUNCED):
+        opt_outs.note_working(session, address=target.email, now=at)
+    for spelled in rows:
+        session.delete(spelled)
     session.flush()  # what still suppresses the person is asked for next
     return row
+
+
+_SHARED_WITH = text("""
+    SELECT s.id FROM contacts c
+    JOIN contact_addresses a ON a.contact_id = c.id AND a.same_as = :address
+    JOIN suppressions s ON s.email = a.address OR lower(s.linkedin_url) = a.address
+    WHERE lower(c.email) = :address OR lower(c.linkedin_url) = :address
+""")
+
+
+def _of_every_spelling(session: Session, target: SuppressionTarget) -> Sequence[Suppression]:
+    """Returns the suppressions of an address, locked: its own, and of the spelling in which another contact has it."""
+    shared = () if target.domain is not None else session.scalars(_SHARED_WITH, {"address": target.value.lower()}).all()
+    is_meant = or_(_is_of(target), Suppression.id.in_(shared)) if shared else _is_of(target)
+    return session.scalars(select(Suppression).where(is_meant).order_by(Suppression.id).with_for_update()).all()
 
 
 def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
@@ -154,11 +170,16 @@ def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
 
 
 def _concerned(target: SuppressionTarget, reason: SuppressionReason) -> ColumnElement[bool]:
-    """Returns the people whom a suppression stops: the owner of the address and, for an own wish, its former owners."""
-    if target.domain is not None or reason not in CONSENT:
+    """Returns the people whom a suppression stops: the owner of the address, who has it in another spelling and, for an
+    own wish, its former owners."""
+    if target.domain is not None:
         return _belongs_to(target)
-    had = select(ContactAddress.contact_id).where(ContactAddress.address == target.value.lower())
-    return or_(_belongs_to(target), Contact.id.in_(had))
+    a = aliased(ContactAddress, name="a")
+    had = select(a.contact_id).where(a.address == target.value.lower())
+    if reason not in CONSENT:
+        had = had.where(text(IS_SHARED))
+    # Each by its own index; joined by OR, every contact would be read.
+    return Contact.id.in_(union_all(select(Contact.id).where(_belongs_to(target)), had))
 
 
 _FIND_ERASED = text(f"""
@@ -189,6 +210,7 @@ _STILL_HELD = text(f"""
     UNION SELECT s.id FROM people p JOIN suppressions s ON s.domain = split_part(p.email, '@', 2)
     UNION SELECT s.id FROM people p JOIN suppressions s ON lower(s.linkedin_url) = lower(p.linkedin_url)
     UNION SELECT s.id FROM people p CROSS JOIN LATERAL ({BESIDES.format(contact="p.id")}) s
+    UNION SELECT s.id FROM people p CROSS JOIN LATERAL ({SHARED.format(contact="p.id")}) s
 """)
 
 
@@ -205,8 +227,9 @@ def _holds(now: datetime) -> ColumnElement[bool]:
     return or_(Suppression.expires_at.is_(None), Suppression.expires_at > now)
 
 
-def _stop(session: Session, contact_ids: Sequence[UUID]) -> int:
-    enrollments = enrollment_rows.lock_open_of_contacts(session, contact_ids=contact_ids)
+def stop_enrollments(session: Session, contact_ids: Sequence[UUID], *, instance_id: UUID | None = None) -> int:
+    """Stops what runs of these people, in every campaign or in one. Returns how many enrollments that were."""
+    enrollments = enrollment_rows.lock_open_of_contacts(session, contact_ids=contact_ids, instance_id=instance_id)
     before = enrollment_rows.snapshot(enrollments)
     for enrollment in enrollments:
         enrollment.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))
@@ -214,38 +237,71 @@ def _stop(session: Session, contact_ids: Sequence[UUID]) -> int:
     return len(enrollments)
 
 
+class Held(NamedTuple):
+    """Why somebody must not be written to: suppressed, or excluded from the one campaign."""
+
+    reason: SuppressionReason
+    is_of_campaign: bool
+
+    @property
+    def state(self) -> str:
+        return "excluded from this campaign" if self.is_of_campaign else "suppressed"
+
+
 # The secret does not exist before the first erasure; until then nothing is hashed. People are looked up one by one
 # (OFFSET), because the planner does not know how few there are, and would read thousands for ten.
 _SUPPRESSED = text(f"""
     WITH {ERASURE_KEY}
-    SELECT DISTINCT ON (c.id) c.id, s.reason
-    FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS n(id)
-    CROSS JOIN LATERAL (SELECT * FROM contacts WHERE id = CAST(n.id AS uuid) OFFSET 0) c
+    SELECT DISTINCT ON (c.id, n.campaign) n.campaign, c.id, s.reason, s.is_of_campaign
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(contact uuid, campaign uuid)
+    CROSS JOIN LATERAL (SELECT * FROM contacts WHERE id = n.contact OFFSET 0) c
     JOIN LATERAL (
-        SELECT reason, expires_at FROM suppressions s WHERE s.email = c.email
+        SELECT reason, expires_at, false AS is_of_campaign FROM suppressions s WHERE s.email = c.email
         UNION ALL
-        SELECT reason, expires_at FROM suppressions s WHERE s.domain = split_part(c.email, '@', 2)
+        SELECT reason, expires_at, false FROM suppressions s WHERE s.domain = split_part(c.email, '@', 2)
         UNION ALL
-        SELECT reason, expires_at FROM suppressions s WHERE lower(s.linkedin_url) = lower(c.linkedin_url)
+        SELECT reason, expires_at, false FROM suppressions s WHERE lower(s.linkedin_url) = lower(c.linkedin_url)
         UNION ALL
-        SELECT reason, expires_at FROM k JOIN suppressions s
+        SELECT reason, expires_at, false FROM k JOIN suppressions s
         ON s.address_hash = {ADDRESS_HASH.format(address="c.email")}
         UNION ALL
-        SELECT reason, expires_at FROM k JOIN suppressions s
+        SELECT reason, expires_at, false FROM k JOIN suppressions s
         ON s.address_hash = {ADDRESS_HASH.format(address="c.linkedin_url")}
         UNION ALL
-        SELECT reason, expires_at FROM ({BESIDES.format(contact="c.id")}) besides
+        SELECT reason, expires_at, false FROM ({BESIDES.format(contact="c.id")}) besides
         UNION ALL
-        SELECT '{SuppressionReason.UNSUBSCRIBED}', NULL WHERE c.erased_at IS NOT NULL
+        SELECT reason, expires_at, false FROM ({SHARED.format(contact="c.id")}) shared
+        UNION ALL
+        SELECT '{SuppressionReason.UNSUBSCRIBED}', NULL, false WHERE c.erased_at IS NOT NULL
+        UNION ALL
+        SELECT reason, NULL, true FROM campaign_exclusions x WHERE x.instance_id = n.campaign
+            AND x.address IN (c.email, '@' || split_part(c.email, '@', 2), lower(c.linkedin_url))
+        UNION ALL
+        SELECT x.reason, NULL, true FROM contact_addresses a
+        JOIN campaign_exclusions x ON x.instance_id = n.campaign AND x.address = a.address WHERE a.contact_id = c.id
     ) s ON s.expires_at IS NULL OR s.expires_at > :now
-    ORDER BY c.id, {STRENGTH.format(row="s")} DESC
+    ORDER BY c.id, n.campaign, s.is_of_campaign, {STRENGTH.format(row="s")} DESC
 """)
 
 
+def of_people_in(
+    session: Session, *, people: Collection[tuple[UUID, UUID]], now: datetime
+) -> dict[tuple[UUID, UUID], Held]:
+    """Returns which of these people (campaign, contact) the campaign must not write to at `now`, and why: the strongest
+    suppression, else the strongest exclusion."""
+    rows = [{"campaign": campaign_id, "contact": contact_id} for campaign_id, contact_id in people]
+    found = session.execute(_SUPPRESSED, {**rows_parameter(rows), "now": now})
+    return {
+        (campaign_id, contact_id): Held(SuppressionReason(reason), is_of_campaign)
+        for campaign_id, contact_id, reason, is_of_campaign in found
+    }
+
+
 def of_contacts(session: Session, *, contact_ids: Sequence[UUID], now: datetime) -> dict[UUID, SuppressionReason]:
-    """Returns which of these contacts must not be written to at `now`, and the strongest reason why."""
-    rows = session.execute(_SUPPRESSED, {**rows_parameter(list(contact_ids)), "now": now})
-    return {contact_id: SuppressionReason(reason) for contact_id, reason in rows}
+    """Returns which of these contacts no campaign may write to at `now`, and the strongest reason why."""
+    rows = [{"contact": contact_id} for contact_id in contact_ids]
+    found = session.execute(_SUPPRESSED, {**rows_parameter(rows), "now": now})
+    return {contact_id: SuppressionReason(reason) for _, contact_id, reason, _ in found}
 
 
 def list_(

@@ -2,20 +2,20 @@
 comparison of two variants, which counts people, and reads what was sent to those of the test."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.domain.comparison import PRIMARY_RATE, Comparison, compare
 from db.domain.intervals import Interval
 from db.domain.metrics import COUNTERS, MILESTONES, GroupBy, intervals, rates
-from db.domain.states import EnrollmentStatus
-from db.models import CampaignInstance, CampaignMetrics, EnrollmentTotal
+from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
+from db.models import CampaignEnrollment, CampaignInstance, CampaignMetrics, EnrollmentTotal
 from db.models.campaigns import MILESTONE_COLUMNS
 from db.services.campaigns import campaigns, plans
 
@@ -29,19 +29,43 @@ _COLUMN_OF: dict[GroupBy, InstrumentedAttribute[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Counts and rates of one step, variant, channel or day. `key` is its name as text; `channel` that of a step."""
+    """Counts and rates of one step, variant, channel or day. `key` is its name as text.
+
+    channel: that of all steps in it that were sent; None where they are of several, or there are none.
+    of_no_step: how many of the unsubscribes came before a step was sent to their person. They are in no rate.
+    channels: the same of each channel, where there are several.
+    """
 
     key: str
     totals: dict[str, int]
-    channel: str | None = None
+    channel: Channel | None = None
+    of_no_step: int = 0
+    channels: "Sequence[Group]" = ()
 
     @property
     def rates(self) -> dict[str, float | None]:
-        return rates(self.totals)
+        return rates(self._of_steps, self.channel)
 
     @property
     def intervals(self) -> dict[str, Interval | None]:
-        return intervals(self.totals)
+        return intervals(self._of_steps, self.channel)
+
+    @property
+    def _of_steps(self) -> dict[str, int]:
+        return {**self.totals, "unsubscribed": self.totals["unsubscribed"] - self.of_no_step}
+
+
+def _group(key: str, parts: Sequence[Group]) -> Group:
+    """Returns the sum of groups of one channel each."""
+    totals = {counter: sum(part.totals[counter] for part in parts) for counter in COUNTERS}
+    of_no_step = sum(part.of_no_step for part in parts)
+    by_channel: defaultdict[Channel, list[Group]] = defaultdict(list)
+    for part in parts:
+        if part.channel is not None and (part.totals["sent"] or not any(other.totals["sent"] for other in parts)):
+            by_channel[part.channel].append(part)
+    if len(by_channel) < 2:
+        return Group(key, totals, next(iter(by_channel), None), of_no_step)
+    return Group(key, totals, None, of_no_step, [_group(channel, of) for channel, of in sorted(by_channel.items())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,38 +81,53 @@ class Report:
     comparison: Comparison | None = None
 
 
-def report(session: Session, *, campaign_id: UUID, group_by: GroupBy, since: date | None, until: date | None) -> Report:
-    """Counts of the steps sent on the days `since` to `until` (UTC, both included), with all that came of them."""
+def report(
+    session: Session,
+    *,
+    campaign_id: UUID,
+    group_by: GroupBy,
+    since: date | None,
+    until: date | None,
+    now: datetime | None = None,
+) -> Report:
+    """Counts of the steps sent on the days `since` to `until` (UTC, both included), with all that came of them. Whose
+    pause was over at `now` is not counted as paused."""
     campaign = campaigns.get(session, campaign_id=campaign_id)
     column = _COLUMN_OF.get(group_by)
-    rows = session.execute(_sums(campaign_id, column, since, until)).all()
-    # What moved away, as to an earlier day, leaves a row of zeros behind.
-    groups = [
-        Group(str(key), dict(zip(COUNTERS, counts, strict=True)), channel if group_by is GroupBy.STEP else None)
-        for key, channel, *counts in (tuple(row) for row in rows)
-        if any(counts)
-    ]
-    total = {counter: sum(group.totals[counter] for group in groups) for counter in COUNTERS}
+    parts = _parts(session, column, _on_days(campaign_id, since, until))
+    groups = [] if column is None else [_group(str(key), of) for key, of in parts.items()]
     comparison = _compare(session, campaign, since, until) if group_by is GroupBy.VARIANT else None
     statuses = _statuses(session, campaign_id)
-    return Report(statuses, Group("total", total), groups if column is not None else [], comparison)
+    if now is not None:
+        ended = _ended_pauses(session, campaign_id, now)
+        after = EnrollmentStatus.ENROLLED if campaign.status == CampaignStatus.DRAFT else EnrollmentStatus.ACTIVE
+        statuses[after] += ended
+        statuses[EnrollmentStatus.PAUSED] -= ended
+    return Report(statuses, _group("total", [part for of in parts.values() for part in of]), groups, comparison)
 
 
 def totals(session: Session, *, campaign_ids: Collection[UUID]) -> dict[UUID, Group]:
     """Returns what came of all steps of each campaign; one of which nothing was sent is missing."""
-    sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
-    statement = select(CampaignMetrics.instance_id, *sums).where(CampaignMetrics.instance_id.in_(campaign_ids))
-    rows = session.execute(statement.group_by(CampaignMetrics.instance_id))
-    return {id_: Group(str(id_), dict(zip(COUNTERS, counts, strict=True))) for id_, *counts in rows}
+    parts = _parts(session, None, [CampaignMetrics.instance_id.in_(campaign_ids)])
+    return {id_: _group(str(id_), of) for id_, of in parts.items()}
 
 
-def _sums(
-    campaign_id: UUID, column: InstrumentedAttribute[Any] | None, since: date | None, until: date | None
-) -> Select[Any]:
+def _parts(
+    session: Session, column: InstrumentedAttribute[Any] | None, conditions: Sequence[ColumnElement[bool]]
+) -> dict[Any, list[Group]]:
+    """Returns value of the column, or campaign -> what was counted for it, a group for each channel."""
     key = column if column is not None else CampaignMetrics.instance_id
     sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
-    statement = select(key, func.min(CampaignMetrics.channel), *sums).where(*_on_days(campaign_id, since, until))
-    return statement.group_by(key).order_by(key)
+    early = func.sum(CampaignMetrics.unsubscribed).filter(CampaignMetrics.step_number == 0)
+    statement = select(key, CampaignMetrics.channel, func.coalesce(early, 0), *sums).where(*conditions)
+    parts: defaultdict[Any, list[Group]] = defaultdict(list)
+    rows = session.execute(statement.group_by(key, CampaignMetrics.channel).order_by(key, CampaignMetrics.channel))
+    for value, channel, of_no_step, *counts in (tuple(row) for row in rows):
+        # What moved away, as to an earlier day, leaves a row of zeros behind.
+        if any(counts):
+            totals = dict(zip(COUNTERS, counts, strict=True))
+            parts[value].append(Group(str(value), totals, Channel(channel), of_no_step))
+    return parts
 
 
 def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[ColumnElement[bool]]:
@@ -174,3 +213,10 @@ def _statuses(session: Session, campaign_id: UUID) -> dict[EnrollmentStatus, int
     )
     counted = {row.status: row.total for row in rows}
     return {status: counted.get(status, 0) for status in EnrollmentStatus}
+
+
+def _ended_pauses(session: Session, campaign_id: UUID, now: datetime) -> int:
+    """Returns how many are paused in the table whose pause was over at `now`."""
+    is_over = CampaignEnrollment.paused_until.is_not(None) & (CampaignEnrollment.paused_until <= now)
+    statement = select(func.count()).where(CampaignEnrollment.instance_id == campaign_id, is_over)
+    return session.scalars(statement).one()

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.events import EventType
 from db.domain.states import Channel
+from db.models.campaigns import IN_QUEUE
 from db.services.campaigns import campaigns
 from db.services.paging import Page, decode_cursor, encode_cursor
 
@@ -24,7 +25,8 @@ MOST_COUNTED = 1_000
 """Due steps are counted up to here."""
 
 _WHO = """
-    nullif(concat_ws(' ', c.first_name, c.last_name), '') AS name, coalesce(c.email, c.linkedin_url) AS address
+    nullif(concat_ws(' ', nullif(c.first_name, ''), nullif(c.last_name, '')), '') AS name,
+    coalesce(c.email, c.linkedin_url) AS address
 """
 
 
@@ -49,15 +51,14 @@ _CHOSEN = """
         ORDER BY id DESC LIMIT :campaigns
     )
 """
-_IN_QUEUE = "n.instance_id = i.id AND n.status = 'active' AND n.next_action_at IS NOT NULL"
+_NEXT = "instance_id = i.id AND (next_action_at, id) > (:after_due, :after_id)"
+_SHOWN = "instance_id, id, contact_id, current_step, a_b_variant, next_action_at"
+_IN_LINE = IN_QUEUE.format(condition=_NEXT, limit=":limit", columns=_SHOWN)
 _WAITING = text(f"""
     WITH {_CHOSEN}, line AS MATERIALIZED (
-        SELECT n.*, i.name AS campaign_name FROM chosen i CROSS JOIN LATERAL (
-            SELECT n.instance_id, n.id, n.contact_id, n.current_step, n.a_b_variant, n.next_action_at
-            FROM campaign_enrollments n
-            WHERE {_IN_QUEUE} AND (n.next_action_at, n.id) > (:after_due, :after_id)
-            ORDER BY n.next_action_at, n.id LIMIT :limit
-        ) n ORDER BY n.next_action_at, n.id LIMIT :limit
+        SELECT n.*, i.name AS campaign_name FROM chosen i
+        CROSS JOIN LATERAL {_IN_LINE} n
+        ORDER BY n.next_action_at, n.id LIMIT :limit
     )
     SELECT l.id, l.instance_id, l.campaign_name, {_WHO}, l.current_step, l.a_b_variant, l.next_action_at
     FROM line l JOIN contacts c ON c.id = l.contact_id ORDER BY l.next_action_at, l.id
@@ -78,13 +79,13 @@ def waiting(session: Session, *, campaign_id: UUID | None, limit: int, cursor: s
 
 
 # Ordered, because otherwise the planner reads the table from its start for the limit, past all that is not due.
+_IS_DUE = "instance_id = i.id AND next_action_at <= :now"
+_DUE = IN_QUEUE.format(condition=_IS_DUE, limit=":most", columns="next_action_at, id")
 _COUNT = text(f"""
     WITH {_CHOSEN}
     SELECT count(*) FROM (
-        SELECT 1 FROM chosen i CROSS JOIN LATERAL (
-            SELECT 1 FROM campaign_enrollments n WHERE {_IN_QUEUE} AND n.next_action_at <= :now
-            ORDER BY n.next_action_at, n.id LIMIT :most
-        ) n LIMIT :most
+        SELECT 1 FROM chosen i
+        CROSS JOIN LATERAL {_DUE} n LIMIT :most
     ) due
 """)
 

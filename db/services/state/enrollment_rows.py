@@ -31,8 +31,10 @@ _CHANGING = (
     "delay_from",
     "stop_reason",
     "pause_reason",
+    "paused_until",
     "unsubscribed_at",
     "inferred_until",
+    "mailbox_id",
 )
 _state: Callable[[Enrollment], tuple[Any, ...]] = attrgetter(*_CHANGING)
 """The columns of an enrollment that can change."""
@@ -45,7 +47,8 @@ ERASED = "erased"
 
 COLUMNS = f"""
     e.instance_id, e.id, e.contact_id, e.status, e.current_step, e.next_action_at, e.a_b_variant, e.stop_reason,
-    e.metadata ? '{ERASED}', e.delay_from, e.zone, e.pause_reason, e.unsubscribed_at, e.inferred_until
+    e.metadata ? '{ERASED}', e.delay_from, e.zone, e.pause_reason, e.paused_until, e.unsubscribed_at,
+    e.inferred_until, e.mailbox_id
 """
 NAMES = named(
     "instance_id",
@@ -60,8 +63,10 @@ NAMES = named(
     "delay_from",
     "zone",
     "pause_reason",
+    "paused_until",
     "unsubscribed_at",
     "inferred_until",
+    "mailbox_id",
 )
 
 
@@ -73,7 +78,7 @@ _REASONS = {None: None, **{str(reason): reason for reason in StopReason}}
 def from_row(columns: Sequence[Any]) -> Enrollment:
     """Returns the enrollment of a row of COLUMNS."""
     instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased, *rest = columns
-    delay_from, zone, pause_reason, unsubscribed_at, inferred_until = rest
+    delay_from, zone, pause_reason, paused_until, unsubscribed_at, inferred_until, mailbox_id = rest
     return Enrollment(
         instance_id,
         id_,
@@ -87,8 +92,10 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
         delay_from,
         zone,
         pause_reason=pause_reason,
+        paused_until=paused_until,
         unsubscribed_at=unsubscribed_at,
         inferred_until=inferred_until,
+        mailbox_id=mailbox_id,
     )
 
 
@@ -113,14 +120,30 @@ _OPEN_OF_CONTACTS = text(f"""
     SELECT {COLUMNS} FROM campaign_enrollments e
     WHERE e.contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
       AND e.status IN ('enrolled', 'active', 'paused')
+      AND (CAST(:campaign AS uuid) IS NULL OR e.instance_id = :campaign)
     ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
 """)
 _ONE = text(f"SELECT {COLUMNS} FROM campaign_enrollments e WHERE e.id = :id FOR NO KEY UPDATE OF e")
 
 
-def lock_open_of_contacts(session: Session, *, contact_ids: Iterable[UUID]) -> list[Enrollment]:
-    """Returns the enrollments of these people that have not ended, in every campaign, locked."""
-    return [from_row(row) for row in session.execute(_OPEN_OF_CONTACTS, rows_parameter(list(contact_ids)))]
+def lock_open_of_contacts(
+    session: Session, *, contact_ids: Iterable[UUID], instance_id: UUID | None = None
+) -> list[Enrollment]:
+    """Returns the enrollments of these people that have not ended, locked: in every campaign, or in one."""
+    values = {**rows_parameter(list(contact_ids)), "campaign": instance_id}
+    return [from_row(row) for row in session.execute(_OPEN_OF_CONTACTS, values)]
+
+
+_SOME = text(f"""
+    SELECT {COLUMNS} FROM campaign_enrollments e
+    WHERE e.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
+""")
+
+
+def lock_some(session: Session, *, enrollment_ids: Iterable[UUID]) -> list[Enrollment]:
+    """Returns the enrollments with these ids, locked."""
+    return [from_row(row) for row in session.execute(_SOME, rows_parameter(sorted(enrollment_ids)))]
 
 
 def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
@@ -136,7 +159,8 @@ WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
         stop_reason = n.stop_reason, delay_from = n.delay_from, pause_reason = n.pause_reason,
-        unsubscribed_at = n.unsubscribed_at, inferred_until = n.inferred_until, updated_at = now()
+        paused_until = n.paused_until, unsubscribed_at = n.unsubscribed_at, inferred_until = n.inferred_until,
+        mailbox_id = n.mailbox_id, updated_at = now()
     FROM (SELECT * FROM jsonb_populate_recordset(NULL::campaign_enrollments, CAST(:enrollments AS jsonb))
           LIMIT (SELECT jsonb_array_length(CAST(:enrollments AS jsonb)))) n
     WHERE e.instance_id = n.instance_id AND e.id = n.id
@@ -180,6 +204,8 @@ def _values(enrollment: Enrollment) -> dict[str, Any]:
         "stop_reason": enrollment.stop_reason,
         "delay_from": enrollment.delay_from,
         "pause_reason": enrollment.pause_reason if enrollment.status is EnrollmentStatus.PAUSED else None,
+        "paused_until": enrollment.paused_until if enrollment.status is EnrollmentStatus.PAUSED else None,
         "unsubscribed_at": enrollment.unsubscribed_at,
         "inferred_until": enrollment.inferred_until,
+        "mailbox_id": enrollment.mailbox_id,
     }

@@ -6,6 +6,7 @@ waits.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
@@ -15,10 +16,11 @@ from sqlalchemy.orm import Session
 
 from db.domain import campaign_settings
 from db.domain.action import Action
-from db.domain.allowance import Account, Allowances, DayAllowances, Owner, of_limits
+from db.domain.allowance import Account, Allowances, Owner, of_pace
+from db.domain.pools import Pools
 from db.domain.scheduling import Plan
-from db.domain.sending import WORKSPACE_ZONE, Day, Limits, Sender, Usage, day_of, of_settings, quarter_of
-from db.domain.states import CampaignStatus
+from db.domain.sending import WORKSPACE_ZONE, Pace, Sender, Usage, day_of, hour_of, of_settings, quarter_of
+from db.domain.states import CampaignStatus, Channel
 from db.models import CampaignInstance
 from db.postgres.json import rows_parameter, to_text
 
@@ -29,36 +31,51 @@ KEPT = timedelta(days=3)
 """How long counts are kept: longer than any day in any zone, and any gap."""
 
 
-def allowances_for(session: Session, *, plans: Mapping[UUID, Plan], now: datetime, lock: bool) -> Allowances:
-    """Returns what is left of the limits of these campaigns. `lock` keeps it true until the transaction ends."""
-    limits = _limits(session, plans, now)
-    usages = _usages(session, {owner: day for owner, (limit, day) in limits.items() if limit.are_set}, now, lock=lock)
-    allowances = {
-        owner: DayAllowances(
-            day,
-            of_limits(
-                limit, usages.get(owner, Usage()), day, now, owner.account if isinstance(owner, Account) else None
-            ),
+def allowances_for(
+    session: Session, *, plans: Mapping[UUID, Plan], pools: Pools, now: datetime, lock: bool
+) -> Allowances:
+    """Returns what is left of the limits of these campaigns and of the mailboxes of `pools`. `lock` keeps it true until
+    the transaction ends, for the other mailboxes than the one that asks only roughly."""
+    paces = {**_of_campaigns(plans, now), **_of_accounts(session, plans, pools, now)}
+    limited = {owner: pace for owner, pace in paces.items() if pace.limits.are_set}
+    asking = pools.mailboxes[pools.asking] if pools.asking is not None else None
+    if lock:
+        _lock(
+            session,
+            (owner for owner, pace in limited.items() if asking is None or pace.account in (None, asking.address)),
         )
-        for owner, (limit, day) in limits.items()
-    }
-    return Allowances(plans, now, allowances)
+    usages = _usages(session, limited, now)
+    by_owner = {owner: of_pace(pace, usages.get(owner, Usage()), now) for owner, pace in paces.items()}
+    return Allowances(plans, now, by_owner, pools)
 
 
-def _limits(session: Session, plans: Mapping[UUID, Plan], now: datetime) -> dict[Owner, tuple[Limits, Day]]:
-    """Returns the limits of each owner, and its day."""
-    limits: dict[Owner, tuple[Limits, Day]] = {
-        instance_id: (plan.sending.limits_on(plan.sending.today(now)), plan.sending.day(now))
+def _of_campaigns(plans: Mapping[UUID, Plan], now: datetime) -> dict[Owner, Pace]:
+    return {
+        instance_id: Pace(plan.sending.limits_on(plan.sending.today(now)), plan.sending.zone)
         for instance_id, plan in plans.items()
     }
+
+
+def _of_accounts(session: Session, plans: Mapping[UUID, Plan], pools: Pools, now: datetime) -> dict[Owner, Pace]:
+    """Returns the pace of each account that the campaigns name, and of each mailbox. One that is both keeps to the
+    limits of both."""
     wanted = {
         Account(channel, sender.account) for plan in plans.values() for channel, sender in plan.sending.senders.items()
     }
-    known = accounts(session) if wanted else {}
+    known = accounts(session) if wanted or pools.mailboxes else {}
+    found: dict[Owner, Pace] = {}
     for account in wanted:
         sender = known.get(account, Sender(account.account))
-        limits[account] = (sender.limits, day_of(now, sender.zone or WORKSPACE_ZONE))
-    return limits
+        found[account] = Pace(sender.limits, sender.zone or WORKSPACE_ZONE, account.account)
+    for mailbox in pools.mailboxes.values():
+        sending = replace(mailbox.pace, started_at=mailbox.since or now)  # its ramp-up may begin now
+        limits = sending.limits_on(sending.today(now))
+        for account, sender in known.items():
+            if account.channel is Channel.EMAIL and account.account.strip().lower() == mailbox.address:
+                limits = limits.tightened(sender.limits)
+        pace = Pace(limits, mailbox.pace.zone, mailbox.address, is_mailbox=True)
+        found[Account(Channel.EMAIL, mailbox.address)] = pace
+    return found
 
 
 def accounts(session: Session) -> dict[Account, Sender]:
@@ -90,10 +107,16 @@ _LOCK = text("""
         FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS names(name) ORDER BY number
     ) numbers
 """)
+# The sums of the day, of the hour, and of the days on which the last hand-out may lie that a gap counts from.
 _READ = text("""
-    SELECT u.n, greatest(0, sum(CASE WHEN m.quarter >= u.since THEN m.used ELSE 0 END))::int, max(m.last_at)
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-        AS u(n int, instance_id uuid, channel text, account text, since timestamptz)
+    SELECT u.n, max(m.last_at),
+           greatest(0, sum(m.used) FILTER (WHERE m.quarter >= u.day))::int,
+           greatest(0, sum(m.used) FILTER (WHERE m.quarter >= u.hour))::int,
+           greatest(0, sum(m.used) FILTER (WHERE m.quarter >= u.eve AND m.quarter < u.day))::int,
+           greatest(0, sum(m.used) FILTER (WHERE m.quarter >= u.before AND m.quarter < u.eve))::int
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u(
+        n int, instance_id uuid, channel text, account text, day timestamptz, hour timestamptz, eve timestamptz,
+        before timestamptz)
     CROSS JOIN LATERAL (
         SELECT quarter, used, last_at FROM campaign_usage WHERE instance_id = u.instance_id AND quarter > :kept
         UNION ALL
@@ -104,16 +127,41 @@ _READ = text("""
 """)
 
 
-def _usages(session: Session, days: Mapping[Owner, Day], now: datetime, *, lock: bool) -> dict[Owner, Usage]:
-    """Returns what each owner has used of its day."""
-    if not days:
+def _lock(session: Session, owners: Iterable[Owner]) -> None:
+    names = ["/".join(map(str, _key(owner).values())) for owner in owners]
+    if names:
+        session.execute(_LOCK, rows_parameter(names))
+
+
+def _usages(session: Session, paces: Mapping[Owner, Pace], now: datetime) -> dict[Owner, Usage]:
+    """Returns what each owner has used of its day and hour."""
+    if not paces:
         return {}
-    if lock:
-        session.execute(_LOCK, rows_parameter(["/".join(map(str, _key(owner).values())) for owner in days]))
-    rows = [{"n": number, **_key(owner), "since": day.start} for number, (owner, day) in enumerate(days.items())]
-    owners = list(days)
+    owners = list(paces)
+    rows = [
+        {
+            "n": number,
+            **_key(owner),
+            "hour": hour_of(now, paces[owner].zone).start,
+            **dict(zip(("day", "eve", "before"), _days(paces[owner], now), strict=True)),
+        }
+        for number, owner in enumerate(owners)
+    ]
     found = session.execute(_READ, {**rows_parameter(rows), "kept": now - KEPT})
-    return {owners[number]: Usage(used, last_at) for number, used, last_at in found}
+    usages: dict[Owner, Usage] = {}
+    for number, last_at, used, in_hour, *earlier in found:
+        owner = owners[int(number)]
+        places = zip(_days(paces[owner], now), (used, *earlier), strict=True)
+        place = next((count for start, count in places if last_at >= start), 0)
+        usages[owner] = Usage(used, last_at, in_hour, place)
+    return usages
+
+
+def _days(pace: Pace, now: datetime) -> tuple[datetime, datetime, datetime]:
+    """Returns the starts of today, of yesterday, and of the day before: no gap is longer."""
+    today = day_of(now, pace.zone).start
+    eve = day_of(today - timedelta(hours=1), pace.zone).start
+    return today, eve, day_of(eve - timedelta(hours=1), pace.zone).start
 
 
 # Each connection adds to a row of its own, so that counting never waits; those who must know what is left hold the lock

@@ -100,13 +100,31 @@ def check(text: str, where: str) -> None:
     except (LiquidError, RecursionError) as error:
         raise _invalid(where, error) from None
     if unknown:
-        raise InvalidInput(f"{where} uses the filter {unknown[0]}, which does not exist.")
+        raise InvalidInput(
+            f"{where} uses the filter {unknown[0]}, which does not exist. Words for whoever has no value are written "
+            '{{ first_name | default: "there" }}.'
+        )
     try:
         _render(_TRIAL.from_string(text), _somebody(template), where)
     except OutOfBounds:
         raise
     except InvalidInput:
         pass  # of this somebody, who has words where the text may count on numbers
+
+
+def stops_without(text: str, name: str, where: str) -> bool:
+    """Returns whether `text` can't be filled in for somebody who has all its variables but `name`. InvalidInput, naming
+    `where`, if it is no template."""
+    variables = _somebody(_parse(text, where))
+    if variables.pop(name, None) is None:
+        return False
+    try:
+        _render(_TRIAL.from_string(text), variables, where)
+    except MissingVariable:
+        return True
+    except InvalidInput:
+        pass  # as in check
+    return False
 
 
 def _somebody(template: BoundTemplate) -> dict[str, Any]:
@@ -129,9 +147,14 @@ _END = re.compile(r"\|\s*default\b|[|%}]")
 def needs(text: str, where: str) -> set[tuple[str, ...]]:
     """Returns the variables that `text` has no default for, each by its path: ("attributes", "city"). InvalidInput,
     naming `where`, if it is no template."""
+    return {path for path, has_default in uses(text, where) if not has_default}
+
+
+def uses(text: str, where: str) -> set[tuple[tuple[str, ...], bool]]:
+    """Returns the variables of `text`, each by its path, with whether it has a default where it stands. InvalidInput,
+    naming `where`, if it is no template."""
     ends = [(found.start(), len(found[0]) > 1) for found in _END.finditer(text)]
-    variables = _variables(_parse(text, where))
-    return {path for path, index in variables if not _has_default(ends, index)}
+    return {(path, _has_default(ends, index)) for path, index in _variables(_parse(text, where))}
 
 
 def _has_default(ends: list[tuple[int, bool]], index: int) -> bool:

@@ -88,18 +88,18 @@ def size(value: object, most: int) -> int:
     total = 0
     unread: list[object] = [value]
     while unread and total <= most:
-        each = unread.pop()
+        item = unread.pop()
         total += _VALUE
-        if isinstance(each, str):
-            total += len(each)
-        elif isinstance(each, range):
-            total += _VALUE * (each.stop - each.start)
-        elif isinstance(each, dict):
-            entries = cast("dict[object, object]", each)
+        if isinstance(item, str):
+            total += len(item)
+        elif isinstance(item, range):
+            total += _VALUE * (item.stop - item.start)
+        elif isinstance(item, dict):
+            entries = cast("dict[object, object]", item)
             unread += entries.keys()
             unread += entries.values()
-        elif isinstance(each, list | tuple):
-            unread += cast("Sequence[object]", each)
+        elif isinstance(item, list | tuple):
+            unread += cast("Sequence[object]", item)
     return total
 
 

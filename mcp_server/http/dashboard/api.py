@@ -1,9 +1,12 @@
-"""/dashboard/api/: what the pages show. Most of it is the answer of a tool, called as an agent would call it."""
+"""/dashboard/api/: what the pages show, and what a person decides there. Most of it is the answer of a tool, called as
+an agent would call it."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
+from secrets import token_hex
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from anyio.to_thread import run_sync
@@ -27,6 +30,7 @@ from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.http.dashboard.headers import answer
 from mcp_server.http.refusals import NO_STORE, insufficient_scope, refused, unavailable
 from mcp_server.http.sessions import SESSION_PREFIX
+from mcp_server.process import unexpected
 from mcp_server.process.app import App
 from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line
 from mcp_server.schemas.campaigns import CampaignLine
@@ -44,6 +48,9 @@ TOOLS: Final[Mapping[str, str]] = MappingProxyType(
         "metrics": "get_metrics",
         "explain": "explain_due",
         "enrollment": "get_enrollment",
+        "threads": "list_threads",
+        "thread": "get_thread",
+        "drafts": "list_drafts",
         "orphans": "list_orphaned_events",
         "jobs": "list_jobs",
         "suppressions": "list_suppressions",
@@ -52,8 +59,12 @@ TOOLS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Endpoint -> the tool that answers it. Each changes nothing. Its arguments are those of the query."""
 
+DECISIONS: Final[Mapping[str, str]] = MappingProxyType({"approve": "approve_drafts", "reject": "reject_draft"})
+"""Endpoint -> the tool that it calls. These alone change anything; their arguments are a JSON object in the body."""
+
 logger = logging.getLogger(__name__)
 
+_MOST_BYTES: Final = 64 * 1024
 _MOST_FOUND: Final = 20
 _MOST_EVENTS: Final = 200
 
@@ -104,17 +115,35 @@ class Api:
         name, who = request.path_params["name"], request.scope[caller.SCOPE_KEY]
         if name == "viewer":
             return answer(Viewer.of(who, __version__, is_session=who.id.startswith(SESSION_PREFIX)))
-        invocation = Invocation(who, dict(request.query_params), "")
+        if name not in (TOOLS.keys() | self._own.keys()):
+            return refused(404, "not_found", "There is no such endpoint.")
+        return await self._respond(name, Invocation(who, dict(request.query_params), ""))
+
+    async def decide(self, request: Request) -> Response:
+        """Answers POST /dashboard/api/{name}: a person decides on drafts. A form of another page can't send JSON."""
+        name, who = request.path_params["name"], request.scope[caller.SCOPE_KEY]
+        if name not in DECISIONS:
+            return refused(404, "not_found", "There is no such endpoint.")
+        if self._app.settings.read_only:
+            return refused(403, "read_only", "This server is read-only: decide at another one, or at the command line.")
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return refused(415, "unsupported", "Send the arguments as application/json.")
+        arguments = await _json_object(request)
+        if arguments is None:
+            return refused(400, "invalid", f"Send a JSON object of at most {_MOST_BYTES:,} bytes.")
+        return await self._respond(name, Invocation(who, arguments, token_hex(8)))
+
+    async def _respond(self, name: str, invocation: Invocation) -> Response:
         try:
-            if name in TOOLS:
-                return await self._tool(TOOLS[name], invocation)
-            if name in self._own:
-                return answer(await run_sync(self._own[name], invocation.arguments))
+            if name in TOOLS or name in DECISIONS:
+                return await self._tool(TOOLS.get(name) or DECISIONS[name], invocation)
+            return answer(await run_sync(self._own[name], invocation.arguments))
         except SalesAutomationError as error:
             return _refusal(error, error.for_clients)
         except ValidationError as error:
             return refused(400, "invalid", "; ".join(explain(error)))
-        return refused(404, "not_found", "There is no such endpoint.")
+        except Exception as error:  # noqa: BLE001  the page says what to do
+            return refused(500, "failed", unexpected.told(logger, f"the dashboard's {name}", error))
 
     async def _tool(self, name: str, invocation: Invocation) -> Response:
         if self._offered is None:
@@ -165,22 +194,36 @@ class Api:
         return self._app.run("find campaigns", work, read_only=True)
 
 
+async def _json_object(request: Request) -> dict[str, Any] | None:
+    """Returns the body, if it is a JSON object that is not too large."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            return None
+    try:
+        found: object = json.loads(body)
+    except ValueError:  # also of bytes that are no text
+        return None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
 def _offer(app: App) -> Mapping[str, ToolCall]:
-    wanted = set(TOOLS.values())
+    wanted = {*TOOLS.values(), *DECISIONS.values()}
     scopes = {tool.name: tool.scope for toolset in TOOLSETS for tool in toolset.tools}
-    offered = [tool for toolset in TOOLSETS for tool in toolset.offer(app, read_only=True)]
+    offered = [tool for toolset in TOOLSETS for tool in toolset.offer(app, read_only=False)]
     return {tool.name: ToolCall(tool, scopes[tool.name]) for tool in offered if tool.name in wanted}
 
 
 def _tool_refusal(name: str, error: ToolError) -> Response:
+    text = str(error).removeprefix(f"Error executing tool {name}: ")
     if isinstance(error, UnexpectedToolError):
-        logger.error("The dashboard's call of %s failed", name)
-        return refused(500, "failed", "The server failed at this. Its log says more.")
+        return refused(500, "failed", text)
     # The SDK wraps the refusal of the tool's handler, which wraps that of the service.
     cause = error.__cause__.__cause__ if error.__cause__ else None
     if isinstance(error.__cause__, ValidationError):
         return refused(400, "invalid", "; ".join(explain(error.__cause__)))
-    return _refusal(cause, str(error).removeprefix(f"Error executing tool {name}: "))
+    return _refusal(cause, text)
 
 
 def _refusal(error: BaseException | None, text: str) -> Response:

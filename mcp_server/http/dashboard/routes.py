@@ -56,5 +56,6 @@ def routes(app: App, known: Sessions, failures: Limit) -> tuple[list[Route], Abs
         Route(f"{ROOT}/login", sign_in.enter, methods=["GET"]),
         Route(f"{ROOT}/logout", same_site(sign_in.leave), methods=["POST"]),
         Route(f"{ROOT}/api/{{name}}", data(api.respond), methods=["GET"]),
+        Route(f"{ROOT}/api/{{name}}", data(api.decide), methods=["POST"]),
         Route(f"{ROOT}/events", data(events.respond), methods=["GET"]),
     ], events.running()

@@ -1,5 +1,6 @@
 """The records behind the resources: what the tool of the same noun answers, and what is asked next."""
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -13,6 +14,7 @@ from db.services.dispatch import explain, lint
 from db.services.enrollments import enrollments
 from db.services.reports import metrics
 from mcp_server.offers.resources.catalogue import Resource
+from mcp_server.process import unexpected
 from mcp_server.process.app import App
 from mcp_server.schemas.actions import ExplainAnswer
 from mcp_server.schemas.base import Answer
@@ -23,6 +25,9 @@ from mcp_server.schemas.templates import TemplateAnswer, TemplateOut
 
 if TYPE_CHECKING:
     from db.services import Session
+
+
+logger = logging.getLogger(__name__)
 
 
 class CampaignRecord(CampaignAnswer):
@@ -53,16 +58,20 @@ def reader(resource: Resource, app: App) -> Callable[[str], str]:
             raise ResourceNotFoundError(str(refusal)) from refusal
         except SalesAutomationError as refusal:
             raise ResourceError(refusal.for_clients) from refusal
+        except Exception as error:  # noqa: BLE001  the SDK would tell its words
+            raise ResourceError(unexpected.told(logger, f"read {resource.noun}", error)) from None
 
     return read
 
 
 def _campaign(session: "Session", campaign_id: UUID, app: App) -> CampaignRecord:
     campaign = campaigns.get(session, campaign_id=campaign_id)
-    report = metrics.report(session, campaign_id=campaign_id, group_by=GroupBy.TOTAL, since=None, until=None)
+    report = metrics.report(
+        session, campaign_id=campaign_id, group_by=GroupBy.TOTAL, since=None, until=None, now=app.clock()
+    )
     return CampaignRecord(
         campaign=CampaignOut.model_validate(campaign),
-        warnings=lint.of_campaign(session, campaign=campaign),
+        warnings=lint.of_campaign(session, campaign=campaign, public_url=app.settings.public_base),
         metrics=MetricsAnswer.of(campaign_id, report),
         explain_due=ExplainAnswer.of(
             explain.campaign(session, campaign_id=campaign_id, now=app.clock(), public_url=app.settings.public_base)
@@ -70,15 +79,16 @@ def _campaign(session: "Session", campaign_id: UUID, app: App) -> CampaignRecord
     )
 
 
-def _template(session: "Session", template_id: UUID, _: App) -> TemplateAnswer:
+def _template(session: "Session", template_id: UUID, app: App) -> TemplateAnswer:
     template = templates.get(session, template_id=template_id)
-    return TemplateAnswer(template=TemplateOut.model_validate(template), warnings=lint.of_template(template))
+    warnings = lint.of_template(template, public_url=app.settings.public_base)
+    return TemplateAnswer(template=TemplateOut.model_validate(template), warnings=warnings)
 
 
 def _enrollment(session: "Session", enrollment_id: UUID, app: App) -> EnrollmentRecord:
-    details = enrollments.get(session, enrollment_id=enrollment_id)
+    details = enrollments.get(session, enrollment_id=enrollment_id, now=app.clock())
     return EnrollmentRecord(
-        enrollment=EnrollmentDetail.of(details.enrollment, details.contact, details.actions, details.events),
+        enrollment=EnrollmentDetail.of(details),
         explain_due=ExplainAnswer.of(
             explain.enrollment(
                 session, enrollment_id=enrollment_id, now=app.clock(), public_url=app.settings.public_base

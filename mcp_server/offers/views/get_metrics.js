@@ -12,29 +12,44 @@ const FIGURES = {
   delivered: ["delivery_rate", "sent"],
   opened: ["open_rate", "delivered"],
   clicked: ["click_rate", "delivered"],
-  replied: ["reply_rate", "delivered"],
+  replied: [],
   bounced: ["bounce_rate", "sent"],
   unsubscribed: ["unsubscribe_rate", "delivered"],
   complained: [],
   failed: [],
 };
 
+const funnels = (channels) => channels.map(({ key, totals }) =>
+  funnel({ totals, channel: key, groups: [] }, { title: CHANNELS[key] ?? words(key) }));
+
 const CHARTS = {
-  total: (answer) => funnel({ ...answer, groups: [] }, { title: "Funnel" }),
+  total: (answer) => (answer.channels ? funnels(answer.channels) : funnel({ ...answer, groups: [] }, { title: "Funnel" })),
   step: (answer) => funnel(answer),
   variant: (answer) => variants(answer),
-  channel: (answer) => answer.groups.map(({ key, totals }) =>
-    funnel({ totals, channel: key, groups: [] }, { title: CHANNELS[key] ?? words(key) })),
+  channel: (answer) => funnels(answer.groups),
   day: (answer) => cohorts(answer),
 };
 
 const groupedBy = ({ group_by: group }) => (Object.hasOwn(GROUPS, group) ? group : "total");
 
-function figures({ enrolled, totals, rates }) {
+/** The reply rate, of each channel where there are two: a rate over both would say nothing. LinkedIn reports no delivery. */
+function replyRates({ totals, rates, channels }) {
+  const one = (name, key, share, whole) => h("div", { "data-figure": key }, h("dt", {}, name),
+    h("dd", {}, percent(share), h("span", { class: "v-rate" }, `of ${whole}`)));
+  if (channels) {
+    return channels.map(({ key, rates: own }) =>
+      one(`Reply rate, ${CHANNELS[key] ?? words(key)}`, `reply_rate_${key}`, own.reply_rate, key === "linkedin" ? "sent" : "delivered"));
+  }
+  return one("Reply rate", "reply_rate", rates.reply_rate, rates.reply_rate !== null && !totals.delivered ? "sent" : "delivered");
+}
+
+/** The counts are of all steps; a rate is of one channel, so that where there are two the funnels below tell the shares. */
+function figures(answer) {
+  const { enrolled, totals, rates, channels } = answer;
   const one = (name, value, [rate, whole] = []) => h("div", { "data-figure": name }, h("dt", {}, words(name)),
-    h("dd", {}, count(value), rate && h("span", { class: "v-rate" }, `${percent(rates[rate])} of ${whole}`)));
+    h("dd", {}, count(value), rate && !channels && h("span", { class: "v-rate" }, `${percent(rates[rate])} of ${whole}`)));
   const counted = Object.entries(FIGURES).map(([name, share]) => one(name, totals[name], share));
-  return h("dl", { class: "v-figures" }, one("enrolled", enrolled), counted);
+  return h("dl", { class: "v-figures" }, replyRates(answer), one("enrolled", enrolled), counted);
 }
 
 function range({ since, until }) {

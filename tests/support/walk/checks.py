@@ -38,7 +38,9 @@ class Look:
 
 
 _LOOK = text("""
-    SELECT e.id, e.instance_id, e.contact_id, e.status, e.stop_reason, e.current_step, e.next_action_at, i.status,
+    SELECT e.id, e.instance_id, e.contact_id,
+           CASE WHEN e.paused_until <= :now AND i.status <> 'draft' THEN 'active' ELSE e.status END,
+           e.stop_reason, e.current_step, e.next_action_at, i.status,
            coalesce((SELECT max(step_number) FROM campaign_actions a
                      WHERE a.enrollment_id = e.id AND a.status IN ('sent', 'skipped')), 0),
            c.erased_at IS NOT NULL OR EXISTS (
@@ -49,8 +51,8 @@ _LOOK = text("""
     ORDER BY i.id, e.id
 """)
 _COUNTED = ", ".join([*(f"count({name}_at)" for name in MILESTONES), "sum(open_count)", "sum(click_count)"])
-# Rows that are only kept or only counted, and limits of which fewer places are taken than steps stand on them (a step
-# that is passed by hand keeps its own, since it may have been sent): where all is well, there are none.
+# Rows that are only kept or only counted, and limits with fewer reservations than steps that hold one (a step that is
+# passed by hand keeps its reservation, since it may have been sent). There are none if all is well.
 _WRONG = text(f"""
     WITH counted AS (
         SELECT instance_id, concat_ws(' ', 'step', step_number, channel, a_b_variant, day) AS what,
@@ -69,7 +71,7 @@ _WRONG = text(f"""
     SELECT what, counted.sums, kept.sums FROM counted FULL JOIN kept USING (instance_id, what)
     WHERE counted.sums IS DISTINCT FROM kept.sums
     UNION ALL
-    SELECT 'places', count(*)::text, u.used::text
+    SELECT 'reservations', count(*)::text, u.used::text
     FROM (SELECT instance_id, quarter, sum(used) AS used FROM campaign_usage GROUP BY 1, 2) u JOIN campaign_actions a
         ON a.instance_id = u.instance_id AND date_bin('15 minutes', a.reserved_at, 'epoch') = u.quarter
         AND a.status IN ('claimed', 'sent')
@@ -83,12 +85,13 @@ def look(database: Database, now: datetime) -> Look:
         return Look(people, [tuple(row) for row in session.execute(_WRONG)])
 
 
-def check(before: Look, after: Look) -> None:
-    """Nothing moves back, nobody is forgotten, and every counter equals a recount."""
+def check(before: Look, after: Look, *, reopens: bool) -> None:
+    """Nothing moves back, nobody is forgotten, and every counter equals a recount. reopens: whether a person may have
+    opened an enrollment that had ended."""
     for id_, person in after.enrollments.items():
         _check_person(person)
         if id_ in before.enrollments:
-            _check_move(before.enrollments[id_], person)
+            _check_move(before.enrollments[id_], person, reopens=reopens)
     assert not after.wrong, f"counted and kept differ: {after.wrong}"
 
 
@@ -99,8 +102,10 @@ def _check_person(person: Person) -> None:
         assert person.status in ENDED, f"somebody is {person.status} in a completed campaign"
 
 
-def _check_move(old: Person, new: Person) -> None:
+def _check_move(old: Person, new: Person, *, reopens: bool) -> None:
     assert new.current_step >= old.current_step, f"current_step fell from {old.current_step} to {new.current_step}"
-    assert old.status not in ENDED or new.status in ENDED, f"an enrollment went from {old.status} to {new.status}"
+    is_reopened = reopens and old.status != EnrollmentStatus.UNSUBSCRIBED
+    is_open_or_ended = old.status not in ENDED or new.status in ENDED
+    assert is_open_or_ended or is_reopened, f"an enrollment went from {old.status} to {new.status}"
     if old.stop_reason == StopReason.UNSUBSCRIBED:
         assert new.stop_reason == StopReason.UNSUBSCRIBED, f"somebody's unsubscribe became {new.stop_reason}"

@@ -16,11 +16,11 @@ from db.domain.templates import EmailStep, LinkedInStep
 from db.domain.webhooks import NewDelivery, Normalised, StoredDelivery
 from db.services.campaigns import campaigns, templates
 from db.services.dispatch import actions, claims, explain
-from db.services.enrollments import enrollments
+from db.services.enrollments import enrollments, moving
 from db.services.erasure import erasure
 from db.services.events import deliveries, events
 from db.services.events.record import Outcome
-from db.services.people import suppressions
+from db.services.people import absences, suppressions
 from tests.support.walk.machine import Command, Held, Walk, address
 
 _CAMPAIGN_COMMANDS = (campaigns.start, campaigns.pause, campaigns.complete)
@@ -93,7 +93,7 @@ def _check_handed(walk: Walk, due: claims.DueAction) -> None:
     assert person.status == "active" or walk.is_crossed, f"somebody who is {person.status} was handed a step"
     assert (due.enrollment.id, step) not in walk.sent_before, f"step {step} was handed out after it was sent"
     assert step > person.done, f"step {step} was handed out after step {person.done}"
-    others = [each for each in walk.held if each.enrollment_id == due.enrollment.id and not each.is_reported]
+    others = [action for action in walk.held if action.enrollment_id == due.enrollment.id and not action.is_reported]
     assert not any(other.lease_until > walk.now and other.step_number == step for other in others), (
         f"step {step} was handed out twice at once"
     )
@@ -171,7 +171,7 @@ def new_event(
 def record(walk: Walk, batch: list[NewEvent]) -> Command:
     """Events by hand."""
     return Command(
-        f"record {', '.join(each.event_type for each in batch)}",
+        f"record {', '.join(event.event_type for event in batch)}",
         partial(events.record_events, events=batch),
         partial(_learn_events, walk, batch),
     )
@@ -180,7 +180,7 @@ def record(walk: Walk, batch: list[NewEvent]) -> Command:
 def webhook(walk: Walk, batch: list[NewEvent]) -> Command:
     """The same by a provider's request, stored and recorded."""
     now = walk.now
-    body = "\n".join(f"{each}" for each in batch).encode()
+    body = "\n".join(f"{event}" for event in batch).encode()
 
     def work(session: Any) -> None:
         deliveries.store(session, deliveries=[NewDelivery("mail", body, sha256(body).digest(), now)])
@@ -190,7 +190,7 @@ def webhook(walk: Walk, batch: list[NewEvent]) -> Command:
     def normalise(_: StoredDelivery) -> Normalised:
         return Normalised(batch)
 
-    return Command(f"webhook {', '.join(each.event_type for each in batch)}", work)
+    return Command(f"webhook {', '.join(event.event_type for event in batch)}", work)
 
 
 def _learn_events(walk: Walk, batch: list[NewEvent], outcomes: list[Outcome]) -> None:
@@ -204,8 +204,32 @@ def _learn_events(walk: Walk, batch: list[NewEvent], outcomes: list[Outcome]) ->
 
 
 def update(walk: Walk, who: int, action: EnrollmentAction) -> Command:
+    if action is EnrollmentAction.MOVE:
+        other = walk.campaigns[who % len(walk.campaigns)]
+        work = partial(moving.move, enrollment_id=walk.enrollment(who), campaign_id=other, now=walk.now)
+        return Command("move person", work)
     work = partial(enrollments.update, enrollment_id=walk.enrollment(who), action=action, now=walk.now)
     return Command(str(action), work)
+
+
+def pause_until(walk: Walk, who: int, hours: float) -> Command:
+    """Pause somebody for so long."""
+    until = walk.now + timedelta(hours=hours)
+    action = EnrollmentAction.PAUSE
+    work = partial(enrollments.update, enrollment_id=walk.enrollment(who), action=action, until=until, now=walk.now)
+    return Command("pause until", work)
+
+
+def away(walk: Walk, who: int, days: int | None) -> Command | None:
+    """Somebody is away for so long; None takes it back."""
+    person = walk.before.enrollments.get(walk.enrollment(who))
+    if person is None:
+        return None
+    if days is None:
+        return Command("back", partial(absences.end, contact_id=person.contact_id, now=walk.now))
+    until = (walk.now + timedelta(days=days)).date()
+    work = partial(absences.begin, contact_id=person.contact_id, began_at=walk.now, until=until, now=walk.now)
+    return Command("away", work)
 
 
 def move(walk: Walk, campaign: int, command: int) -> Command:
@@ -216,7 +240,9 @@ def move(walk: Walk, campaign: int, command: int) -> Command:
 
 def enroll(walk: Walk, campaign: int, people: list[int]) -> Command:
     refs = {n: ContactRef(None, ContactFields(email=address(person))) for n, person in enumerate(people)}
-    work = partial(enrollments.enroll, campaign_id=walk.campaigns[campaign], people=refs, start_at=None, now=walk.now)
+    work = partial(
+        enrollments.enroll, campaign_id=walk.campaigns[campaign], people=refs, start_at=None, reopens=True, now=walk.now
+    )
     return Command("enroll", work)
 
 

@@ -34,6 +34,8 @@ from tests.support.campaigns import NOW, enroll, make_campaign
 from tests.support.patience import PATIENCE
 from tests.support.walk.checks import Look, check, look
 
+REOPENING = ("resume", "enroll", "move person")
+"""The names of commands by which a person opens what has ended."""
 DELIBERATE = (Refused, InvalidInput, NotFound, LeaseLost, InvalidTransition)
 """What a client may be told. Any other error is a fault."""
 
@@ -86,6 +88,7 @@ class Walk:
     sent_before: frozenset[tuple[UUID, int]] = frozenset()
     before: Look = field(default_factory=Look)
     is_crossed: bool = False
+    reopens: bool = False
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Two people in an active campaign, and two in a draft with `settings`, one of them the same."""
@@ -116,7 +119,7 @@ class Walk:
     def do(self, command: Command) -> None:
         """Run one command alone."""
         self.is_crossed = False
-        self._start()
+        self._start(command)
         command.prepare()
         with _watched() as deadlocks:
             self._learn(command, _outcome(self.database, command))
@@ -126,7 +129,7 @@ class Walk:
     def cross(self, first: Command, second: Command, at: int) -> None:
         """Run `second` while `first` stands before its statement number `at`."""
         self.is_crossed = True
-        self._start()
+        self._start(first, second)
         with _watched() as deadlocks, _stopped_at(self.database, at) as gate, ThreadPoolExecutor(2) as pool:
             one = pool.submit(gate.run, lambda: _outcome(self.database, first))
             gate.wait_for(one)
@@ -139,8 +142,9 @@ class Walk:
             self._learn(command, outcome)
         self._look()
 
-    def _start(self) -> None:
+    def _start(self, *commands: Command) -> None:
         self.sent_before = frozenset(self.sent)
+        self.reopens = any(command.name in REOPENING for command in commands)
 
     def _learn(self, command: Command, outcome: Any) -> None:
         if isinstance(outcome, SalesAutomationError):
@@ -150,7 +154,7 @@ class Walk:
 
     def _look(self) -> None:
         after = look(self.database, self.now)
-        check(self.before, after)
+        check(self.before, after, reopens=self.reopens)
         self.before = after
 
 

@@ -89,6 +89,16 @@ MOVES: dict[str, Move] = {
         st.tuples(st.integers(0, 3), st.sampled_from([*EnrollmentAction, *_OFTEN_DONE * 3])),
         _spread(commands.update),
     ),
+    "pause_until": Move(
+        2,
+        st.tuples(st.integers(0, 3), st.sampled_from([1, 3, 60])),
+        _spread(commands.pause_until),
+    ),
+    "away": Move(
+        2,
+        st.tuples(st.integers(0, 3), st.sampled_from([0, 2, None])),
+        _spread(commands.away),
+    ),
     "move": Move(
         3,
         st.tuples(_CAMPAIGNS, st.sampled_from([0, 0, 1, 2])),

@@ -1,4 +1,4 @@
-"""A step whose lease ran out is handed out again on the place under the limits that it has."""
+"""A step whose lease ran out is handed out again under the reservation that it holds."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -63,7 +63,7 @@ def test_of_two_agents_who_come_for_a_lost_step_at_once_one_gets_it(database: Da
     assert used(database, campaign_id) == (1, LATER)
 
 
-def test_no_place_is_taken_anew_while_others_are_free(database: Database) -> None:
+def test_a_lost_step_keeps_its_reservation_while_the_limit_has_room(database: Database) -> None:
     campaign_id = campaign(database, {"daily_limit": 3})
     people = enroll(database, campaign_id, [f"p{index}@example.com" for index in range(4)])
     lost = claim(database, campaign_id, NOW, limit=1)
@@ -77,7 +77,7 @@ def test_no_place_is_taken_anew_while_others_are_free(database: Database) -> Non
     assert len(due) == 3
 
 
-def test_who_stands_first_for_a_place_gets_it_though_one_with_a_place_stands_before_them(database: Database) -> None:
+def test_the_first_in_line_is_reserved_though_one_with_a_reservation_is_before_them(database: Database) -> None:
     """The channels are queues of their own where accounts are named, and the campaign's limit is one for both."""
     settings = {"daily_limit": 2, "senders": {"email": {"account": "sales@example.com"}}}
     campaign_id = campaign(database, settings, linkedin=True)
@@ -97,7 +97,7 @@ def test_who_stands_first_for_a_place_gets_it_though_one_with_a_place_stands_bef
     assert set(claim(database, campaign_id, LATER)) == due
 
 
-def test_lost_steps_are_looked_for_only_where_no_place_is_left(database: Database) -> None:
+def test_lost_steps_are_searched_only_if_the_limit_has_no_room(database: Database) -> None:
     campaign_id = campaign(database, {"daily_limit": 5})
     enroll(database, campaign_id, ["a@example.com", "b@example.com"])
     seen = statements_of(database, lambda: claim(database, campaign_id, NOW, limit=1))

@@ -1,0 +1,124 @@
+"""Pools: the mailboxes of campaigns, what holds each of them, and how many people it writes to.
+
+Pure. `db.services.mail.pools` reads them.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from db.domain import holds
+from db.domain.holds import Hold, HoldReason
+from db.domain.mailboxes import MailboxStatus
+from db.domain.sending import Sending
+from db.domain.states import Channel
+
+
+class Route(NamedTuple):
+    """How a step goes out: for which campaign, on which channel, and from which mailbox, if its person has one."""
+
+    instance_id: UUID
+    channel: Channel
+    mailbox_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolMailbox:
+    """A mailbox that campaigns send from. pace: when and how much it sends, whatever the campaigns."""
+
+    id: UUID
+    address: str
+    pace: Sending
+    status: MailboxStatus = MailboxStatus.ACTIVE
+    problem: str | None = None
+    since: datetime | None = None
+    """When it sent its first mail, on the first day of its ramp-up."""
+
+    def holds(self, now: datetime) -> list[Hold]:
+        """Returns what holds everybody whom it writes to, apart from limits."""
+        closed = holds.of_window(self.pace, None, now, mailbox=self.address)
+        if self.status is MailboxStatus.PAUSED:
+            detail = f"The mailbox {self.address} is paused. update_mailbox with status active resumes it."
+            return [Hold(HoldReason.MAILBOX_PAUSED, detail), *closed]
+        if self.status is MailboxStatus.FAILING:
+            detail = (
+                f"The mailbox {self.address} is failing: {self.problem} Its people wait until a check succeeds; "
+                "check_mailbox makes one."
+            )
+            return [Hold(HoldReason.MAILBOX_FAILING, detail), *closed]
+        return closed
+
+
+@dataclass(slots=True)
+class Pools:
+    """The mailboxes that some campaigns send from.
+
+    mailboxes: by id, those that a campaign names or a person has. of_campaign: those that it names, in its order.
+    people: (campaign, mailbox) -> how many people it writes to. waiting: campaign -> how many people are due who have
+    no mailbox yet; at least one, where it is asked for. asking: the mailbox that asks for people, if not all do.
+    """
+
+    mailboxes: Mapping[UUID, PoolMailbox] = field(default_factory=dict[UUID, PoolMailbox])
+    of_campaign: Mapping[UUID, Sequence[UUID]] = field(default_factory=dict[UUID, Sequence[UUID]])
+    people: Counter[tuple[UUID, UUID]] = field(default_factory=Counter[tuple[UUID, UUID]])
+    waiting: Counter[UUID] = field(default_factory=Counter[UUID])
+    asking: UUID | None = None
+
+    def named(self, address: str) -> PoolMailbox | None:
+        """Returns the mailbox with that address, in whatever case."""
+        wanted = address.strip().lower()
+        return next((mailbox for mailbox in self.mailboxes.values() if mailbox.address == wanted), None)
+
+    def pool(self, instance_id: UUID) -> list[PoolMailbox]:
+        """Returns the mailboxes that a campaign names, in its order."""
+        return [self.mailboxes[id_] for id_ in self.of_campaign.get(instance_id, ()) if id_ in self.mailboxes]
+
+    def possible(self, sending: Sending, route: Route) -> list[PoolMailbox]:
+        """Returns the mailboxes that a step may go out from: that of its person, or those that its campaign names."""
+        if route.channel is not Channel.EMAIL:
+            return []
+        if sending.mailboxes:
+            own = self.mailboxes.get(route.mailbox_id) if route.mailbox_id is not None else None
+            return self.pool(route.instance_id) if own is None else [own]
+        sender = sending.senders.get(Channel.EMAIL)
+        mailbox = self.named(sender.account) if sender is not None else None
+        return [] if mailbox is None else [mailbox]
+
+    def holds(self, sending: Sending, route: Route, now: datetime) -> list[Hold]:
+        """Returns what holds all mailboxes that a step may go out from: the holds that end first, apart from limits."""
+        asking = [self.mailboxes[self.asking].holds(now)] if self.asking is not None else []
+        held = asking or [mailbox.holds(now) for mailbox in self.possible(sending, route)]
+        return min(held, key=ending, default=list[Hold]())
+
+    def is_entitled(self, instance_id: UUID, mailbox: PoolMailbox, able: Sequence[PoolMailbox]) -> bool:
+        """Returns whether the mailbox gets one of those who wait, if each of them goes to the one of `able` with the
+        fewest people. Whichever of them asks first, all get as many as that."""
+        return self.before(instance_id, mailbox, able) < max(1, self.waiting[instance_id])
+
+    def before(self, instance_id: UUID, mailbox: PoolMailbox, able: Sequence[PoolMailbox]) -> int:
+        """Returns how many people go to others of `able` before the mailbox gets one."""
+        own, place = self.people[instance_id, mailbox.id], able.index(mailbox)
+        return sum(
+            max(0, own - self.people[instance_id, other.id] + (1 if number < place else 0))
+            for number, other in enumerate(able)
+            if other is not mailbox
+        )
+
+    def fewest(self, instance_id: UUID, able: Sequence[PoolMailbox]) -> PoolMailbox:
+        """Returns the one that writes to the fewest people of the campaign; the first of several."""
+        return min(able, key=lambda mailbox: self.people[instance_id, mailbox.id])
+
+    def assign(self, instance_id: UUID, mailbox: PoolMailbox) -> None:
+        """Notes that somebody who waited is written to from the mailbox."""
+        self.people[instance_id, mailbox.id] += 1
+        self.waiting[instance_id] -= 1
+
+
+def ending(held: Sequence[Hold]) -> float:
+    """Returns when holds have ended, as a timestamp to compare: never, where one needs a person."""
+    if any(hold.until is None for hold in held):
+        return float("inf")
+    return max((hold.until.timestamp() for hold in held if hold.until is not None), default=float("-inf"))

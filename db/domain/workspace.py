@@ -1,0 +1,15 @@
+"""The settings of a workspace: what holds for all of its campaigns and people."""
+
+from dataclasses import dataclass
+from typing import Final
+
+DEFAULT_RETENTION_DAYS: Final = 1_095
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceSettings:
+    """`timezone` is given to campaigns whose settings name none. The words of messages are kept for
+    `retention_days`."""
+
+    timezone: str = "UTC"
+    retention_days: int = DEFAULT_RETENTION_DAYS

@@ -1,0 +1,65 @@
+"""Reads the header fields of a mail that say where it belongs."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from db.domain.mail.envelope import Envelope, is_of_a_daemon
+from db.domain.mail.message import Address
+from db.mail.headers import addresses, ids, moment, raw_fields, text_of, with_parameters
+
+_HEAD_BYTES: Final = 262_144
+_BLANK_LINE: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_YEARS: Final = range(1970, 3000)
+
+FIELDS: Final = (
+    "MESSAGE-ID", "IN-REPLY-TO", "REFERENCES", "FROM", "TO", "CC", "RETURN-PATH", "DATE", "SUBJECT", "CONTENT-TYPE",
+    "AUTO-SUBMITTED", "X-FAILED-RECIPIENTS",
+)  # fmt: skip
+"""The fields that `envelope_of` and its callers look at."""
+_REPORT_TYPES: Final = ("multipart/report", "message/feedback-report")
+
+
+def envelope_of(header: bytes) -> Envelope:
+    """Returns the envelope of a header block. Never fails."""
+    fields = dict(reversed(raw_fields(header)))  # the first of a name counts
+    senders = addresses(fields.get("from", b""))
+    sender = senders[0].address if senders else ""
+    in_reply_to, references = (ids(text_of(fields.get(name, b""))) for name in ("in-reply-to", "references"))
+    own = ids(text_of(fields.get("message-id", b"")))
+    refers_to = tuple(dict.fromkeys((*references, *in_reply_to)))
+    named = [*addresses(fields.get("to", b"")), *addresses(fields.get("cc", b""))]
+    recipients = tuple(address.address for address in named if address.address)
+    return Envelope(own[0] if own else "", refers_to, sender, _is_report(fields, sender), recipients)
+
+
+def _is_report(fields: dict[str, bytes], sender: str) -> bool:
+    if "x-failed-recipients" in fields or is_of_a_daemon(sender):
+        return True
+    if fields.get("return-path", b"-").strip() in (b"<>", b""):
+        return True
+    kind, parameters = with_parameters(text_of(fields.get("content-type", b"")))
+    return kind in _REPORT_TYPES or "report-type" in parameters
+
+
+class Headline(NamedTuple):
+    """What tells one mail from another. date: what its Date header says, if that is a date."""
+
+    internet_message_id: str
+    sender: Address
+    subject: str
+    date: datetime | None
+
+
+def headline_of(raw: bytes) -> Headline:
+    """Returns the headline of a mail. Never fails."""
+    fields = dict(reversed(raw_fields(_BLANK_LINE.split(raw[:_HEAD_BYTES].lstrip(b"\r\n"), maxsplit=1)[0])))
+    senders = addresses(fields.get("from", b""))
+    own = ids(text_of(fields.get("message-id", b"")))
+    date = moment(text_of(fields.get("date", b"")))
+    return Headline(
+        own[0] if own else "",
+        senders[0] if senders else Address(),
+        " ".join(text_of(fields.get("subject", b"")).split()),
+        None if date is None or date.year not in _YEARS else date if date.tzinfo else date.replace(tzinfo=UTC),
+    )

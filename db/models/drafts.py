@@ -1,0 +1,69 @@
+"""Drafts: the words of a step for one person, and what a person said to them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.domain import field_limits
+from db.domain.drafts import LIVE_DRAFTS, DraftSource, DraftStatus
+from db.domain.states import Channel
+from db.models.base import Base, Mutable, length, of_enrollment, one_of, primary_key, within
+
+
+class ActionDraft(Mutable, Base):
+    """The words of one step for one person. fingerprint: of all that an approval is of (db.domain.drafts.Wording).
+
+    has_subject: its writer gave the subject; otherwise it is that of the step. decided_by: the person who approved or
+    rejected it; None where the campaign asked nobody. reason: why it was rejected.
+    """
+
+    __tablename__ = "action_drafts"
+    __table_args__ = (
+        one_of("channel", Channel),
+        one_of("source", DraftSource),
+        one_of("status", DraftStatus),
+        within("step_number", 1, field_limits.STEP_NUMBER_MAX),
+        length("subject", 1, field_limits.MESSAGE_SUBJECT_MAX),
+        length("body", 1, field_limits.BODY_MAX),
+        length("decided_by", 1, field_limits.TOKEN_NAME_MAX),
+        length("reason", 1, field_limits.REJECT_REASON_MAX),
+        CheckConstraint("subject IS NULL OR channel = 'email'", name="subject_of_email"),
+        CheckConstraint("NOT has_subject OR subject IS NOT NULL", name="has_subject"),
+        CheckConstraint(f"octet_length(fingerprint) = {field_limits.HASH_BYTES}", name="fingerprint_length"),
+        CheckConstraint("status <> 'waiting' OR decided_at IS NULL", name="waiting_undecided"),
+        CheckConstraint("status NOT IN ('approved', 'rejected') OR decided_at IS NOT NULL", name="decided"),
+        CheckConstraint("decided_by IS NULL OR decided_at IS NOT NULL", name="decided_by"),
+        CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="reason_of_rejected"),
+        of_enrollment(),
+    )
+
+    id: Mapped[UUID] = primary_key()
+    instance_id: Mapped[UUID]
+    enrollment_id: Mapped[UUID]
+    step_number: Mapped[int]
+    channel: Mapped[str]
+    source: Mapped[str]
+    status: Mapped[str]
+    subject: Mapped[str | None]
+    has_subject: Mapped[bool] = mapped_column(server_default="false", default=False)
+    body: Mapped[str]
+    fingerprint: Mapped[bytes]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str | None]
+    reason: Mapped[str | None]
+
+
+# Of a step at most one draft can go out.
+Index(
+    "uq_action_drafts_live",
+    ActionDraft.enrollment_id,
+    ActionDraft.step_number,
+    unique=True,
+    postgresql_where=ActionDraft.status.in_([str(status) for status in LIVE_DRAFTS]),
+)
+# Drafts are listed by their status, in all campaigns or in one.
+Index("ix_action_drafts_status", ActionDraft.status, ActionDraft.id)
+Index("ix_action_drafts_instance_id", ActionDraft.instance_id, ActionDraft.status, ActionDraft.id)
+Index("ix_action_drafts_enrollment_id", ActionDraft.enrollment_id)

@@ -1,0 +1,25 @@
+"""The settings of the workspace: one row, or none as long as nobody has changed them."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.domain import field_limits
+from db.models.base import Base, Mutable, length, within
+
+
+class Settings(Mutable, Base):
+    """sending_stopped_at: since when nothing is sent from any mailbox; None if that is not stopped."""
+
+    __tablename__ = "settings"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one_row"),
+        length("timezone", 1, field_limits.TIMEZONE_MAX),
+        within("retention_days", 1, field_limits.RETENTION_DAYS_MAX),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    timezone: Mapped[str | None]
+    retention_days: Mapped[int | None]
+    sending_stopped_at: Mapped[datetime | None]

@@ -1,0 +1,92 @@
+"""Drafts the texts of steps before they are due, so that a person can approve them in time."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.aside import Fate
+from db.domain.drafts import AHEAD_HOURS, LIVE_DRAFTS, Approval
+from db.domain.enrollment import Enrollment
+from db.domain.holds import Hold, HoldReason
+from db.domain.scheduling import Plan
+from db.postgres.json import rows_parameter
+from db.services.consent import drafting
+from db.services.dispatch.candidates import Candidate, examine
+from db.services.state import draft_rows, enrollment_rows
+
+_MOST: Final = 500
+"""How many are looked at by one claim: those who are due first. The next claim goes on."""
+
+_LIVE = ", ".join(f"'{status}'" for status in LIVE_DRAFTS)
+# Nothing here waits: rows that another transaction holds are left to the next claim.
+_UNDRAFTED = text(f"""
+    SELECT {enrollment_rows.COLUMNS}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(campaign uuid, is_first_alone boolean)
+    CROSS JOIN LATERAL (
+        SELECT * FROM campaign_enrollments p
+        WHERE instance_id = s.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :ahead
+          AND NOT EXISTS (
+              SELECT FROM action_drafts d
+              WHERE d.enrollment_id = p.id AND d.step_number > p.current_step AND d.status IN ({_LIVE})
+          )
+          AND NOT (
+              s.is_first_alone
+              AND EXISTS (
+                  SELECT FROM (SELECT p.id AS enrollment_id, p.instance_id, p.current_step + 1 AS step_number) w
+                  WHERE {draft_rows.SAID_BEFORE}
+              )
+          )
+        ORDER BY next_action_at, id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    ) e
+    ORDER BY e.next_action_at, e.id LIMIT :limit
+""").columns(*enrollment_rows.NAMES)
+
+
+def draft_ahead(
+    session: Session, *, plans: Mapping[UUID, Plan], now: datetime, public_url: str | None
+) -> list[tuple[Fate, Hold]]:
+    """Drafts the steps that are due within two days, of campaigns that ask for an approval. Those that are due already
+    wait for it from now on. Returns what became of these."""
+    asking = {id_: plan for id_, plan in plans.items() if plan.sending.approval is not Approval.NONE}
+    found = _undrafted(session, asking, now)
+    if not found:
+        return []
+    before = enrollment_rows.snapshot(found)
+    candidates = examine(session, enrollments=found, plans=asking, now=now, public_url=public_url)
+    keep(session, candidates=candidates, plans=asking)
+    paused: list[tuple[Fate, Hold]] = []
+    for candidate in candidates:
+        hold = candidate.holds[0] if candidate.holds else None
+        if hold is not None and hold.reason is HoldReason.WAITING_FOR_APPROVAL:
+            candidate.enrollment.pause(hold.detail)
+            paused.append((Fate.PAUSED, hold))
+    enrollment_rows.save(session, before=before, after=found)
+    return paused
+
+
+def _undrafted(session: Session, asking: Mapping[UUID, Plan], now: datetime) -> list[Enrollment]:
+    rows = [
+        {"campaign": id_, "is_first_alone": plan.sending.approval is Approval.FIRST_STEP}
+        for id_, plan in asking.items()
+    ]
+    if not rows:
+        return []
+    values = {**rows_parameter(rows), "ahead": now + timedelta(hours=AHEAD_HOURS), "limit": _MOST}
+    return [enrollment_rows.from_row(row) for row in session.execute(_UNDRAFTED, values)]
+
+
+_NEVER = frozenset({HoldReason.SUPPRESSED, HoldReason.ENROLLMENT_ENDED, HoldReason.MISSING_ADDRESS})
+
+
+def keep(session: Session, *, candidates: Sequence[Candidate], plans: Mapping[UUID, Plan]) -> None:
+    """Drafts the words of those whose step waits for nothing but an approval, or for time besides."""
+    undecided = [
+        found
+        for candidate in candidates
+        if (found := candidate.undecided) is not None and all(hold.reason not in _NEVER for hold in candidate.holds)
+    ]
+    drafting.keep(session, steps=undecided, plans=plans)

@@ -1,0 +1,251 @@
+"""Hands out due steps that were taken from the queue, and does with the others what holds them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from db.domain import holds, threads
+from db.domain.allowance import Allowances, Reservation
+from db.domain.aside import Aside, Fate
+from db.domain.drafts import UNASKED, Consent
+from db.domain.enrollment import Enrollment
+from db.domain.events import Stop
+from db.domain.field_limits import PAUSE_REASON_MAX
+from db.domain.holds import Hold, HoldReason
+from db.domain.ids import new_id
+from db.domain.scheduling import Step
+from db.domain.states import ActionStatus, Channel, EnrollmentCommand, EnrollmentStatus, StopReason
+from db.models import Contact
+from db.postgres import faults
+from db.services.campaigns.step_texts import Text
+from db.services.dispatch import claim_rows, drafting
+from db.services.dispatch.candidates import Candidate, examine
+from db.services.dispatch.due_streams import DueStream, finder
+from db.services.mail import pools
+from db.services.state import enrollment_rows, message_rows
+from db.services.state.message_rows import Handed
+
+
+@dataclass(slots=True)
+class DueAction:
+    """A step for one person, rendered, and leased to the caller."""
+
+    action_id: UUID
+    lease_token: UUID
+    lease_until: datetime
+    enrollment: Enrollment
+    contact: Contact
+    step: Step
+    text: Text
+    sender: str | None = None
+    mailbox: str | None = None
+    """The address of the mailbox that an email goes out from."""
+    reserved_at: datetime | None = None
+    consent: Consent = UNASKED
+    """What its campaign asks of the words, and that it was given."""
+
+
+@dataclass(slots=True)
+class HandOut:
+    """What a claim hands out, under which limits, and what it has set aside meanwhile.
+
+    ended: the totals of pauses that have ended, which are written with the first changes. unreadable: campaign -> why
+    nothing of it can be handed out. stuck: enrollments that can't even be paused.
+    """
+
+    streams: Sequence[DueStream]
+    allowances: Allowances
+    ended: Counter[tuple[UUID, EnrollmentStatus]]
+    unreadable: dict[UUID, str]
+    until: datetime
+    now: datetime
+    public_url: str | None
+    aside: Aside = field(default_factory=Aside)
+    stuck: set[UUID] = field(default_factory=set[UUID])
+
+    def settle_sound(self, session: Session, found: Sequence[Enrollment]) -> list[DueAction]:
+        """Settles all of `found` at once. If that fails for some of them, settles the others without them; those are
+        paused, or added to `stuck` if even that fails."""
+        before, reserved = enrollment_rows.snapshot(found), self.allowances.snapshot()
+        try:
+            with session.begin_nested():
+                return self._settle(session, found)
+        except Exception as error:
+            if not faults.is_of_a_row(error):
+                raise
+            enrollment_rows.restore(before, found)
+            self.allowances.restore(reserved)
+            if len(found) == 1:
+                self._pause_faulty(session, found[0], error)
+                return []
+        middle = len(found) // 2
+        return [*self.settle_sound(session, found[:middle]), *self.settle_sound(session, found[middle:])]
+
+    def _pause_faulty(self, session: Session, enrollment: Enrollment, error: Exception) -> None:
+        """Pauses an enrollment that nothing can be handed out for, with the reason."""
+        concerned = enrollment_rows.ids(enrollment)
+        before = enrollment_rows.snapshot([enrollment])
+        fault = faults.note("a step can't be handed out", error, **concerned)
+        hold = holds.of_fault(fault, "The step can't be handed out.")
+        enrollment.pause(hold.detail)
+        try:
+            with session.begin_nested():
+                enrollment_rows.save(session, before=before, after=[enrollment])
+        except DBAPIError as refusal:
+            if not faults.is_of_a_row(refusal):
+                raise
+            faults.note("an enrollment can't be paused", refusal, **concerned)
+            self.stuck.add(enrollment.id)
+        else:
+            self.aside.add([(Fate.PAUSED, hold)])
+
+    def _settle(self, session: Session, found: Sequence[Enrollment]) -> list[DueAction]:
+        """Hands out the steps of `found` that nothing holds back; ends, pauses or moves the others as their first hold
+        says."""
+        before = enrollment_rows.snapshot(found)
+        handed: list[DueAction] = []
+        held: list[tuple[Fate, Hold]] = []
+        blocked: list[dict[str, Any]] = []
+        candidates = examine(
+            session, enrollments=found, plans=self.allowances.plans, now=self.now, public_url=self.public_url
+        )
+        kept = pools.kept(session, enrollments=found, plans=self.allowances.plans)
+        cutoff = _fair_cutoff(candidates, self.streams, self.allowances)
+        for position, candidate in enumerate(candidates):
+            if candidate.is_broken and candidate.holds[0].reason is HoldReason.INVALID_TEXT:
+                # The campaign's fault, not the person's.
+                self.unreadable[candidate.enrollment.instance_id] = candidate.holds[0].detail
+            elif candidate.holds:
+                fate, rows = _hold(candidate)
+                blocked += rows
+                held.append((fate, candidate.holds[0]))
+            elif position <= cutoff:  # the next round finds the others again, behind those that come before them
+                handed += self._take(candidate, kept)
+        drafting.keep(session, candidates=candidates, plans=self.allowances.plans)
+        self._write(session, handed, blocked, enrollment_rows.changes(before, found))
+        self.aside.add(held)  # once it is written: else the same people are settled again
+        return handed
+
+    def _take(self, candidate: Candidate, kept: Mapping[UUID, str]) -> list[DueAction]:
+        """Hands out the step of a candidate, if the limits allow it."""
+        enrollment, step, text, route = candidate.enrollment, candidate.step, candidate.text, candidate.route
+        if step is None or text is None or route is None:
+            return []
+        mailbox = self.allowances.mailbox(route)
+        reservation = candidate.take(self.allowances)
+        if not isinstance(reservation, Reservation):
+            return []
+        enrollment.hand_out(step.step_number, self.until)
+        address = kept.get(enrollment.id) if step.channel is Channel.EMAIL else None
+        if mailbox is not None and self.allowances.plans[enrollment.instance_id].sending.mailboxes:
+            enrollment.mailbox_id, address = mailbox.id, mailbox.address
+        if address is not None:
+            text = replace(text, message_domain=threads.message_domain(address, self.public_url))
+        account, at = reservation.account, reservation.at
+        claimed = (new_id(), uuid4(), self.until, enrollment, candidate.contact, step, text)
+        return [DueAction(*claimed, account, address, at, candidate.consent)]
+
+    def _write(
+        self,
+        session: Session,
+        handed: Sequence[DueAction],
+        blocked: Sequence[dict[str, Any]],
+        changed: enrollment_rows.Changes,
+    ) -> None:
+        """Writes what was decided, and gives the steps that were handed out before the ids of that time."""
+        if changed.rows:
+            changed.moves.update(self.ended)
+        texts = {due.enrollment.id: _handed(due) for due in handed}
+        rows = [*(_claimed_row(due, self.now) for due in handed), *blocked]
+        written = claim_rows.write(session, rows, message_rows.rows(texts, self.now), changed)
+        if changed.rows:
+            self.ended.clear()
+        for due in handed:
+            due.action_id, message_id = written[due.enrollment.id]
+            due.text = replace(due.text, internet_message_id=message_id)
+
+
+def _handed(due: DueAction) -> Handed:
+    mailbox_id = due.enrollment.mailbox_id if due.mailbox else None
+    text = due.text
+    return Handed(text.subject, text.body, text.new_thread, text.message_domain, mailbox_id, due.consent)
+
+
+def _fair_cutoff(candidates: Sequence[Candidate], streams: Sequence[DueStream], allowances: Allowances) -> int:
+    """Returns the last position at which a step may be handed out in this round.
+
+    A stream was read up to its allowance. If one of those read is held back, or has a reservation, it leaves allowance
+    over; then the next of its stream may come before enrollments of other streams that share the same limits.
+    """
+    unused = {
+        candidate.enrollment.id for candidate in candidates if candidate.holds or candidate.has_reservation(allowances)
+    }
+    if not unused:
+        return len(candidates)
+    stream_of = finder(streams)
+    last: dict[DueStream, int] = {}
+    held = set[DueStream]()
+    for position, candidate in enumerate(candidates):
+        stream = stream_of(candidate.enrollment)
+        last[stream] = position
+        if candidate.enrollment.id in unused and stream.free(allowances):
+            held.add(stream)
+    return min((last[stream] for stream in held), default=len(candidates))
+
+
+_ENDS = {
+    HoldReason.SUPPRESSED: Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED),
+    HoldReason.NO_STEP_LEFT: Stop(EnrollmentCommand.COMPLETE, StopReason.FINISHED),
+}
+
+
+def _hold(candidate: Candidate) -> tuple[Fate, list[dict[str, Any]]]:
+    """Does what the first hold on an enrollment asks for. Returns what that is, and the row of the action to write with
+    it, if any."""
+    enrollment, hold = candidate.enrollment, candidate.holds[0]
+    if hold.reason in _ENDS:
+        enrollment.stop(_ENDS[hold.reason])
+        return Fate.ENDED, []
+    if hold.until is not None:
+        enrollment.next_action_at = hold.until
+        return Fate.MOVED, []
+    if hold.reason in (HoldReason.INTERNAL_FAULT, HoldReason.DELIVERY_UNKNOWN, HoldReason.WAITING_FOR_APPROVAL):
+        enrollment.pause(hold.detail)
+    elif candidate.step is not None:
+        enrollment.pause(hold.detail[:PAUSE_REASON_MAX])
+        return Fate.PAUSED, [_action_row(enrollment, candidate.step, new_id(), ActionStatus.FAILED, error=hold.detail)]
+    return Fate.PAUSED, []
+
+
+def _claimed_row(due: DueAction, now: datetime) -> dict[str, Any]:
+    return {
+        **_action_row(due.enrollment, due.step, due.action_id, ActionStatus.CLAIMED),
+        "linkedin_type": due.text.step_type if due.step.channel is Channel.LINKEDIN else None,
+        "lease_token": due.lease_token,
+        "lease_until": due.lease_until,
+        "claimed_at": now,
+        "sender": due.sender,
+        "sent_to": due.contact.email if due.step.channel is Channel.EMAIL else due.contact.linkedin_url,
+        "reserved_at": due.reserved_at,
+    }
+
+
+def _action_row(
+    enrollment: Enrollment, step: Step, id_: UUID, status: ActionStatus, *, error: str | None = None
+) -> dict[str, Any]:
+    return {
+        "instance_id": enrollment.instance_id,
+        "id": id_,
+        "enrollment_id": enrollment.id,
+        "step_number": step.step_number,
+        "channel": step.channel,
+        "a_b_variant": step.a_b_variant,
+        "status": status,
+        "error": error,
+    }

@@ -1,0 +1,59 @@
+"""What is left of the limits of streams, with the mailboxes that their steps go out from."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db.domain.allowance import Allowances
+from db.domain.pools import Pools
+from db.domain.scheduling import Plan
+from db.services.dispatch import due_queue
+from db.services.dispatch.due_streams import DueStream
+from db.services.mail import pools
+from db.services.state import usage
+
+_WAITING_MAX: Final = 10_000
+
+
+def pools_of(
+    session: Session, *, plans: Mapping[UUID, Plan], streams: Sequence[DueStream], asking: UUID | None = None
+) -> Pools:
+    """Returns the mailboxes of these campaigns and streams. `asking`: see Pools."""
+    ids = {stream.lane.mailbox_id for stream in streams if stream.lane is not None and stream.lane.mailbox_id}
+    return pools.of_plans(session, plans=plans, mailbox_ids=ids, asking=asking)
+
+
+def of_streams(
+    session: Session,
+    *,
+    plans: Mapping[UUID, Plan],
+    streams: Sequence[DueStream],
+    known: Pools,
+    now: datetime,
+    lock: bool,
+    limit: int | None = None,
+) -> Allowances:
+    """Returns what is left of the limits of these campaigns, and who writes to how many of their people, for
+    hand-outs of up to `limit` steps (None: any number)."""
+    allowances = usage.allowances_for(session, plans=plans, pools=known, now=now, lock=lock)
+    new = [
+        stream
+        for stream in streams
+        if stream.takes_new_people(plans[stream.instance_id])
+        and not stream.closed(plans[stream.instance_id], known, now)
+    ]
+    # In this order: who gets a mailbox in between is missed by both, and nobody takes more than their share.
+    known.people = pools.people(session, pools=known, campaigns={stream.instance_id for stream in new})
+    most = _WAITING_MAX if limit is None else _most(known, limit)
+    known.waiting = due_queue.count_due(session, streams=new, now=now, most=most)
+    return allowances
+
+
+def _most(known: Pools, limit: int) -> int:
+    """Returns how many people have to be counted to know who gets the next `limit` of them."""
+    pool = max((len(ids) for ids in known.of_campaign.values()), default=0)
+    uneven = max(known.people.values(), default=0) - min(known.people.values(), default=0)
+    return min(_WAITING_MAX, (limit + uneven + 1) * (pool + 1))

@@ -1,0 +1,137 @@
+"""Overlaps: people who are in another campaign already, and colleagues of theirs who are."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.contacts import ContactRef
+from db.domain.freemail import FREEMAIL
+from db.domain.overlap import OverlapKind
+from db.postgres.json import rows_parameter
+from db.postgres.results import named
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
+
+COLLEAGUES_MOST: Final = 20
+"""Of one company as many are told."""
+_OVERLAPS_MOST: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Somebody who is in a campaign that goes on. index: of the person who was asked about. email: of who is in it."""
+
+    index: int
+    kind: OverlapKind
+    contact_id: UUID
+    email: str | None
+    campaign_id: UUID
+    campaign: str
+    enrollment_id: UUID
+    current_step: int
+
+
+# Colleagues are found by reading all people once: an index on the domains would make each new contact a tenth slower.
+_FIND = text(f"""
+    WITH asked AS MATERIALIZED (
+        SELECT n, contact_id, email, linkedin_url, company FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+            AS a(n int, contact_id uuid, email text, linkedin_url text, company text)
+    ), known AS MATERIALIZED (
+        SELECT a.n, c.id FROM asked a JOIN contacts c ON c.id = a.contact_id
+        UNION
+        SELECT a.n, c.id FROM asked a JOIN contacts c ON lower(c.email) = a.email
+        UNION
+        SELECT a.n, c.id FROM asked a JOIN contacts c ON lower(c.linkedin_url) = a.linkedin_url
+        UNION
+        SELECT a.n, o.contact_id FROM asked a JOIN contact_addresses o ON o.address = a.email
+    ), companies AS MATERIALIZED (
+        SELECT company, min(n) AS n FROM asked WHERE company IS NOT NULL GROUP BY company
+    ), colleagues AS (
+        SELECT companies.n, c.id, row_number() OVER (PARTITION BY companies.n ORDER BY c.id) AS place
+        FROM contacts c
+        CROSS JOIN LATERAL (SELECT split_part(lower(c.email), '@', 2) AS domain) address
+        CROSS JOIN LATERAL (SELECT substr(domain, strpos(domain, '.') + 1) AS parent) above
+        CROSS JOIN LATERAL (
+            SELECT domain UNION SELECT parent UNION SELECT substr(parent, strpos(parent, '.') + 1)
+        ) names(name)
+        JOIN companies ON companies.company = names.name
+        WHERE NOT EXISTS (SELECT FROM known WHERE known.id = c.id)
+          AND EXISTS (SELECT FROM campaign_enrollments e
+                      WHERE e.contact_id = c.id AND e.status IN ('enrolled', 'active', 'paused'))
+    ), found AS (
+        SELECT n, id, '{OverlapKind.PERSON}' AS kind FROM known
+        UNION ALL
+        SELECT n, id, '{OverlapKind.COLLEAGUE}' FROM colleagues WHERE place <= {COLLEAGUES_MOST}
+    )
+    SELECT found.n, found.kind, c.id, c.email, i.id, i.name, e.id, e.current_step
+    FROM found
+    JOIN contacts c ON c.id = found.id
+    JOIN campaign_enrollments e ON e.contact_id = c.id AND e.status IN ('enrolled', 'active', 'paused')
+    JOIN campaign_instances i ON i.id = e.instance_id AND i.status IN ('draft', 'active', 'paused')
+    WHERE e.instance_id IS DISTINCT FROM CAST(:campaign AS uuid)
+    ORDER BY found.kind DESC, found.n, e.id LIMIT :limit
+""").columns(*named("n", "kind", "contact_id", "email", "campaign_id", "campaign", "enrollment_id", "current_step"))
+
+
+def find(session: Session, *, people: Mapping[int, ContactRef], campaign_id: UUID | None) -> list[Overlap]:
+    """Returns up to 200 overlaps of these people with campaigns that go on: their own first, then those of colleagues,
+    at most 20 of a company. `campaign_id`: that they are to be enrolled in, which does not count."""
+    unnamed = {ref.contact_id for ref in people.values() if ref.contact_id is not None and not ref.fields.email}
+    found = session.execute(_EMAILS, rows_parameter(sorted(unnamed))) if unnamed else ()
+    emails: dict[UUID | None, str] = {id_: email for id_, email in found}  # noqa: C416  a row is no pair to the type checker
+    rows = [
+        {
+            "n": row,
+            "contact_id": ref.contact_id,
+            "email": ref.fields.email and ref.fields.email.lower(),
+            "linkedin_url": ref.fields.linkedin_url and ref.fields.linkedin_url.lower(),
+            "company": _company(ref.fields.email or emails.get(ref.contact_id)),
+        }
+        for row, ref in people.items()
+    ]
+    values = {**rows_parameter(rows), "campaign": campaign_id, "limit": _OVERLAPS_MOST}
+    return [Overlap(n, OverlapKind(kind), *rest) for n, kind, *rest in session.execute(_FIND, values)]
+
+
+_EMAILS = text("""
+    SELECT id, email FROM contacts
+    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)) AND email IS NOT NULL
+""")
+_HOW_MANY = text("""
+    SELECT count(DISTINCT e.contact_id)
+    FROM (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid) AS contact_id) people
+    JOIN campaign_enrollments e ON e.contact_id = people.contact_id AND e.status IN ('enrolled', 'active', 'paused')
+    JOIN campaign_instances i ON i.id = e.instance_id AND i.status IN ('draft', 'active', 'paused')
+    WHERE e.instance_id <> :campaign
+""")
+
+
+def how_many(session: Session, *, contact_ids: Collection[UUID], campaign_id: UUID) -> int:
+    """Returns how many of these people are in another campaign that goes on."""
+    if not contact_ids:
+        return 0
+    return session.scalars(_HOW_MANY, {**rows_parameter(sorted(contact_ids)), "campaign": campaign_id}).one()
+
+
+def _company(email: str | None) -> str | None:
+    return company_domain(email.rpartition("@")[2]) if email else None
+
+
+def company_domain(domain: str) -> str | None:
+    """Returns the registrable domain of a domain, example.co.uk for mail.example.co.uk; None for a host of free
+    addresses."""
+    found = _suffixes().privatesuffix(domain.lower())
+    return None if found is None or found in FREEMAIL else found
+
+
+@cache
+def _suffixes() -> "PublicSuffixList":
+    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415  its list takes long to read
+
+    return PublicSuffixList()

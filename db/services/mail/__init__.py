@@ -1,0 +1,1 @@
+"""Mailboxes, and the mail that is read in them."""

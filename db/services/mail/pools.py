@@ -1,0 +1,152 @@
+"""The mailboxes of campaigns: each person is written to from one of them, the same all along."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from db.domain.enrollment import Enrollment
+from db.domain.errors import Refused
+from db.domain.mailboxes import MailboxStatus, sending_of
+from db.domain.pools import PoolMailbox, Pools
+from db.domain.scheduling import Plan
+from db.domain.states import Channel
+from db.models import CampaignInstance
+from db.postgres.json import rows_parameter, to_text
+from db.postgres.results import named
+
+_READ = text("""
+    SELECT m.id, m.address, m.status, m.problem, m.settings, m.sends_since FROM mailboxes m
+    WHERE m.address IN (SELECT jsonb_array_elements_text(CAST(:addresses AS jsonb)))
+       OR m.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid))
+    ORDER BY m.id
+""").columns(*named("id", "address", "status", "problem", "settings", "sends_since"))
+
+
+def of_plans(
+    session: Session, *, plans: Mapping[UUID, Plan], mailbox_ids: Collection[UUID] = (), asking: UUID | None = None
+) -> Pools:
+    """Returns the mailboxes that the campaigns name, as a pool or as an account, and those of these ids. `asking`: see
+    Pools."""
+    emails = [plan.sending.senders[Channel.EMAIL] for plan in plans.values() if Channel.EMAIL in plan.sending.senders]
+    addresses = {address for plan in plans.values() for address in plan.sending.mailboxes}
+    addresses |= {sender.account.strip().lower() for sender in emails}
+    ids = {*mailbox_ids, *([asking] if asking is not None else [])}
+    if not (addresses or ids):
+        return Pools()
+    values = {"addresses": to_text(sorted(addresses)), "ids": to_text(sorted(ids))}
+    found = {
+        id_: PoolMailbox(id_, address, sending_of(settings), MailboxStatus(status), problem, since)
+        for id_, address, status, problem, settings, since in session.execute(_READ, values)
+    }
+    by_address = {mailbox.address: mailbox.id for mailbox in found.values()}
+    of_campaign = {
+        instance_id: [by_address[address] for address in plan.sending.mailboxes if address in by_address]
+        for instance_id, plan in plans.items()
+        if plan.sending.mailboxes
+    }
+    return Pools(found, of_campaign, asking=asking)
+
+
+_PEOPLE = text("""
+    SELECT w.instance_id, w.mailbox_id, (
+        SELECT count(*) FROM campaign_enrollments e WHERE e.mailbox_id = w.mailbox_id AND e.instance_id = w.instance_id
+    )
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, mailbox_id uuid)
+""")
+
+
+def people(session: Session, *, pools: Pools, campaigns: Collection[UUID]) -> Counter[tuple[UUID, UUID]]:
+    """Returns (campaign, mailbox) -> how many people the mailbox writes to, or has written to."""
+    rows = [
+        {"instance_id": instance_id, "mailbox_id": mailbox.id}
+        for instance_id in campaigns
+        for mailbox in pools.pool(instance_id)
+    ]
+    found = session.execute(_PEOPLE, rows_parameter(rows)) if rows else ()
+    return Counter({(instance_id, mailbox_id): count for instance_id, mailbox_id, count in found})
+
+
+_BEGIN = text("""
+    UPDATE mailboxes SET sends_since = :now
+    WHERE sends_since IS NULL AND id IN (
+        SELECT id FROM mailboxes WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        ORDER BY id FOR NO KEY UPDATE
+    )
+""")
+
+
+def note_first(session: Session, *, pools: Pools, addresses: Collection[str], now: datetime) -> None:
+    """Notes of mailboxes that have sent nothing before that they send from now on: their ramp-up begins."""
+    new = [mailbox.id for mailbox in pools.mailboxes.values() if mailbox.since is None and mailbox.address in addresses]
+    if new:
+        session.execute(_BEGIN, {**rows_parameter(sorted(new)), "now": now})
+
+
+_ADDRESSES = text("""
+    SELECT id, address FROM mailboxes
+    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+""")
+
+
+def kept(session: Session, *, enrollments: Sequence[Enrollment], plans: Mapping[UUID, Plan]) -> dict[UUID, str]:
+    """Returns enrollment -> the address of the mailbox that its person has, in campaigns that name none any more."""
+    of = {
+        enrollment.id: enrollment.mailbox_id
+        for enrollment in enrollments
+        if enrollment.mailbox_id is not None and not plans[enrollment.instance_id].sending.mailboxes
+    }
+    rows = rows_parameter(sorted(set(of.values())))
+    addresses = dict(tuple(row) for row in session.execute(_ADDRESSES, rows)) if of else {}
+    return {enrollment_id: addresses[id_] for enrollment_id, id_ in of.items() if id_ in addresses}
+
+
+_OF_PERSON = text("""
+    SELECT id, address FROM mailboxes
+    WHERE id = :mailbox OR (CAST(:mailbox AS uuid) IS NULL
+          AND address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
+""")
+
+
+def addresses(session: Session, *, mailbox_id: UUID | None, named: Sequence[str]) -> dict[UUID, str]:
+    """Returns the mailboxes that may write to a person: the one that does already, or those that a campaign names."""
+    rows = session.execute(_OF_PERSON, {"mailbox": mailbox_id, **rows_parameter(list(named))})
+    return dict(tuple(row) for row in rows)
+
+
+_MOVE = text("""
+    UPDATE campaign_enrollments SET mailbox_id = CAST(:to AS uuid), updated_at = now() WHERE mailbox_id = :mailbox
+    RETURNING id
+""")
+_BOUND = text("SELECT count(*) FROM campaign_enrollments WHERE mailbox_id = :mailbox")
+
+
+def bound(session: Session, *, mailbox_id: UUID) -> int:
+    """Returns how many people a mailbox writes to, or has written to."""
+    return session.scalars(_BOUND, {"mailbox": mailbox_id}).one()
+
+
+def move(session: Session, *, mailbox_id: UUID, address: str, to: tuple[UUID, str]) -> int:
+    """Lets another mailbox (its id and address) write to all the people of one, and take its place in campaigns.
+    Returns how many people. Their next mails begin new threads."""
+    naming = select(CampaignInstance).where(CampaignInstance.settings["mailboxes"].contains([address]))
+    for campaign in session.scalars(naming.order_by(CampaignInstance.id).with_for_update()):
+        pool = [to[1] if other == address else other for other in campaign.settings["mailboxes"]]
+        campaign.settings = {**campaign.settings, "mailboxes": list(dict.fromkeys(pool))}
+    session.flush()
+    return len(session.execute(_MOVE, {"mailbox": mailbox_id, "to": to[0]}).all())
+
+
+def check_unused(session: Session, *, mailbox_id: UUID, address: str) -> None:
+    """Refused if people are written to from a mailbox, or campaigns name it."""
+    people = bound(session, mailbox_id=mailbox_id)
+    naming = select(func.count()).where(CampaignInstance.settings["mailboxes"].contains([address]))
+    campaigns = session.scalars(naming).one()
+    if people or campaigns:
+        raise Refused(
+            f"{address} writes to {people:,} people, and {campaigns:,} campaigns name it. Give --move-to with the "
+            "address of another mailbox, which then writes to them in new threads."
+        )

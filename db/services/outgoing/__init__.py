@@ -1,0 +1,1 @@
+"""The mails that this server sends: queued, begun, and what became of each."""

@@ -1,0 +1,248 @@
+"""What became of a mail that was begun, or whose sender or recipient the mail server did not take.
+
+An answer of the mail server is a fact, whoever brings it: it holds also if another process has taken over the mailbox
+meanwhile and has given the mail up as unknown. The lease of the claim tells which attempt an answer belongs to.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.field_limits import MAIL_ANSWER_MAX, MAIL_RULE_MAX, MAILBOX_PROBLEM_MAX
+from db.domain.mail.effects import PROVIDER, Meaning, events_of
+from db.domain.mail.verdict import BounceKind, MailKind, Reason, ReturnedRecipient
+from db.domain.mailboxes import UNSENDABLE, MailboxCommand
+from db.domain.retries import KEPT_TRYING, next_attempt
+from db.domain.states import STATE_AFTER, STATES_BEFORE, ActionOutcome, MessageCommand, MessageStatus
+from db.domain.texts import storable_part
+from db.models import Mailbox
+from db.services.dispatch import actions
+from db.services.events import events
+from db.services.mail import effects, mailboxes
+from db.services.outgoing import claimed, completion
+from db.services.outgoing.mails import QueuedMail
+from db.services.people import opt_outs
+
+REFUSALS_MOST: Final = 3
+"""As many refusals in a row for what the mailbox is make it failing."""
+_POLICY_PAUSE: Final = timedelta(hours=1)
+_OF_MAILBOX: Final = frozenset({BounceKind.POLICY, BounceKind.AUTH})
+
+
+class Tried(NamedTuple):
+    """A mail as it is kept, locked. again_at: when it is tried again, if its latest attempt is told already."""
+
+    status: MessageStatus
+    mailbox_id: UUID
+    attempts: int
+    first_tried_at: datetime | None
+    again_at: datetime | None
+
+
+def sent(session: Session, *, mail: QueuedMail, said: str = "", now: datetime) -> None:
+    """Records that the mail server took the mail, and completes its step, in one transaction."""
+    is_paused = completion.complete(session, action_id=mail.action_id, lease_token=mail.lease_token, now=now)
+    message = _lock(session, mail)
+    if message is None:  # the person was erased meanwhile
+        return
+    _write(session, mail, MessageCommand.SEND, said=said, occurred_at=now)
+    mailboxes.note_answer(session, mailbox_id=message.mailbox_id, is_refusal=False)
+    if is_paused:
+        claimed.go_on(session, enrollment_ids=[mail.enrollment_id])
+
+
+def refused(
+    session: Session,
+    *,
+    mail: QueuedMail,
+    code: int | None,
+    said: str,
+    kind: BounceKind,
+    reason: Reason,
+    now: datetime,
+    retry_seconds: float | None = None,
+) -> datetime | None:
+    """Records that the mail server refused the mail for good, as a returned mail that says the same: sent and bounced.
+
+    A refusal for what the mailbox is, and not the recipient, gives the step back for an hour; three in a row make the
+    mailbox failing. Returns when the mail is tried again; None if it is not. code: None if the mail was not even
+    offered: the enrollment is paused then.
+    """
+    if code is None:
+        failed(session, mail=mail, error=said, now=now)
+        return None
+    message = _lock_all(session, mail, is_of_mailbox=kind in _OF_MAILBOX)
+    if message is None or message.again_at is not None or message.status not in STATES_BEFORE[MessageCommand.REFUSE]:
+        return message and message.again_at
+    if kind in _OF_MAILBOX:
+        _count_refusal(session, message.mailbox_id, said, now)
+        return _try_again(session, mail, message, said, now, retry_seconds, at_least=_POLICY_PAUSE)
+    mailboxes.note_answer(session, mailbox_id=message.mailbox_id, is_refusal=False)
+    _bounce(session, mail, said, kind, reason, now)
+    return None
+
+
+def deferred(
+    session: Session,
+    *,
+    mail: QueuedMail,
+    said: str,
+    now: datetime,
+    retry_seconds: float | None = None,
+) -> datetime | None:
+    """Records that the mail server did not take the mail yet. Returns when it is tried again: after 1, 5, 15 and 60
+    minutes, then hourly, or after `retry_seconds` each time. None after 72 hours: it is refused as expired then."""
+    message = _lock_all(session, mail, is_of_mailbox=False)
+    if message is None or message.again_at is not None or message.status not in STATES_BEFORE[MessageCommand.DEFER]:
+        return message and message.again_at
+    return _try_again(session, mail, message, said, now, retry_seconds)
+
+
+def unknown(session: Session, *, mail: QueuedMail, said: str = "", now: datetime) -> None:
+    """Records that the connection ended before the mail server said whether it took the mail. The enrollment waits for
+    a sign of it, or for a person."""
+    found = claimed.lock(session, enrollment_ids=[mail.enrollment_id])
+    message = _lock(session, mail)
+    if message is None or message.status is not MessageStatus.SENDING or not _is_own(session, mail):
+        return
+    _write(session, mail, MessageCommand.LOSE, said=said)
+    claimed.lose(session, enrollments=found, lost={mail.enrollment_id: mail.action_id}, now=now)
+
+
+def failed(session: Session, *, mail: QueuedMail, error: str, now: datetime) -> None:
+    """Records that the mail can't be sent at all, as one whose bytes can't be made. The enrollment is paused, as after
+    a report that the step failed. LeaseLost if the step was claimed anew."""
+    actions.complete(
+        session,
+        action_id=mail.action_id,
+        lease_token=mail.lease_token,
+        outcome=ActionOutcome.FAILED,
+        provider=None,
+        provider_message_id=None,
+        error=storable_part(error) or None,
+        now=now,
+    )
+    _lock(session, mail)
+    _write(session, mail, MessageCommand.DROP, said=error)
+
+
+def _try_again(
+    session: Session,
+    mail: QueuedMail,
+    message: Tried,
+    said: str,
+    now: datetime,
+    retry_seconds: float | None,
+    at_least: timedelta = timedelta(0),
+) -> datetime | None:
+    since = message.first_tried_at or now
+    again_at = next_attempt(message.attempts, since=since, now=now, retry_seconds=retry_seconds, at_least=at_least)
+    if again_at is None:
+        _bounce(session, mail, said, BounceKind.EXPIRED, Reason.of(KEPT_TRYING, said), now)
+        return None
+    _write(
+        session, mail, MessageCommand.DEFER, said=said, attempts=message.attempts + 1, again_at=again_at, since=since
+    )
+    claimed.give_back(session, action_ids=[mail.action_id], now=now, due_at=again_at)
+    claimed.go_on(session, enrollment_ids=[mail.enrollment_id], due_at=again_at)
+    return again_at
+
+
+def _bounce(session: Session, mail: QueuedMail, said: str, kind: BounceKind, reason: Reason, now: datetime) -> None:
+    """Records the mail as sent and returned. The caller has locked its person."""
+    completion.complete(session, action_id=mail.action_id, lease_token=mail.lease_token, now=now)
+    _write(session, mail, MessageCommand.REFUSE, said=said, bounce=kind, rule=reason.rule, occurred_at=now)
+    claimed.go_on(session, enrollment_ids=[mail.enrollment_id])
+    returned = ReturnedRecipient(mail.recipient.address, kind, reason)
+    in_a_row = effects.returned_in_a_row(session, message_id=mail.message_id, contact_id=mail.contact_id, at=now)
+    found = events_of(
+        mail.message_id,
+        Meaning(MailKind.BOUNCE, (returned,), in_a_row),
+        enrollment_id=mail.enrollment_id,
+        step_number=mail.step_number,
+        occurred_at=now,
+    )
+    events.record_events(session, events=found, from_provider=True, source=PROVIDER)
+
+
+def _count_refusal(session: Session, mailbox_id: UUID, said: str, now: datetime) -> None:
+    refusals = mailboxes.note_answer(session, mailbox_id=mailbox_id, is_refusal=True)
+    if refusals >= REFUSALS_MOST:  # and 0 where the mailbox was removed meanwhile
+        row = mailboxes.find(session, mailbox=mailbox_id, is_locked=True)
+        problem = (
+            f"{UNSENDABLE}Its mail server has refused {refusals} mails in a row for what the mailbox is, the last so: "
+            f"{said} check_mailbox shows what may be wrong; update_mailbox with status active sends again."
+        )
+        mailboxes.command(
+            session, row=row, command=MailboxCommand.FAIL, problem=storable_part(problem)[:MAILBOX_PROBLEM_MAX], now=now
+        )
+
+
+_LOCK = text("""
+    SELECT status, mailbox_id, attempts, first_tried_at, next_attempt_at FROM messages
+    WHERE id = :message AND status IS NOT NULL FOR NO KEY UPDATE
+""")
+_TOKEN = text("SELECT lease_token FROM campaign_actions WHERE instance_id = :campaign AND id = :action")
+_OF_MESSAGE = text("SELECT mailbox_id FROM messages WHERE id = :message")
+
+
+def _lock(session: Session, mail: QueuedMail) -> Tried | None:
+    row = session.execute(_LOCK, {"message": mail.message_id}).one_or_none()
+    return None if row is None else Tried(MessageStatus(row[0]), *row[1:])
+
+
+def _lock_all(session: Session, mail: QueuedMail, *, is_of_mailbox: bool) -> Tried | None:
+    """Locks all that an answer can change, in the order in which everybody does: the mailbox, the person, the
+    enrollment, the message. Returns the message, if the answer is to the latest attempt."""
+    mailbox_id = session.scalar(_OF_MESSAGE, {"message": mail.message_id})
+    if is_of_mailbox and mailbox_id is not None:
+        session.get(Mailbox, mailbox_id, with_for_update=True)
+    opt_outs.lock_addresses(session, contact_ids=[mail.contact_id])
+    claimed.lock(session, enrollment_ids=[mail.enrollment_id])
+    message = _lock(session, mail)
+    return message if message is not None and _is_own(session, mail) else None
+
+
+def _is_own(session: Session, mail: QueuedMail) -> bool:
+    """Returns whether nobody has claimed the step since."""
+    return session.scalar(_TOKEN, {"campaign": mail.campaign_id, "action": mail.action_id}) == mail.lease_token
+
+
+_WRITE = text("""
+    UPDATE messages
+    SET status = :status, answer = :answer, bounce = :bounce, rule = :rule, attempts = coalesce(:attempts, attempts),
+        first_tried_at = coalesce(CAST(:since AS timestamptz), first_tried_at), next_attempt_at = :again_at,
+        occurred_at = coalesce(CAST(:occurred_at AS timestamptz), occurred_at), updated_at = now()
+    WHERE id = :message AND status = ANY (:before)
+""")
+
+
+def _write(
+    session: Session,
+    mail: QueuedMail,
+    command: MessageCommand,
+    *,
+    said: str,
+    bounce: BounceKind | None = None,
+    rule: str | None = None,
+    attempts: int | None = None,
+    since: datetime | None = None,
+    again_at: datetime | None = None,
+    occurred_at: datetime | None = None,
+) -> None:
+    values: dict[str, Any] = {
+        "message": mail.message_id,
+        "status": STATE_AFTER[command],
+        "before": [str(state) for state in STATES_BEFORE[command]],
+        "answer": storable_part(said)[:MAIL_ANSWER_MAX] or None,
+        "bounce": bounce,
+        "rule": rule[:MAIL_RULE_MAX] if rule else None,
+        "attempts": attempts,
+        "since": since,
+        "again_at": again_at,
+        "occurred_at": occurred_at,
+    }
+    session.execute(_WRITE, values)

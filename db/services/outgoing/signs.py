@@ -1,0 +1,114 @@
+"""Signs that a mail went out of which nobody knew, or which was still to go: a copy in Sent, an answer, a report."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.domain.states import STATE_AFTER, STATES_BEFORE, MessageCommand, MessageDirection, MessageStatus
+from db.postgres.json import rows_parameter
+from db.postgres.results import named
+from db.services.outgoing import claimed, completion
+
+
+class _Told(NamedTuple):
+    """A mail that something is known of by now. is_step_sent: its step is known to be sent. went_out: it was begun, and
+    there is a sign that it went out; else it is to go no more."""
+
+    id: UUID
+    enrollment_id: UUID
+    action_id: UUID
+    lease_token: UUID
+    is_step_sent: bool
+    went_out: bool
+
+
+_NAMES = named("id", "enrollment_id", "action_id", "lease_token", "is_step_sent", "went_out")
+_ACTION = """
+    JOIN campaign_actions a ON a.instance_id = m.instance_id AND a.id = m.action_id AND a.lease_token IS NOT NULL
+"""
+_MOST: Final = 500
+
+# An answer that refers to a mail puts it into its thread; nothing else does before it is sent.
+_TOLD = text(f"""
+    SELECT m.id, m.enrollment_id, m.action_id, a.lease_token, a.sent_at IS NOT NULL,
+           m.sending_at IS NOT NULL AND (a.sent_at IS NOT NULL OR m.thread_id IS NOT NULL)
+    FROM messages m {_ACTION}
+    JOIN campaign_enrollments e ON e.instance_id = m.instance_id AND e.id = m.enrollment_id
+    WHERE m.mailbox_id = :mailbox AND m.status IN ('{MessageStatus.QUEUED}', '{MessageStatus.UNKNOWN}')
+      AND (a.sent_at IS NOT NULL OR (m.thread_id IS NOT NULL AND m.sending_at IS NOT NULL)
+           OR (m.status = '{MessageStatus.QUEUED}' AND e.status NOT IN ('enrolled', 'active', 'paused')))
+    ORDER BY m.id LIMIT {_MOST}
+""").columns(*_NAMES)
+_UNSURE = ", ".join(f"'{state}'" for state in STATES_BEFORE[MessageCommand.SEND] if state is not MessageStatus.SENT)
+_FOUND = text(f"""
+    SELECT m.id, m.enrollment_id, m.action_id, a.lease_token, a.sent_at IS NOT NULL, TRUE
+    FROM messages m {_ACTION}
+    WHERE m.internet_message_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
+      AND m.direction = '{MessageDirection.OUT}' AND m.sending_at IS NOT NULL AND m.status IN ({_UNSURE})
+    ORDER BY m.id
+""").columns(*_NAMES)
+
+
+def settle(session: Session, *, mailbox_id: UUID, now: datetime) -> int:
+    """Settles the mails of a mailbox whose step is known to be sent, or which somebody has answered: they went out, or
+    are not needed any more. Drops those that wait for an enrollment that has ended. Returns how many."""
+    return _settle(session, session.execute(_TOLD, {"mailbox": mailbox_id}).all(), now)
+
+
+def are_unsettled(session: Session, *, internet_message_ids: Iterable[str]) -> bool:
+    """Returns whether one of these Message-IDs is of a mail of which nobody knows whether it went out."""
+    return bool(_rows(session, internet_message_ids))
+
+
+def found(session: Session, *, internet_message_ids: Iterable[str], now: datetime) -> int:
+    """Notes that mails with these Message-IDs were seen where only mails are that went out, as in Sent: those of which
+    nobody knew are sent, and their enrollments go on. Returns how many."""
+    return _settle(session, _rows(session, internet_message_ids), now)
+
+
+def _rows(session: Session, internet_message_ids: Iterable[str]) -> Sequence[Sequence[Any]]:
+    ids = sorted({id_ for id_ in internet_message_ids if id_})
+    return session.execute(_FOUND, rows_parameter(ids)).all() if ids else ()
+
+
+_UNKNOWN = text(f"""
+    SELECT internet_message_id FROM messages
+    WHERE mailbox_id = :mailbox AND status = '{MessageStatus.UNKNOWN}' AND sending_at >= :since
+    ORDER BY id DESC LIMIT :limit
+""")
+
+
+def unknown_ids(session: Session, *, mailbox_id: UUID, since: datetime, limit: int) -> Sequence[str]:
+    """Returns the Message-IDs of the latest mails of a mailbox that began since then and of which nobody knows whether
+    they went out."""
+    return session.scalars(_UNKNOWN, {"mailbox": mailbox_id, "since": since, "limit": limit}).all()
+
+
+_WRITE = text("""
+    UPDATE messages m SET status = w.status, next_attempt_at = NULL, updated_at = now()
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id uuid, status text, before text[])
+    WHERE m.id = w.id AND m.status = ANY (w.before)
+""")
+
+
+def _settle(session: Session, rows: Iterable[Sequence[Any]], now: datetime) -> int:
+    told = [_Told(*row) for row in rows]
+    if not told:
+        return 0
+    claimed.lock(session, enrollment_ids={mail.enrollment_id for mail in told})
+    for mail in told:
+        if mail.went_out and not mail.is_step_sent:
+            completion.complete(session, action_id=mail.action_id, lease_token=mail.lease_token, now=now)
+    session.execute(_WRITE, rows_parameter([_row(mail) for mail in told]))
+    claimed.go_on(session, enrollment_ids={mail.enrollment_id for mail in told if mail.went_out})
+    return len(told)
+
+
+def _row(mail: _Told) -> dict[str, Any]:
+    command = MessageCommand.SEND if mail.went_out else MessageCommand.DROP
+    before = [str(state) for state in STATES_BEFORE[command]]
+    return {"id": mail.id, "status": STATE_AFTER[command], "before": before}

@@ -1,0 +1,257 @@
+"""`mail explain | run | stop | start | settle`: shows the verdict of the rules on a mail, which needs no database;
+reads the mailboxes; holds all sending; says what became of a mail."""
+
+import json
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+
+import typer
+
+from db.domain.mail import MailKind, Verdict
+from db.domain.mail.judge import judge
+from db.domain.states import SettledAs
+from db.mail import parse_mail
+from mcp_server.cli.output import plain, print_table
+from mcp_server.cli.session import (
+    EXIT_CODES,
+    FAILED,
+    INTERRUPTED,
+    PARTLY,
+    Home,
+    opened,
+    settings_of,
+    tell_of_clock,
+    unusable,
+)
+
+if TYPE_CHECKING:
+    from mcp_server.mail.once import Outcome
+    from mcp_server.process.app import App
+
+MAIL_BYTES_MAX: Final = 150 * 1024 * 1024
+"""No host takes larger mails."""
+
+_EXIT_CODES: Final = "Exit codes: 0 done, 1 no file could be read, 2 the command can't be used, 3 some could be read."
+_STOP_SECONDS: Final = 10.0
+"""What `stop` waits for the mails that have begun."""
+_NO_PERSON: Final = (MailKind.BOUNCE, MailKind.COMPLAINT)
+
+cli = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    help="Look at mails, read them, and stop all sending.",
+    epilog=_EXIT_CODES,
+)
+
+
+@cli.callback()
+def group() -> None:
+    """Look at mails, read them, and stop all sending."""
+
+
+@cli.command("explain", epilog=_EXIT_CODES)
+def explain(
+    files: Annotated[
+        list[Path], typer.Argument(help="Mails as they came (.eml); - is the standard input.", metavar="FILES...")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Write a line of JSON for each file.")] = False,
+) -> None:
+    """Say what a mail is, by which rule, and on which of its sentences that rests."""
+    today = datetime.now(UTC).date()
+    failed = 0
+    for file in files:
+        try:
+            raw = _read(file)
+        except _Unreadable as error:
+            failed += 1
+            typer.echo(f"{plain(file)}: {error}", err=True)
+            if as_json:
+                typer.echo(json.dumps({"file": str(file), "error": str(error)}))
+            continue
+        verdict = judge(parse_mail(raw), today=today)
+        if as_json:
+            typer.echo(json.dumps(as_line(str(file), verdict)))
+        else:
+            _print(file, verdict)
+    if failed:
+        raise typer.Exit(PARTLY if failed < len(files) else FAILED)
+
+
+@cli.command("run", epilog="Exit codes: 0 done, 1 a mailbox could not be used, 2 the command can't be used.")
+def run(
+    once: Annotated[
+        bool, typer.Option("--once", help="End when all that is due is sent, and all that is there is read.")
+    ] = False,
+    send: Annotated[bool, typer.Option("--send", help="Send from the mailboxes, too.")] = False,
+    include_overdue: Annotated[
+        bool, typer.Option("--include-overdue", help="Send also what is due for more than 7 days.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Read the mailboxes and send from them, as a server does. It is for cron and programs, where no server runs."""
+    settings = settings_of(home=home, send=send or None)
+    if include_overdue and not settings.send:
+        raise unusable("--include-overdue is of what is sent: add --send.")
+    if settings.read_only:
+        raise unusable("SALES_AUTOMATION_READ_ONLY lets nothing be read or sent: unset it.")
+    with opened(settings) as app:
+        tell_of_clock(app)
+        if not once:
+            _run(app, include_overdue=include_overdue)
+            return
+        from mcp_server.mail.once import read_all, send_all  # noqa: PLC0415  `explain` needs none of it
+        from mcp_server.mail.senders import tell_of_due  # noqa: PLC0415  as above
+
+        if settings.send:
+            tell_of_due(app)
+
+        outcomes = [*(send_all(app, include_overdue=include_overdue) if settings.send else ()), *read_all(app)]
+    for outcome in outcomes:
+        typer.echo(f"{outcome.address}: {_told(outcome)}")
+    if not outcomes:
+        typer.echo("There is no mailbox to read. `mailboxes add` connects one.")
+    if any(outcome.problem for outcome in outcomes):
+        raise typer.Exit(FAILED)
+
+
+@cli.command("stop", epilog=EXIT_CODES)
+def stop(home: Home = None) -> None:
+    """Stop all sending from mailboxes, in every server, until `mail start`. No mail begins after this has ended."""
+    from db.services.mail import stopping  # noqa: PLC0415  `explain` needs none of it
+
+    with opened(settings_of(home=home)) as app:
+        now = app.clock()
+        app.run("stop sending", lambda session: stopping.stop(session, now=now))
+        app.run("wait for mails that begin", stopping.await_begun)
+        ends = time.monotonic() + _STOP_SECONDS
+        while left := app.run("look for mails under way", stopping.under_way, read_only=True):
+            if time.monotonic() >= ends:
+                break
+            time.sleep(0.1)
+    typer.echo("Sending is stopped. No mail begins until `mail start`.")
+    if left:
+        typer.echo(f"{left} had begun before, and their mail servers have not answered yet.")
+
+
+@cli.command("start", epilog=EXIT_CODES)
+def start(home: Home = None) -> None:
+    """Let servers send from mailboxes again, after `mail stop`."""
+    from db.services.mail import stopping  # noqa: PLC0415  `explain` needs none of it
+
+    with opened(settings_of(home=home)) as app:
+        app.run("start sending", stopping.start)
+    typer.echo("Servers may send again.")
+
+
+@cli.command("settle", epilog=EXIT_CODES)
+def settle(
+    message_id: Annotated[UUID, typer.Argument(help="The id of a mail whose status is unknown.")],
+    outcome: Annotated[SettledAs, typer.Argument(help="Whether it went out.")],
+    home: Home = None,
+) -> None:
+    """Say whether a mail with status unknown went out, after a look at its mailbox. not_sent lets it be sent again."""
+    from db.services.outgoing import settling  # noqa: PLC0415  `explain` needs none of it
+
+    with opened(settings_of(home=home)) as app:
+        now = app.clock()
+        work = partial(settling.settle_message, message_id=message_id, outcome=outcome, now=now)
+        app.run("settle a mail", work)
+    typer.echo("It was sent." if outcome is SettledAs.SENT else "It was not sent: its step is due again.")
+
+
+def _run(app: "App", *, include_overdue: bool) -> None:
+    """Reads, and sends if it is to, until the process is told to stop."""
+    from mcp_server.mail.readers import Readers  # noqa: PLC0415  `explain` needs none of it
+    from mcp_server.mail.senders import Senders  # noqa: PLC0415  as above
+
+    readers = Readers(app)
+    senders = Senders(app, include_overdue=include_overdue) if app.settings.send else None
+    readers.start()
+    if senders is not None:
+        senders.start()
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if senders is not None:
+            senders.stop()
+        readers.stop()
+
+
+def _told(outcome: "Outcome") -> str:
+    reached = outcome.progress
+    if outcome.problem is not None:
+        return plain(outcome.problem)
+    if reached is None:
+        return "It was removed."
+    if outcome.is_elsewhere:
+        holder, does = (reached.reader, "reads") if outcome.sent is None else (reached.sender, "sends from")
+        return f"Another process {does} it ({plain(holder or 'unknown')})."
+    if outcome.sent is not None:
+        return f"{outcome.sent} sent."
+    return (
+        f"{reached.read} read: {reached.recorded} recorded, {reached.unrelated} unrelated, {reached.pending} pending."
+    )
+
+
+def as_line(file: str, verdict: Verdict) -> dict[str, Any]:
+    """Returns the verdict on one file in the form of `--json`."""
+    return {
+        "file": file,
+        "kind": verdict.kind.value,
+        "recipients": [
+            {"address": recipient.address, "bounce": recipient.bounce.value} for recipient in verdict.recipients
+        ],
+        "until": verdict.until.isoformat() if verdict.until else None,
+        "text": "" if verdict.kind in _NO_PERSON else verdict.text,
+        "rule": verdict.reason.rule,
+        "evidence": verdict.reason.evidence,
+        "findings": [finding.value for finding in verdict.findings],
+    }
+
+
+class _Unreadable(Exception):
+    """A file that can't be read as a mail. The text says why, and what to do."""
+
+
+def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        raw = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
+    else:
+        try:
+            with file.open("rb") as opened:
+                raw = opened.read(MAIL_BYTES_MAX + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no path can be that"
+            raise _Unreadable(f"can't be read ({reason}). Give the path of a mail that was saved as it came.") from None
+    if not raw.strip():
+        raise _Unreadable("is empty. Save the mail again, with its headers.")
+    if len(raw) > MAIL_BYTES_MAX:
+        raise _Unreadable("is larger than any mail. Give a single mail, not a mailbox file.")
+    return raw
+
+
+def _print(file: Path, verdict: Verdict) -> None:
+    line = as_line(str(file), verdict)
+    recipients = ", ".join(f"{recipient['address']} ({recipient['bounce']})" for recipient in line["recipients"])
+    rows = (
+        ("File", line["file"]),
+        ("Kind", line["kind"]),
+        ("Recipients", recipients),
+        ("Until", line["until"]),
+        ("Successor", verdict.successor),
+        ("Rule", line["rule"]),
+        ("Evidence", line["evidence"]),
+        ("Findings", ", ".join(line["findings"])),
+        ("Text", line["text"]),
+    )
+    print_table(("Field", "Value"), ((name, value) for name, value in rows if value))
+    typer.echo("")

@@ -1,0 +1,136 @@
+"""Sends single mails from a mailbox, and records what becomes of each.
+
+Each mail goes through these steps, and each is committed before the next: claimed and queued; the server has taken
+sender and recipient; `sending`, with the very bytes; told to the server; what the server answered. A process that is
+killed between two of them leaves what the next one can tell apart: what has not begun is sent later, and what has begun
+is never sent again by itself.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from db.domain.errors import InvalidInput, OutcomeUnknown, SalesAutomationError, StoreUnavailable
+from db.domain.mail.verdict import BounceKind, Reason
+from db.mail import ComposedMail, NewMail, compose
+from db.services.outgoing.queue import NotBegun
+from mcp_server.mail.books import Books
+from mcp_server.mail.delivery import Delivery, Outcome, Stage, deliver
+from mcp_server.mail.lease_keeper import Lease
+from mcp_server.mail.smtp_line import SmtpLine
+from mcp_server.process.app import App
+
+if TYPE_CHECKING:
+    from db.services.outgoing.mails import QueuedMail
+
+logger = logging.getLogger(__name__)
+
+
+class MayNotGo(Exception):
+    """A mail may not go out any more, and its claim is given back."""
+
+    def __init__(self, reason: NotBegun) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Ending(Exception):
+    """The process ends, and the mail has not begun."""
+
+
+class Attempts:
+    """The attempts of one mailbox. What can't be recorded is kept for later: it is a fact, and needs no lease.
+
+    is_ending: whether no mail may begin any more, as the process ends.
+    """
+
+    def __init__(self, app: App, books: Books, line: SmtpLine, is_ending: Callable[[], bool]) -> None:
+        self._app = app
+        self._books = books
+        self._line = line
+        self._is_ending = is_ending
+        self._owed: deque[tuple[QueuedMail, Outcome, datetime]] = deque()
+
+    def send(self, lease: Lease, mail: "QueuedMail") -> Outcome:
+        """Sends a mail, and records what became of it.
+
+        MayNotGo and Ending if it has not begun; MailboxUnusable if the server can't be had; StoreUnavailable if the
+        database can't.
+        """
+        try:
+            composed = compose(_new_mail(mail, self._app.clock()))
+        except InvalidInput as error:
+            told = str(error)
+            reason = Reason.of("cannot_be_written", told)
+            outcome = Outcome(Delivery.REFUSED, Stage.SENDER, None, told, BounceKind.UNKNOWN, reason)
+        else:
+            outcome = self._deliver(lease, mail, composed)
+        self._owe(mail, outcome)
+        self.record()
+        return outcome
+
+    def owes(self, mail: "QueuedMail") -> bool:
+        """Returns whether it is still to be recorded what became of a mail."""
+        return any(owed is mail for owed, _, _ in self._owed)
+
+    def record(self) -> None:
+        """Records what is not recorded yet. StoreUnavailable if the database can't be had."""
+        while self._owed:
+            mail, outcome, at = self._owed[0]
+            try:
+                self._books.record(mail, outcome, at)
+            except StoreUnavailable:
+                raise
+            except SalesAutomationError as error:  # its campaign was deleted meanwhile
+                logger.warning("What became of a mail can't be recorded: %s", type(error).__name__)
+            self._owed.popleft()
+
+    def _owe(self, mail: "QueuedMail", outcome: Outcome) -> None:
+        self._owed.append((mail, outcome, self._app.clock()))
+
+    def _deliver(self, lease: Lease, mail: "QueuedMail", composed: ComposedMail) -> Outcome:
+        connection = self._line.connection()
+        has_begun = False
+
+        def begin() -> None:
+            nonlocal has_begun
+            self._begin(lease, mail, composed)
+            has_begun = True
+
+        try:
+            outcome = deliver(connection, composed, before_data=begin)
+        except OutcomeUnknown:
+            # It may have begun, and the server was told nothing of it.
+            self._owe(mail, Outcome(Delivery.DEFERRED, Stage.DATA))
+            raise
+        except Exception:
+            if has_begun:
+                self._owe(mail, Outcome(Delivery.UNKNOWN, Stage.DATA))
+            raise
+        self._line.used()
+        return outcome
+
+    def _begin(self, lease: Lease, mail: "QueuedMail", composed: ComposedMail) -> None:
+        """Commits that the mail begins. Called once the server has taken sender and recipient."""
+        if self._is_ending():
+            raise Ending
+        reason = self._books.begin(lease, mail, composed.raw)
+        if reason is not None:
+            raise MayNotGo(reason)
+
+
+def _new_mail(mail: "QueuedMail", now: datetime) -> NewMail:
+    return NewMail(
+        sender=mail.sender,
+        recipient=mail.recipient,
+        subject=mail.subject,
+        text=mail.text,
+        html=mail.html,
+        signature=mail.signature,
+        internet_message_id=mail.internet_message_id,
+        references=tuple(mail.references),
+        headers=mail.headers,
+        date=now,
+    )

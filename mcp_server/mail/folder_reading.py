@@ -1,0 +1,278 @@
+"""Reads the folders of one mailbox over an open connection: new mails first, then older ones in batches.
+
+The bytes of mails are committed together with how far their folder is read, and judged afterwards. So a process that is
+killed at any moment loses no mail, and the next one reads none twice.
+"""
+
+import imaplib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from db.domain.errors import MailboxUnusable
+from db.domain.mailboxes import FolderRole
+from db.mail.envelope import envelope_of
+from db.services.mail import incoming, matching, reading, recording
+from db.services.mail.incoming import FetchedMail
+from db.services.mail.reading import FolderPosition, UnrelatedPlace
+from db.services.outgoing import signs
+from mcp_server.mail import fetching, folders
+from mcp_server.mail.connections import Imap
+from mcp_server.mail.fetching import Header
+from mcp_server.mail.folders import Folder
+from mcp_server.mail.lease_keeper import Lease
+from mcp_server.process.app import App
+
+if TYPE_CHECKING:
+    from db.services import Session
+
+_RECORDED_AT_ONCE: Final = 100
+_LOOKED_FOR: Final = timedelta(days=3)
+_LOOKED_FOR_MOST: Final = 20
+_SENT_ROLES: Final = frozenset({FolderRole.SENT, FolderRole.ALL})
+_DAY: Final = timedelta(days=1)
+"""A server searches by days of its own time zone."""
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class FolderReading:
+    """The folders of a mailbox and how far each is read. What is written is written under the lease."""
+
+    def __init__(self, app: App, client: Imap, mailbox_id: UUID, lease: Lease) -> None:
+        self._app = app
+        self._client = client
+        self._mailbox_id = mailbox_id
+        self._lease = lease
+        self._positions: dict[str, FolderPosition] = {}
+        self._older: dict[str, list[int]] = {}
+        """Name of a folder -> the UIDs of older mails that are still to be read, oldest first."""
+        self._since: datetime | None = None
+        self._is_pending = True  # the process before may have left some
+        self._looked_for: set[str] = set()
+        self.folders: list[Folder] = []
+        self.selected: str | None = None
+
+    @property
+    def inbox(self) -> Folder:
+        """The folder where mail arrives."""
+        return self.folders[0]
+
+    def look_for_folders(self) -> None:
+        """Asks the server for its folders, and forgets those that are gone. Looks how far back mails matter."""
+        self.folders = folders.to_read([(flags, name) for flags, _, name in self._client.list_folders()])
+        now = self._app.clock()
+        since = now - timedelta(days=self._app.settings.read_back_days)
+
+        def work(session: "Session") -> "tuple[dict[str, FolderPosition], datetime | None]":
+            self._lease.hold(session)
+            names = [folder.name for folder in self.folders]
+            reading.forget_others(session, mailbox_id=self._mailbox_id, names=names)
+            oldest = matching.oldest_sent(session, mailbox_id=self._mailbox_id, since=since)
+            return dict(reading.positions(session, mailbox_id=self._mailbox_id)), oldest
+
+        self._positions, self._since = self._app.run("look for folders", work)
+        self._older = {name: uids for name, uids in self._older.items() if name in self._positions}
+
+    def read_new(self, folder: Folder) -> None:
+        """Reads the mails that came into a folder since it was read last."""
+        next_uid = self._open(folder)
+        if next_uid is None:
+            return
+        position = self._positions[folder.name]
+        if next_uid > position.last_uid + 1:
+            newer = self._client.search(["UID", f"{position.last_uid + 1}:*"])
+            # The server names the last mail even if it is not newer.
+            uids = sorted(uid for uid in newer if uid > position.last_uid)
+            for start in range(0, len(uids), fetching.HEADERS_MOST):
+                self._read(folder.name, uids[start : start + fetching.HEADERS_MOST])
+            position = self._positions[folder.name]
+            self._positions[folder.name] = position._replace(last_uid=max(position.last_uid, next_uid - 1))
+        self._save(folder.name, is_read_now=True)
+        self._record()
+
+    def read_older(self) -> bool:
+        """Reads a batch of older mails of the first folder that has some. Returns False if all are read."""
+        for folder in self.folders:
+            position = self._positions.get(folder.name)
+            if position is None or self._since is None or self._since >= position.joined_back_to:
+                continue
+            if self.selected != folder.name and self._open(folder) is None:
+                continue
+            if folder.name not in self._older:
+                self._older[folder.name] = self._search_older(self._positions[folder.name], self._since)
+            self._read_older(folder, self._since)
+            return True
+        return False
+
+    def _record(self) -> None:
+        """Judges and records what is stored."""
+        if not self._is_pending:
+            return
+
+        def work(session: "Session") -> int:
+            self._lease.hold(session)
+            now = self._app.clock()
+            return recording.record_some(session, mailbox_id=self._mailbox_id, limit=_RECORDED_AT_ONCE, now=now)
+
+        while self._app.run("record mail", work):
+            self._lease.check()
+        self._is_pending = False
+        self._app.run("settle mail that was answered", self._settling(signs.settle, mailbox_id=self._mailbox_id))
+
+    def has_unknown(self) -> bool:
+        """Returns whether nobody knows of a mail of the mailbox whether it went out, and it was not looked for yet."""
+        return not self._looked_for.issuperset(self._unknown())
+
+    def look_for_unknown(self) -> None:
+        """Looks for mails of which nobody knows whether they went out, where copies of sent mails are."""
+        ids = self._unknown()
+        for folder in self.folders:
+            if ids and folder.role in _SENT_ROLES and self._open(folder) is not None:
+                self._settle_found([id_ for id_ in ids if self._client.search(["HEADER", "Message-ID", f"<{id_}>"])])
+        self._looked_for = set(ids)
+
+    def _unknown(self) -> Sequence[str]:
+        """Returns the Message-IDs of the latest mails of which nobody knows, of the last three days."""
+        since = self._app.clock() - _LOOKED_FOR
+        work = partial(signs.unknown_ids, mailbox_id=self._mailbox_id, since=since, limit=_LOOKED_FOR_MOST)
+        return self._app.run("look for unknown mail", work, read_only=True)
+
+    def _settle_found(self, ids: Sequence[str]) -> None:
+        """Notes that mails with these Message-IDs are in the mailbox, so our own of them went out."""
+        are_unsettled = partial(signs.are_unsettled, internet_message_ids=ids)
+        if ids and self._app.run("look at copies", are_unsettled, read_only=True):
+            self._app.run("settle copies", self._settling(signs.found, internet_message_ids=ids))
+
+    def _settling(self, settle: Callable[..., int], **given: object) -> "Callable[[Session], int]":
+        def work(session: "Session") -> int:
+            self._lease.hold(session)
+            return settle(session, now=self._app.clock(), **given)
+
+        return work
+
+    def _open(self, folder: Folder) -> int | None:
+        """Selects a folder for reading alone. Returns the UID that its next mail gets; None if the folder is gone."""
+        self.selected = None
+        try:
+            status = self._client.select_folder(folder.name, readonly=True)
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error as error:
+            self._forget_if_gone(folder, error)
+            return None
+        self.selected = folder.name
+        uidvalidity, given = int(status.get(b"UIDVALIDITY", 0)), status.get(b"UIDNEXT")
+        next_uid = int(given or max(self._client.search(["ALL"]), default=0) + 1)
+        position = self._positions.get(folder.name)
+        is_known = position is not None and position.uidvalidity == uidvalidity
+        if position is None or not is_known or (given and next_uid <= position.last_uid):
+            # Its UIDs mean other mails than before. What is known of them is passed over when it is read again.
+            self._older.pop(folder.name, None)
+            now = self._app.clock()
+            begun = FolderPosition(folder.name, folder.role, uidvalidity, next_uid - 1, next_uid, now)
+            self._positions[folder.name] = begun
+            self._save(folder.name)
+        return next_uid
+
+    def _forget_if_gone(self, folder: Folder, error: Exception) -> None:
+        present = {name for _, _, name in self._client.list_folders()}
+        if folder.name in present or folder not in self.folders:
+            raise MailboxUnusable(
+                f"The IMAP server refuses to open the folder {folder.name}. Look whether the mailbox's own program can "
+                "open it, and ask its host."
+            ) from error
+        self.look_for_folders()
+
+    def _search_older(self, position: FolderPosition, since: datetime) -> list[int]:
+        if position.first_uid <= 1:
+            return []
+        day = since - _DAY
+        date = f"{day.day}-{_MONTHS[day.month - 1]}-{day.year}"
+        return sorted(self._client.search(["UID", f"1:{position.first_uid - 1}", "SINCE", date]))
+
+    def _read_older(self, folder: Folder, since: datetime) -> None:
+        older = self._older[folder.name]
+        batch = older[-fetching.HEADERS_MOST :]
+        del older[-fetching.HEADERS_MOST :]
+        if batch:
+            self._read(folder.name, batch[::-1], to_join=len(older))
+        if not older:
+            position = self._positions[folder.name]
+            # Should older mails ever matter, all are searched again: UIDs need not follow the days.
+            joined = position._replace(first_uid=position.last_uid + 1, joined_back_to=since, to_join=0)
+            self._positions[folder.name] = joined
+            del self._older[folder.name]
+        self._save(folder.name)
+
+    def _read(self, name: str, uids: Sequence[int], *, to_join: int | None = None) -> None:
+        """Reads mails of the selected folder and stores those that matter, in the order of `uids`. `to_join`: how many
+        older ones are left after them."""
+        found = fetching.headers(self._client, uids)
+        envelopes = [envelope_of(header.block) for header in found]
+
+        def match(session: "Session") -> list[bool]:
+            return matching.wanted(session, envelopes=envelopes, now=self._app.clock())
+
+        wanted = self._app.run("match mail", match, read_only=True)
+        self._settle_found([envelope.internet_message_id for envelope in envelopes])
+        for group in fetching.groups(found, wanted):
+            self._lease.check()
+            self._store(name, group)
+            self._record()
+        self._advance(name, uids, to_join)
+
+    def _store(self, name: str, group: Sequence[tuple[Header, bool]]) -> None:
+        """Fetches the bodies that are wanted, and commits all of the group with how far the folder is read."""
+        uids = [header.uid for header, is_wanted in group if is_wanted]
+        found = fetching.bodies(self._client, uids, keep_attachments=self._app.settings.keep_attachments)
+        before = self._positions[name]
+        mails = [
+            FetchedMail(
+                raw=body.raw,
+                hash=body.hash,
+                folder=name,
+                folder_role=before.role.value,
+                uidvalidity=before.uidvalidity,
+                uid=header.uid,
+                received_at=header.received_at,
+                is_cut=body.is_cut,
+            )
+            for header, _ in group
+            if (body := found.get(header.uid)) is not None
+        ]
+        places = [
+            UnrelatedPlace(name, before.uidvalidity, header.uid, header.hash)
+            for header, is_wanted in group
+            if not is_wanted
+        ]
+        hashes = [header.hash for header, _ in group if header.uid in found]
+        self._advance(name, [header.uid for header, _ in group], None)
+
+        def work(session: "Session") -> None:
+            self._lease.hold(session)
+            incoming.keep(session, mailbox_id=self._mailbox_id, mails=mails)
+            reading.take_back(session, mailbox_id=self._mailbox_id, hashes=hashes)
+            reading.pass_over(session, mailbox_id=self._mailbox_id, places=places)
+            reading.save(session, mailbox_id=self._mailbox_id, position=self._positions[name])
+
+        self._app.run("store mail", work)
+        self._is_pending = self._is_pending or bool(mails)
+
+    def _advance(self, name: str, uids: Sequence[int], to_join: int | None) -> None:
+        position = self._positions[name]
+        self._positions[name] = position._replace(
+            last_uid=max(position.last_uid, *uids),
+            first_uid=min(position.first_uid, *uids),
+            to_join=position.to_join if to_join is None else to_join,
+        )
+
+    def _save(self, name: str, *, is_read_now: bool = False) -> None:
+        def work(session: "Session") -> None:
+            self._lease.hold(session)
+            reading.save(session, mailbox_id=self._mailbox_id, position=self._positions[name])
+            if is_read_now:
+                reading.note_read(session, mailbox_id=self._mailbox_id, name=name, now=self._app.clock())
+
+        self._app.run("note how far mail is read", work)

@@ -1,0 +1,215 @@
+"""Copies of sent mails in the folder Sent, and signs there that a mail went out of which nobody knew."""
+
+import logging
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
+
+from db.domain.errors import LeaseLost, SalesAutomationError
+from db.domain.mailboxes import FolderRole, Service
+from db.services.outgoing import copies, signs
+from mcp_server.mail import folders
+from mcp_server.mail.access import Access
+from mcp_server.mail.connections import Imap
+from mcp_server.mail.folders import Folder
+from mcp_server.mail.lease_keeper import Lease
+from mcp_server.process.app import App
+
+if TYPE_CHECKING:
+    from db.services import Session
+    from db.services.outgoing.copies import Unfiled
+
+HOSTS_THAT_FILE: Final = frozenset(
+    {"smtp.gmail.com", "smtp.googlemail.com", "smtp.office365.com", "smtp-mail.outlook.com"}
+)
+"""They keep a copy of what is sent through them by themselves, some seconds later."""
+GRACE_SECONDS: Final = 2.0
+"""What any other host has for the same, before a copy is made."""
+LOOKS: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds after which a mail is looked for of which nobody knows; later the reader finds it."""
+_SINCE: Final = timedelta(hours=72)
+_MOST: Final = 50
+_PAUSE: Final = 60.0
+_PATIENCE: Final = 1.0
+_FINISH_SECONDS: Final = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class SentCopies:
+    """Files copies and looks for mails on a thread beside the sender of a mailbox, under its lease. Use it as a
+    context. `access`: gives how to reach the mailbox now.
+
+    What fails is tried again after a minute; that the mailbox can't be read, its reader tells. What is left when it
+    ends is made up for by the next.
+    """
+
+    def __init__(self, app: App, lease: Lease, access: Callable[[], Access]) -> None:
+        self._app = app
+        self._lease = lease
+        self._access = access
+        self._stack = ExitStack()
+        self._client: Imap | None = None
+        self._folders: Sequence[Folder] = ()
+        self._looks_at: list[float] = []
+        self._lock = threading.Lock()
+        self._is_done = threading.Event()
+        self._is_finishing = threading.Event()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=f"mail-copies-{lease.mailbox_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._is_finishing.set()
+        self._wake.set()
+        client = self._client
+        if client is not None:
+            with suppress(OSError, AttributeError):
+                # Not the method of a TLS socket, which would drop the encryption under the thread that reads.
+                socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)
+        self._thread.join(_PATIENCE)
+
+    def file(self) -> None:
+        """Tells it that a mail was sent."""
+        with self._lock:
+            self._is_done.clear()
+            self._wake.set()
+
+    def look_for_unknown(self) -> None:
+        """Tells it that there is a mail of which nobody knows whether it went out."""
+        now = time.monotonic()
+        with self._lock:
+            self._looks_at = [now + seconds for seconds in LOOKS]
+        self.file()
+
+    def finish(self) -> None:
+        """Waits until all is done that there is to do now, but not for long."""
+        self._is_finishing.set()
+        self._is_done.wait(_FINISH_SECONDS)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                self._do_all()
+                pause = self._rest()
+            except Exception as error:  # noqa: BLE001  nothing may end the loop, and the text may hold personal data
+                self._close()
+                told = str(error) if isinstance(error, SalesAutomationError) else type(error).__name__
+                if not self._stopping.is_set():
+                    logger.info("Copies in Sent have to wait: %s", told, extra={"mailbox": str(self._lease.mailbox_id)})
+                pause = _PAUSE
+                self._is_done.set()
+            self._wake.wait(pause)
+        self._close()
+
+    def _rest(self) -> float:
+        """Returns for how many seconds there is nothing to do."""
+        with self._lock:
+            if self._looks_at:
+                return max(0.0, self._looks_at[0] - time.monotonic())
+            if not self._wake.is_set():
+                self._is_done.set()
+        if self._client is not None and not self._wake.wait(GRACE_SECONDS):
+            self._close()
+        return _PAUSE
+
+    def _do_all(self) -> None:
+        access = self._access()
+        if access.server(Service.IMAP) is None or access.servers[Service.SMTP].host in HOSTS_THAT_FILE:
+            self._is_finishing.wait(GRACE_SECONDS)  # so that there is one transaction for many mails
+            self._run("leave copies out", partial(copies.leave_out, lease=self._lease, now=self._app.clock()))
+        else:
+            while waiting := self._waiting():
+                self._stopping.wait(GRACE_SECONDS)
+                for mail in waiting:
+                    self._file(mail)
+        if access.server(Service.IMAP) is not None:
+            self._look()
+        else:  # there is nowhere to look
+            with self._lock:
+                self._looks_at = []
+
+    def _waiting(self) -> "Sequence[Unfiled]":
+        self._check()
+
+        def work(session: "Session") -> "Sequence[Unfiled]":
+            return copies.unfiled(session, mailbox_id=self._lease.mailbox_id, limit=_MOST)
+
+        return self._app.run("look for copies to make", work, read_only=True)
+
+    def _file(self, mail: "Unfiled") -> None:
+        self._check()
+        sent = self._folder(FolderRole.SENT)
+        if sent is not None and mail.raw is not None and not self._is_in(sent, mail.internet_message_id):
+            self._check()
+            self._imap().append(sent.name, zlib.decompress(mail.raw), (b"\\Seen",))
+        note = partial(copies.note_filed, lease=self._lease, message_ids=[mail.message_id], now=self._app.clock())
+        self._run("note a copy", note)
+
+    def _look(self) -> None:
+        """Looks for mails of which nobody knows, if it is time."""
+        now = time.monotonic()
+        with self._lock:
+            is_time = bool(self._looks_at) and self._looks_at[0] <= now
+            self._looks_at = [at for at in self._looks_at if at > now]
+        if not is_time:
+            return
+
+        def work(session: "Session") -> Sequence[str]:
+            since = self._app.clock() - _SINCE
+            return signs.unknown_ids(session, mailbox_id=self._lease.mailbox_id, since=since, limit=_MOST)
+
+        asked = self._app.run("look for unknown mails", work, read_only=True)
+        if not asked:
+            with self._lock:
+                self._looks_at = []
+            return
+        places = [place for role in (FolderRole.SENT, FolderRole.ALL) if (place := self._folder(role)) is not None]
+        found = [id_ for id_ in asked if any(self._is_in(place, id_) for place in places)]
+        if found:
+            self._run(
+                "note mails that went out", partial(signs.found, internet_message_ids=found, now=self._app.clock())
+            )
+
+    def _is_in(self, folder: Folder, internet_message_id: str) -> bool:
+        self._check()
+        client = self._imap()
+        client.select_folder(folder.name, readonly=True)  # each time anew, to see what has come
+        return bool(client.search(["HEADER", "Message-ID", internet_message_id]))
+
+    def _folder(self, role: FolderRole) -> Folder | None:
+        client = self._imap()
+        if not self._folders:
+            self._folders = folders.to_read([(flags, name) for flags, _, name in client.list_folders()])
+        return next((folder for folder in self._folders if folder.role is role), None)
+
+    def _imap(self) -> Imap:
+        if self._client is None:
+            self._client = self._stack.enter_context(self._access().imap())
+        return self._client
+
+    def _close(self) -> None:
+        self._client, self._folders = None, ()
+        with suppress(Exception):  # what ends badly has ended
+            self._stack.close()
+
+    def _run(self, description: str, work: "Callable[[Session], object]") -> None:
+        self._app.run(description, work)
+
+    def _check(self) -> None:
+        """Raises LeaseLost if another process has the mailbox, or if this one ends."""
+        if self._stopping.is_set():
+            raise LeaseLost("This process ends.")
+        self._lease.check()

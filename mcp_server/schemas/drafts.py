@@ -1,0 +1,111 @@
+"""Drafts: the words of a step for one person, which a person approves."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
+
+from db.domain.drafts import DraftSource, DraftStatus, DraftVerdict, RejectThen
+from db.domain.states import Channel
+from mcp_server.schemas.base import Answer, Given, Maybe, NextCursor, is_nothing, untold
+from mcp_server.schemas.threads import ThreadContact
+
+if TYPE_CHECKING:
+    from db.services.consent.decisions import Decided
+    from db.services.consent.drafts import Shown
+
+
+def _fingerprint(text: str) -> str:
+    if len(text) != 64 or not set(text.lower()) <= set("0123456789abcdef"):
+        raise PydanticCustomError("fingerprint", "must be the fingerprint of a draft, as list_drafts shows it")
+    return text.lower()
+
+
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+
+
+class DraftOut(Answer):
+    id: UUID
+    status: DraftStatus
+    fingerprint: Annotated[str, Field(description="Of all that an approval is of.")]
+    campaign_id: UUID
+    enrollment_id: UUID
+    step_number: int
+    channel: Channel
+    source: Annotated[DraftSource, Field(description="template: the step's own text; written: by draft_action.")]
+    contact: ThreadContact
+    mailbox: Annotated[Maybe[str], Field(description="The address that the email comes from.")] = None
+    subject: Maybe[str] = None
+    body: str
+    signature: Annotated[Maybe[str], Field(description="What follows the body.")] = None
+    lint: Annotated[list[str], Field(description="What a careful reader would notice.")]
+    decided_by: Annotated[Maybe[str], Field(description="Who approved or rejected it.")] = None
+    decided_at: Maybe[datetime] = None
+    reason: Annotated[Maybe[str], Field(description="Why it was rejected.")] = None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, shown: "Shown") -> Self:
+        draft = shown.draft
+        return cls(
+            id=draft.id,
+            status=DraftStatus(draft.status),
+            fingerprint=draft.fingerprint.hex(),
+            campaign_id=draft.instance_id,
+            enrollment_id=draft.enrollment_id,
+            step_number=draft.step_number,
+            channel=Channel(draft.channel),
+            source=DraftSource(draft.source),
+            contact=ThreadContact.of(shown.contact),
+            mailbox=shown.mailbox,
+            subject=draft.subject,
+            body=draft.body,
+            signature=shown.signature,
+            lint=shown.lint,
+            decided_by=draft.decided_by,
+            decided_at=draft.decided_at,
+            reason=draft.reason,
+            created_at=draft.created_at,
+        )
+
+
+class DraftAnswer(Answer):
+    draft: DraftOut
+
+
+class DraftList(Answer):
+    drafts: list[DraftOut]
+    next_cursor: NextCursor = None
+
+
+class ApprovalIn(Given):
+    """A draft, as list_drafts shows it"""
+
+    draft_id: UUID
+    fingerprint: Fingerprint
+
+
+class Rejection(BaseModel):
+    """What reject_draft is asked for, as a person is asked about it."""
+
+    draft_id: UUID
+    reason: str
+    then: RejectThen
+
+
+class DecidedOut(Answer):
+    draft_id: UUID
+    status: DraftVerdict
+    reason: Annotated[Maybe[str], Field(exclude_if=is_nothing, description="Why it was refused.")] = None
+
+    @classmethod
+    def of(cls, decided: "Decided") -> Self:
+        return cls(draft_id=decided.draft_id, status=decided.verdict, reason=decided.reason)
+
+
+class ApproveAnswer(Answer):
+    approved: Annotated[int, untold]
+    refused: Annotated[int, untold]
+    results: list[DecidedOut]

@@ -1,0 +1,98 @@
+"""Files of people, taken in without a model that types their rows anew."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from db.domain.errors import InvalidInput
+from db.domain.jobs import JobType
+from db.services.campaigns import campaigns
+from mcp_server.calls import toolsets
+from mcp_server.calls.call import Call
+from mcp_server.jobs.import_rows import COUNTED, Answer as Taken, take_in
+from mcp_server.jobs.people_files import Table, read_allowed, read_table
+from mcp_server.schemas.imports import Columns, Conditions, Csv, FilePath, ImportAnswer
+from mcp_server.schemas.jobs import JobId
+
+AT_ONCE_BYTES: Final = 524_288
+"""A file up to this size, some thousand rows, is taken in by the call itself, and a larger one by a job."""
+_CSV_BYTES: Final = 1_000_000
+_ROWS: Final = 5_000
+
+
+@toolsets.contacts.write("Import contacts", idempotent=True)
+def import_contacts(
+    call: Call,
+    csv: Csv = None,
+    path: FilePath = None,
+    campaign_id: UUID | None = None,
+    mapping: Columns = None,
+    suppress_where: Conditions = None,
+    dry_run: bool = False,
+    job_id: JobId | None = None,
+) -> ImportAnswer:
+    """Take the people of a CSV in, as text or from a path, and with campaign_id enroll them.
+
+    mapping wins over the headings; other columns become attributes. Who must not be written to is suppressed. dry_run
+    keeps nothing. Answers counts, where the columns went, and rows with a problem; for a large file a job_id.
+    """
+    if sum(value is not None for value in (csv, path, job_id)) != 1:
+        raise InvalidInput("Give exactly one of csv, path and job_id.")
+    if job_id is not None:
+        return _of_job(call, job_id)
+    if campaign_id is not None:
+        campaigns.get(call.session, campaign_id=campaign_id)
+    content = read_allowed(path, call.app.settings.import_directories) if path is not None else csv or ""
+    size = len(content) if isinstance(content, bytes) else len(content.encode())
+    if size > AT_ONCE_BYTES and not dry_run:
+        source: dict[str, object] = {"csv": csv} if path is None else {"path": path}
+        if path is None and size > _CSV_BYTES:
+            raise InvalidInput(
+                f"csv: {size:,} bytes are more than a job can hold. Split it, or put the file into an import directory "
+                "and give its path."
+            )
+        source |= {"mapping": mapping or {}, "suppress_where": suppress_where or []}
+        source |= {"campaign_id": str(campaign_id)} if campaign_id is not None else {}
+        return ImportAnswer.of_job(call.jobs.create(type=JobType.IMPORT, parameters=source, now=call.now))
+    table = read_table(_first(content), mapping or {}, suppress_where=suppress_where or ())
+    taken = _tried(call, campaign_id, table) if dry_run else _taken(call, campaign_id, table)
+    told: dict[str, Any] = {"rows_total": len(table.records), **{name: taken.counts[name] for name in COUNTED}}
+    told |= table.report()
+    if size > AT_ONCE_BYTES:
+        told["notes"] = [*told.get("notes", ()), f"Only the first {AT_ONCE_BYTES:,} bytes of {size:,} were tried."]
+    return ImportAnswer.of(told, taken.rows, dry_run=dry_run)
+
+
+def _first(content: bytes | str) -> bytes | str:
+    """Returns the content, or the rows in the first AT_ONCE_BYTES of a larger one."""
+    if isinstance(content, str):
+        encoded = content.encode()
+        if len(encoded) <= AT_ONCE_BYTES:
+            return content
+        return encoded[:AT_ONCE_BYTES].decode(errors="ignore").rpartition("\n")[0]
+    if len(content) <= AT_ONCE_BYTES:
+        return content
+    # Cut at whole characters of UTF-16, which is the widest that is read.
+    return content[: (content.rfind(b"\n", 0, AT_ONCE_BYTES) + 1) // 2 * 2]
+
+
+def _taken(call: Call, campaign_id: UUID | None, table: Table) -> Taken:
+    total = Taken()
+    for start in range(0, len(table.records), _ROWS):
+        total.add(take_in(call.session, campaign_id, start + 1, table.records[start : start + _ROWS], call.now))
+    return total
+
+
+def _tried(call: Call, campaign_id: UUID | None, table: Table) -> Taken:
+    """Returns what would become of the rows, and keeps nothing of it."""
+    savepoint = call.session.begin_nested()
+    try:
+        return _taken(call, campaign_id, table)
+    finally:
+        savepoint.rollback()
+
+
+def _of_job(call: Call, job_id: str) -> ImportAnswer:
+    job = call.jobs.get(job_id, now=call.now)
+    if job.type is not JobType.IMPORT:
+        raise InvalidInput(f"job_id: {job_id} is no import. import_contacts gives the id of one for a large file.")
+    return ImportAnswer.of_job(job)

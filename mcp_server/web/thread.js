@@ -1,0 +1,45 @@
+// One conversation: each mail, what it is and why. What stands in a mail is text, never markup, and no link.
+
+import { get } from "/dashboard/static/api.js";
+import { badge, empty, given, h, heading, when, words } from "/dashboard/static/parts.js";
+
+export async function show(root, { id, signal, title }) {
+  const { thread, messages } = await get("thread", { thread_id: id, detail: "full" }, signal);
+  const { contact } = thread;
+  const name = contact.name ?? contact.email ?? contact.linkedin_url ?? "A person";
+  title(name);
+  const hidden = thread.messages - messages.length;
+  root.replaceChildren(
+    heading(given(name), badge(thread.state),
+      h("span", { class: "muted" }, [contact.name && contact.email, thread.subject].filter(Boolean).map((text, index) => [index ? " · " : "", given(text)]))),
+    h("p", { class: "lead" }, "Mails are shown as text: nothing in them is a link, and nothing is loaded for them."),
+    h("p", {}, h("a", { href: "#/inbox" }, "To the inbox"), " · ", h("a", { href: `#/enrollments/${thread.enrollment_id}` }, "To the enrollment")),
+    hidden > 0 ? h("p", { class: "muted" }, `${hidden} earlier messages are not shown.`) : "",
+    messages.length ? h("ol", { class: "thread", "aria-label": "Messages" }, messages.map(mail)) : empty("No message", "What was sent is shown here."));
+}
+
+function mail(message) {
+  const isIn = message.direction === "in";
+  const sender = [message.from_name, message.from].filter(Boolean);
+  return h("li", { class: `card mail mail-${message.direction}`, "data-id": message.id },
+    h("div", { class: "mail-head" },
+      h("strong", {}, isIn ? "Came in" : "Sent"),
+      message.kind ? badge(message.kind) : "",
+      message.findings.map((finding) => badge(finding)),
+      h("span", { class: "muted" }, when(message.date))),
+    h("dl", { class: "mail-facts" },
+      fact("From", sender.map((text, index) => [index ? ", " : "", given(text)])),
+      fact("Subject", message.subject && given(message.subject)),
+      fact("Why", message.rule && [words(message.rule), message.evidence ? [": ", given(message.evidence)] : ""]),
+      fact("Came back", message.bounce && words(message.bounce)),
+      fact("Back on", message.return_on),
+      fact("Interest", message.interest && words(message.interest)),
+      fact("Unsure", message.is_guess && "Matched by the address of its sender alone. It stops nothing until it is sorted."),
+      fact("Sorted", message.is_sorted && "By hand: no rule changes it."),
+      fact("Attachments", message.attachments?.map((file, index) => [index ? ", " : "", given(file)]))),
+    message.text ? h("pre", { class: "mail-text", dir: "auto" }, message.text) : h("p", { class: "muted" }, "No words are kept."),
+    message.whole_text ? h("details", { class: "sa-data" }, h("summary", {}, "With quotes and signature"), h("pre", { class: "mail-text", dir: "auto" }, message.whole_text)) : "",
+    message.is_cut ? h("p", { class: "muted" }, "Cut: the mail says more.") : "");
+}
+
+const fact = (name, value) => (value && (!Array.isArray(value) || value.length) ? h("div", {}, h("dt", {}, name), h("dd", {}, value)) : "");

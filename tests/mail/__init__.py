@@ -1,0 +1,1 @@
+"""Mail: parsed, judged and explained."""

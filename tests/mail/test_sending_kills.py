@@ -1,0 +1,78 @@
+"""A sender that is killed at each commit and at each command of SMTP: no mail goes out twice, and none is forgotten.
+
+bench/sending_kills.py does it at random, many times.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from mcp_server.process.app import App
+from tests.support.dovecot import dovecot, needs_dovecot
+from tests.support.killed_sender import POINTS, UNKNOWN, KilledSenders, killed_senders
+from tests.support.mail_servers import SmtpServer, smtp_server
+from tests.support.reading import ANN, expire_leases
+from tests.support.sending import books, connect, enrolled, sender_environment
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def senders(postgres: str, home: Path) -> Generator[KilledSenders]:
+    env = sender_environment(postgres, home)
+    with (home / "log").open("wb") as log, killed_senders(env, log) as started:
+        yield started
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App], home: Path) -> App:
+    return make_app(home=home, allow_private_hosts=True, mailbox_key_file=home / "mailbox.key")
+
+
+def check(app: App, server: SmtpServer) -> int:
+    """Returns how many mails are unknown, where all others are sent, each once."""
+    taken = Counter(envelope.rcpt_tos[0] for envelope in server.taken)
+    assert max(taken.values()) == 1
+    for sent in books(app):
+        assert sent.status in ("sent", "unknown"), sent
+        if sent.status == "sent":
+            assert taken[sent.email] == 1, sent
+    return sum(sent.status == "unknown" for sent in books(app))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_sender_that_is_killed_at_any_point_sends_no_mail_twice_and_forgets_none(
+    app: App, senders: KilledSenders, point: str
+) -> None:
+    with smtp_server({ANN: "secret"}) as server:
+        connect(app, server.port)
+        enrolled(app, 3)
+        assert senders.run(point, nth=2) == -9
+        expire_leases(app)
+        assert senders.run() == 0
+        assert len(books(app)) == 3
+        assert check(app, server) == (point in UNKNOWN)
+
+
+@needs_dovecot
+@pytest.mark.parametrize("point", ["unanswered content", "after content", "within note a copy"])
+def test_a_mail_in_sent_is_known_to_be_sent(app: App, senders: KilledSenders, point: str) -> None:
+    with smtp_server({ANN: "secret"}) as server, dovecot() as imap:
+        connect(app, server.port, imap.port, imap_user="ann")
+        enrolled(app, 3)
+        server.when_taken = lambda envelope: imap.put("ann", [envelope.content], into="Outbound")  # type: ignore[list-item]
+        assert senders.run(point, nth=2) == -9
+        expire_leases(app)
+        assert senders.run() == 0
+        assert check(app, server) == 0
+        with imap.client("ann") as client:
+            client.select_folder("Outbound")
+            assert len(client.search(["ALL"])) == len(server.taken) == 3
