@@ -141,7 +141,8 @@ class Suppression(Created, Base):
     reason: Mapped[str]
     source: Mapped[str | None]
     expires_at: Mapped[datetime | None]
-    # The weaker suppression that it has replaced, which stands again when its own source takes it back.
+    # Another suppression of the address, which stands alone when this one is taken back: the weaker one that it has
+    # replaced, or, of one that a mail has made, the strongest that others have told since.
     replaced_reason: Mapped[str | None]
     replaced_source: Mapped[str | None]
     replaced_expires_at: Mapped[datetime | None]

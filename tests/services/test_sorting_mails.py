@@ -106,6 +106,22 @@ def test_a_hands_suppression_that_a_mail_made_stronger_stands_again(database: Da
     assert state(database, inbox.enrollments[0])["status"] != "active"
 
 
+@pytest.mark.parametrize("reason", [SuppressionReason.UNSUBSCRIBED, SuppressionReason.BOUNCED])
+def test_what_others_said_after_the_mail_stands_when_the_mail_is_taken_back(
+    database: Database, reason: SuppressionReason
+) -> None:
+    inbox = new_inbox(database)
+    (due,) = inbox.send()
+    inbox.bring(mail("Unsubscribe me please.", answers=id_of(due)))
+    for source, said in (("note", SuppressionReason.MANUAL), ("phone", reason), ("list", SuppressionReason.MANUAL)):
+        by_hand = partial(suppressions.suppress, email="bob@example.com", reason=said, source=source)
+        database.run("suppress", by_hand)
+    assert look(database, "SELECT reason, source FROM suppressions") == [("unsubscribed", "mailbox")]
+    sort(inbox, MailKind.AUTO_REPLY)
+    assert look(database, "SELECT reason, source, replaced_reason FROM suppressions") == [(reason, "phone", None)]
+    assert state(database, inbox.enrollments[0])["status"] != "active"
+
+
 def test_what_another_mail_of_theirs_says_stays(database: Database) -> None:
     inbox = new_inbox(database)
     (due,) = inbox.send()

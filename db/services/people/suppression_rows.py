@@ -1,7 +1,8 @@
 """The rows of suppressions, written by one statement for each kind of address.
 
 A row is never weakened: a stronger reason stays, and a person's own wish stays as it was recorded. What a stronger one
-replaces is kept beside it.
+replaces is kept beside it, and so is what others say of an address that a mail has suppressed: the mail may be sorted
+anew, and its suppression lifted.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.contacts import CONSENT, SuppressionTarget
 from db.domain.ids import new_ids
+from db.domain.mail.effects import PROVIDER
 from db.domain.states import SuppressionReason, SuppressVerdict
 from db.postgres.json import rows_parameter
 from db.services.secrets import ADDRESS_HASH, ERASURE_KEY
@@ -23,6 +25,20 @@ OWN_WISH = "reason IN ({})".format(", ".join(f"'{reason}'" for reason in sorted(
 STRENGTH = f"""
     CASE WHEN {{row}}.{OWN_WISH} THEN 2 WHEN {{row}}.reason = '{SuppressionReason.BOUNCED}' THEN 1 ELSE 0 END
 """
+_STRENGTH_OF_REPLACED = f"""
+    CASE WHEN known.replaced_{OWN_WISH} THEN 2 WHEN known.replaced_reason = '{SuppressionReason.BOUNCED}' THEN 1
+         WHEN known.replaced_reason IS NOT NULL THEN 0 ELSE -1 END
+"""
+_TAKES_OVER = f"""
+    ({STRENGTH.format(row="excluded")} > {STRENGTH.format(row="known")}
+     OR ({STRENGTH.format(row="excluded")} = {STRENGTH.format(row="known")} AND NOT known.{OWN_WISH}))
+"""
+_IS_KEPT = f"""
+    (known.source = '{PROVIDER}' AND excluded.source IS DISTINCT FROM known.source AND excluded.expires_at IS NULL
+     AND {STRENGTH.format(row="excluded")} > {_STRENGTH_OF_REPLACED})
+"""
+# Of what one source says again and again, that which stood before is kept.
+_IS_AGAIN = "known.source IS NOT DISTINCT FROM excluded.source"
 
 # The address of an erased person stays a hash, and is not stored again.
 _INSERT = f"""
@@ -38,22 +54,22 @@ _INSERT = f"""
     INSERT INTO suppressions AS known (id, {{target}}, reason, source, expires_at)
     SELECT id, address, reason, :source, CAST(:expires_at AS timestamptz) FROM given
     ON CONFLICT ({{key_of}}) WHERE {{target}} IS NOT NULL DO UPDATE
-    SET reason = excluded.reason, source = excluded.source, expires_at = excluded.expires_at,
-        replaced_reason = CASE WHEN {{is_again}} THEN known.replaced_reason ELSE known.reason END,
-        replaced_source = CASE WHEN {{is_again}} THEN known.replaced_source ELSE known.source END,
-        replaced_expires_at = CASE WHEN {{is_again}} THEN known.replaced_expires_at ELSE known.expires_at END
-    WHERE {STRENGTH.format(row="excluded")} > {STRENGTH.format(row="known")}
-       OR ({STRENGTH.format(row="excluded")} = {STRENGTH.format(row="known")} AND NOT known.{OWN_WISH})
+    SET reason = CASE WHEN {_TAKES_OVER} THEN excluded.reason ELSE known.reason END,
+        source = CASE WHEN {_TAKES_OVER} THEN excluded.source ELSE known.source END,
+        expires_at = CASE WHEN {_TAKES_OVER} THEN excluded.expires_at ELSE known.expires_at END,
+        replaced_reason = CASE WHEN NOT {_TAKES_OVER} THEN excluded.reason
+                               WHEN {_IS_AGAIN} THEN known.replaced_reason ELSE known.reason END,
+        replaced_source = CASE WHEN NOT {_TAKES_OVER} THEN excluded.source
+                               WHEN {_IS_AGAIN} THEN known.replaced_source ELSE known.source END,
+        replaced_expires_at = CASE WHEN NOT {_TAKES_OVER} THEN NULL
+                                   WHEN {_IS_AGAIN} THEN known.replaced_expires_at ELSE known.expires_at END
+    WHERE {_TAKES_OVER} OR {_IS_KEPT}
     RETURNING id, lower({{target}})
 """
-# Of what one source says again and again, that which stood before is kept.
-_AGAIN = "known.source IS NOT DISTINCT FROM excluded.source"
 _INSERTS = {
-    "email": text(_INSERT.format(target="email", key="n.address", key_of="email", is_again=_AGAIN)),
-    "domain": text(_INSERT.format(target="domain", key="n.address", key_of="domain", is_again=_AGAIN)),
-    "linkedin_url": text(
-        _INSERT.format(target="linkedin_url", key="lower(n.address)", key_of="lower(linkedin_url)", is_again=_AGAIN)
-    ),
+    "email": text(_INSERT.format(target="email", key="n.address", key_of="email")),
+    "domain": text(_INSERT.format(target="domain", key="n.address", key_of="domain")),
+    "linkedin_url": text(_INSERT.format(target="linkedin_url", key="lower(n.address)", key_of="lower(linkedin_url)")),
 }
 
 
