@@ -144,6 +144,16 @@ def test_the_report_of_a_provider_settles_an_unknown_mail(database: Database) ->
     assert [later.step_number for later in outbox.claim(hours=26)] == [2]
 
 
+def test_a_deferred_mail_whose_step_a_hand_skips_is_dropped(database: Database) -> None:
+    outbox = new_outbox(database)
+    mail = outbox.begun()
+    outbox.deferred(mail)
+    skip = partial(enrollments.update, enrollment_id=mail.enrollment_id, action=EnrollmentAction.ADVANCE, now=at(0.001))
+    database.run("skip", skip)
+    assert [later.step_number for later in outbox.claim(hours=25)] == [2]
+    assert outbox.statuses() == [MessageStatus.NOT_SENT, MessageStatus.QUEUED]
+
+
 def test_a_deferred_mail_is_tried_again_after_longer_and_longer_pauses(database: Database) -> None:
     outbox = new_outbox(database)
     waited: list[float] = []

@@ -247,7 +247,6 @@ def begin(session: Session, *, lease: HeldLease, mail: QueuedMail, raw: bytes, n
     if reason is not None:
         if reason is not NotBegun.CLAIMED_ANEW:
             claimed.give_back(session, action_ids=[mail.action_id], now=now)
-        signs.settle(session, mailbox_id=lease.mailbox_id, now=now)
         return reason
     session.execute(
         _BEGIN,

@@ -40,7 +40,8 @@ _TOLD = text(f"""
     JOIN campaign_enrollments e ON e.instance_id = m.instance_id AND e.id = m.enrollment_id
     WHERE m.mailbox_id = :mailbox AND m.status IN ('{MessageStatus.QUEUED}', '{MessageStatus.UNKNOWN}')
       AND (a.sent_at IS NOT NULL OR (m.thread_id IS NOT NULL AND m.sending_at IS NOT NULL)
-           OR (m.status = '{MessageStatus.QUEUED}' AND e.status NOT IN ('enrolled', 'active', 'paused')))
+           OR (m.status = '{MessageStatus.QUEUED}'
+               AND (e.status NOT IN ('enrolled', 'active', 'paused') OR a.step_number <= e.current_step)))
     ORDER BY m.id LIMIT {_MOST}
 """).columns(*_NAMES)
 _UNSURE = ", ".join(f"'{state}'" for state in STATES_BEFORE[MessageCommand.SEND] if state is not MessageStatus.SENT)
@@ -55,7 +56,8 @@ _FOUND = text(f"""
 
 def settle(session: Session, *, mailbox_id: UUID, now: datetime) -> int:
     """Settles the mails of a mailbox whose step is known to be sent, or which somebody has answered: they went out, or
-    are not needed any more. Drops those that wait for an enrollment that has ended. Returns how many."""
+    are not needed any more. Drops those that wait for an enrollment that has ended or has passed their step. Returns
+    how many."""
     return _settle(session, session.execute(_TOLD, {"mailbox": mailbox_id}).all(), now)
 
 
