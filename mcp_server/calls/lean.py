@@ -94,6 +94,8 @@ def _is_told(key: str, value: object) -> bool:
         return isinstance(value, int) and 1 < value < _UNLIMITED
     if key == "format":
         return value == _FORMAT
+    if key == "default" and isinstance(value, list):  # its description says it in fewer words
+        return False
     return key not in _UNTOLD and not any(
         value is silent or value == silent for silent in _SAID_BY_NOTHING.get(key, ())
     )

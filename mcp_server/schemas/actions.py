@@ -142,8 +142,8 @@ class ExplainAnswer(Answer):
     due: Annotated[bool, Field(description="claim_due_actions would hand it out now.")]
     next_at: Annotated[Maybe[datetime], Field(description="When it can move; left out if that takes a person.")] = None
     holds: Annotated[list[HoldOut], Field(description="What holds it back, in the order in which it is looked at.")]
-    channel: Maybe[Channel] = None
-    step_number: Annotated[Maybe[int], Field(description="The step that comes next.")] = None
+    channel: Annotated[Maybe[Channel], untold] = None
+    step_number: Annotated[Maybe[int], Field(description="The step that comes next."), untold] = None
 
     @classmethod
     def of(cls, explanation: "Explanation") -> Self:
@@ -160,7 +160,7 @@ class ExplainAnswer(Answer):
 class PreviewAnswer(Answer):
     """A step as it would be sent to one person, or why it can't be."""
 
-    channel: Channel
+    channel: Annotated[Channel, untold]
     step_number: Annotated[int, untold]
     step_type: Annotated[str, untold]
     a_b_variant: Annotated[Maybe[str], untold] = None

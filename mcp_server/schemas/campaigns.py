@@ -59,7 +59,7 @@ MinGap = Annotated[int, Field(ge=0, le=field_limits.MIN_GAP_SECONDS_MAX), no_fla
 class SendingWindow(Given):
     """Steps due outside wait for the next opening"""
 
-    days: Annotated[list[Weekday], Field(max_length=7)] = [*WEEKDAYS[:5]]
+    days: Annotated[list[Weekday], Field(max_length=7, description="Default mon to fri")] = [*WEEKDAYS[:5]]
     start: WallTime
     end: EndTime
 

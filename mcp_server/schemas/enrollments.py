@@ -28,7 +28,7 @@ class EnrollAnswer(Answer):
     """What became of each contact of the call: enrolled, reopened, already_enrolled, suppressed or invalid."""
 
     enrolled: int
-    reopened: Annotated[int, Field(description="Who had ended here without an answer, and goes on.")]
+    reopened: Annotated[int, Field(description="Who had ended here without an answer, and goes on."), untold]
     already_enrolled: Annotated[int, untold]
     suppressed: Annotated[int, untold]
     invalid: Annotated[int, untold]
@@ -54,8 +54,8 @@ class OverlapOut(Answer):
 class OverlapList(Answer):
     """The people of the call who are in other campaigns, and colleagues of theirs who are."""
 
-    people: int
-    colleagues: int
+    people: Annotated[int, untold]
+    colleagues: Annotated[int, untold]
     overlaps: list[OverlapOut]
 
 

@@ -44,7 +44,7 @@ class ImportAnswer(Answer):
     are counted from 1 under the headings."""
 
     dry_run: Annotated[bool, Field(exclude_if=is_nothing), untold] = False
-    rows_total: Maybe[int] = None
+    rows_total: Annotated[Maybe[int], untold] = None
     created: _Count = None
     updated: _Count = None
     enrolled: _Count = None
@@ -58,7 +58,7 @@ class ImportAnswer(Answer):
     opt_outs: Annotated[Maybe[dict[str, int]], untold] = None
     notes: Annotated[list[str], Field(exclude_if=is_nothing), untold] = []
     rows: Maybe[list[dict[str, Any]]] = None
-    rows_left_out: Annotated[int, Field(exclude_if=is_nothing)] = 0
+    rows_left_out: Annotated[int, Field(exclude_if=is_nothing), untold] = 0
     job: Maybe[ImportJob] = None
 
     @classmethod

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from db.domain.metrics import GroupBy
 from db.domain.states import Channel, EnrollmentStatus
-from mcp_server.schemas.base import Answer, Maybe
+from mcp_server.schemas.base import Answer, Maybe, untold
 
 if TYPE_CHECKING:
     from db.services.reports.metrics import Group, Report
@@ -71,9 +71,9 @@ class ComparisonOut(Answer):
 
 
 class MetricsAnswer(Answer):
-    campaign_id: UUID
-    enrolled: int
-    enrollment_status: dict[EnrollmentStatus, int]
+    campaign_id: Annotated[UUID, untold]
+    enrolled: Annotated[int, untold]
+    enrollment_status: Annotated[dict[EnrollmentStatus, int], untold]
     totals: Totals
     rates: Rates
     channels: Annotated[

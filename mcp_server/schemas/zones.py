@@ -24,6 +24,4 @@ def _zone(name: str) -> str:
     return name
 
 
-TimeZone = Annotated[
-    Line, Field(min_length=1, max_length=field_limits.TIMEZONE_MAX, description="IANA name"), AfterValidator(_zone)
-]
+TimeZone = Annotated[Line, Field(min_length=1, max_length=field_limits.TIMEZONE_MAX), AfterValidator(_zone)]

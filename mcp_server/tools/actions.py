@@ -60,9 +60,9 @@ def claim_due_actions(
 ) -> ClaimDueAnswer:
     """Take due steps of active campaigns, longest due first.
 
-    Each is yours until lease_until: send it (an email with its headers), then call complete_action with its
-    lease_token; a lease that runs out makes it due again. set_aside counts people who were stopped or paused instead,
-    with the reason. With nothing due, next_due_at says when to come back, and explain_due why.
+    Each is yours until lease_until, and due again then: send it (an email with its headers), and call complete_action
+    with its lease_token. set_aside counts people who were stopped or paused instead. With nothing due, next_due_at says
+    when to come back, and explain_due why.
     """
     claim = claims.claim(
         call.session,

@@ -61,9 +61,8 @@ def enroll_contacts(
 ) -> EnrollAnswer:
     """Enroll 1 to 10,000 people in a campaign; who is not known becomes a contact. Sends nothing.
 
-    Rows count as enrolled, reopened (had ended here without an answer), already_enrolled, suppressed or invalid;
-    results lists those with a reason, with full all. A bad row fails no other, unless all_or_nothing. start_at delays
-    the first step. Next: start_campaign.
+    results lists rows with a reason, with full all; reopened had ended here without an answer. A bad row fails no
+    other, unless all_or_nothing. start_at delays the first step. Next: start_campaign.
     """
     people, rejected = sort_out(contacts)
     enrolled = enrollments.enroll(
@@ -162,8 +161,8 @@ def list_enrollments(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> EnrollmentList:
-    """List who is enrolled in a campaign and how far, newest first; or the enrollments of a person, or of an email
-    domain's people, in every campaign. Give campaign_id, contact_id or domain. Next: get_enrollment.
+    """List who is enrolled in a campaign and how far, newest first; or with contact_id or domain in which campaigns a
+    person or the people of an email domain are. Next: get_enrollment.
     """
     if campaign_id is None and contact_id is None and domain is None:
         raise InvalidInput("Give campaign_id, contact_id or domain. list_campaigns shows the campaigns.")
@@ -198,9 +197,9 @@ def update_enrollment(
     campaign_id: Annotated[UUID | None, Field(description="move: to this one")] = None,
     until: Annotated[Moment | None, Field(description="pause: ends then")] = None,
 ) -> EnrollmentAnswer:
-    """Change one enrollment. After a pause the step has the delay that was left. resume also reopens one that has
-    ended, at the next step that was never sent. advance skips the next step. move ends it and enrolls the person in
-    another campaign. unsubscribe also suppresses the person everywhere; it can't be undone.
+    """Change one enrollment. resume also reopens one that has ended, at the next step that was never sent. advance
+    skips the next step. move ends it and enrolls the person in another campaign. unsubscribe suppresses the person
+    everywhere; it can't be undone.
     """
     if (campaign_id is not None) != (action is EnrollmentAction.MOVE):
         raise InvalidInput("Give campaign_id with action move, and with no other. list_campaigns shows the campaigns.")
@@ -267,7 +266,7 @@ def find_contacts(
     detail: Detail = "concise",
 ) -> ContactList:
     """Find people by exact email or linkedin_url, by company, or by words that are each part of name, email, company or
-    title; newest first. Of who was erased, contact_id shows when, and nothing else.
+    title; newest first.
     """
     page = find(
         call.session,
@@ -287,7 +286,11 @@ def find_contacts(
 @toolsets.contacts.write("Create or change contacts", idempotent=True)
 def upsert_contacts(
     call: Call,
-    contacts: Annotated[list[Row[ContactIn]], Field(min_length=1, max_length=BATCH_MAX)],
+    contacts: Annotated[
+        list[Row[ContactIn]],
+        Field(min_length=1, max_length=BATCH_MAX),
+        told_in("contacts of enroll_contacts; clear: fields to empty"),
+    ],
     detail: Detail = "concise",
 ) -> UpsertAnswer:
     """Create or change 1 to 10,000 people, found by email or linkedin_url. Fields left out stay; attributes merge.
@@ -319,9 +322,8 @@ def erase_contact(
 ) -> EraseAnswer:
     """Delete all personal data of one person, for good: give exactly one argument. It can't be undone.
 
-    Running enrollments are stopped. Counts stay, and a hash keeps the addresses suppressed for ever. Erasing again is
-    safe, and removes what came since. Not found is text that names the person without address or id, and what others
-    keep, as backups.
+    Running enrollments are stopped. Counts stay, and a hash keeps the addresses suppressed for ever. Erasing again
+    removes what came since. Not found is text that names the person without address or id, and backups.
     """
     if sum(value is not None for value in (contact_id, email, linkedin_url)) != 1:
         raise InvalidInput("Give exactly one of contact_id, email and linkedin_url.")

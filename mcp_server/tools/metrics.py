@@ -35,9 +35,9 @@ def get_metrics(
 ) -> MetricsAnswer:
     """Count what came of a campaign's steps, and the rates (shares from 0 to 1).
 
-    Rates are of one channel each: where totals are of both, they are null, and channels has them. Counts are unique per
-    person and step, and belong to the day (UTC) on which the step was sent, which since and until choose. variant adds
-    each rate's 95 % interval, and compares two variants by person.
+    Where totals are of both channels, rates are null, and channels has them. Counts are unique per person and step, and
+    belong to the day (UTC) on which the step was sent, which since and until choose. variant adds each rate's 95 %
+    interval, and compares two variants.
     """
     first, last = _day(since), _day(until)
     check_range(first, last)

@@ -48,12 +48,10 @@ def suppress(
     source: Annotated[Line | None, Field(max_length=PROVIDER_ID_MAX, description="Who asked for it")] = None,
     expires_at: Moment | None = None,
 ) -> SuppressAnswer:
-    """Never write again to an email, a domain or a LinkedIn profile: give one, or up to 10,000 of any kind as
-    addresses; with campaign_id in that campaign alone.
+    """Never write again to an email, a domain (without its subdomains) or a LinkedIn profile: give one, or up to 10,000
+    of any kind as addresses; with campaign_id in that campaign alone.
 
-    Running enrollments are stopped, and stay so after expires_at. A domain covers its own addresses, not those at
-    subdomains. An unsubscribe, complaint or bounce is never weakened. results lists what was not taken. Undo:
-    unsuppress.
+    Running enrollments are stopped for good. results lists what was not taken. Undo: unsuppress.
     """
     if expires_at is not None and expires_at <= call.now:
         raise InvalidInput("expires_at must lie in the future. To end a suppression now call unsuppress.")
@@ -147,14 +145,14 @@ def unsuppress(
     domain: Domain | None = None,
     linkedin_url: LinkedInUrl | None = None,
     has_new_consent: Annotated[
-        bool, Field(description="They asked to be written to again since, and you hold the evidence")
+        bool, Field(description="They asked to be written to again, and you hold the evidence")
     ] = False,
     campaign_id: UUID | None = None,
 ) -> UnsuppressAnswer:
     """Lift the suppression of one email, domain or LinkedIn profile; with campaign_id that of a campaign.
 
-    Manual ones and bounces are lifted freely; an unsubscribe or complaint only by the person's own later wish
-    (has_new_consent); an erased person never. Stopped enrollments stay stopped.
+    An unsubscribe or complaint is lifted only by the person's own later wish (has_new_consent), an erasure never.
+    Stopped enrollments stay stopped.
     """
     target = _target(email, domain, linkedin_url)
     row: Suppression | CampaignExclusion

@@ -14,7 +14,7 @@ from db.services.outgoing import settling
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call
 from mcp_server.schemas import undo
-from mcp_server.schemas.base import Cursor, Day, Detail, Limit, Moment
+from mcp_server.schemas.base import Cursor, Day, Detail, Limit, Moment, told_in
 from mcp_server.schemas.mailboxes import MailboxName
 from mcp_server.schemas.threads import (
     MessageOut,
@@ -40,7 +40,9 @@ def list_threads(
     contact_id: UUID | None = None,
     mailbox: MailboxName | None = None,
     state: ThreadState | None = None,
-    kind: Annotated[MailKind | None, Field(description="Of the latest that came in")] = None,
+    kind: Annotated[
+        MailKind | None, told_in("in sort_reply, or bounce, other or owner_wrote, of the latest that came in")
+    ] = None,
     since: Moment | None = None,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
