@@ -32,6 +32,7 @@ class PoolMailbox:
     id: UUID
     address: str
     pace: Sending
+    smtp_host: str
     status: MailboxStatus = MailboxStatus.ACTIVE
     problem: str | None = None
     since: datetime | None = None

@@ -13,16 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from db.domain import events, texts
 from db.domain.events import EFFECTS, EventType, NewEvent
 from db.domain.field_limits import PROVIDER_ID_MAX, STEP_NUMBER_MAX
+from db.domain.mail.provider_headers import CAMPAIGN, ENROLLMENT, STEP
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.schemas.contacts import Email
 from mcp_server.schemas.events import EventIn
 from mcp_server.schemas.faults import explain
 from mcp_server.webhooks.base import Json
-
-CAMPAIGN: Final = "sales_campaign_id"
-ENROLLMENT: Final = "sales_enrollment_id"
-STEP: Final = "sales_step"
-"""What a sender attaches to a message, so that its events can be matched."""
 
 _DETAIL_MAX: Final = 1_000
 _MILLISECONDS_FROM: Final = 1e11

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from db.domain import texts
 from db.domain.events import EFFECTS, EventType, NewEvent
+from db.domain.mail.provider_headers import CAMPAIGN, ENROLLMENT, STEP
 from db.domain.webhooks import Normalised, StoredDelivery
 from mcp_server.schemas.events import EventIn
 from mcp_server.schemas.faults import explain
@@ -14,7 +15,7 @@ from mcp_server.webhooks import fields, signing
 from mcp_server.webhooks.base import Headers, Json, Provider
 
 NAME: Final = "standard"
-_OWN: Final = (fields.CAMPAIGN, fields.ENROLLMENT, fields.STEP)
+_OWN: Final = (CAMPAIGN, ENROLLMENT, STEP)
 
 
 def verify(body: bytes, headers: Headers, secret: str, now: datetime) -> None:

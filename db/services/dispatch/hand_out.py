@@ -19,6 +19,7 @@ from db.domain.events import Stop
 from db.domain.field_limits import PAUSE_REASON_MAX
 from db.domain.holds import Hold, HoldReason
 from db.domain.ids import new_id
+from db.domain.mail import provider_headers
 from db.domain.scheduling import Step
 from db.domain.states import ActionStatus, Channel, EnrollmentCommand, EnrollmentStatus, StopReason
 from db.models import Contact
@@ -46,9 +47,24 @@ class DueAction:
     sender: str | None = None
     mailbox: str | None = None
     """The address of the mailbox that an email goes out from."""
+    smtp_host: str | None = None
+    """Of the same mailbox."""
     reserved_at: datetime | None = None
     consent: Consent = UNASKED
     """What its campaign asks of the words, and that it was given."""
+
+    @property
+    def provider_headers(self) -> dict[str, str]:
+        """Returns the header fields in which the mailbox's provider takes to whom the mail belongs; none if the mailbox
+        is not of one."""
+        if self.smtp_host is None:
+            return {}
+        return provider_headers.of_host(
+            self.smtp_host,
+            campaign_id=self.enrollment.instance_id,
+            enrollment_id=self.enrollment.id,
+            step_number=self.step.step_number,
+        )
 
 
 @dataclass(slots=True)
@@ -147,9 +163,10 @@ class HandOut:
             enrollment.mailbox_id, address = mailbox.id, mailbox.address
         if address is not None:
             text = replace(text, message_domain=threads.message_domain(address, self.public_url))
+        host = mailbox.smtp_host if mailbox is not None and mailbox.address == address else None
         account, at = reservation.account, reservation.at
         claimed = (new_id(), uuid4(), self.until, enrollment, candidate.contact, step, text)
-        return [DueAction(*claimed, account, address, at, candidate.consent)]
+        return [DueAction(*claimed, account, address, host, at, candidate.consent)]
 
     def _write(
         self,

@@ -183,7 +183,10 @@ def _mail(due: DueAction, message_id: UUID, mailbox: Mailbox) -> QueuedMail:
         signature=mailbox.signature,
         internet_message_id=said.internet_message_id,
         references=said.references,
-        headers=unsubscribe_links.headers(said.unsubscribe_url) if said.unsubscribe_url else {},
+        headers={
+            **(unsubscribe_links.headers(said.unsubscribe_url) if said.unsubscribe_url else {}),
+            **due.provider_headers,
+        },
     )
 
 
