@@ -33,6 +33,7 @@ class PoolMailbox:
     address: str
     pace: Sending
     smtp_host: str
+    is_read: bool
     status: MailboxStatus = MailboxStatus.ACTIVE
     problem: str | None = None
     since: datetime | None = None
@@ -67,6 +68,11 @@ class Pools:
     people: Counter[tuple[UUID, UUID]] = field(default_factory=Counter[tuple[UUID, UUID]])
     waiting: Counter[UUID] = field(default_factory=Counter[UUID])
     asking: UUID | None = None
+
+    @property
+    def are_read(self) -> bool:
+        """Whether the server reads any of them."""
+        return any(mailbox.is_read for mailbox in self.mailboxes.values())
 
     def named(self, address: str) -> PoolMailbox | None:
         """Returns the mailbox with that address, in whatever case."""

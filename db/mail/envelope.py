@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from db.domain.mail.envelope import Envelope, is_of_a_daemon
 from db.domain.mail.message import Address
+from db.domain.mail.unsubscribe_mails import token_in
 from db.mail.headers import addresses, ids, moment, raw_fields, text_of, with_parameters
 
 _HEAD_BYTES: Final = 262_144
@@ -30,7 +31,8 @@ def envelope_of(header: bytes) -> Envelope:
     refers_to = tuple(dict.fromkeys((*references, *in_reply_to)))
     named = [*addresses(fields.get("to", b"")), *addresses(fields.get("cc", b""))]
     recipients = tuple(address.address for address in named if address.address)
-    return Envelope(own[0] if own else "", refers_to, sender, _is_report(fields, sender), recipients)
+    token = token_in(text_of(fields.get("subject", b"")))
+    return Envelope(own[0] if own else "", refers_to, sender, _is_report(fields, sender), recipients, token)
 
 
 def _is_report(fields: dict[str, bytes], sender: str) -> bool:

@@ -220,7 +220,7 @@ class Settings(BaseSettings):
     public_url: Annotated[HttpUrl, AfterValidator(_base_url)] | None = Field(
         default=None,
         description="Where people reach this server's /unsubscribe, such as https://mail.example.com. Unset: emails "
-        "get no List-Unsubscribe headers, and {{ unsubscribe_url }} has no value.",
+        "get no links to unsubscribe, and {{ unsubscribe_url }} has no value.",
     )
     mailbox_key_file: _Path | None = Field(
         default=None,

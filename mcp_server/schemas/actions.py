@@ -70,7 +70,7 @@ class DueActionOut(Answer):
             a_b_variant=due.step.a_b_variant,
             subject=due.text.subject,
             body=due.text.body,
-            headers={**(due.text.headers or {}), **due.provider_headers} or None,
+            headers={**(due.text.headers or {}), **due.mailbox_headers} or None,
         )
 
 

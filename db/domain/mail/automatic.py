@@ -5,6 +5,7 @@ from typing import Final
 from db.domain.mail.message import ParsedMail, is_answer, is_of_a_person
 from db.domain.mail.patterns import WORD_BEGINS, any_of
 from db.domain.mail.sentences import sentences_of
+from db.domain.mail.unsubscribe_mails import token_in
 from db.domain.mail.verdict import Reason
 
 _SUBJECT: Final = any_of(
@@ -154,6 +155,8 @@ def unsubscribes(mail: ParsedMail) -> Reason | None:
     unsubscribe button."""
     if mail.has("x-apple-unsubscribe"):
         return Reason.of("unsubscribe_header", mail.subject)
+    if token_in(mail.subject) is not None:
+        return Reason.of("unsubscribe_link", mail.subject)
     is_short = len(mail.text) <= _BUTTON_CHARACTERS and ">" not in mail.text
     is_asked = mail.subject.strip().lower() == "unsubscribe" and is_short and written_by_a_program(mail) is not None
     return Reason.of("unsubscribe_button", mail.subject) if is_asked else None

@@ -8,7 +8,7 @@ _DAEMONS: Final = frozenset({"mailer-daemon", "postmaster", "mail-daemon", "mdae
 class Envelope(NamedTuple):
     """internet_message_id and refers_to: Message-IDs without angle brackets; those that it answers, the latest last.
     sender: an address in lower case, or nothing. is_report: a program may report on a mail of ours, in its body.
-    recipients: addresses in To and Cc, in lower case.
+    recipients: addresses in To and Cc, in lower case. unsubscribe_token: see db.domain.mail.unsubscribe_mails.
     """
 
     internet_message_id: str
@@ -16,6 +16,7 @@ class Envelope(NamedTuple):
     sender: str
     is_report: bool
     recipients: tuple[str, ...] = ()
+    unsubscribe_token: str | None = None
 
 
 def is_of_a_daemon(sender: str) -> bool:

@@ -5,7 +5,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 3
 """Rises with each change of a rule: what was judged by an older version can be judged again."""
 
 EVIDENCE_CHARACTERS: Final = 300

@@ -179,8 +179,8 @@ class _Claiming:
         order, session = self.order, self.session
         streams = self._with_due([stream for stream in self.streams if not self._closed(stream)])
         concerned = {stream.instance_id: self.running[stream.instance_id] for stream in streams}
-        if streams and order.public_url is not None:
-            unsubscribe_links.make_key(session)
+        has_links = order.public_url is not None or self.pools.are_read
+        key = unsubscribe_links.make_key(session) if streams and has_links else None
         return HandOut(
             streams=streams,
             allowances=limits.of_streams(
@@ -197,6 +197,7 @@ class _Claiming:
             until=order.now + timedelta(seconds=order.lease_seconds),
             now=order.now,
             public_url=order.public_url,
+            unsubscribe_key=key,
         )
 
     def _hand_out(self, work: HandOut) -> list[DueAction]:

@@ -19,7 +19,8 @@ from db.domain.events import Stop
 from db.domain.field_limits import PAUSE_REASON_MAX
 from db.domain.holds import Hold, HoldReason
 from db.domain.ids import new_id
-from db.domain.mail import provider_headers
+from db.domain.mail import provider_headers, unsubscribe_mails
+from db.domain.pools import PoolMailbox
 from db.domain.scheduling import Step
 from db.domain.states import ActionStatus, Channel, EnrollmentCommand, EnrollmentStatus, StopReason
 from db.models import Contact
@@ -31,6 +32,8 @@ from db.services.dispatch.due_streams import DueStream, finder
 from db.services.mail import pools
 from db.services.state import enrollment_rows, message_rows
 from db.services.state.message_rows import Handed
+from db.services.texts import unsubscribe_links
+from db.services.texts.unsubscribe_links import Link
 
 
 @dataclass(slots=True)
@@ -47,24 +50,12 @@ class DueAction:
     sender: str | None = None
     mailbox: str | None = None
     """The address of the mailbox that an email goes out from."""
-    smtp_host: str | None = None
-    """Of the same mailbox."""
+    mailbox_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The header fields of an email that depend on that mailbox: those in which its provider takes to whom the mail
+    belongs, and where to unsubscribe if the server has no public address."""
     reserved_at: datetime | None = None
     consent: Consent = UNASKED
     """What its campaign asks of the words, and that it was given."""
-
-    @property
-    def provider_headers(self) -> dict[str, str]:
-        """Returns the header fields in which the mailbox's provider takes to whom the mail belongs; none if the mailbox
-        is not of one."""
-        if self.smtp_host is None:
-            return {}
-        return provider_headers.of_host(
-            self.smtp_host,
-            campaign_id=self.enrollment.instance_id,
-            enrollment_id=self.enrollment.id,
-            step_number=self.step.step_number,
-        )
 
 
 @dataclass(slots=True)
@@ -82,6 +73,7 @@ class HandOut:
     until: datetime
     now: datetime
     public_url: str | None
+    unsubscribe_key: bytes | None = None
     aside: Aside = field(default_factory=Aside)
     stuck: set[UUID] = field(default_factory=set[UUID])
 
@@ -163,10 +155,23 @@ class HandOut:
             enrollment.mailbox_id, address = mailbox.id, mailbox.address
         if address is not None:
             text = replace(text, message_domain=threads.message_domain(address, self.public_url))
-        host = mailbox.smtp_host if mailbox is not None and mailbox.address == address else None
+        own = mailbox if mailbox is not None and mailbox.address == address else None
+        fields = self._headers(own, enrollment, step.step_number) if own is not None else {}
         account, at = reservation.account, reservation.at
         claimed = (new_id(), uuid4(), self.until, enrollment, candidate.contact, step, text)
-        return [DueAction(*claimed, account, address, host, at, candidate.consent)]
+        return [DueAction(*claimed, account, address, fields, at, candidate.consent)]
+
+    def _headers(self, mailbox: PoolMailbox, enrollment: Enrollment, step_number: int) -> dict[str, str]:
+        fields = provider_headers.of_host(
+            mailbox.smtp_host,
+            campaign_id=enrollment.instance_id,
+            enrollment_id=enrollment.id,
+            step_number=step_number,
+        )
+        if self.unsubscribe_key is not None and self.public_url is None and mailbox.is_read:
+            token = unsubscribe_links.sign(self.unsubscribe_key, Link(enrollment.id, step_number))
+            fields |= unsubscribe_mails.headers(mailbox.address, token)
+        return fields
 
     def _write(
         self,

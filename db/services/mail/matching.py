@@ -1,9 +1,10 @@
-"""Finds whose a mail is that came in: by the Message-IDs that it refers to, or by an address.
+"""Finds whose a mail is that came in: by the Message-IDs that it refers to, by the token of a mail that it unsubscribes
+from, or by an address.
 
-A reference is exact. An address is a guess: the person may write about anything.
+A reference and a token are exact. An address is a guess: the person may write about anything.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -15,6 +16,9 @@ from db.domain.mail.envelope import Envelope
 from db.domain.states import Channel, MessageDirection, ThreadState
 from db.models import Mailbox
 from db.postgres.json import rows_parameter
+from db.services import secrets
+from db.services.secrets import SecretName
+from db.services.texts import unsubscribe_links
 
 OPEN_DAYS: Final = 90
 """How long after its latest message a thread is one that an address can belong to."""
@@ -39,10 +43,12 @@ class Match(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """By what a mail is looked for: Message-IDs, the latest last; then addresses, in lower case."""
+    """By what a mail is looked for: Message-IDs, the latest last; then a token to unsubscribe by; then addresses, in
+    lower case."""
 
     refers_to: Sequence[str] = ()
     addresses: Sequence[str] = ()
+    token: str | None = None
 
 
 _BY_REFERENCE = text(f"""
@@ -82,12 +88,25 @@ _BY_ADDRESS = text(f"""
 """)
 
 
+_BY_TOKEN = text(f"""
+    SELECT w.n, e.instance_id, e.id, e.contact_id, m.thread_id, m.id, m.action_id, a.step_number
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(n int, enrollment_id uuid, step_number int)
+    JOIN campaign_enrollments e ON e.id = w.enrollment_id
+    LEFT JOIN campaign_actions a
+      ON a.instance_id = e.instance_id AND a.enrollment_id = e.id AND a.step_number = w.step_number
+    LEFT JOIN messages m ON m.action_id = a.id AND m.direction = '{MessageDirection.OUT}'
+""")
+
+
 def find(session: Session, *, asked: Sequence[Asked], now: datetime) -> list[Match | None]:
-    """Returns whose each mail is: of several references, the latest that is known here counts; without any, an address
-    in an open thread. None if nobody is found."""
+    """Returns whose each mail is: of several references, the latest that is known here counts; without any, a token, or
+    an address in an open thread. None if nobody is found."""
     found: dict[int, Match] = {}
     references = [{"n": n, "ids": mail.refers_to[-REFERENCES_MOST:]} for n, mail in enumerate(asked) if mail.refers_to]
     for n, *row in session.execute(_BY_REFERENCE, rows_parameter(references)) if references else ():
+        found[n] = Match(*row)
+    tokens = {n: mail.token for n, mail in enumerate(asked) if n not in found and mail.token is not None}
+    for n, *row in _of_tokens(session, tokens) if tokens else ():
         found[n] = Match(*row)
     addresses = [
         {"n": n, "addresses": mail.addresses[:_ADDRESSES_MOST]}
@@ -98,6 +117,20 @@ def find(session: Session, *, asked: Sequence[Asked], now: datetime) -> list[Mat
     for n, *row in session.execute(_BY_ADDRESS, values) if addresses else ():
         found[n] = Match(*row, is_guess=True)
     return [found.get(n) for n in range(len(asked))]
+
+
+def _of_tokens(session: Session, tokens: Mapping[int, str]) -> Iterable[Sequence[Any]]:
+    """Returns the number, and whose it is, of each token that this server has signed."""
+    key = secrets.find(session, name=SecretName.UNSUBSCRIBE)
+    if key is None:
+        return ()
+    links = {n: unsubscribe_links.read(key, token) for n, token in tokens.items()}
+    rows = [
+        {"n": n, "enrollment_id": link.enrollment_id, "step_number": link.step_number}
+        for n, link in links.items()
+        if link is not None
+    ]
+    return session.execute(_BY_TOKEN, rows_parameter(rows)).all() if rows else ()
 
 
 _OWN_IDS = text(f"""
@@ -118,10 +151,16 @@ def own_addresses(session: Session) -> set[str]:
     return set(session.scalars(select(Mailbox.address)))
 
 
-def asked_of(refers_to: Sequence[str], sender: str, recipients: Sequence[str], own_addresses: Collection[str]) -> Asked:
+def asked_of(
+    refers_to: Sequence[str],
+    sender: str,
+    recipients: Sequence[str],
+    own_addresses: Collection[str],
+    token: str | None = None,
+) -> Asked:
     """Returns by what a mail is looked for. Its person is its sender; of a mail of our own, its recipient."""
     if sender not in own_addresses:
-        return Asked(refers_to, [sender] if sender else [])
+        return Asked(refers_to, [sender] if sender else [], token)
     return Asked(refers_to, [address for address in recipients if address not in own_addresses])
 
 
@@ -129,7 +168,9 @@ def wanted(session: Session, *, envelopes: Sequence[Envelope], now: datetime) ->
     """Returns for each mail whether its body is needed: it answers a mail of ours, comes from or goes to somebody in an
     open thread, or may report on a mail of ours. Copies of mails that we know are not."""
     ours, addresses = own_among(session, internet_message_ids=_ids(envelopes)), own_addresses(session)
-    asked = [asked_of(mail.refers_to, mail.sender, mail.recipients, addresses) for mail in envelopes]
+    asked = [
+        asked_of(mail.refers_to, mail.sender, mail.recipients, addresses, mail.unsubscribe_token) for mail in envelopes
+    ]
     found = find(session, asked=asked, now=now)
     return [
         mail.internet_message_id not in ours and (mail.is_report or match is not None)

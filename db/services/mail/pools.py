@@ -19,11 +19,13 @@ from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
 
 _READ = text("""
-    SELECT m.id, m.address, m.status, m.problem, m.settings, m.sends_since, m.smtp_host FROM mailboxes m
+    SELECT m.id, m.address, m.status, m.problem, m.settings, m.sends_since, m.smtp_host,
+           m.imap_host IS NOT NULL
+    FROM mailboxes m
     WHERE m.address IN (SELECT jsonb_array_elements_text(CAST(:addresses AS jsonb)))
        OR m.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid))
     ORDER BY m.id
-""").columns(*named("id", "address", "status", "problem", "settings", "sends_since", "smtp_host"))
+""").columns(*named("id", "address", "status", "problem", "settings", "sends_since", "smtp_host", "is_read"))
 
 
 def of_plans(
@@ -39,8 +41,8 @@ def of_plans(
         return Pools()
     values = {"addresses": to_text(sorted(addresses)), "ids": to_text(sorted(ids))}
     found = {
-        id_: PoolMailbox(id_, address, sending_of(settings), host, MailboxStatus(status), problem, since)
-        for id_, address, status, problem, settings, since, host in session.execute(_READ, values)
+        id_: PoolMailbox(id_, address, sending_of(settings), host, is_read, MailboxStatus(status), problem, since)
+        for id_, address, status, problem, settings, since, host, is_read in session.execute(_READ, values)
     }
     by_address = {mailbox.address: mailbox.id for mailbox in found.values()}
     of_campaign = {

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from db.domain.field_limits import MAIL_EVIDENCE_MAX, MAIL_RULE_MAX
 from db.domain.mail import BounceKind, MailKind, ParsedMail, Verdict
 from db.domain.mail.effects import references_of
+from db.domain.mail.unsubscribe_mails import token_in
 from db.domain.states import MessageDirection, MessageStatus
 from db.domain.texts import storable_part
 from db.mail import parse_mail
@@ -150,7 +151,7 @@ def _asked(mail: ParsedMail, verdict: Verdict, own_addresses: set[str]) -> Asked
     if verdict.kind in (MailKind.BOUNCE, MailKind.COMPLAINT):
         return Asked(references, [recipient.address for recipient in verdict.recipients if recipient.address])
     recipients = [address.address for address in (*mail.to, *mail.cc) if address.address]
-    return matching.asked_of(references, mail.sender.address, recipients, own_addresses)
+    return matching.asked_of(references, mail.sender.address, recipients, own_addresses, token_in(mail.subject))
 
 
 def _to_their_people(

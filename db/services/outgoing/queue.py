@@ -185,7 +185,7 @@ def _mail(due: DueAction, message_id: UUID, mailbox: Mailbox) -> QueuedMail:
         references=said.references,
         headers={
             **(unsubscribe_links.headers(said.unsubscribe_url) if said.unsubscribe_url else {}),
-            **due.provider_headers,
+            **due.mailbox_headers,
         },
     )
 
