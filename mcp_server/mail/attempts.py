@@ -12,9 +12,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from db.domain import holds
 from db.domain.errors import InvalidInput, OutcomeUnknown, SalesAutomationError, StoreUnavailable
+from db.domain.holds import HoldReason
 from db.domain.mail.verdict import BounceKind, Reason
 from db.mail import ComposedMail, NewMail, compose
+from db.postgres import faults
 from db.services.outgoing.queue import NotBegun
 from mcp_server.mail.books import Books
 from mcp_server.mail.delivery import Delivery, Outcome, Stage, deliver
@@ -40,6 +43,10 @@ class Ending(Exception):
     """The process ends, and the mail has not begun."""
 
 
+class Unrecorded(Exception):
+    """What became of a mail can't be recorded, now or later. Its row stays as it is until the mailbox is taken over."""
+
+
 class Attempts:
     """The attempts of one mailbox. What can't be recorded is kept for later: it is a fact, and needs no lease.
 
@@ -57,14 +64,15 @@ class Attempts:
         """Sends a mail, and records what became of it.
 
         MayNotGo and Ending if it has not begun; MailboxUnusable if the server can't be had; StoreUnavailable if the
-        database can't.
+        database can't; Unrecorded if it is not known afterwards what became of it. A mail that can't be written pauses
+        its person, with the reason, or with the id of the fault in the log.
         """
         try:
             composed = compose(_new_mail(mail, self._app.clock()))
         except InvalidInput as error:
-            told = str(error)
-            reason = Reason.of("cannot_be_written", told)
-            outcome = Outcome(Delivery.REFUSED, Stage.SENDER, None, told, BounceKind.UNKNOWN, reason)
+            outcome = _unwritten("cannot_be_written", str(error))
+        except Exception as error:  # noqa: BLE001  one mail must not hold up all others
+            outcome = _faulty(mail, error)
         else:
             outcome = self._deliver(lease, mail, composed)
         self._owe(mail, outcome)
@@ -76,7 +84,8 @@ class Attempts:
         return any(owed is mail for owed, _, _ in self._owed)
 
     def record(self) -> None:
-        """Records what is not recorded yet. StoreUnavailable if the database can't be had."""
+        """Records what is not recorded yet. StoreUnavailable if the database can't be had; Unrecorded, once, for each
+        that can't be recorded for what it is."""
         while self._owed:
             mail, outcome, at = self._owed[0]
             try:
@@ -85,6 +94,12 @@ class Attempts:
                 raise
             except SalesAutomationError as error:  # its campaign was deleted meanwhile
                 logger.warning("What became of a mail can't be recorded: %s", type(error).__name__)
+            except Exception as error:
+                if not faults.is_of_a_row(error):
+                    raise
+                self._owed.popleft()
+                faults.note("what became of a mail can't be recorded", error, action=str(mail.action_id))
+                raise Unrecorded from error
             self._owed.popleft()
 
     def _owe(self, mail: "QueuedMail", outcome: Outcome) -> None:
@@ -105,10 +120,13 @@ class Attempts:
             # It may have begun, and the server was told nothing of it.
             self._owe(mail, Outcome(Delivery.DEFERRED, Stage.DATA))
             raise
-        except Exception:
+        except Exception as error:
             if has_begun:
                 self._owe(mail, Outcome(Delivery.UNKNOWN, Stage.DATA))
-            raise
+            if has_begun or isinstance(error, OSError | MayNotGo | Ending) or not faults.is_of_a_row(error):
+                raise
+            self._line.close()  # nobody knows what the server waits for
+            return _faulty(mail, error)
         self._line.used()
         return outcome
 
@@ -119,6 +137,16 @@ class Attempts:
         reason = self._books.begin(lease, mail, composed.raw)
         if reason is not None:
             raise MayNotGo(reason)
+
+
+def _faulty(mail: "QueuedMail", error: Exception) -> Outcome:
+    """Logs a fault of this program or of a row, and returns what becomes of the mail that it concerns."""
+    fault = faults.note("a mail can't be written", error, action=str(mail.action_id))
+    return _unwritten(HoldReason.INTERNAL_FAULT, holds.of_fault(fault, "The mail can't be written.").detail)
+
+
+def _unwritten(rule: str, told: str) -> Outcome:
+    return Outcome(Delivery.REFUSED, Stage.SENDER, None, told, BounceKind.UNKNOWN, Reason.of(rule, told))
 
 
 def _new_mail(mail: "QueuedMail", now: datetime) -> NewMail:

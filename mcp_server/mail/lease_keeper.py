@@ -1,21 +1,25 @@
 """Holds the leases of this process on mailboxes, and renews them on a thread of its own."""
 
+import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
-from db.domain.errors import LeaseLost, SalesAutomationError
+from db.domain.errors import LeaseLost, StoreUnavailable
 from db.domain.mailboxes import LeaseRole
 from db.services.mail import leases
+from mcp_server.process import unexpected
 from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.services import Session
 
 _PATIENCE = 5.0
+
+logger = logging.getLogger(__name__)
 
 
 class Lease:
@@ -33,12 +37,12 @@ class Lease:
         leases.hold(session, mailbox_id=self.mailbox_id, role=self.role, token=self.token)
 
     def check(self) -> None:
-        """Raises LeaseLost if it is known that another process has the lease."""
+        """Raises LeaseLost if it is known that another process has the lease, or may have it soon."""
         if self.is_lost:
             raise LeaseLost("Another process uses this mailbox now.")
 
     def lose(self) -> None:
-        """Notes that another process has it."""
+        """Notes that another process has it, or that it can't be renewed."""
         self.is_lost = True
         self._when_lost()
 
@@ -64,7 +68,7 @@ class LeaseKeeper:
 
     def take(self, mailbox_id: UUID, role: LeaseRole, *, when_lost: Callable[[], object]) -> Lease | None:
         """Returns a lease; None while another process holds it. `when_lost` is called on another thread if another
-        process takes it, which happens only if this one could not renew it in time."""
+        process takes it, which happens only if this one could not renew it in time, or if renewing it fails."""
 
         def work(session: "Session") -> UUID | None:
             return leases.take(session, mailbox_id=mailbox_id, role=role, holder=self._holder)
@@ -92,8 +96,13 @@ class LeaseKeeper:
         while not self._stopping.wait(leases.RENEW_SECONDS):
             try:
                 self._renew()
-            except SalesAutomationError:
+            except StoreUnavailable:
                 continue  # what can't be renewed runs out, and whoever writes finds out
+            except Exception as error:  # noqa: BLE001  nothing may end the loop, and the text may hold personal data
+                unexpected.kept(logger, "to renew the leases of mailboxes", error)
+                with self._lock:
+                    held = set(self._held)
+                self._lose(held)
 
     def _renew(self) -> None:
         with self._lock:
@@ -101,7 +110,11 @@ class LeaseKeeper:
         if not held:
             return
         kept = self._app.run("renew mailboxes", lambda session: leases.renew(session, tokens=held.keys()))
-        for token in held.keys() - kept:
+        self._lose(held.keys() - kept)
+
+    def _lose(self, tokens: Collection[UUID]) -> None:
+        """Tells those who hold these leases that they are lost."""
+        for token in tokens:
             with self._lock:
                 lost = self._held.pop(token, None)
             if lost is not None:

@@ -15,7 +15,7 @@ from db.services.mail import mailboxes, stopping
 from db.services.outgoing import outcomes, queue
 from db.services.outgoing.queue import NextMails, NotBegun
 from mcp_server.mail.access import Access
-from mcp_server.mail.attempts import Attempts, Ending, MayNotGo
+from mcp_server.mail.attempts import Attempts, Ending, MayNotGo, Unrecorded
 from mcp_server.mail.books import Books
 from mcp_server.mail.delivery import Delivery
 from mcp_server.mail.lease_keeper import Lease, LeaseKeeper
@@ -104,7 +104,10 @@ class MailboxSender(MailboxLoop):
     def _next(self, lease: Lease) -> NextMails:
         if not self._may_send():
             return NextMails((), None)
-        return self._books.next(lease, limit=CLAIMED_MOST, include_overdue=self._include_overdue)
+        found = self._books.next(lease, limit=CLAIMED_MOST, include_overdue=self._include_overdue)
+        if not found.mails:
+            self._trouble.worked()
+        return found
 
     def _may_send(self) -> bool:
         """Returns whether the mailbox may send now. One that could not be reached is tried again here."""
@@ -151,6 +154,8 @@ class MailboxSender(MailboxLoop):
             if error.reason in _STOPS_ALL:
                 raise Ending from None
             return
+        except Unrecorded:  # a new attempt takes the mailbox over, and gives the mail up as unknown
+            raise
         except Exception:
             if not self._attempts.owes(mail):
                 waiting.appendleft(mail)
@@ -159,6 +164,7 @@ class MailboxSender(MailboxLoop):
         if outcome.delivery is Delivery.SENT:
             self.sent += 1
             copies.file()
+            self._trouble.worked()
         elif outcome.delivery is Delivery.UNKNOWN:
             copies.look_for_unknown()
         elif outcome.kind in _OF_MAILBOX:

@@ -32,7 +32,8 @@ def tell_of_due(app: App) -> None:
 
     for name, due in app.run("count due emails", work, read_only=True):
         held = f", {due.overdue:,} of them for so long that they wait for --include-overdue" if due.overdue else ""
-        sys.stderr.write(f"sales-automation-mcp: {name}: {due.emails:,} emails due{held}\n")
+        with suppress(OSError, ValueError):  # stderr is closed, and nobody reads it
+            sys.stderr.write(f"sales-automation-mcp: {name}: {due.emails:,} emails due{held}\n")
 
 
 class Senders(MailboxLoops):
@@ -51,12 +52,12 @@ class Senders(MailboxLoops):
         self._has_told = False
         self._books: Books | None = None
 
-    def _look(self, keeper: "LeaseKeeper") -> None:
+    def _adjust_all(self, keeper: "LeaseKeeper") -> None:
         if not self._has_told:
             self._has_told = True
             with suppress(StoreUnavailable):
                 tell_of_due(self._app)
-        super()._look(keeper)
+        super()._adjust_all(keeper)
 
     def _list(self, session: "Session") -> "Sequence[Mailbox]":
         from db.services.mail import mailboxes  # noqa: PLC0415  see MailboxLoops._loop

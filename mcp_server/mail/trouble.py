@@ -39,6 +39,11 @@ class Trouble:
         self._doing = _DOING[role]
         self._failures = 0
 
+    def worked(self) -> None:
+        """Notes that a part of the work is done: failures before it are not in a row with later ones."""
+        if self._failures or self.problem is not None:
+            self.is_over()
+
     def is_over(self) -> None:
         """Notes that it works: the mailbox is failing no more."""
         self._failures = 0

@@ -1,0 +1,121 @@
+"""Faults of this program in the middle of sending: one mail is set aside, and the sender goes on."""
+
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.domain.mailboxes import LeaseRole
+from db.embedded.locks import wait_until
+from db.mail import compose
+from mcp_server.mail.lease_keeper import LeaseKeeper
+from mcp_server.mail.senders import Senders
+from mcp_server.process.app import App
+from tests.support.mail_servers import SmtpServer, smtp_server
+from tests.support.patience import PATIENCE
+from tests.support.reading import ANN
+from tests.support.sending import Clock, books, connect, enrolled, send_once, sender_of, statuses
+
+
+@pytest.fixture
+def app(make_app: Callable[..., App], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
+    monkeypatch.setattr("mcp_server.mail.trouble.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("mcp_server.mail.sender.LOOK_SECONDS", 0.1)
+    made = make_app(allow_private_hosts=True, mailbox_key_file=tmp_path / "mailbox.key")
+    made.clock = Clock()
+    return made
+
+
+@pytest.fixture
+def server() -> Generator[SmtpServer]:
+    with smtp_server({ANN: "secret"}) as started:
+        yield started
+
+
+def failing(app: App, monkeypatch: pytest.MonkeyPatch, times: dict[str, int]) -> None:
+    """As if this program had a fault: work with these descriptions fails as many times."""
+    run = app.run
+
+    def fails(description: str, work: Callable[[Any], Any], **more: Any) -> Any:
+        if times.get(description, 0) > 0:
+            times[description] -= 1
+            raise KeyError(description)
+        return run(description, work, **more)
+
+    monkeypatch.setattr(app, "run", fails)
+
+
+def test_senders_start_where_nobody_reads_what_they_tell(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed:
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    connect(app, server.port)
+    enrolled(app, 1)
+    senders = Senders(app)
+    monkeypatch.setattr(sys, "stderr", Closed())
+    senders.start()
+    try:
+        assert wait_until(lambda: statuses(app) == ["sent"], PATIENCE)
+    finally:
+        senders.stop()
+
+
+def test_a_mail_that_this_program_can_not_write_pauses_its_person_alone(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def composes(mail: Any) -> Any:
+        if mail.recipient.address == "p0@example.net":
+            raise KeyError("a fault")
+        return compose(mail)
+
+    monkeypatch.setattr("mcp_server.mail.attempts.compose", composes)
+    mailbox_id = connect(app, server.port)
+    enrolled(app, 2)
+    assert send_once(app, mailbox_id) is None
+    faulty, sent = sorted(books(app))
+    assert (faulty.status, faulty.enrollment, sent.status) == ("not_sent", "paused", "sent")
+    (fault,) = [vars(record)["fault"] for record in caplog.records if hasattr(record, "fault")]
+    assert (faulty.answer or "").startswith("internal_fault: The mail can't be written.")
+    assert fault in (faulty.answer or "")
+
+
+def test_a_mail_that_can_not_be_recorded_is_unknown_and_others_go_on(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox_id = connect(app, server.port)
+    enrolled(app, 2)
+    failing(app, monkeypatch, {"record a mail": 1})
+    with sender_of(app, mailbox_id) as sender:
+        sender.start()
+        assert wait_until(lambda: statuses(app) == ["unknown", "sent"], PATIENCE)
+    assert len(server.taken) == 2
+
+
+def test_a_success_ends_what_was_wrong_before(app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox_id = connect(app, server.port)
+    enrolled(app, 1)
+    failing(app, monkeypatch, {"claim mails": 2})
+    with sender_of(app, mailbox_id) as sender:
+        sender.start()
+        assert wait_until(lambda: statuses(app) == ["sent"], PATIENCE)
+        assert wait_until(lambda: sender.problem is None, PATIENCE)
+
+
+def test_leases_that_can_not_be_renewed_are_lost(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("db.services.mail.leases.RENEW_SECONDS", 0.05)
+    mailbox_id = connect(app, server.port)
+    lost = list[str]()
+    with LeaseKeeper(app) as keeper:
+        lease = keeper.take(mailbox_id, LeaseRole.SENDER, when_lost=lambda: lost.append("lost"))
+        assert lease is not None
+        failing(app, monkeypatch, {"renew mailboxes": 1})
+        assert wait_until(lambda: lost == ["lost"], PATIENCE)
+        assert lease.is_lost
+    assert any(getattr(record, "error", "") == "KeyError" for record in caplog.records)
