@@ -1,5 +1,6 @@
 """Copies of sent mails in the folder Sent, and signs there that a mail went out of which nobody knew."""
 
+import imaplib
 import logging
 import socket
 import threading
@@ -9,7 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from uuid import UUID
 
 from db.domain.errors import LeaseLost, SalesAutomationError
 from db.domain.mailboxes import FolderRole, Service
@@ -36,18 +38,29 @@ LOOKS: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
 _SINCE: Final = timedelta(hours=72)
 _MOST: Final = 50
 _PAUSE: Final = 60.0
+_LONGEST_PAUSE: Final = 900.0
+AGAIN: Final = (300.0, 900.0, 3600.0)
+"""Seconds after which a copy that the server does not take is tried again. It is left out then."""
 _PATIENCE: Final = 1.0
 _FINISH_SECONDS: Final = 30.0
 
 logger = logging.getLogger(__name__)
 
 
+class _Refused(NamedTuple):
+    """A copy that could not be filed: how often, and when to try again, in seconds of the monotonic clock."""
+
+    failures: int
+    again_at: float
+
+
 class SentCopies:
     """Files copies and looks for mails on a thread beside the sender of a mailbox, under its lease. Use it as a
     context. `access`: gives how to reach the mailbox now.
 
-    What fails is tried again after a minute; that the mailbox can't be read, its reader tells. What is left when it
-    ends is made up for by the next.
+    A copy that can't be filed is tried again some times, and holds up no other. Where the mailbox can't be reached, the
+    next try is a minute later, and the later the more often it fails; its reader tells that. What is left when it ends
+    is made up for by the next.
     """
 
     def __init__(self, app: App, lease: Lease, access: Callable[[], Access]) -> None:
@@ -57,6 +70,8 @@ class SentCopies:
         self._stack = ExitStack()
         self._client: Imap | None = None
         self._folders: Sequence[Folder] = ()
+        self._failures = 0
+        self._refused: dict[UUID, _Refused] = {}
         self._looks_at: list[float] = []
         self._lock = threading.Lock()
         self._is_done = threading.Event()
@@ -109,10 +124,20 @@ class SentCopies:
                 told = str(error) if isinstance(error, SalesAutomationError) else type(error).__name__
                 if not self._stopping.is_set():
                     logger.info("Copies in Sent have to wait: %s", told, extra={"mailbox": str(self._lease.mailbox_id)})
-                pause = _PAUSE
-                self._is_done.set()
-            self._wake.wait(pause)
+                self._failures += 1
+                self._await_next_try()
+            else:
+                self._failures = 0
+                self._wake.wait(pause)
         self._close()
+
+    def _await_next_try(self) -> None:
+        """Waits after a failure. Mails that are sent meanwhile do not end it: each would sign in anew."""
+        ends = time.monotonic() + min(_LONGEST_PAUSE, _PAUSE * 2 ** min(self._failures - 1, 10))
+        while not self._stopping.is_set() and (left := ends - time.monotonic()) > 0:
+            self._wake.clear()
+            self._is_done.set()
+            self._wake.wait(left)
 
     def _rest(self) -> float:
         """Returns for how many seconds there is nothing to do."""
@@ -127,6 +152,11 @@ class SentCopies:
 
     def _do_all(self) -> None:
         access = self._access()
+        if access.server(Service.IMAP) is not None:
+            self._look()
+        else:  # there is nowhere to look
+            with self._lock:
+                self._looks_at = []
         if access.server(Service.IMAP) is None or access.servers[Service.SMTP].host in HOSTS_THAT_FILE:
             self._is_finishing.wait(GRACE_SECONDS)  # so that there is one transaction for many mails
             self._run("leave copies out", partial(copies.leave_out, lease=self._lease, now=self._app.clock()))
@@ -134,20 +164,44 @@ class SentCopies:
             while waiting := self._waiting():
                 self._stopping.wait(GRACE_SECONDS)
                 for mail in waiting:
-                    self._file(mail)
-        if access.server(Service.IMAP) is not None:
-            self._look()
-        else:  # there is nowhere to look
-            with self._lock:
-                self._looks_at = []
+                    self._try_to_file(mail)
 
     def _waiting(self) -> "Sequence[Unfiled]":
         self._check()
+        now = time.monotonic()
+        later = [id_ for id_, refused in self._refused.items() if refused.again_at > now]
 
         def work(session: "Session") -> "Sequence[Unfiled]":
-            return copies.unfiled(session, mailbox_id=self._lease.mailbox_id, limit=_MOST)
+            return copies.unfiled(session, mailbox_id=self._lease.mailbox_id, limit=_MOST, without=later)
 
         return self._app.run("look for copies to make", work, read_only=True)
+
+    def _try_to_file(self, mail: "Unfiled") -> None:
+        """Files the copy of one mail. Where that fails for this mail alone, it is tried again later, and left out at
+        last."""
+        self._imap()  # what fails here concerns the mailbox
+        try:
+            self._file(mail)
+        except SalesAutomationError:
+            raise
+        except Exception as error:
+            self._check()
+            self._refuse(mail, error)
+            if not isinstance(error, imaplib.IMAP4.error) or isinstance(error, imaplib.IMAP4.abort):
+                raise  # the connection is gone, and it may not be for this mail
+        else:
+            self._refused.pop(mail.message_id, None)
+
+    def _refuse(self, mail: "Unfiled", error: Exception) -> None:
+        before = self._refused.pop(mail.message_id, None)
+        failures = 1 if before is None else before.failures + 1
+        facts = {"mail": str(mail.message_id), "error": type(error).__name__}
+        if failures <= len(AGAIN):
+            self._refused[mail.message_id] = _Refused(failures, time.monotonic() + AGAIN[failures - 1])
+            logger.info("A copy in Sent can't be filed yet", extra=facts)
+        else:
+            logger.warning("A copy in Sent can't be filed, and is left out", extra=facts)
+            self._note_filed(mail)
 
     def _file(self, mail: "Unfiled") -> None:
         self._check()
@@ -155,6 +209,9 @@ class SentCopies:
         if sent is not None and mail.raw is not None and not self._is_in(sent, mail.internet_message_id):
             self._check()
             self._imap().append(sent.name, zlib.decompress(mail.raw), (b"\\Seen",))
+        self._note_filed(mail)
+
+    def _note_filed(self, mail: "Unfiled") -> None:
         note = partial(copies.note_filed, lease=self._lease, message_ids=[mail.message_id], now=self._app.clock())
         self._run("note a copy", note)
 

@@ -10,8 +10,10 @@ import pytest
 from aiosmtpd.smtp import Envelope
 from sqlalchemy import text
 
+from db.embedded.locks import wait_until
 from mcp_server.process.app import App
 from tests.support.dovecot import Dovecot, dovecot, needs_dovecot
+from tests.support.imap_faults import FaultyWay, faulty_way
 from tests.support.mail_servers import DROP, SmtpServer, imap_server, smtp_server
 from tests.support.reading import ANN
 from tests.support.sending import Clock, books, connect, enrolled, send_once, statuses
@@ -146,6 +148,57 @@ def test_a_mailbox_that_can_not_be_read_sends_all_the_same(
     assert send_once(app, mailbox_id) is None
     assert [sent.is_filed for sent in books(app)] == [True] * 2
     assert len(copies(dovecot_server, user)) == 2
+
+
+def appends_refused(times: int) -> Callable[[bytes], bytes | None]:
+    """As many APPENDs are answered with NO."""
+    left = [times]
+
+    def fault(line: bytes) -> bytes | None:
+        if b" APPEND " not in line or left[0] <= 0:
+            return None
+        left[0] -= 1
+        return b"TAG NO [OVERQUOTA] no room\r\n"
+
+    return fault
+
+
+def said(way: FaultyWay, command: bytes) -> int:
+    """How often clients said it."""
+    return sum(command in line for line in way.lines)
+
+
+@needs_dovecot
+def test_a_copy_that_is_refused_holds_up_no_other_and_is_left_out_at_last(
+    app: App, server: SmtpServer, dovecot_server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_way(dovecot_server.port) as way:
+        mailbox_id = connect(app, server.port, way.port, imap_user=user)
+        enrolled(app, 3)
+        way.fault = appends_refused(1)
+        assert send_once(app, mailbox_id) is None
+        assert sorted(sent.is_filed for sent in books(app)) == [False, True, True]
+        assert said(way, b" LOGIN ") == 1
+        monkeypatch.setattr("mcp_server.mail.sent_copies.AGAIN", (0.0, 0.0))
+        way.fault = appends_refused(100)
+        assert send_once(app, mailbox_id) is None
+    assert [sent.is_filed for sent in books(app)] == [True] * 3
+    assert len(copies(dovecot_server, user)) == 2
+    assert said(way, b" APPEND ") == 3 + 3
+
+
+@needs_dovecot
+def test_a_mailbox_that_lets_nobody_in_is_not_tried_with_each_mail(
+    app: App, server: SmtpServer, dovecot_server: Dovecot, user: str
+) -> None:
+    with faulty_way(dovecot_server.port) as way:
+        mailbox_id = connect(app, server.port, way.port, imap_user=user)
+        enrolled(app, 4)
+        way.fault = lambda line: b"TAG NO not now\r\n" if b" LOGIN " in line else None
+        server.when_taken = lambda _: wait_until(lambda: said(way, b" LOGIN ") > 1, 0.3)
+        assert send_once(app, mailbox_id) is None
+    assert statuses(app) == ["sent"] * 4
+    assert said(way, b" LOGIN ") == 1
 
 
 def test_no_copy_is_made_where_there_is_no_folder_for_it(app: App, server: SmtpServer) -> None:

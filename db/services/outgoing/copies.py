@@ -27,6 +27,7 @@ _UNFILED = text(f"""
     SELECT m.id, m.internet_message_id, b.raw
     FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id
     WHERE m.mailbox_id = :mailbox AND m.status = '{MessageStatus.SENT}' AND m.filed_at IS NULL
+      AND m.id NOT IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
     ORDER BY m.id LIMIT :limit
 """).columns(*named("id", "internet_message_id", "raw"))
 _FILED = text(f"""
@@ -40,9 +41,10 @@ _LEAVE_OUT = text(f"""
 """)
 
 
-def unfiled(session: Session, *, mailbox_id: UUID, limit: int) -> Sequence[Unfiled]:
-    """Returns the first mails of a mailbox that were sent and of which no copy is known."""
-    return [Unfiled(*row) for row in session.execute(_UNFILED, {"mailbox": mailbox_id, "limit": limit})]
+def unfiled(session: Session, *, mailbox_id: UUID, limit: int, without: Collection[UUID] = ()) -> Sequence[Unfiled]:
+    """Returns the first mails of a mailbox that were sent and of which no copy is known, but for those of `without`."""
+    given = {"mailbox": mailbox_id, "limit": limit, **rows_parameter(sorted(without))}
+    return [Unfiled(*row) for row in session.execute(_UNFILED, given)]
 
 
 def note_filed(session: Session, *, lease: HeldLease, message_ids: Collection[UUID], now: datetime) -> None:
