@@ -91,8 +91,8 @@ def tell_of_clock(app: App) -> None:
     """Writes to stderr that the time is simulated, if it is."""
     if app.settings.clock_file is not None:
         complain(
-            f"{app.settings.clock_file} tells the time, {app.clock():%Y-%m-%d %H:%M:%S}Z, and mail goes to servers at "
-            "loopback addresses alone."
+            f"{app.settings.clock_file} tells the time, {app.clock():%Y-%m-%d %H:%M:%S}Z, and mail goes to, and is "
+            "read from, servers at loopback addresses alone."
         )
 
 

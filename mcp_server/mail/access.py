@@ -65,11 +65,13 @@ class Access:
         server = self.server(Service.IMAP)
         if server is None:
             raise NotFound("IMAP server of", self.address)
+        settings = self.app.settings
         with connections.imap(
             server,
             address=self.address,
             credential=self.credential(Service.IMAP),
-            allow_private=self.app.settings.allow_private_hosts,
+            allow_private=settings.allow_private_hosts,
+            only_loopback=settings.clock_file is not None,
             is_brief=is_brief,
         ) as client:
             yield client

@@ -99,14 +99,20 @@ def smtp(
 
 @contextmanager
 def imap(
-    server: MailServer, *, address: str, credential: Credential, allow_private: bool, is_brief: bool = False
+    server: MailServer,
+    *,
+    address: str,
+    credential: Credential,
+    allow_private: bool,
+    only_loopback: bool = False,
+    is_brief: bool = False,
 ) -> Generator[Imap]:
     """Opens a connection for reading, signed in as the mailbox. All is as for `smtp`; IDLE may wait for ever."""
     _check(server, address, allow_private=allow_private)
     allowance = _allowance()
     with _explained(server, address, "IMAP"):
         with _opening(server, address, "IMAP"):
-            client = _imap(server, allowance, allow_private=allow_private)
+            client = _imap(server, allowance, allow_private=allow_private, only_loopback=only_loopback)
         try:
             with _opening(server, address, "IMAP"):
                 allowance.wait = READ_SECONDS
@@ -130,8 +136,11 @@ def _check(server: MailServer, address: str, *, allow_private: bool) -> None:
         raise MailboxUnusable(f"{address}: {error}") from None
 
 
-def _imap(server: MailServer, allowance: Allowance, *, allow_private: bool) -> Imap:
-    client: Any = ImapClient(server, lambda: _dial(server, allowance, allow_private=allow_private), allowance)
+def _imap(server: MailServer, allowance: Allowance, *, allow_private: bool, only_loopback: bool) -> Imap:
+    def dial() -> socket.socket:
+        return _dial(server, allowance, allow_private=allow_private, only_loopback=only_loopback)
+
+    client: Any = ImapClient(server, dial, allowance)
     return cast("Imap", client)
 
 
@@ -151,9 +160,7 @@ def _closing(allowance: Allowance) -> None:
     allowance.begin(Limits(CLOSING_SECONDS, WHOLE_BYTES))
 
 
-def _dial(
-    server: MailServer, allowance: Allowance, *, allow_private: bool, only_loopback: bool = False
-) -> socket.socket:
+def _dial(server: MailServer, allowance: Allowance, *, allow_private: bool, only_loopback: bool) -> socket.socket:
     """Connects to the first address of the server that answers, and checks that address before anything is sent."""
     connection = _connected(server, allowance)
     try:

@@ -35,8 +35,8 @@ def check_peer(
     peer = str(connection.getpeername()[0])
     if only_loopback and not _is_loopback(peer):
         raise MailboxUnusable(
-            f"{server.host} is another machine. While SALES_AUTOMATION_CLOCK_FILE simulates the time, mail goes to "
-            "servers at loopback addresses alone: unset it, or name a server of this machine."
+            f"{server.host} is another machine. While SALES_AUTOMATION_CLOCK_FILE simulates the time, mail goes to, "
+            "and is read from, servers at loopback addresses alone: unset it, or name a server of this machine."
         )
     is_inside = is_private(peer)
     if is_inside and not allow_private:

@@ -286,7 +286,7 @@ class Settings(BaseSettings):
     clock_file: Annotated[_Path, AfterValidator(_clock_file)] | None = Field(
         default=None,
         description="For simulations: file with the time (ISO 8601) to go by instead of the machine's. Mail then goes "
-        "to servers at loopback addresses alone.",
+        "to, and is read from, servers at loopback addresses alone.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="Least severity that is logged on stderr."

@@ -1,13 +1,22 @@
 """Which addresses a mailbox may use."""
 
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from db.domain.errors import MailboxUnusable
-from db.domain.mailboxes import MailServer, Security
+from db.domain.mailboxes import MailServer, Security, Service
+from db.services.mail import mailboxes
 from mcp_server.mail import hosts
+from mcp_server.mail.access import Access
+from mcp_server.process.app import App
+from tests.support.campaigns import NOW
+from tests.support.reading import ANN
+from tests.support.sending import connect
 
 PRIVATE = (
     *("127.0.0.1", "10.0.0.8", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "::1", "::", "fe80::1%eth0"),
@@ -38,6 +47,9 @@ class Peer:
 
     def getpeername(self) -> tuple[str, int]:
         return self.address, 587
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -73,3 +85,22 @@ def test_mail_of_a_simulated_time_stays_on_this_machine(address: str) -> None:
         other: socket.socket = Peer(elsewhere)  # type: ignore[assignment]
         with pytest.raises(MailboxUnusable, match="loopback addresses alone"):
             hosts.check_peer(other, server, allow_private=True, only_loopback=True)
+
+
+@pytest.mark.parametrize("service", list(Service))
+def test_a_simulated_time_keeps_both_services_on_this_machine(
+    make_app: Callable[..., App], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    (tmp_path / "clock").write_text(NOW.isoformat())
+    files = {"mailbox_key_file": tmp_path / "mailbox.key", "clock_file": tmp_path / "clock"}
+    app = make_app(allow_private_hosts=True, **files)
+    connect(app, 587, 993)
+    access = Access.of(app, app.run("look", partial(mailboxes.find, mailbox=ANN)))
+
+    def elsewhere(*_: Any, **__: Any) -> Peer:
+        return Peer("10.0.0.1")
+
+    monkeypatch.setattr(socket, "create_connection", elsewhere)
+    opened = access.smtp if service is Service.SMTP else access.imap
+    with pytest.raises(MailboxUnusable, match="loopback addresses alone"), opened():
+        pass
