@@ -4,10 +4,12 @@ A newer client is answered with the question, and repeats the call with the answ
 waits. Either way no transaction is open meanwhile, and an answer counts once, for the very question that was shown.
 """
 
+import logging
 from collections.abc import Mapping
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 from anyio.to_thread import run_sync
 from mcp.server.mcpserver import Context
 from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
@@ -16,13 +18,16 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from db.domain.access import ACTOR_STDIO, Caller, Scope
 from db.domain.errors import Refused
 from db.domain.mail.visible import visible
+from db.domain.states import SettledAs
 from mcp_server.process.app import App
 from mcp_server.schemas.drafts import ApprovalIn, DraftOut, Rejection
+from mcp_server.schemas.threads import Settlement
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from db.services import Session
+    from db.services.outgoing.settling import Unsettled
 
 _NEWER: Final = "2026-07-28"
 _ANSWER: Final = "decision"
@@ -30,9 +35,13 @@ _MOST_DRAFTS: Final = 10
 _MOST_CHARACTERS: Final = 20_000
 _APPROVALS: Final = TypeAdapter(list[ApprovalIn])
 _ELSEWHERE: Final = (
-    "`sales-automation-mcp drafts list`, `drafts approve` and `drafts reject`, or the dashboard, which "
-    "`sales-automation-mcp dashboard` opens"
+    "`sales-automation-mcp drafts list`, `drafts approve` and `drafts reject` (or `mail settle`), or the dashboard, "
+    "which `sales-automation-mcp dashboard` opens"
 )
+ANSWER_SECONDS: Final = 600.0
+"""What a person has for an answer while the call waits."""
+
+logger = logging.getLogger(__name__)
 
 
 class Decision(BaseModel):
@@ -60,8 +69,7 @@ class Questions:
         if question is None:  # the tool says what is wrong with the arguments
             return who
         if (context.protocol_version or "") < _NEWER:
-            asked = await context.elicit(question, Decision)
-            has_agreed = asked.action == "accept" and asked.data.agreed
+            has_agreed = await _asked_now(context, question)
         else:
             state, answer = context.request_state, (context.input_responses or {}).get(_ANSWER)
             if state is None or self._open.pop(state, None) != question or not isinstance(answer, ElicitResult):
@@ -80,9 +88,11 @@ class Questions:
         return InputRequiredResult(input_requests={_ANSWER: ElicitRequest(params=form)}, request_state=state)
 
     def _question(self, tool: str, arguments: Mapping[str, Any]) -> str | None:
-        """Returns what the person is asked; None for arguments that name no drafts. Refused for more than they can
-        read."""
+        """Returns what the person is asked; None for arguments that name no drafts, or no mail to settle. Refused for
+        more than they can read."""
         try:
+            if tool == "settle_message":
+                return self._about_settling(Settlement.model_validate(arguments, extra="ignore"))
             if tool == "reject_draft":
                 rejection = Rejection.model_validate(arguments, extra="ignore")
                 (shown,) = self._shown([rejection.draft_id]) or (None,)
@@ -105,6 +115,31 @@ class Questions:
             )
         return question
 
+    def _about_settling(self, given: Settlement) -> str | None:
+        def work(session: "Session") -> "Unsettled | None":
+            from db.services.outgoing import settling  # noqa: PLC0415  a client is answered without it
+
+            return settling.unsettled(session, message_id=given.message_id)
+
+        mail = self._app.run("ask a person", work, read_only=True)
+        if mail is None:
+            return None
+        asked = (
+            "Did this mail go out? Its step is done then."
+            if given.outcome is SettledAs.SENT
+            else "Did this mail not go out? It is sent again then."
+        )
+        lines = [
+            f"{asked} Look into its mailbox first.",
+            "",
+            f"To: {mail.recipient or 'nobody who is known'}",
+            f"From: {mail.sender or 'a mailbox that was removed'}",
+            f"Subject: {mail.subject or ''}",
+            f"Begun: {mail.began_at:%Y-%m-%d %H:%M:%S}Z",
+            f"Message-ID: <{mail.internet_message_id}>",
+        ]
+        return visible("\n".join(lines))
+
     def _shown(self, draft_ids: "list[UUID]") -> list[DraftOut]:
         def work(session: "Session") -> list[DraftOut]:
             from db.services.consent import drafts  # noqa: PLC0415  a client is answered without it
@@ -121,6 +156,20 @@ _FORM: Final = {
     "properties": {"agreed": {"type": "boolean", "title": "Yes, I have read it", "default": False}},
     "required": ["agreed"],
 }
+
+
+async def _asked_now(context: "Context[Any, Any]", question: str) -> bool:
+    """Asks while the call waits. Returns whether the person agrees; Refused if they could not be asked."""
+    try:
+        with anyio.fail_after(ANSWER_SECONDS):
+            asked = await context.elicit(question, Decision)
+    except Exception as error:
+        # Whatever the client makes of the question, no one has agreed.
+        logger.info("a person could not be asked: %s", type(error).__name__)
+        raise Refused(
+            f"The client did not bring an answer of the person, so nothing was done. They can decide by {_ELSEWHERE}."
+        ) from error
+    return asked.action == "accept" and asked.data.agreed
 
 
 def _can_ask(context: "Context[Any, Any]") -> bool:

@@ -57,7 +57,7 @@ _ORDER = (
     ("metrics", "get_metrics"),
 )
 
-_DECISIONS = frozenset({"approve_drafts", "reject_draft"})
+_DECISIONS = frozenset({"approve_drafts", "reject_draft", "settle_message"})
 """Tools whose decision is a person's, who may be asked."""
 
 # A client's first message is in the pipe when the server comes up, and it waits for everything that is imported before

@@ -5,11 +5,11 @@ from datetime import date as day, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, get_args
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from db.domain.mail.verdict import BounceKind, Finding, MailKind
 from db.domain.mail.visible import visible
-from db.domain.states import Interest, MessageDirection, MessageStatus, ThreadState
+from db.domain.states import Interest, MessageDirection, MessageStatus, SettledAs, ThreadState
 from mcp_server.schemas.base import Answer, Maybe, NextCursor, Second, Undo, is_nothing, untold
 
 if TYPE_CHECKING:
@@ -167,6 +167,13 @@ class MessageOut(Answer):
         self.is_cut = len(shown) < len(text) or len(shown_whole) < len(whole)
         self.attachments = [visible(name) for name in said.attachments[:_ATTACHMENTS_MAX]]
         return left - len(shown_whole)
+
+
+class Settlement(BaseModel):
+    """What settle_message is asked for, as a person is asked about it."""
+
+    message_id: UUID
+    outcome: SettledAs
 
 
 class SettledAnswer(Answer):

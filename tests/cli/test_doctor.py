@@ -176,4 +176,6 @@ def test_a_simulated_time_is_told_by_doctor_and_at_the_start(offline: Cli, tmp_p
     assert found["clock"]["verdict"] == "warning"
     assert "2026-03-02 09:00:00Z" in found["clock"]["found"]
     served = offline.run(given=b"", SALES_AUTOMATION_START_ATTEMPTS="1")
-    assert "tells the time, 2026-03-02 09:00:00Z, and mail goes to, and is read from, servers at loopback" in served.stderr
+    assert (
+        "tells the time, 2026-03-02 09:00:00Z, and mail goes to, and is read from, servers at loopback" in served.stderr
+    )

@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
-from anyio import to_thread
+from anyio import sleep_forever, to_thread
 from mcp.client import Client, ClientRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequestParams, ElicitResult, InputRequiredResult, InputResponses
 
 from db.postgres.database import Database
 from tests.support.drafts import asking, write
+from tests.support.outbox import unknown_mail
 from tests.support.processes import ERAS
 from tests.support.server import MakeApp, call, refusal, stdio_server
 from tests.support.steps import run_sql
@@ -103,6 +104,42 @@ async def test_a_client_that_can_not_ask_is_told_where_to_decide(
         said = await refusal(client, "approve_drafts", drafts=drafts)
     assert "needs the scope approve" in said
     assert found(database) == ["waiting"]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_client_that_brings_no_answer_is_told_where_to_decide(
+    make_app: MakeApp, database: Database, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    monkeypatch.setattr("mcp_server.calls.questions.ANSWER_SECONDS", 0.05 if is_late else 600)
+
+    async def ask(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        if is_late:
+            await sleep_forever()
+        raise RuntimeError("a fault of the client")
+
+    drafts = await to_thread.run_sync(scene, database)
+    async with Client(stdio_server(make_app()), mode=ERAS[1], elicitation_callback=ask) as client:
+        said = await refusal(client, "approve_drafts", drafts=drafts)
+    assert "did not bring an answer" in said
+    assert "drafts approve" in said
+    assert "dashboard" in said
+    assert found(database) == ["waiting"]
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("outcome", ["sent", "not_sent"])
+async def test_who_settles_a_mail_is_asked_about_it(
+    make_app: MakeApp, database: Database, era: str, outcome: str
+) -> None:
+    mail = await to_thread.run_sync(unknown_mail, database)
+    person = Person(database, agreed=True)
+    async with Client(stdio_server(make_app()), mode=era, elicitation_callback=person) as client:
+        answer = await call(client, "settle_message", message_id=str(mail.message_id), outcome=outcome)
+    assert answer["message"]["status"] == outcome
+    (question,) = person.asked
+    for part in ("To: eve@example.com", "From: cleo@other.example", mail.subject, mail.internet_message_id):
+        assert part in question
+    assert person.waited == [0]
 
 
 async def test_nobody_is_asked_about_more_than_they_can_read_or_about_what_is_not_there(

@@ -27,7 +27,7 @@ from db.services.events import events
 from db.services.mail import incoming, leases, mailboxes, matching, pools, progress, reading, recording, sorting
 from db.services.mail.incoming import FetchedMail
 from db.services.mail.mailboxes import MailboxChange
-from db.services.outgoing import copies, outcomes, queue, signs
+from db.services.outgoing import copies, outcomes, queue, settling, signs
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all
 from tests.support.campaigns import NOW, make_campaign
 
@@ -118,6 +118,8 @@ def sent(session: Session, emails: Sequence[str], tag: str) -> None:
     queue.release(session, lease=lease, mails=mails, now=NOW)
     queue.next_mails(session, lease=lease, limit=len(emails), now=NOW, public_url=PUBLIC_URL)
     queue.take_over(session, lease=lease, now=NOW)
+    for mail in mails:
+        settling.unsettled(session, message_id=mail.message_id)
     ids = [mail.internet_message_id for mail in mails]
     signs.unknown_ids(session, mailbox_id=mailbox.id, since=NOW, limit=len(ids))
     signs.found(session, internet_message_ids=ids, now=NOW)

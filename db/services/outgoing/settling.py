@@ -1,6 +1,7 @@
 """A person says whether a mail went out of which nobody knows."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -9,12 +10,40 @@ from sqlalchemy.orm import Session
 from db.domain.errors import NotFound, Refused
 from db.domain.states import STATE_AFTER, MessageCommand, MessageStatus, SettledAs
 from db.models import CampaignAction, Message
+from db.postgres.results import named
 from db.services.outgoing import claimed, completion
 
 _HINT = "get_thread and get_enrollment show the messages there are."
 _SETTLE = text("""
     UPDATE messages SET status = :status, next_attempt_at = NULL, updated_at = now() WHERE id = :message
 """)
+
+
+class Unsettled(NamedTuple):
+    """A mail of which nobody knows whether it went out: from where, to whom, and when it began. None for what is
+    deleted since."""
+
+    sender: str | None
+    recipient: str | None
+    subject: str | None
+    began_at: datetime
+    internet_message_id: str
+
+
+_UNSETTLED = text(f"""
+    SELECT b.address, c.email, m.subject, coalesce(m.sending_at, m.occurred_at), m.internet_message_id
+    FROM messages m
+    LEFT JOIN mailboxes b ON b.id = m.mailbox_id
+    LEFT JOIN campaign_enrollments e ON e.instance_id = m.instance_id AND e.id = m.enrollment_id
+    LEFT JOIN contacts c ON c.id = e.contact_id
+    WHERE m.id = :message AND m.status = '{MessageStatus.UNKNOWN}'
+""").columns(*named("address", "email", "subject", "began_at", "internet_message_id"))
+
+
+def unsettled(session: Session, *, message_id: UUID) -> Unsettled | None:
+    """Returns a mail that is `unknown`, as a person must know it to settle it; None if it is not."""
+    row = session.execute(_UNSETTLED, {"message": message_id}).one_or_none()
+    return None if row is None else Unsettled(*row)
 
 
 def settle_message(session: Session, *, message_id: UUID, outcome: SettledAs, now: datetime) -> Message:
