@@ -24,6 +24,7 @@ from mcp_server.cli.session import (
     INTERRUPTED,
     PARTLY,
     Home,
+    complain,
     opened,
     settings_of,
     tell_of_clock,
@@ -31,6 +32,7 @@ from mcp_server.cli.session import (
 )
 
 if TYPE_CHECKING:
+    from db.services.mail.progress import MailboxProgress
     from mcp_server.mail.once import Outcome
     from mcp_server.process.app import App
 
@@ -111,8 +113,10 @@ def run(
 
         if settings.send:
             tell_of_due(app)
-
-        outcomes = [*(send_all(app, include_overdue=include_overdue) if settings.send else ()), *read_all(app)]
+            _tell_if_stopped(app)
+        outcomes = read_all(app)  # before anything is sent: whoever has answered gets no more
+        if settings.send:
+            outcomes += send_all(app, include_overdue=include_overdue)
     for outcome in outcomes:
         typer.echo(f"{outcome.address}: {_told(outcome)}")
     if not outcomes:
@@ -166,6 +170,14 @@ def settle(
     typer.echo("It was sent." if outcome is SettledAs.SENT else "It was not sent: its step is due again.")
 
 
+def _tell_if_stopped(app: "App") -> None:
+    from db.services.mail import stopping  # noqa: PLC0415  `explain` needs none of it
+
+    stopped_at = app.run("look whether sending is stopped", stopping.stopped_at, read_only=True)
+    if stopped_at is not None:
+        complain(f"all sending is stopped since {stopped_at:%Y-%m-%d %H:%M}Z, until `mail start`.")
+
+
 def _run(app: "App", *, include_overdue: bool) -> None:
     """Reads, and sends if it is to, until the process is told to stop."""
     from mcp_server.mail.readers import Readers  # noqa: PLC0415  `explain` needs none of it
@@ -187,19 +199,32 @@ def _run(app: "App", *, include_overdue: bool) -> None:
 
 
 def _told(outcome: "Outcome") -> str:
-    reached = outcome.progress
+    reached, said = outcome.progress, list[str]()
+    if outcome.sent is not None and (outcome.sent or _is_done(outcome)):
+        said.append(f"{outcome.sent} sent{_left(reached)}.")
     if outcome.problem is not None:
-        return plain(outcome.problem)
-    if reached is None:
-        return "It was removed."
-    if outcome.is_elsewhere:
+        said.append(plain(outcome.problem))
+    elif reached is None:
+        said.append("It was removed.")
+    elif outcome.is_elsewhere:
         holder, does = (reached.reader, "reads") if outcome.sent is None else (reached.sender, "sends from")
-        return f"Another process {does} it ({plain(holder or 'unknown')})."
-    if outcome.sent is not None:
-        return f"{outcome.sent} sent."
-    return (
-        f"{reached.read} read: {reached.recorded} recorded, {reached.unrelated} unrelated, {reached.pending} pending."
-    )
+        said.append(f"Another process {does} it ({plain(holder or 'unknown')}).")
+    elif outcome.sent is None:
+        counts = f"{reached.recorded} recorded, {reached.unrelated} unrelated, {reached.pending} pending"
+        said.append(f"{reached.read} read in all: {counts}.")
+    return " ".join(said)
+
+
+def _is_done(outcome: "Outcome") -> bool:
+    return outcome.problem is None and not outcome.is_elsewhere and outcome.progress is not None
+
+
+def _left(reached: "MailboxProgress | None") -> str:
+    """Returns what became of mails that were not sent, as far as it is not settled."""
+    if reached is None:
+        return ""
+    waiting = f", {reached.queued} wait for another try" if reached.queued else ""
+    return waiting + (f", {reached.unknown} of which nobody knows" if reached.unknown else "")
 
 
 def as_line(file: str, verdict: Verdict) -> dict[str, Any]:

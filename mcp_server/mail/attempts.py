@@ -59,6 +59,10 @@ class Attempts:
         self._line = line
         self._is_ending = is_ending
         self._owed: deque[tuple[QueuedMail, Outcome, datetime]] = deque()
+        self.made = 0
+        """Mails of which it is recorded what became of them."""
+        self.sent = 0
+        """Those of them that the server took."""
 
     def send(self, lease: Lease, mail: "QueuedMail") -> Outcome:
         """Sends a mail, and records what became of it.
@@ -94,6 +98,8 @@ class Attempts:
                 raise
             except SalesAutomationError as error:  # its campaign was deleted meanwhile
                 logger.warning("What became of a mail can't be recorded: %s", type(error).__name__)
+                self._owed.popleft()
+                continue
             except Exception as error:
                 if not faults.is_of_a_row(error):
                     raise
@@ -101,6 +107,8 @@ class Attempts:
                 faults.note("what became of a mail can't be recorded", error, action=str(mail.action_id))
                 raise Unrecorded from error
             self._owed.popleft()
+            self.made += 1
+            self.sent += outcome.delivery is Delivery.SENT
 
     def _owe(self, mail: "QueuedMail", outcome: Outcome) -> None:
         self._owed.append((mail, outcome, self._app.clock()))

@@ -36,6 +36,7 @@ class MailboxLoop(ABC):
         self._trouble = Trouble(app, mailbox_id, address, self.role)
         self._is_open = False
         """Whether the mailbox was signed in since the last attempt began."""
+        self._failure: Exception | None = None
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=f"mail-{self.role}-{mailbox_id}", daemon=True)
@@ -77,13 +78,20 @@ class MailboxLoop(ABC):
         wrong."""
         ends = time.monotonic() + LEASE_SECONDS + 1  # a process that was killed leaves its lease
         while not self._stopping.is_set():
+            self._wake.clear()
             pause = self._attempt(is_once=True)
             if pause is None or self.problem is not None:
                 return True
             if time.monotonic() >= ends:
-                return False
+                return self._is_unavailable()
             self._wake.wait(1.0)
         return True
+
+    def _is_unavailable(self) -> bool:
+        """Returns whether the database keeps it from working, and not another process. That is its problem then."""
+        if isinstance(self._failure, StoreUnavailable):
+            self._trouble.problem = str(self._failure)
+        return self.problem is not None
 
     @abstractmethod
     def _work(self, lease: Lease, *, is_once: bool) -> None:
@@ -105,7 +113,7 @@ class MailboxLoop(ABC):
 
     def _attempt(self, *, is_once: bool) -> float | None:
         """Works over one connection. Returns for how many seconds to wait before the next; None if it ended well."""
-        self._is_open = False
+        self._is_open, self._failure = False, None
         try:
             return self._work_under_lease(is_once=is_once)
         except NotFound:
@@ -113,6 +121,7 @@ class MailboxLoop(ABC):
         except Exception as error:  # noqa: BLE001  nothing may end the loop; Trouble tells what is unexpected
             if self._stopping.is_set():
                 return None
+            self._failure = error
             return self._trouble.pause(error, is_open=self._is_open, is_once=is_once)
 
     def _work_under_lease(self, *, is_once: bool) -> float | None:

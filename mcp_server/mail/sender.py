@@ -34,6 +34,9 @@ LOOK_SECONDS: Final = 5.0
 """Between two looks for mails that are due: campaigns start, and people are enrolled, in other processes."""
 SIMULATED_LOOK_SECONDS: Final = 0.5
 """The same where the time is simulated, and jumps."""
+SHORTEST_SECONDS: Final = 0.05
+IN_VAIN_MOST: Final = 3
+"""As many rounds of mails in a row, of which none may go out, end a run that sends once."""
 CLAIMED_MOST: Final = 20
 """Mails that are claimed at once, if the pace of the mailbox allows."""
 _RECORDING_SECONDS: Final = 2.0
@@ -62,8 +65,11 @@ class MailboxSender(MailboxLoop):
         self._include_overdue = include_overdue
         self._line = SmtpLine(self._access)
         self._attempts = Attempts(app, books, self._line, self._stopping.is_set)
-        self.sent = 0
-        """Mails that the server took."""
+
+    @property
+    def sent(self) -> int:
+        """Mails that the server took, and of which that is recorded."""
+        return self._attempts.sent
 
     def cut(self) -> None:
         """Cuts the mail under way off: nobody knows then whether it went out."""
@@ -89,15 +95,18 @@ class MailboxSender(MailboxLoop):
                 copies.finish()
 
     def _send_what_is_due(self, lease: Lease, copies: SentCopies, *, is_once: bool) -> None:
+        in_vain = 0
         while not self._stopping.is_set():
             lease.check()
             self._wake.clear()
             found = self._next(lease)
             if found.mails:
-                self._send_all(lease, deque(found.mails), copies)
-            elif is_once:
+                in_vain = 0 if self._send_all(lease, deque(found.mails), copies) else in_vain + 1
+                if not in_vain:
+                    continue
+            if is_once and (not found.mails or in_vain >= IN_VAIN_MOST):
                 return
-            else:
+            if not is_once:
                 self._line.rest()
                 self._wait(found.next_at)
 
@@ -134,8 +143,10 @@ class MailboxSender(MailboxLoop):
             return True
         return (self._app.clock() - row.problem_at).total_seconds() >= CHECK_SECONDS
 
-    def _send_all(self, lease: Lease, waiting: "deque[QueuedMail]", copies: SentCopies) -> None:
-        """Sends claimed mails, one after the other. Gives back what has not begun where it has to stop."""
+    def _send_all(self, lease: Lease, waiting: "deque[QueuedMail]", copies: SentCopies) -> bool:
+        """Sends claimed mails, one after the other. Gives back what has not begun where it has to stop. Returns whether
+        something became of one of them: what may not go is due again as it was."""
+        before = self._attempts.made
         try:
             while waiting and not self._stopping.is_set():
                 lease.check()
@@ -145,6 +156,7 @@ class MailboxSender(MailboxLoop):
         finally:
             if waiting:
                 self._release(lease, waiting)
+        return self._attempts.made > before
 
     def _send(self, lease: Lease, waiting: "deque[QueuedMail]", copies: SentCopies) -> None:
         mail = waiting.popleft()
@@ -162,7 +174,6 @@ class MailboxSender(MailboxLoop):
             raise
         self._is_open = True
         if outcome.delivery is Delivery.SENT:
-            self.sent += 1
             copies.file()
             self._trouble.worked()
         elif outcome.delivery is Delivery.UNKNOWN:
@@ -179,9 +190,12 @@ class MailboxSender(MailboxLoop):
                 self._app.run("give mails back", work)
 
     def _wait(self, next_at: datetime | None) -> None:
-        look = LOOK_SECONDS if self._app.settings.clock_file is None else SIMULATED_LOOK_SECONDS
+        """Waits in real time: a simulated one may stand still, or jump over the moment that is waited for."""
+        if self._app.settings.clock_file is not None:
+            self._wake.wait(SIMULATED_LOOK_SECONDS)
+            return
         seconds = 0.0 if next_at is None else (next_at - self._app.clock()).total_seconds()
-        self._wake.wait(min(look, seconds) if seconds > 0 else look)
+        self._wake.wait(min(LOOK_SECONDS, max(seconds, SHORTEST_SECONDS)) if seconds > 0 else LOOK_SECONDS)
 
     def _record_at_last(self) -> None:
         """Tries for a moment to record what is not recorded yet. In a process that goes on, the next attempt does."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from db.domain.errors import LeaseLost, MailboxUnusable, StoreUnavailable
+from db.domain.errors import LeaseLost, MailboxUnusable, NotFound, StoreUnavailable
 from db.domain.mailboxes import UNREADABLE, UNSENDABLE, LeaseRole, MailboxCommand, MailboxStatus
 from db.services.mail import mailboxes
 from mcp_server.process.app import App
@@ -94,7 +94,7 @@ class Trouble:
                 return  # told already, or failing for another reason
             mailboxes.command(session, row=row, command=command, problem=problem, now=now)
 
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, NotFound):  # the next attempt finds out if it is removed
             self._app.run("tell how a mailbox is", work)
 
     def _facts(self) -> dict[str, str]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from db.domain.errors import StoreUnavailable
 from db.domain.mailboxes import LeaseRole
 from db.embedded.locks import wait_until
 from db.mail import compose
+from db.services.outgoing.queue import NotBegun
 from mcp_server.mail.lease_keeper import LeaseKeeper
 from mcp_server.mail.senders import Senders
 from mcp_server.process.app import App
@@ -34,14 +36,14 @@ def server() -> Generator[SmtpServer]:
         yield started
 
 
-def failing(app: App, monkeypatch: pytest.MonkeyPatch, times: dict[str, int]) -> None:
+def failing(app: App, monkeypatch: pytest.MonkeyPatch, times: dict[str, int], error: Exception | None = None) -> None:
     """As if this program had a fault: work with these descriptions fails as many times."""
     run = app.run
 
     def fails(description: str, work: Callable[[Any], Any], **more: Any) -> Any:
         if times.get(description, 0) > 0:
             times[description] -= 1
-            raise KeyError(description)
+            raise error or KeyError(description)
         return run(description, work, **more)
 
     monkeypatch.setattr(app, "run", fails)
@@ -119,3 +121,26 @@ def test_leases_that_can_not_be_renewed_are_lost(
         assert wait_until(lambda: lost == ["lost"], PATIENCE)
         assert lease.is_lost
     assert any(getattr(record, "error", "") == "KeyError" for record in caplog.records)
+
+
+def test_a_run_that_may_send_nothing_of_what_is_due_ends(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any) -> NotBegun:
+        return NotBegun.WORDS
+
+    monkeypatch.setattr("db.services.outgoing.queue._may_not", refuses)
+    mailbox_id = connect(app, server.port)
+    enrolled(app, 1)
+    assert send_once(app, mailbox_id) is None
+    assert server.seen.count("MAIL") == 3
+    assert statuses(app) == ["queued"]
+
+
+def test_a_database_that_stays_away_is_told_and_no_other_process_is_blamed(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.mail.mailbox_loop.LEASE_SECONDS", -1)
+    mailbox_id = connect(app, server.port)
+    failing(app, monkeypatch, {"take a mailbox": 100}, StoreUnavailable("The database is away."))
+    assert send_once(app, mailbox_id) == "The database is away."
