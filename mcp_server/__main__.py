@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
@@ -20,6 +20,10 @@ from mcp_server.cli.session import INTERRUPTED, await_database, settings_of, tel
 from mcp_server.process import logs
 from mcp_server.process.app import App
 from mcp_server.process.settings import TOKEN_CHARACTERS_MIN, Settings
+
+if TYPE_CHECKING:
+    from mcp_server.jobs.worker import Worker
+    from mcp_server.mail.mailbox_loops import MailboxLoops
 
 cli = typer.Typer(
     cls=LazyGroup,
@@ -113,7 +117,7 @@ def _serve_stdio(settings: Settings) -> None:
     app = _app(settings)
     try:
         server = _build(app)
-        with _worker(app), _readers(app), _senders(app):
+        with _background(app):
             anyio.run(server.run_stdio_async)
     finally:
         app.close()
@@ -151,7 +155,7 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
                 f"Listening on {host} needs a token: run `sales-automation-mcp tokens create NAME --scope read`, set "
                 "SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, or listen on 127.0.0.1."
             )
-        with _worker(app), _readers(app), _senders(app):
+        with _background(app):
             serve_http(server, app, host=host, port=port, token=token)
     except CannotListen as error:
         raise unusable(str(error)) from None
@@ -160,51 +164,37 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
 
 
 @contextmanager
-def _worker(app: App) -> Generator[None]:
-    """The built-in worker, while the server runs; none where it is off, or where nothing may be written."""
-    if not app.settings.worker or app.settings.read_only:
-        yield
-        return
-    from mcp_server.jobs.worker import Worker  # noqa: PLC0415  `--help` needs none of it
-
-    worker = Worker(app)
-    worker.start()
+def _background(app: App) -> Generator[None]:
+    """What works beside the server, while it runs: the worker of jobs, and the readers and senders of mailboxes, where
+    they are on and something may be written. They end side by side."""
+    works = [] if app.settings.read_only else [*_mail(app), *_worker(app)]
+    for work in works:
+        work.start()
     try:
         yield
     finally:
-        worker.stop()
+        for work in works:
+            work.signal()
+        for work in works:
+            work.stop()
 
 
-@contextmanager
-def _readers(app: App) -> Generator[None]:
-    """The readers of the mailboxes, while the server runs; none where they are off, or where nothing may be written."""
-    if not app.settings.read_mail or app.settings.read_only:
-        yield
-        return
-    from mcp_server.mail.readers import Readers  # noqa: PLC0415  `--help` needs none of it
+def _worker(app: App) -> Generator["Worker"]:
+    if app.settings.worker:
+        from mcp_server.jobs.worker import Worker  # noqa: PLC0415  `--help` needs none of it
 
-    readers = Readers(app)
-    readers.start()
-    try:
-        yield
-    finally:
-        readers.stop()
+        yield Worker(app)
 
 
-@contextmanager
-def _senders(app: App) -> Generator[None]:
-    """The senders of the mailboxes, while the server runs, where they are on and something may be written."""
-    if not app.settings.send or app.settings.read_only:
-        yield
-        return
-    from mcp_server.mail.senders import Senders  # noqa: PLC0415  `--help` needs none of it
+def _mail(app: App) -> Generator["MailboxLoops"]:
+    if app.settings.send:
+        from mcp_server.mail.senders import Senders  # noqa: PLC0415  `--help` needs none of it
 
-    senders = Senders(app)
-    senders.start()
-    try:
-        yield
-    finally:
-        senders.stop()
+        yield Senders(app)
+    if app.settings.read_mail:
+        from mcp_server.mail.readers import Readers  # noqa: PLC0415  as above
+
+        yield Readers(app)
 
 
 def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only to serve

@@ -183,19 +183,19 @@ def _run(app: "App", *, include_overdue: bool) -> None:
     from mcp_server.mail.readers import Readers  # noqa: PLC0415  `explain` needs none of it
     from mcp_server.mail.senders import Senders  # noqa: PLC0415  as above
 
-    readers = Readers(app)
-    senders = Senders(app, include_overdue=include_overdue) if app.settings.send else None
-    readers.start()
-    if senders is not None:
-        senders.start()
+    senders = [Senders(app, include_overdue=include_overdue)] if app.settings.send else []
+    loops = [*senders, Readers(app)]
+    for one in loops:
+        one.start()
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     finally:
-        if senders is not None:
-            senders.stop()
-        readers.stop()
+        for one in loops:
+            one.signal()
+        for one in loops:
+            one.stop()
 
 
 def _told(outcome: "Outcome") -> str:

@@ -44,9 +44,13 @@ class Worker:
     def start(self) -> None:
         self._thread.start()
 
+    def signal(self) -> None:
+        """Tells it to stop, and does not wait."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Stops after the current step. The job goes back to the queue."""
-        self._stopping.set()
+        self.signal()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)
 

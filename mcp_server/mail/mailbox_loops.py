@@ -41,15 +41,21 @@ class MailboxLoops(ABC):
         self._stopping = threading.Event()
         self._changed = app.mailboxes_changed.listen()
         self._loops: dict[UUID, tuple[MailServer, bytes | None, MailboxLoop]] = {}
+        self._ending: list[MailboxLoop] = []
+        """Loops that were told to stop, as those of mailboxes that are paused since."""
         self._thread = threading.Thread(target=self._loop, name=f"mail-{self.name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends the loops, within `patience` or a little more."""
+    def signal(self) -> None:
+        """Tells all loops to end, and waits for none."""
         self._stopping.set()
         self._changed.set()
+
+    def stop(self) -> None:
+        """Ends the loops, within `patience` or a little more."""
+        self.signal()
         if self._thread.is_alive():
             self._thread.join(self.patience + _CUT_SECONDS + _KEEPER_SECONDS)
 
@@ -89,8 +95,9 @@ class MailboxLoops(ABC):
 
     def _adjust_all(self, keeper: "LeaseKeeper") -> None:
         rows = self._app.run("look for mailboxes", self._list, read_only=True)
+        self._ending = [loop for loop in self._ending if loop.is_running]
         for gone in self._loops.keys() - {row.id for row in rows}:
-            self._loops.pop(gone)[2].stop()
+            self._let_go(self._loops.pop(gone)[2])
         for row in rows:
             if self._stopping.is_set():
                 return
@@ -112,13 +119,17 @@ class MailboxLoops(ABC):
                 loop.wake()
         else:
             if known is not None:
-                known[2].stop()
+                self._let_go(known[2])
             loop = self._new(keeper, row)
             loop.start()
         self._loops[row.id] = (server, credential, loop)
 
+    def _let_go(self, loop: "MailboxLoop") -> None:
+        loop.stop()
+        self._ending.append(loop)
+
     def _end(self) -> None:
-        loops = [loop for _, _, loop in self._loops.values()]
+        loops = [*(loop for _, _, loop in self._loops.values()), *self._ending]
         for loop in loops:
             loop.stop()
         for seconds in (self.patience, _CUT_SECONDS):

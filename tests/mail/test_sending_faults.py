@@ -1,7 +1,9 @@
 """Faults of this program in the middle of sending: one mail is set aside, and the sender goes on."""
 
 import sys
+import threading
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from db.domain.errors import StoreUnavailable
 from db.domain.mailboxes import LeaseRole
 from db.embedded.locks import wait_until
 from db.mail import compose
+from db.services.mail import mailboxes
+from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing.queue import NotBegun
 from mcp_server.mail.lease_keeper import LeaseKeeper
 from mcp_server.mail.senders import Senders
@@ -144,3 +148,29 @@ def test_a_database_that_stays_away_is_told_and_no_other_process_is_blamed(
     mailbox_id = connect(app, server.port)
     failing(app, monkeypatch, {"take a mailbox": 100}, StoreUnavailable("The database is away."))
     assert send_once(app, mailbox_id) == "The database is away."
+
+
+def test_a_mail_under_way_ends_with_the_process_although_its_mailbox_is_paused(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.mail.mailbox_loops.LOOK_AGAIN_SECONDS", 0.05)
+    connect(app, server.port)
+    enrolled(app, 2)
+    server.waits = threading.Event()
+    looks, run = list[str](), app.run
+
+    def counts(description: str, work: Callable[[Any], Any], **more: Any) -> Any:
+        done = run(description, work, **more)
+        looks.append(description)
+        return done
+
+    monkeypatch.setattr(app, "run", counts)
+    senders = Senders(app)
+    senders.start()
+    assert wait_until(lambda: len(server.taken) == 1, PATIENCE)
+    app.run("pause", partial(mailboxes.update, mailbox=ANN, change=MailboxChange(), is_paused=True))
+    looks.clear()
+    assert wait_until(lambda: looks.count("look for mailboxes") > 1, PATIENCE)
+    threading.Timer(0.3, server.waits.set).start()
+    senders.stop()
+    assert statuses(app) == ["sent", "queued"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from db.embedded.locks import wait_until
+from mcp_server.__main__ import _background  # pyright: ignore[reportPrivateUsage] - no process of its own
 from mcp_server.process.app import App
 from tests.support.mail_servers import smtp_server
 from tests.support.patience import PATIENCE
@@ -51,3 +52,10 @@ def test_a_server_sends_if_it_is_told_to_and_ends_within_ten_seconds_of_its_clie
         assert "people without a mailbox yet: 3 emails due" in told
         assert statuses(app) == ["sent", "queued", "queued"]
         assert len(server.taken) == 1
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_server_that_only_reads_works_on_no_mailbox(make_app: Callable[..., App], read_only: bool) -> None:
+    with _background(make_app(send=True, read_only=read_only)):
+        running = {thread.name for thread in threading.enumerate()}
+    assert {"mail-senders", "mail-readers"} & running == (set() if read_only else {"mail-senders", "mail-readers"})
