@@ -65,7 +65,14 @@ class AuditEntry:
     @classmethod
     def of_server(cls, tool: str, ids: Mapping[str, Sequence[str]], now: datetime) -> Self:
         """Returns what the server did by itself, by the tool that would have done it."""
-        return cls(now, "server", tool, None, None, ids, is_cut=False, outcome=AuditOutcome.OK)
+        return cls.done("server", tool, ids, now)
+
+    @classmethod
+    def done(
+        cls, actor: str, tool: str, ids: Mapping[str, Sequence[str]], now: datetime, request_id: str | None = None
+    ) -> Self:
+        """Returns what was done by other means than a tool, by the tool that does the same."""
+        return cls(now, actor, tool, request_id, None, ids, is_cut=False, outcome=AuditOutcome.OK)
 
 
 # Argument or field -> the kind of thing that it names. Everything else of a call is left out.
@@ -81,6 +88,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
             "event",
             "job",
             "mailbox",
+            "message",
             "suppression",
             "template",
         )

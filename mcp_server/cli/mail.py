@@ -4,7 +4,6 @@ reads the mailboxes; holds all sending; says what became of a mail."""
 import json
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from uuid import UUID
 
 import typer
 
+from db.domain.access import ACTOR_LOCAL, AuditEntry
 from db.domain.mail import MailKind, Verdict
 from db.domain.mail.judge import judge
 from db.domain.states import SettledAs
@@ -32,6 +32,7 @@ from mcp_server.cli.session import (
 )
 
 if TYPE_CHECKING:
+    from db.services import Session
     from db.services.mail.progress import MailboxProgress
     from mcp_server.mail.once import Outcome
     from mcp_server.process.app import App
@@ -128,17 +129,10 @@ def run(
 @cli.command("stop", epilog=EXIT_CODES)
 def stop(home: Home = None) -> None:
     """Stop all sending from mailboxes, in every server, until `mail start`. No mail begins after this has ended."""
-    from db.services.mail import stopping  # noqa: PLC0415  `explain` needs none of it
+    from mcp_server.mail import switch  # noqa: PLC0415  `explain` needs none of it
 
     with opened(settings_of(home=home)) as app:
-        now = app.clock()
-        app.run("stop sending", lambda session: stopping.stop(session, now=now))
-        app.run("wait for mails that begin", stopping.await_begun)
-        ends = time.monotonic() + _STOP_SECONDS
-        while left := app.run("look for mails under way", stopping.under_way, read_only=True):
-            if time.monotonic() >= ends:
-                break
-            time.sleep(0.1)
+        left = switch.stop(app, actor=ACTOR_LOCAL, patience=_STOP_SECONDS)
     typer.echo("Sending is stopped. No mail begins until `mail start`.")
     if left:
         typer.echo(f"{left} had begun before, and their mail servers have not answered yet.")
@@ -147,10 +141,10 @@ def stop(home: Home = None) -> None:
 @cli.command("start", epilog=EXIT_CODES)
 def start(home: Home = None) -> None:
     """Let servers send from mailboxes again, after `mail stop`."""
-    from db.services.mail import stopping  # noqa: PLC0415  `explain` needs none of it
+    from mcp_server.mail import switch  # noqa: PLC0415  `explain` needs none of it
 
     with opened(settings_of(home=home)) as app:
-        app.run("start sending", stopping.start)
+        switch.start(app, actor=ACTOR_LOCAL)
     typer.echo("Servers may send again.")
 
 
@@ -161,13 +155,18 @@ def settle(
     home: Home = None,
 ) -> None:
     """Say whether a mail with status unknown went out, after a look at its mailbox. not_sent lets it be sent again."""
-    from db.services.outgoing import settling  # noqa: PLC0415  `explain` needs none of it
-
     with opened(settings_of(home=home)) as app:
-        now = app.clock()
-        work = partial(settling.settle_message, message_id=message_id, outcome=outcome, now=now)
-        app.run("settle a mail", work)
+        app.run("settle a mail", partial(_settle, message_id=message_id, outcome=outcome, now=app.clock()))
     typer.echo("It was sent." if outcome is SettledAs.SENT else "It was not sent: its step is due again.")
+
+
+def _settle(session: "Session", *, message_id: UUID, outcome: SettledAs, now: datetime) -> None:
+    from db.services.ops import audit  # noqa: PLC0415  `explain` needs none of it
+    from db.services.outgoing import settling  # noqa: PLC0415  as above
+
+    settling.settle_message(session, message_id=message_id, outcome=outcome, now=now)
+    entry = AuditEntry.done(ACTOR_LOCAL, "settle_message", {"message": [str(message_id)]}, now)
+    audit.write(session, entries=[entry])
 
 
 def _tell_if_stopped(app: "App") -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from db.postgres.database import Database
 from tests.support.command_line import Cli
 from tests.support.outbox import unknown_mail
+from tests.support.steps import run_sql
 
 UNSUBSCRIBES = b"From: Ann <ann@example.com>\nSubject: Re: Offer\n\nPlease take me off your list.\n\nAnn\n\n> Hi\n"
 RETURNED = (
@@ -54,12 +55,19 @@ def test_nothing_that_can_be_read_is_a_failure(offline: Cli, tmp_path: Path) -> 
     assert offline.run("mail", "explain", str(tmp_path)).returncode == 1
 
 
-def test_all_sending_is_stopped_and_started(cli: Cli) -> None:
+def noted(database: Database) -> list[tuple[str, ...]]:
+    """The audit log, the oldest row first."""
+    return [tuple(row) for row in run_sql(database, "SELECT actor, tool, outcome FROM audit_log ORDER BY at, id").all()]
+
+
+def test_all_sending_is_stopped_and_started(cli: Cli, database: Database) -> None:
     for _ in range(2):
         stopped = cli.run("mail", "stop")
         assert (stopped.returncode, stopped.stdout) == (0, "Sending is stopped. No mail begins until `mail start`.\n")
     started = cli.run("mail", "start")
     assert (started.returncode, started.stdout) == (0, "Servers may send again.\n")
+    stops = [("local", "stop_sending", "ok")] * 2
+    assert noted(database) == [*stops, ("local", "start_sending", "ok")]
 
 
 def test_a_mail_of_which_nobody_knows_is_settled(cli: Cli, database: Database) -> None:
@@ -69,3 +77,5 @@ def test_a_mail_of_which_nobody_knows_is_settled(cli: Cli, database: Database) -
     refused = cli.run("mail", "settle", str(mail.message_id), "sent")
     assert refused.returncode == 1
     assert "not_sent" in refused.stderr
+    assert noted(database) == [("local", "settle_message", "ok")]
+    assert run_sql(database, "SELECT ids FROM audit_log").scalar_one() == {"message": [str(mail.message_id)]}
