@@ -52,6 +52,13 @@ class FoundCampaigns(Answer):
     campaigns: list[CampaignLine]
 
 
+class SendingOut(Answer):
+    """Since when all sending is stopped, and how many mails had begun before that have no answer yet."""
+
+    sending_stopped_at: Maybe[datetime] = None
+    under_way: int = 0
+
+
 class Viewer(Answer):
     """The viewer. `is_session`: the viewer signed in by a link, and so can sign out."""
 

@@ -1,19 +1,20 @@
 // How the server is.
 
-import { get } from "/dashboard/static/api.js";
-import { badge, card, count, empty, h, heading, table, trouble, words } from "/dashboard/static/parts.js";
+import { askWhoIsThere, decide, get } from "/dashboard/static/api.js";
+import { badge, card, count, empty, h, heading, table, trouble, when, words } from "/dashboard/static/parts.js";
 
-export async function show(root, { signal, title }) {
+export async function show(root, { signal, announce, title }) {
   title("Health");
-  const health = await get("health", {}, signal);
+  const [health, viewer] = await Promise.all([get("health", {}, signal), get("viewer", {}, signal)]);
   const again = h("button", { type: "button", class: "button" }, "Refresh");
-  again.addEventListener("click", () => show(root, { signal, title }).then(() => root.querySelector("h1").focus(), (problem) => root.append(trouble(problem))));
+  again.addEventListener("click", () => show(root, { signal, announce, title }).then(() => root.querySelector("h1").focus(), (problem) => root.append(trouble(problem))));
   root.replaceChildren(
     heading("Health", badge(health.status), again),
     tiles(health),
     h("div", { class: "columns" },
       card("Calls", calls(health.calls)),
       h("div", { class: "column" },
+        card("Sending from mailboxes", ...sending(health.sending_stopped_at, viewer.scopes.includes("approve"), announce)),
         card("Jobs", facts(health.jobs ?? {}, "The local store is not to be had.")),
         card("Events since the start", tallies(health.events, "verdict")),
         card("Webhooks since the start", tallies(health.webhooks, "verdict")),
@@ -30,9 +31,38 @@ function tiles(health) {
     ["Orphans waiting", health.orphans_waiting === undefined ? "–" : count(health.orphans_waiting)],
     ["Slow queries", count(health.slow_queries)],
     ["Retries", count(health.retries)],
-    ...(health.sending_stopped_at ? [["All sending", "stopped"]] : []),
   ];
   return h("dl", { class: "tiles" }, shown.map(([name, value]) => h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value))));
+}
+
+/** Whether mail goes out, and a button that holds all of it, or lets it go on. */
+function sending(stoppedAt, mayDecide, announce) {
+  const box = h("div", {});
+  const fault = h("div", { "aria-live": "polite" });
+  const draw = (since, underWay = 0) => {
+    const state = since
+      ? ["All sending is stopped since ", when(since), ", in every server.", underWay ? ` ${count(underWay)} had begun before.` : ""]
+      : ["Servers may send."];
+    const button = h("button", { type: "button", class: "button" }, since ? "Start sending" : "Stop all sending");
+    button.addEventListener("click", async () => {
+      if (button.hasAttribute("aria-disabled")) return;
+      button.setAttribute("aria-disabled", "true");
+      fault.replaceChildren();
+      try {
+        const { sending_stopped_at: now, under_way: left } = await decide(since ? "start" : "stop", {});
+        draw(now, left);
+        announce(now ? "All sending is stopped" : "Servers may send");
+        box.querySelector("button").focus();
+      } catch (problem) {
+        askWhoIsThere(problem);
+        button.removeAttribute("aria-disabled");
+        fault.replaceChildren(trouble(problem));
+      }
+    });
+    box.replaceChildren(h("p", {}, ...state), mayDecide ? button : "");
+  };
+  draw(stoppedAt);
+  return [box, fault];
 }
 
 function calls(rows) {

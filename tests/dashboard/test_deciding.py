@@ -18,6 +18,7 @@ from tests.support.steps import claim, run_sql
 from tests.support.tokens import bearer, new_token
 
 APPROVE, REJECT = "/dashboard/api/approve", "/dashboard/api/reject"
+STOP, START, HEALTH = (f"/dashboard/api/{name}" for name in ("stop", "start", "health"))
 
 
 def approval(draft: ActionDraft) -> dict[str, Any]:
@@ -121,3 +122,25 @@ def test_a_read_only_server_takes_no_decision(make_app: MakeApp, database: Datab
         answer = client.post(APPROVE, json=approval(draft))
         assert (answer.status_code, answer.json()["error"]) == (403, "read_only")
     assert statuses(database, one) == [(1, "waiting")]
+
+
+def test_who_signed_in_by_a_link_stops_all_sending_and_starts_it_and_nobody_else_does(
+    make_app: MakeApp, database: Database
+) -> None:
+    key, token = new_key(database), new_token(database, "agent", Scope.READ, Scope.WRITE, Scope.OPS)
+    with server(make_app()) as client:
+        for path in (STOP, START):
+            assert client.post(path, json={}).status_code == 401
+            answer = client.post(path, json={}, headers=bearer(token))
+            assert (answer.status_code, "needs the scope approve" in answer.json()["message"]) == (403, True)
+        sign_in(client, key)
+        assert client.post(STOP, json={}, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        assert client.post(STOP, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+        assert "sending_stopped_at" not in client.get(HEALTH).json()
+        stopped = client.post(STOP, json={})
+        assert (stopped.status_code, stopped.json()["under_way"]) == (200, 0)
+        assert client.get(HEALTH).json()["sending_stopped_at"]
+        assert client.post(START, json={}).json() == {"under_way": 0}
+        assert "sending_stopped_at" not in client.get(HEALTH).json()
+    noted = run_sql(database, "SELECT actor, tool FROM audit_log ORDER BY at, id").all()
+    assert [tuple(row) for row in noted] == [("dashboard", "stop_sending"), ("dashboard", "start_sending")]

@@ -22,6 +22,7 @@ from db.domain.access import Scope
 from db.domain.errors import NotFound, SalesAutomationError, StoreUnavailable
 from db.domain.field_limits import NAME_MAX, PAGE_DEFAULT
 from db.services.campaigns import campaigns
+from db.services.mail import stopping
 from db.services.reports import overview, typeahead
 from mcp_server import __version__
 from mcp_server.calls import caller
@@ -35,7 +36,15 @@ from mcp_server.process.app import App
 from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line
 from mcp_server.schemas.campaigns import CampaignLine
 from mcp_server.schemas.faults import explain
-from mcp_server.schemas.watching import FoundCampaigns, HappenedList, HappenedOut, Viewer, WaitingList, WaitingOut
+from mcp_server.schemas.watching import (
+    FoundCampaigns,
+    HappenedList,
+    HappenedOut,
+    SendingOut,
+    Viewer,
+    WaitingList,
+    WaitingOut,
+)
 
 if TYPE_CHECKING:
     from db.services import Session
@@ -60,7 +69,11 @@ TOOLS: Final[Mapping[str, str]] = MappingProxyType(
 """Endpoint -> the tool that answers it. Each changes nothing. Its arguments are those of the query."""
 
 DECISIONS: Final[Mapping[str, str]] = MappingProxyType({"approve": "approve_drafts", "reject": "reject_draft"})
-"""Endpoint -> the tool that it calls. These alone change anything; their arguments are a JSON object in the body."""
+"""Endpoint -> the tool that it calls. These change something, as SWITCHES do; their arguments are a JSON object in the
+body."""
+
+SWITCHES: Final = frozenset({"stop", "start"})
+"""Endpoints that do what `mail stop` and `mail start` do."""
 
 logger = logging.getLogger(__name__)
 
@@ -120,9 +133,10 @@ class Api:
         return await self._respond(name, Invocation(who, dict(request.query_params), ""))
 
     async def decide(self, request: Request) -> Response:
-        """Answers POST /dashboard/api/{name}: a person decides on drafts. A form of another page can't send JSON."""
+        """Answers POST /dashboard/api/{name}: a person decides on drafts, or holds all sending. A form of another page
+        can't send JSON."""
         name, who = request.path_params["name"], request.scope[caller.SCOPE_KEY]
-        if name not in DECISIONS:
+        if name not in DECISIONS.keys() | SWITCHES:
             return refused(404, "not_found", "There is no such endpoint.")
         if self._app.settings.read_only:
             return refused(403, "read_only", "This server is read-only: decide at another one, or at the command line.")
@@ -137,6 +151,8 @@ class Api:
         try:
             if name in TOOLS or name in DECISIONS:
                 return await self._tool(TOOLS.get(name) or DECISIONS[name], invocation)
+            if name in SWITCHES:
+                return await self._switch(name, invocation)
             return answer(await run_sync(self._own[name], invocation.arguments))
         except SalesAutomationError as error:
             return _refusal(error, error.for_clients)
@@ -158,6 +174,25 @@ class Api:
         except ToolError as error:
             return _tool_refusal(name, error)
         return JSONResponse(result.structured_content, headers=NO_STORE)
+
+    async def _switch(self, name: str, invocation: Invocation) -> Response:
+        missing = caller.missing_scope(invocation.caller, Scope.APPROVE, f"To {name} all sending")
+        if missing is not None:
+            return insufficient_scope(missing)
+        return answer(await run_sync(self._stop if name == "stop" else self._start, invocation))
+
+    def _stop(self, invocation: Invocation) -> Answer:
+        from mcp_server.mail import switch  # noqa: PLC0415  a server that stops nothing starts without it
+
+        left = switch.stop(self._app, actor=invocation.caller.name, request_id=invocation.request_id)
+        stopped_at = self._app.run("look since when", stopping.stopped_at, read_only=True)
+        return SendingOut(sending_stopped_at=stopped_at, under_way=left)
+
+    def _start(self, invocation: Invocation) -> Answer:
+        from mcp_server.mail import switch  # noqa: PLC0415  as above
+
+        switch.start(self._app, actor=invocation.caller.name, request_id=invocation.request_id)
+        return SendingOut()
 
     def _waiting(self, query: Mapping[str, str]) -> Answer:
         given = DueQueue.model_validate(query)
