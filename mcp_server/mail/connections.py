@@ -129,6 +129,15 @@ def imap(
                 client.shutdown()
 
 
+def shut(connection: Callable[[], socket.socket | None]) -> None:
+    """Ends a connection from another thread, which gets its end. connection: gives it, if there is one still."""
+    with suppress(OSError, AttributeError):
+        open_ = connection()
+        if open_ is not None:
+            # Not the method of a TLS socket, which would drop the encryption under the thread that uses it.
+            socket.socket.shutdown(open_, socket.SHUT_RDWR)
+
+
 def _check(server: MailServer, address: str, *, allow_private: bool) -> None:
     try:
         hosts.check(server, allow_private=allow_private)

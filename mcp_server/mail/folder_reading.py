@@ -12,26 +12,23 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from db.domain.errors import MailboxUnusable
-from db.domain.mailboxes import FolderRole
 from db.mail.envelope import envelope_of
 from db.services.mail import incoming, matching, reading, recording
 from db.services.mail.incoming import FetchedMail
 from db.services.mail.reading import FolderPosition, UnrelatedPlace
 from db.services.outgoing import signs
-from mcp_server.mail import fetching, folders
+from mcp_server.mail import fetching, folders, sent_mail
 from mcp_server.mail.connections import Imap
 from mcp_server.mail.fetching import Header
 from mcp_server.mail.folders import Folder
 from mcp_server.mail.lease_keeper import Lease
+from mcp_server.mail.unknown_mails import UnknownMails
 from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.services import Session
 
 _RECORDED_AT_ONCE: Final = 100
-_LOOKED_FOR: Final = timedelta(days=3)
-_LOOKED_FOR_MOST: Final = 20
-_SENT_ROLES: Final = frozenset({FolderRole.SENT, FolderRole.ALL})
 _DAY: Final = timedelta(days=1)
 """A server searches by days of its own time zone."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -40,7 +37,7 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 class FolderReading:
     """The folders of a mailbox and how far each is read. What is written is written under the lease."""
 
-    def __init__(self, app: App, client: Imap, mailbox_id: UUID, lease: Lease) -> None:
+    def __init__(self, app: App, client: Imap, mailbox_id: UUID, lease: Lease, unknown: UnknownMails) -> None:
         self._app = app
         self._client = client
         self._mailbox_id = mailbox_id
@@ -50,6 +47,7 @@ class FolderReading:
         """Name of a folder -> the UIDs of older mails that are still to be read, oldest first."""
         self._since: datetime | None = None
         self._is_pending = True  # the process before may have left some
+        self._unknown = unknown
         self._looked_for: set[str] = set()
         self.folders: list[Folder] = []
         self.selected: str | None = None
@@ -123,21 +121,15 @@ class FolderReading:
 
     def has_unknown(self) -> bool:
         """Returns whether nobody knows of a mail of the mailbox whether it went out, and it was not looked for yet."""
-        return not self._looked_for.issuperset(self._unknown())
+        return not self._looked_for.issuperset(self._unknown.ids(self._mailbox_id))
 
     def look_for_unknown(self) -> None:
         """Looks for mails of which nobody knows whether they went out, where copies of sent mails are."""
-        ids = self._unknown()
+        ids = self._unknown.ids(self._mailbox_id)
         for folder in self.folders:
-            if ids and folder.role in _SENT_ROLES and self._open(folder) is not None:
-                self._settle_found([id_ for id_ in ids if self._client.search(["HEADER", "Message-ID", f"<{id_}>"])])
+            if ids and folder.role in sent_mail.ROLES and self._open(folder) is not None:
+                self._settle_found([id_ for id_ in ids if sent_mail.is_in_selected(self._client, id_)])
         self._looked_for = set(ids)
-
-    def _unknown(self) -> Sequence[str]:
-        """Returns the Message-IDs of the latest mails of which nobody knows, of the last three days."""
-        since = self._app.clock() - _LOOKED_FOR
-        work = partial(signs.unknown_ids, mailbox_id=self._mailbox_id, since=since, limit=_LOOKED_FOR_MOST)
-        return self._app.run("look for unknown mail", work, read_only=True)
 
     def _settle_found(self, ids: Sequence[str]) -> None:
         """Notes that mails with these Message-IDs are in the mailbox, so our own of them went out."""

@@ -11,6 +11,7 @@ from mcp_server.mail.books import Books
 from mcp_server.mail.lease_keeper import LeaseKeeper
 from mcp_server.mail.reader import MailboxReader
 from mcp_server.mail.sender import MailboxSender
+from mcp_server.mail.unknown_mails import UnknownMails
 from mcp_server.process.app import App
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def read_all(app: App) -> list[Outcome]:
     address."""
     rows = app.run("look for mailboxes", mailboxes.list_read, read_only=True)
     with LeaseKeeper(app) as keeper:
-        readers = [MailboxReader(app, keeper, row.id, row.address) for row in rows]
+        unknown = UnknownMails(app)
+        readers = [MailboxReader(app, keeper, row.id, row.address, unknown) for row in rows]
         are_done = _run(readers, _READ_AT_ONCE)
     return _outcomes(app, rows, readers, are_done, [None for _ in rows])
 

@@ -1,17 +1,16 @@
 """Reads one mailbox: connects, reads its folders, waits for new mail, and starts again after failures."""
 
-import socket
 import time
-from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
 from db.domain.mailboxes import LeaseRole
 from mcp_server.mail.access import Access
-from mcp_server.mail.connections import Imap
+from mcp_server.mail.connections import Imap, shut
 from mcp_server.mail.folder_reading import FolderReading
 from mcp_server.mail.lease_keeper import Lease, LeaseKeeper
 from mcp_server.mail.mailbox_loop import MailboxLoop
+from mcp_server.mail.unknown_mails import UnknownMails
 from mcp_server.mail.waiting import LOOK_SECONDS, idle
 from mcp_server.process.app import App
 
@@ -24,8 +23,12 @@ class MailboxReader(MailboxLoop):
 
     role = LeaseRole.READER
 
-    def __init__(self, app: App, keeper: LeaseKeeper, mailbox_id: UUID, address: str) -> None:
+    def __init__(
+        self, app: App, keeper: LeaseKeeper, mailbox_id: UUID, address: str, unknown: UnknownMails | None = None
+    ) -> None:
+        """unknown: those that the readers of a process share; left out, it has its own."""
         super().__init__(app, keeper, mailbox_id, address)
+        self._unknown = unknown or UnknownMails(app)
         self._client: Imap | None = None
 
     def stop(self) -> None:
@@ -44,7 +47,8 @@ class MailboxReader(MailboxLoop):
         with Access.of(self._app, self._row()).imap() as client:
             self._client, self._is_open = client, True
             try:
-                self._read_folders(FolderReading(self._app, client, self._mailbox_id, lease), client, is_once=is_once)
+                reading = FolderReading(self._app, client, self._mailbox_id, lease, self._unknown)
+                self._read_folders(reading, client, is_once=is_once)
             finally:
                 self._client = None
 
@@ -99,6 +103,4 @@ class MailboxReader(MailboxLoop):
         """Shuts the connection from another thread."""
         client = self._client
         if client is not None:
-            with suppress(OSError, AttributeError):
-                # Not the method of a TLS socket, which would drop the encryption under the thread that reads.
-                socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)
+            shut(client.socket)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mcp_server.mail.mailbox_loops import MailboxLoops
+from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.domain.mailboxes import Service
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from db.services import Session
     from mcp_server.mail.lease_keeper import LeaseKeeper
     from mcp_server.mail.mailbox_loop import MailboxLoop
+    from mcp_server.mail.unknown_mails import UnknownMails
 
 
 class Readers(MailboxLoops):
@@ -19,6 +21,10 @@ class Readers(MailboxLoops):
 
     name = "readers"
     patience = 5.0
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app)
+        self._unknown: UnknownMails | None = None
 
     def _list(self, session: "Session") -> "Sequence[Mailbox]":
         from db.services.mail import mailboxes  # noqa: PLC0415  see MailboxLoops._loop
@@ -32,5 +38,8 @@ class Readers(MailboxLoops):
 
     def _new(self, keeper: "LeaseKeeper", row: "Mailbox") -> "MailboxLoop":
         from mcp_server.mail.reader import MailboxReader  # noqa: PLC0415  see MailboxLoops._loop
+        from mcp_server.mail.unknown_mails import UnknownMails  # noqa: PLC0415  as above
 
-        return MailboxReader(self._app, keeper, row.id, row.address)
+        if self._unknown is None:
+            self._unknown = UnknownMails(self._app)
+        return MailboxReader(self._app, keeper, row.id, row.address, self._unknown)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from db.domain.errors import LeaseLost, StoreUnavailable
-from db.domain.mail.verdict import BounceKind
+from db.domain.mail.verdict import OF_MAILBOX
 from db.domain.mailboxes import UNSENDABLE, LeaseRole, MailboxStatus
 from db.services.mail import mailboxes, stopping
 from db.services.outgoing import outcomes, queue
@@ -40,7 +40,6 @@ IN_VAIN_MOST: Final = 3
 CLAIMED_MOST: Final = 20
 """Mails that are claimed at once, if the pace of the mailbox allows."""
 _RECORDING_SECONDS: Final = 2.0
-_OF_MAILBOX: Final = frozenset({BounceKind.POLICY, BounceKind.AUTH})
 _STOPS_ALL: Final = frozenset({NotBegun.STOPPED, NotBegun.MAILBOX})
 
 
@@ -178,7 +177,7 @@ class MailboxSender(MailboxLoop):
             self._trouble.worked()
         elif outcome.delivery is Delivery.UNKNOWN:
             copies.look_for_unknown()
-        elif outcome.kind in _OF_MAILBOX:
+        elif outcome.kind in OF_MAILBOX:
             raise Ending  # it may be failing by now
 
     def _release(self, lease: Lease, mails: "deque[QueuedMail]") -> None:

@@ -2,13 +2,11 @@
 
 import imaplib
 import logging
-import socket
 import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from uuid import UUID
@@ -16,9 +14,9 @@ from uuid import UUID
 from db.domain.errors import LeaseLost, SalesAutomationError
 from db.domain.mailboxes import FolderRole, Service
 from db.services.outgoing import copies, signs
-from mcp_server.mail import folders
+from mcp_server.mail import folders, sent_mail
 from mcp_server.mail.access import Access
-from mcp_server.mail.connections import Imap
+from mcp_server.mail.connections import Imap, shut
 from mcp_server.mail.folders import Folder
 from mcp_server.mail.lease_keeper import Lease
 from mcp_server.process.app import App
@@ -35,7 +33,6 @@ GRACE_SECONDS: Final = 2.0
 """What any other host has for the same, before a copy is made."""
 LOOKS: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds after which a mail is looked for of which nobody knows; later the reader finds it."""
-_SINCE: Final = timedelta(hours=72)
 _MOST: Final = 50
 _PAUSE: Final = 60.0
 _LONGEST_PAUSE: Final = 900.0
@@ -90,9 +87,7 @@ class SentCopies:
         self._wake.set()
         client = self._client
         if client is not None:
-            with suppress(OSError, AttributeError):
-                # Not the method of a TLS socket, which would drop the encryption under the thread that reads.
-                socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)
+            shut(client.socket)
         self._thread.join(_PATIENCE)
 
     def file(self) -> None:
@@ -224,16 +219,14 @@ class SentCopies:
         if not is_time:
             return
 
-        def work(session: "Session") -> Sequence[str]:
-            since = self._app.clock() - _SINCE
-            return signs.unknown_ids(session, mailbox_id=self._lease.mailbox_id, since=since, limit=_MOST)
-
-        asked = self._app.run("look for unknown mails", work, read_only=True)
+        mailbox_id = self._lease.mailbox_id
+        work = partial(signs.unknown_ids, mailbox_ids=[mailbox_id], now=self._app.clock())
+        asked = self._app.run("look for unknown mails", work, read_only=True).get(mailbox_id)
         if not asked:
             with self._lock:
                 self._looks_at = []
             return
-        places = [place for role in (FolderRole.SENT, FolderRole.ALL) if (place := self._folder(role)) is not None]
+        places = [place for role in sent_mail.ROLES if (place := self._folder(role)) is not None]
         found = [id_ for id_ in asked if any(self._is_in(place, id_) for place in places)]
         if found:
             self._run(
@@ -244,7 +237,7 @@ class SentCopies:
         self._check()
         client = self._imap()
         client.select_folder(folder.name, readonly=True)  # each time anew, to see what has come
-        return bool(client.search(["HEADER", "Message-ID", internet_message_id]))
+        return sent_mail.is_in_selected(client, internet_message_id)
 
     def _folder(self, role: FolderRole) -> Folder | None:
         client = self._imap()

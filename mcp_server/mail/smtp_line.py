@@ -1,13 +1,13 @@
 """The one connection over which a mailbox sends: opened when it is needed, kept, and opened anew when it is gone."""
 
-import socket
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Final
 
 from mcp_server.mail.access import Access
 from mcp_server.mail.clients import Smtp
+from mcp_server.mail.connections import shut
 
 KEPT_SECONDS: Final = 240.0
 """Servers end a connection that says nothing for five minutes."""
@@ -51,10 +51,8 @@ class SmtpLine:
     def interrupt(self) -> None:
         """Cuts the connection from another thread."""
         connection = self._connection
-        if connection is not None and connection.sock is not None:
-            with suppress(OSError):
-                # Not the method of a TLS socket, which would drop the encryption under the thread that sends.
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+        if connection is not None:
+            shut(lambda: connection.sock)
 
     def _is_alive(self, connection: Smtp) -> bool:
         if connection.sock is None:

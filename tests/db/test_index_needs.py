@@ -153,7 +153,7 @@ NEEDED: dict[str, Work] = {
         session, mailbox_id=uuid4(), limit=10
     ),
     "ix_messages_outgoing": lambda session, _campaign, _enrollment: signs.unknown_ids(
-        session, mailbox_id=uuid4(), since=NOW, limit=10
+        session, mailbox_ids=[uuid4()], now=NOW
     ),
     "ix_messages_unfiled": lambda session, _campaign, _enrollment: copies.unfiled(
         session, mailbox_id=uuid4(), limit=10

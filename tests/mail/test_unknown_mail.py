@@ -4,6 +4,8 @@ comes back."""
 from collections.abc import Callable, Generator
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -11,6 +13,7 @@ from sqlalchemy import text
 from db.domain.states import MessageStatus
 from db.embedded.locks import wait_until
 from db.services.outgoing.mails import QueuedMail
+from mcp_server.mail.unknown_mails import UnknownMails
 from mcp_server.process.app import App
 from tests.support.dovecot import Dovecot, dovecot, needs_dovecot
 from tests.support.incoming import bounce
@@ -112,6 +115,25 @@ def test_a_reader_that_waits_looks_within_ten_seconds(
         app.run("as if nobody knew", lambda session: session.execute(_UNKNOWN))
         assert wait_until(lambda: begun(app) == MessageStatus.SENT, 20)
         assert reader.problem is None
+
+
+def test_the_mailboxes_of_a_process_are_asked_about_together(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = app.run, list[str]()
+
+    def counts(description: str, work: Callable[[Any], Any], **more: Any) -> Any:
+        asked.append(description)
+        return run(description, work, **more)
+
+    monkeypatch.setattr(app, "run", counts)
+    unknown, mailboxes = UnknownMails(app), [uuid4() for _ in range(3)]
+    assert [unknown.ids(id_) for id_ in mailboxes] == [()] * 3
+    asked.clear()
+    for id_ in mailboxes:
+        unknown.ids(id_)
+    assert asked == []
+    monkeypatch.setattr("mcp_server.mail.unknown_mails.KNOWN_SECONDS", 0)
+    unknown.ids(mailboxes[0])
+    assert len(asked) == 1
 
 
 _UNKNOWN = text(f"UPDATE messages SET status = '{MessageStatus.UNKNOWN}'")

@@ -121,7 +121,7 @@ def sent(session: Session, emails: Sequence[str], tag: str) -> None:
     for mail in mails:
         settling.unsettled(session, message_id=mail.message_id)
     ids = [mail.internet_message_id for mail in mails]
-    signs.unknown_ids(session, mailbox_id=mailbox.id, since=NOW, limit=len(ids))
+    signs.unknown_ids(session, mailbox_ids=[mailbox.id], now=NOW)
     signs.found(session, internet_message_ids=ids, now=NOW)
     told = [SENT(mail.enrollment_id, step_number=1) for mail in mails]
     events.record_events(session, events=told)

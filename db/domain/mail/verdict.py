@@ -39,6 +39,10 @@ class BounceKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+OF_MAILBOX: Final = frozenset({BounceKind.POLICY, BounceKind.AUTH})
+"""Kinds that are about the mailbox that sent the mail."""
+
+
 class Finding(StrEnum):
     HIDDEN_TEXT = "hidden_text"
     INSTRUCTIONS_TO_AN_AGENT = "instructions_to_an_agent"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.field_limits import MAIL_ANSWER_MAX, MAIL_RULE_MAX, MAILBOX_PROBLEM_MAX
 from db.domain.mail.effects import PROVIDER, Meaning, events_of
-from db.domain.mail.verdict import BounceKind, MailKind, Reason, ReturnedRecipient
+from db.domain.mail.verdict import OF_MAILBOX, BounceKind, MailKind, Reason, ReturnedRecipient
 from db.domain.mailboxes import UNSENDABLE, MailboxCommand
 from db.domain.retries import KEPT_TRYING, next_attempt
 from db.domain.states import STATE_AFTER, STATES_BEFORE, ActionOutcome, MessageCommand, MessageStatus
@@ -29,7 +29,6 @@ from db.services.people import opt_outs
 REFUSALS_MOST: Final = 3
 """As many refusals in a row for what the mailbox is make it failing."""
 _POLICY_PAUSE: Final = timedelta(hours=1)
-_OF_MAILBOX: Final = frozenset({BounceKind.POLICY, BounceKind.AUTH})
 
 
 class Tried(NamedTuple):
@@ -74,10 +73,10 @@ def refused(
     if code is None:
         failed(session, mail=mail, error=said, now=now)
         return None
-    message = _lock_all(session, mail, is_of_mailbox=kind in _OF_MAILBOX)
+    message = _lock_all(session, mail, is_of_mailbox=kind in OF_MAILBOX)
     if message is None or message.again_at is not None or message.status not in STATES_BEFORE[MessageCommand.REFUSE]:
         return message and message.again_at
-    if kind in _OF_MAILBOX:
+    if kind in OF_MAILBOX:
         _count_refusal(session, message.mailbox_id, said, now)
         return _try_again(session, mail, message, said, now, retry_seconds, at_least=_POLICY_PAUSE)
     mailboxes.note_answer(session, mailbox_id=message.mailbox_id, is_refusal=False)

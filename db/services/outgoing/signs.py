@@ -1,7 +1,7 @@
 """Signs that a mail went out of which nobody knew, or which was still to go: a copy in Sent, an answer, a report."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -77,17 +77,28 @@ def _rows(session: Session, internet_message_ids: Iterable[str]) -> Sequence[Seq
     return session.execute(_FOUND, rows_parameter(ids)).all() if ids else ()
 
 
+LOOKED_FOR: Final = timedelta(hours=72)
+"""For how long a mail is looked for of which nobody knows whether it went out. A person settles it then."""
+_LOOKED_FOR_MOST: Final = 50
 _UNKNOWN = text(f"""
-    SELECT internet_message_id FROM messages
-    WHERE mailbox_id = :mailbox AND status = '{MessageStatus.UNKNOWN}' AND sending_at >= :since
-    ORDER BY id DESC LIMIT :limit
-""")
+    SELECT b.id, m.internet_message_id
+    FROM (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid) AS id) b
+    CROSS JOIN LATERAL (
+        SELECT internet_message_id FROM messages
+        WHERE mailbox_id = b.id AND status = '{MessageStatus.UNKNOWN}' AND sending_at >= :since
+        ORDER BY id DESC LIMIT {_LOOKED_FOR_MOST}
+    ) m
+""").columns(*named("id", "internet_message_id"))
 
 
-def unknown_ids(session: Session, *, mailbox_id: UUID, since: datetime, limit: int) -> Sequence[str]:
-    """Returns the Message-IDs of the latest mails of a mailbox that began since then and of which nobody knows whether
-    they went out."""
-    return session.scalars(_UNKNOWN, {"mailbox": mailbox_id, "since": since, "limit": limit}).all()
+def unknown_ids(session: Session, *, mailbox_ids: Collection[UUID], now: datetime) -> Mapping[UUID, Sequence[str]]:
+    """Returns mailbox -> the Message-IDs of its latest mails of which nobody knows whether they went out, as long as
+    they are looked for."""
+    found: dict[UUID, list[str]] = {}
+    given = {**rows_parameter(sorted(mailbox_ids)), "since": now - LOOKED_FOR}
+    for mailbox_id, internet_message_id in session.execute(_UNKNOWN, given):
+        found.setdefault(mailbox_id, []).append(internet_message_id)
+    return found
 
 
 _WRITE = text("""
