@@ -74,6 +74,9 @@ def serve(
     home: Annotated[Path | None, typer.Option(help="Directory of the embedded database and the local store.")] = None,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave import jobs to other processes.")] = False,
     send: Annotated[bool, typer.Option("--send", help="Send from the mailboxes, too.")] = False,
+    include_overdue: Annotated[
+        bool, typer.Option("--include-overdue", help="Send also what is due for more than 7 days.")
+    ] = False,
 ) -> None:
     """Serve MCP. Both HTTP transports answer at once: Streamable HTTP at /mcp, SSE at /sse."""
     settings = settings_of(
@@ -84,11 +87,13 @@ def serve(
         worker=False if no_worker else None,
         send=send or None,
     )
+    if include_overdue and not settings.send:
+        raise unusable("--include-overdue is of what is sent: add --send.")
     logs.configure(settings.log_level)
     if transport is Transport.STDIO:
-        _serve_stdio(settings)
+        _serve_stdio(settings, include_overdue=include_overdue)
     else:
-        _serve_http(settings, host, port)
+        _serve_http(settings, host, port, include_overdue=include_overdue)
 
 
 @cli.command()
@@ -113,11 +118,11 @@ def _app(settings: Settings) -> App:
     return app
 
 
-def _serve_stdio(settings: Settings) -> None:
+def _serve_stdio(settings: Settings, *, include_overdue: bool) -> None:
     app = _app(settings)
     try:
         server = _build(app)
-        with _background(app):
+        with _background(app, include_overdue=include_overdue):
             anyio.run(server.run_stdio_async)
     finally:
         app.close()
@@ -125,7 +130,7 @@ def _serve_stdio(settings: Settings) -> None:
         raise typer.Exit(1)
 
 
-def _serve_http(settings: Settings, host: str, port: int) -> None:
+def _serve_http(settings: Settings, host: str, port: int, *, include_overdue: bool) -> None:
     from mcp_server.http.app import LOOPBACK  # noqa: PLC0415  stdio needs none of it
     from mcp_server.http.serve import CannotListen, serve_http  # noqa: PLC0415  see above
     from mcp_server.http.token_cache import has_tokens  # noqa: PLC0415  see above
@@ -155,7 +160,7 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
                 f"Listening on {host} needs a token: run `sales-automation-mcp tokens create NAME --scope read`, set "
                 "SALES_AUTOMATION_TOKEN or SALES_AUTOMATION_TOKEN_FILE, or listen on 127.0.0.1."
             )
-        with _background(app):
+        with _background(app, include_overdue=include_overdue):
             serve_http(server, app, host=host, port=port, token=token)
     except CannotListen as error:
         raise unusable(str(error)) from None
@@ -164,10 +169,10 @@ def _serve_http(settings: Settings, host: str, port: int) -> None:
 
 
 @contextmanager
-def _background(app: App) -> Generator[None]:
+def _background(app: App, *, include_overdue: bool) -> Generator[None]:
     """What works beside the server, while it runs: the worker of jobs, and the readers and senders of mailboxes, where
     they are on and something may be written. They end side by side."""
-    works = [] if app.settings.read_only else [*_mail(app), *_worker(app)]
+    works = [] if app.settings.read_only else [*_mail(app, include_overdue=include_overdue), *_worker(app)]
     for work in works:
         work.start()
     try:
@@ -186,11 +191,11 @@ def _worker(app: App) -> Generator["Worker"]:
         yield Worker(app)
 
 
-def _mail(app: App) -> Generator["MailboxLoops"]:
+def _mail(app: App, *, include_overdue: bool) -> Generator["MailboxLoops"]:
     if app.settings.send:
         from mcp_server.mail.senders import Senders  # noqa: PLC0415  `--help` needs none of it
 
-        yield Senders(app)
+        yield Senders(app, include_overdue=include_overdue)
     if app.settings.read_mail:
         from mcp_server.mail.readers import Readers  # noqa: PLC0415  as above
 

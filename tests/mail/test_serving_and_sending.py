@@ -11,6 +11,7 @@ import pytest
 from db.embedded.locks import wait_until
 from mcp_server.__main__ import _background  # pyright: ignore[reportPrivateUsage] - no process of its own
 from mcp_server.process.app import App
+from tests.support.command_line import Cli
 from tests.support.mail_servers import smtp_server
 from tests.support.patience import PATIENCE
 from tests.support.processes import COMMAND
@@ -56,6 +57,11 @@ def test_a_server_sends_if_it_is_told_to_and_ends_within_ten_seconds_of_its_clie
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_server_that_only_reads_works_on_no_mailbox(make_app: Callable[..., App], read_only: bool) -> None:
-    with _background(make_app(send=True, read_only=read_only)):
+    with _background(make_app(send=True, read_only=read_only), include_overdue=False):
         running = {thread.name for thread in threading.enumerate()}
     assert {"mail-senders", "mail-readers"} & running == (set() if read_only else {"mail-senders", "mail-readers"})
+
+
+def test_what_is_overdue_is_let_go_where_something_is_sent(database_url: str, tmp_path: Path) -> None:
+    refused = Cli(database_url, tmp_path).run("serve", "--include-overdue")
+    assert (refused.returncode, "add --send" in refused.stderr) == (2, True)
