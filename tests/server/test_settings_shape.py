@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings, strategies as st
+from pydantic import ValidationError
 from sqlalchemy import text
 
 from db.domain import campaign_settings
@@ -41,6 +43,13 @@ _FITS = " AND ".join(f"({rule})" for rule in campaign_settings.checks("CAST(:giv
 
 def test_every_field_of_the_schema_has_a_shape() -> None:
     assert list(CampaignSettings.model_fields) == list(campaign_settings.FIELDS)
+
+
+def test_emails_come_from_mailboxes_or_from_an_account_and_not_from_both() -> None:
+    account = {"account": "ann@example.com"}
+    with pytest.raises(ValidationError, match="give one of them"):
+        CampaignSettings.model_validate({"mailboxes": ["ann@example.com"], "senders": {"email": account}})
+    CampaignSettings.model_validate({"mailboxes": ["ann@example.com"], "senders": {"linkedin": account}})
 
 
 @settings(max_examples=60)
