@@ -5,7 +5,8 @@ killed at any moment loses no mail, and the next one reads none twice.
 """
 
 import imaplib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -14,12 +15,13 @@ from uuid import UUID
 from db.domain.errors import MailboxUnusable
 from db.mail.envelope import envelope_of
 from db.services.mail import incoming, matching, reading, recording
-from db.services.mail.incoming import FetchedMail
+from db.services.mail.incoming import FetchedMail, LeftMail
 from db.services.mail.reading import FolderPosition, UnrelatedPlace
 from db.services.outgoing import signs
 from mcp_server.mail import fetching, folders, sent_mail
 from mcp_server.mail.connections import Imap
-from mcp_server.mail.fetching import Header
+from mcp_server.mail.fetch_failures import FAILURES, Content, Fetch, FetchFailures, Place, is_refusal
+from mcp_server.mail.fetching import Body, Header
 from mcp_server.mail.folders import Folder
 from mcp_server.mail.lease_keeper import Lease
 from mcp_server.mail.unknown_mails import UnknownMails
@@ -29,15 +31,20 @@ if TYPE_CHECKING:
     from db.services import Session
 
 _RECORDED_AT_ONCE: Final = 100
+_LEFT_AT_ONCE: Final = 20
 _DAY: Final = timedelta(days=1)
 """A server searches by days of its own time zone."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+logger = logging.getLogger(__name__)
 
 
 class FolderReading:
     """The folders of a mailbox and how far each is read. What is written is written under the lease."""
 
-    def __init__(self, app: App, client: Imap, mailbox_id: UUID, lease: Lease, unknown: UnknownMails) -> None:
+    def __init__(
+        self, app: App, client: Imap, mailbox_id: UUID, lease: Lease, unknown: UnknownMails, failures: FetchFailures
+    ) -> None:
         self._app = app
         self._client = client
         self._mailbox_id = mailbox_id
@@ -48,6 +55,7 @@ class FolderReading:
         self._since: datetime | None = None
         self._is_pending = True  # the process before may have left some
         self._unknown = unknown
+        self._failures = failures
         self._looked_for: set[str] = set()
         self.folders: list[Folder] = []
         self.selected: str | None = None
@@ -198,10 +206,11 @@ class FolderReading:
             del self._older[folder.name]
         self._save(folder.name)
 
-    def _read(self, name: str, uids: Sequence[int], *, to_join: int | None = None) -> None:
+    def _read(self, name: str, uids: Sequence[int], *, to_join: int | None = None) -> bool:
         """Reads mails of the selected folder and stores those that matter, in the order of `uids`. `to_join`: how many
-        older ones are left after them."""
-        found = fetching.headers(self._client, uids)
+        older ones are left after them. Returns whether the server gave all of them."""
+        given, left = self._fetched(name, "headers", uids, self._headers)
+        found = [given[uid] for uid in uids if uid in given]
         envelopes = [envelope_of(header.block) for header in found]
 
         def match(session: "Session") -> list[bool]:
@@ -209,16 +218,20 @@ class FolderReading:
 
         wanted = self._app.run("match mail", match, read_only=True)
         self._settle_found([envelope.internet_message_id for envelope in envelopes])
+        if left:
+            self._app.run("leave mails for later", lambda session: self._leave(session, name, left))
         for group in fetching.groups(found, wanted):
             self._lease.check()
-            self._store(name, group)
+            left = [*left, *self._store(name, group)]
             self._record()
         self._advance(name, uids, to_join)
+        return not left
 
-    def _store(self, name: str, group: Sequence[tuple[Header, bool]]) -> None:
-        """Fetches the bodies that are wanted, and commits all of the group with how far the folder is read."""
+    def _store(self, name: str, group: Sequence[tuple[Header, bool]]) -> Sequence[int]:
+        """Fetches the bodies that are wanted, and commits all of the group with how far the folder is read. Returns the
+        UIDs of mails that the server did not give."""
         uids = [header.uid for header, is_wanted in group if is_wanted]
-        found = fetching.bodies(self._client, uids, keep_attachments=self._app.settings.keep_attachments)
+        found, left = self._fetched(name, "bodies", uids, self._bodies)
         before = self._positions[name]
         mails = [
             FetchedMail(
@@ -247,10 +260,77 @@ class FolderReading:
             incoming.keep(session, mailbox_id=self._mailbox_id, mails=mails)
             reading.take_back(session, mailbox_id=self._mailbox_id, hashes=hashes)
             reading.pass_over(session, mailbox_id=self._mailbox_id, places=places)
+            self._leave(session, name, left)
             reading.save(session, mailbox_id=self._mailbox_id, position=self._positions[name])
 
         self._app.run("store mail", work)
         self._is_pending = self._is_pending or bool(mails)
+        return left
+
+    def _fetched(
+        self, name: str, part: str, uids: Sequence[int], fetch: Fetch[Content]
+    ) -> tuple[dict[int, Content], Sequence[int]]:
+        """Fetches a part of mails in the selected folder. Returns it, and the UIDs of mails that are left for later."""
+
+        def gives_another() -> bool:
+            others = sorted(set(self._client.search(["ALL"])).difference(uids))
+            return bool(others and fetch(others[-1:]))
+
+        place = Place(name, self._positions[name].uidvalidity, part)
+        return self._failures.fetch(place, uids, fetch, gives_another)
+
+    def _headers(self, uids: Sequence[int]) -> Mapping[int, Header]:
+        return {header.uid: header for header in fetching.headers(self._client, uids)}
+
+    def _bodies(self, uids: Sequence[int]) -> Mapping[int, Body]:
+        return fetching.bodies(self._client, uids, keep_attachments=self._app.settings.keep_attachments)
+
+    def _leave(self, session: "Session", name: str, uids: Sequence[int]) -> None:
+        """Keeps where mails lie that the server does not give."""
+        if uids:
+            logger.warning("Mails can't be fetched, and are left for later", extra={"count": len(uids)})
+            self._lease.hold(session)
+            uidvalidity = self._positions[name].uidvalidity
+            mails = [LeftMail(name, uidvalidity, uid) for uid in uids]
+            incoming.leave(session, mailbox_id=self._mailbox_id, mails=mails, now=self._app.clock())
+
+    def read_left(self) -> None:
+        """Tries once more to fetch the mails that the server did not give."""
+        rows = self._app.run(
+            "look for mails that were left",
+            partial(incoming.left, mailbox_id=self._mailbox_id, limit=_LEFT_AT_ONCE),
+            read_only=True,
+        )
+        for message_id, mail in rows.items():
+            if self._is_there(mail):
+                self._failures.forget(mail.folder, mail.uid)
+                try:
+                    is_fetched = self._read(mail.folder, [mail.uid])
+                except FAILURES as error:
+                    logger.info("A mail can't be fetched still: %s", type(error).__name__)
+                    if not is_refusal(error):
+                        return  # the connection is gone
+                    continue
+                finally:
+                    self._failures.forget(mail.folder, mail.uid)
+                if not is_fetched:
+                    continue
+            self._app.run("forget that a mail was left", self._forgetting(message_id))
+
+    def _is_there(self, mail: LeftMail) -> bool:
+        """Returns whether a mail can be where it was; selects its folder then. If the folder's UIDs mean other mails
+        now, all of them are read anew."""
+        folder = next((folder for folder in self.folders if folder.name == mail.folder), None)
+        if folder is None or self._open(folder) is None:
+            return False
+        return self._positions[folder.name].uidvalidity == mail.uidvalidity
+
+    def _forgetting(self, message_id: UUID) -> "Callable[[Session], None]":
+        def work(session: "Session") -> None:
+            self._lease.hold(session)
+            recording.forget(session, message_ids=[message_id])
+
+        return work
 
     def _advance(self, name: str, uids: Sequence[int], to_join: int | None) -> None:
         position = self._positions[name]

@@ -4,9 +4,11 @@ import time
 from typing import Final
 from uuid import UUID
 
+from db.domain.errors import MailboxUnusable
 from db.domain.mailboxes import LeaseRole
 from mcp_server.mail.access import Access
 from mcp_server.mail.connections import Imap, shut
+from mcp_server.mail.fetch_failures import TRIES, FetchFailures
 from mcp_server.mail.folder_reading import FolderReading
 from mcp_server.mail.lease_keeper import Lease, LeaseKeeper
 from mcp_server.mail.mailbox_loop import MailboxLoop
@@ -16,6 +18,8 @@ from mcp_server.process.app import App
 
 INBOX_SECONDS: Final = 60.0
 OTHERS_SECONDS: Final = 300.0
+LEFT_SECONDS: Final = 3_600.0
+"""Between two tries of mails that the server did not give."""
 
 
 class MailboxReader(MailboxLoop):
@@ -29,6 +33,8 @@ class MailboxReader(MailboxLoop):
         """unknown: those that the readers of a process share; left out, it has its own."""
         super().__init__(app, keeper, mailbox_id, address)
         self._unknown = unknown or UnknownMails(app)
+        self._fetch_failures = FetchFailures()
+        self._left_read_at = float("-inf")
         self._client: Imap | None = None
 
     def stop(self) -> None:
@@ -44,10 +50,25 @@ class MailboxReader(MailboxLoop):
         self._interrupt()
 
     def _work(self, lease: Lease, *, is_once: bool) -> None:
+        attempts = 0
+        while True:
+            try:
+                self._read_over(lease, is_once=is_once)
+            except MailboxUnusable:
+                attempts += 1
+                # A mail that ends the connection is found by asking for each by itself. Else, the loop does that.
+                is_to_repeat = is_once and attempts <= TRIES + 1 and self._fetch_failures.is_any
+                if not is_to_repeat or self._stopping.is_set():
+                    raise
+            else:
+                return
+
+    def _read_over(self, lease: Lease, *, is_once: bool) -> None:
+        """Reads over a new connection."""
         with Access.of(self._app, self._row()).imap() as client:
             self._client, self._is_open = client, True
             try:
-                reading = FolderReading(self._app, client, self._mailbox_id, lease, self._unknown)
+                reading = FolderReading(self._app, client, self._mailbox_id, lease, self._unknown, self._fetch_failures)
                 self._read_folders(reading, client, is_once=is_once)
             finally:
                 self._client = None
@@ -71,11 +92,18 @@ class MailboxReader(MailboxLoop):
             if reading.read_older():
                 continue
             self._trouble.is_over()
+            self._read_left(reading)
             if is_once:
                 return
             others_at = min((read_at.get(folder.name, looked_at) for folder in reading.folders[1:]), default=looked_at)
             self._wait(reading, client, others_at + others_seconds)
             read_at.pop(reading.inbox.name, None)
+
+    def _read_left(self, reading: FolderReading) -> None:
+        """Tries mails that could not be fetched once more, when all others are read."""
+        if time.monotonic() >= self._left_read_at + LEFT_SECONDS:
+            self._left_read_at = time.monotonic()
+            reading.read_left()
 
     def _intervals(self) -> tuple[float, float]:
         given = self._app.settings.mail_poll_seconds

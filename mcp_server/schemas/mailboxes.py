@@ -158,7 +158,7 @@ class ProgressOut(Answer):
     read: Annotated[int, Field(description="Mails, each once: recorded, unrelated and pending.")]
     recorded: Annotated[int, Field(description="Mails that concern somebody who was written to.")]
     unrelated: Annotated[int, Field(description="Mails that concern nobody; nothing of them is kept.")]
-    pending: Annotated[int, Field(description="Mails that are kept and not judged yet.")]
+    pending: Annotated[int, Field(description="Mails not judged yet, or not fetched.")]
     to_join: Annotated[int, Field(exclude_if=is_nothing, description="Older mails that are still to be read.")] = 0
     queued: Annotated[int, Field(description="Mails that wait to be sent.")]
     unknown: Annotated[int, Field(description="Mails of which nobody knows whether they went out.")]

@@ -1,5 +1,6 @@
 """IMAP servers that go wrong: the mailbox says what is wrong, others go on, and nothing is lost."""
 
+import re
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -118,6 +119,42 @@ def test_a_server_that_stays_wrong_makes_the_mailbox_failing_until_it_works(
         way.fault = lambda _: None
         assert wait_until(lambda: counts(app) == (1, 0, 0), PATIENCE)
         assert wait_until(lambda: problem_of(app) == ("active", None), PATIENCE)
+
+
+def never(uid: int, part: bytes, answer: bytes) -> Fault:
+    """One mail is never given, whatever it is asked for with."""
+
+    def fault(line: bytes) -> bytes | None:
+        asked = re.search(rb"UID FETCH (\S+) ", line)
+        if asked is None or part not in line:
+            return None
+        ranges = [[*map(int, one.split(b":"))] for one in asked[1].split(b",")]
+        return answer if any(first <= uid <= last for first, *_, last in ((*one, *one) for one in ranges)) else None
+
+    return fault
+
+
+@needs_dovecot
+@pytest.mark.parametrize(("answer", "is_alone"), [(NO, True), (NO, False), (CLOSE, False)], ids=str)
+@pytest.mark.parametrize("part", [b"BODY.PEEK[HEADER", b"BODY.PEEK[]"], ids=["header", "body"])
+def test_a_mail_that_is_never_given_holds_up_no_other_and_is_read_when_it_is(
+    app: App, dovecot_server: Dovecot, way: FaultyWay, user: str, part: bytes, answer: bytes, is_alone: bool
+) -> None:
+    known = written_to(app, ["ada@example.net", "ben@example.net"])
+    ada, ben = (letter(email, answers=own_id) for email, (_, own_id) in known.items())
+    mailbox_id = connect(app, way.port, username=user)
+    dovecot_server.put(user, [ben] if is_alone else [ben, ada], at=LATER)
+    way.fault = never(2, part, answer)
+    if is_alone:
+        assert read_once(app, mailbox_id) is None
+        dovecot_server.put(user, [ada], at=LATER)
+    for _ in range(2):
+        assert read_once(app, mailbox_id) is None
+        assert counts(app) == (1, 0, 1)
+    way.fault = lambda _: None
+    assert read_once(app, mailbox_id) is None
+    assert counts(app) == (2, 0, 0)
+    assert problem_of(app) == ("active", None)
 
 
 @needs_dovecot

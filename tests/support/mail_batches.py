@@ -25,7 +25,7 @@ from db.services.dispatch.claims import DueAction
 from db.services.dispatch.reports import Report
 from db.services.events import events
 from db.services.mail import incoming, leases, mailboxes, matching, pools, progress, reading, recording, sorting
-from db.services.mail.incoming import FetchedMail
+from db.services.mail.incoming import FetchedMail, LeftMail
 from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing import copies, outcomes, queue, settling, signs
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all
@@ -75,6 +75,9 @@ def mailed(session: Session, emails: Sequence[str], tag: str) -> None:
         for uid, raw in enumerate([*raws, *of_nobody, *unsure], start=1)
     ]
     incoming.keep(session, mailbox_id=ben.id, mails=mails)
+    places = [LeftMail("INBOX", 1, len(mails) + number) for number in range(1, len(mails))]
+    incoming.leave(session, mailbox_id=ben.id, mails=places, now=LATER)
+    recording.forget(session, message_ids=[*incoming.left(session, mailbox_id=ben.id, limit=len(places))])
     recording.record_some(session, mailbox_id=ben.id, limit=len(mails), now=LATER)
     session.execute(_AS_HUMAN, {"id": ben.id})
     sorting.replay_some(session, mailbox_id=ben.id, since=None, after=None, limit=len(mails), now=LATER)

@@ -1,13 +1,14 @@
 """Mails that came in, as they came.
 
 A mail is pending from the commit that keeps its bytes until the commit that records it (db.services.mail.recording), so
-a server that is killed between the two loses nothing.
+a server that is killed between the two loses nothing. One that its server did not give is pending without bytes.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -100,6 +101,51 @@ def _row(id_: UUID, mail: FetchedMail) -> dict[str, Any]:
         "uid": mail.uid,
         "hash": mail.hash.hex(),
     }
+
+
+class LeftMail(NamedTuple):
+    """Where a mail lies that the server did not give when it was read. Nothing else is known of it."""
+
+    folder: str
+    uidvalidity: int
+    uid: int
+
+
+_LEAVE = text(f"""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+            AS m(id uuid, folder text, uidvalidity bigint, uid bigint, hash text)
+    )
+    INSERT INTO messages (id, direction, channel, mailbox_id, internet_message_id, occurred_at, status, folder,
+                          uidvalidity, uid, hash)
+    SELECT id, '{MessageDirection.IN}', '{Channel.EMAIL}', :mailbox, hash, :now, '{MessageStatus.PENDING}', folder,
+           uidvalidity, uid, decode(hash, 'hex')
+    FROM given
+    ON CONFLICT (mailbox_id, internet_message_id, direction, sender, sent_at) WHERE mailbox_id IS NOT NULL DO NOTHING
+""")
+_LEFT = text(f"""
+    SELECT m.id, m.folder, m.uidvalidity, m.uid FROM messages m
+    WHERE m.mailbox_id = :mailbox AND m.status = '{MessageStatus.PENDING}'
+      AND NOT EXISTS (SELECT FROM message_bodies b WHERE b.message_id = m.id)
+    ORDER BY m.id LIMIT :limit
+""").columns(*named("id", "folder", "uidvalidity", "uid"))
+
+
+def leave(session: Session, *, mailbox_id: UUID, mails: Sequence[LeftMail], now: datetime) -> None:
+    """Keeps where mails lie that could not be fetched. They are pending, without a body, until they are fetched."""
+    if not mails:
+        return
+    rows = [
+        {"id": id_, **mail._asdict(), "hash": sha256(repr((*mail,)).encode()).hexdigest()}
+        for id_, mail in zip(new_ids(len(mails)), mails, strict=True)
+    ]
+    session.execute(_LEAVE, {**rows_parameter(rows), "mailbox": mailbox_id, "now": now})
+
+
+def left(session: Session, *, mailbox_id: UUID, limit: int) -> Mapping[UUID, LeftMail]:
+    """Returns message -> where it lies, of the mails of a mailbox that are still to be fetched, the oldest first."""
+    rows = session.execute(_LEFT, {"mailbox": mailbox_id, "limit": limit})
+    return {id_: LeftMail(*place) for id_, *place in rows}
 
 
 class Pending(NamedTuple):
