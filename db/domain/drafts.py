@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from db.domain.errors import InvalidTransition
 
@@ -23,6 +23,17 @@ class Approval(StrEnum):
     NONE = "none"
     FIRST_STEP = "first_step"
     ALL = "all"
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Returns what a campaign's settings ask for. What can't be read there asks for everything."""
+        asked = settings.get("approval", cls.NONE)
+        return cls(asked) if asked in tuple(cls) else cls(cls.ALL)
+
+    def asks_less_than(self, other: "Approval") -> bool:
+        """Returns whether steps that wait under `other` go out by themselves under this one."""
+        order = list(Approval)
+        return order.index(self) < order.index(other)
 
 
 class DraftSource(StrEnum):

@@ -125,7 +125,7 @@ ARGUMENTS: Mapping[str, str] = {
     "list_suppressions.search": "A part of the address, in any case.",
     "settings": "Settings of the template, for your own use.",
     "create_campaign.settings": "How the campaign sends.",
-    "update_campaign.settings": "How the campaign sends, replaced as a whole.",
+    "update_campaign.settings": "How the campaign sends, replaced as a whole; approval stays if left out.",
     "since": "From this moment on.",
     "start_at": "The first step is due no sooner.",
     "state": "Those that hold, or those that have ended.",

@@ -16,10 +16,12 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from db.domain.access import ACTOR_STDIO, Caller, Scope
-from db.domain.errors import Refused
+from db.domain.drafts import Approval
+from db.domain.errors import NotFound, Refused
 from db.domain.mail.visible import visible
 from db.domain.states import SettledAs
 from mcp_server.process.app import App
+from mcp_server.schemas.campaigns import NewApproval
 from mcp_server.schemas.drafts import ApprovalIn, DraftOut, Rejection
 from mcp_server.schemas.threads import Settlement
 
@@ -35,9 +37,14 @@ _MOST_DRAFTS: Final = 10
 _MOST_CHARACTERS: Final = 20_000
 _APPROVALS: Final = TypeAdapter(list[ApprovalIn])
 _ELSEWHERE: Final = (
-    "`sales-automation-mcp drafts list`, `drafts approve` and `drafts reject` (or `mail settle`), or the dashboard, "
-    "which `sales-automation-mcp dashboard` opens"
+    "`sales-automation-mcp drafts list`, `drafts approve` and `drafts reject` (or `mail settle`, `campaigns approval`),"
+    " or the dashboard, which `sales-automation-mcp dashboard` opens"
 )
+_WAITS: Final = {
+    Approval.NONE: "nothing waits for a person",
+    Approval.FIRST_STEP: "the first words to each person wait for approval",
+    Approval.ALL: "the words of every step wait for approval",
+}
 ANSWER_SECONDS: Final = 600.0
 """What a person has for an answer while the call waits."""
 
@@ -88,21 +95,27 @@ class Questions:
         return InputRequiredResult(input_requests={_ANSWER: ElicitRequest(params=form)}, request_state=state)
 
     def _question(self, tool: str, arguments: Mapping[str, Any]) -> str | None:
-        """Returns what the person is asked; None for arguments that name no drafts, or no mail to settle. Refused for
-        more than they can read."""
+        """Returns what the person is asked; None for arguments that name no drafts, no mail to settle, or nothing that
+        needs a decision. Refused for more than they can read."""
         try:
+            if tool == "update_campaign":
+                return self._about_approval(NewApproval.model_validate(arguments, extra="ignore"))
             if tool == "settle_message":
                 return self._about_settling(Settlement.model_validate(arguments, extra="ignore"))
             if tool == "reject_draft":
-                rejection = Rejection.model_validate(arguments, extra="ignore")
-                (shown,) = self._shown([rejection.draft_id]) or (None,)
-                if shown is None:
-                    return None
-                what = "Reject this draft, and skip its step?" if rejection.then == "skip" else "Reject this draft?"
-                return f"{what} Reason: {visible(rejection.reason)}\n\n{_told(shown)}"
-            given = _APPROVALS.validate_python(arguments.get("drafts"))
+                return self._about_rejection(Rejection.model_validate(arguments, extra="ignore"))
+            return self._about_drafts(_APPROVALS.validate_python(arguments.get("drafts")))
         except ValidationError:
             return None
+
+    def _about_rejection(self, rejection: Rejection) -> str | None:
+        (shown,) = self._shown([rejection.draft_id]) or (None,)
+        if shown is None:
+            return None
+        what = "Reject this draft, and skip its step?" if rejection.then == "skip" else "Reject this draft?"
+        return f"{what} Reason: {visible(rejection.reason)}\n\n{_told(shown)}"
+
+    def _about_drafts(self, given: list[ApprovalIn]) -> str | None:
         prints = {approval.draft_id: approval.fingerprint for approval in given}
         drafts = self._shown(list(prints))
         if len(drafts) < len(prints) or any(prints[draft.id] != draft.fingerprint for draft in drafts):
@@ -139,6 +152,26 @@ class Questions:
             f"Message-ID: <{mail.internet_message_id}>",
         ]
         return visible("\n".join(lines))
+
+    def _about_approval(self, given: NewApproval) -> str | None:
+        """Returns what the person is asked about a campaign that would ask them less; None if it would not."""
+
+        def work(session: "Session") -> tuple[str, Approval] | None:
+            from db.services.campaigns import campaigns  # noqa: PLC0415  a client is answered without it
+
+            try:
+                campaign = campaigns.get(session, campaign_id=given.campaign_id)
+            except NotFound:
+                return None
+            return campaign.name, Approval.of_settings(campaign.settings)
+
+        found, wanted = self._app.run("ask a person", work, read_only=True), given.settings.approval
+        if found is None or not wanted.asks_less_than(found[1]):
+            return None
+        return (
+            f"Let the campaign {visible(found[0])} send with fewer approvals? Now {_WAITS[found[1]]}; from then on "
+            f"{_WAITS[wanted]}."
+        )
 
     def _shown(self, draft_ids: "list[UUID]") -> list[DraftOut]:
         def work(session: "Session") -> list[DraftOut]:

@@ -57,8 +57,8 @@ _ORDER = (
     ("metrics", "get_metrics"),
 )
 
-_DECISIONS = frozenset({"approve_drafts", "reject_draft", "settle_message"})
-"""Tools whose decision is a person's, who may be asked."""
+_DECISIONS = frozenset({"approve_drafts", "reject_draft", "settle_message", "update_campaign"})
+"""Tools that may take a person's decision, who can be asked."""
 
 # A client's first message is in the pipe when the server comes up, and it waits for everything that is imported before
 # the answer. A call that comes early needs no head start, because it loads what it needs by itself.

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.domain import field_limits
@@ -165,6 +165,16 @@ class CampaignSettings(Given):
     def to_json(self) -> dict[str, Any]:
         """Returns it in the stored form, which db.domain.sending.of_settings reads. Unset fields are left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+class NewApproval(BaseModel):
+    """What update_campaign is asked for where it names an approval, as a person is asked about it."""
+
+    class Settings(BaseModel):
+        approval: Approval
+
+    campaign_id: UUID
+    settings: Settings
 
 
 class CampaignOut(Answer):

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from db.domain.drafts import Approval
 from db.domain.mailboxes import MailboxStatus
 from mcp_server.schemas.base import spelled
+from mcp_server.schemas.campaigns import CampaignOut
 from mcp_server.schemas.mailboxes import MailboxOut, ServerOut
 from mcp_server.schemas.templates import EmailStepIn, EmailStepOut, LinkedInStepIn, LinkedInStepOut, TemplateOut
 from mcp_server.schemas.threads import SORTED_AS, MessageOut
@@ -44,6 +46,16 @@ def _former(given: EmailStepIn | LinkedInStepIn, before: EmailStepOut | LinkedIn
     if before is None:
         return {**given.model_dump(mode="json", exclude_none=True), "is_active": False}
     return before.model_dump(mode="json", exclude_none=True)
+
+
+def of_campaign(before: CampaignOut, after: CampaignOut, *, changed: Iterable[str]) -> str | None:
+    """Returns the call that takes back a change of these fields of a campaign; None for no change. It names the former
+    approval where that was another one, since it stays if it is left out."""
+    former = {field: getattr(before, field) for field in changed}
+    asked = Approval.of_settings(before.settings)
+    if "settings" in former and asked is not Approval.of_settings(after.settings):
+        former["settings"] = {**before.settings, "approval": asked}
+    return spelled("update_campaign", campaign_id=before.id, **former) if former else None
 
 
 def of_mailbox(before: MailboxOut, *, changed: Iterable[str]) -> str | None:

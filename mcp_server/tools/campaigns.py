@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, WithJsonSchema
 
+from db.domain.access import Scope
 from db.domain.errors import InvalidInput
 from db.domain.field_limits import DESCRIPTION_MAX, PAGE_DEFAULT
 from db.domain.states import CampaignStatus, PathType, TemplateType
@@ -40,7 +41,10 @@ _as_in_template = WithJsonSchema({"type": "array", "items": {"type": "object"}, 
 ChangedEmailSteps = Annotated[EmailSteps, _as_in_template]
 ChangedLinkedInSteps = Annotated[LinkedInSteps, _as_in_template]
 ChangedSettings = Annotated[
-    CampaignSettings, WithJsonSchema({"type": "object", "description": "As in create_campaign; all of them"})
+    CampaignSettings,
+    WithJsonSchema(
+        {"type": "object", "description": "As in create_campaign; all of them, but approval stays if left out"}
+    ),
 ]
 
 
@@ -224,10 +228,15 @@ def update_campaign(
     others change its state.
     """
     fields = given(name=name, settings=_settings(settings), provider_config=provider_config)
-    before = campaigns.get(call.session, campaign_id=campaign_id)
-    former = {field: getattr(before, field) for field in fields}
-    campaign = campaigns.update(call.session, campaign_id=campaign_id, fields=fields, now=call.now)
-    back = spelled("update_campaign", campaign_id=campaign_id, **former) if former else None
+    before = CampaignOut.model_validate(campaigns.get(call.session, campaign_id=campaign_id))
+    campaign = campaigns.update(
+        call.session,
+        campaign_id=campaign_id,
+        fields=fields,
+        now=call.now,
+        may_ask_less=Scope.APPROVE in call.invocation.caller.scopes,
+    )
+    back = undo.of_campaign(before, CampaignOut.model_validate(campaign), changed=fields)
     return _answer(campaign, lint.of_accounts(call.session, campaign=campaign), back)
 
 

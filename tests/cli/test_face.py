@@ -15,7 +15,7 @@ from tests.support.patience import PATIENCE
 ALL = ("serve", "demo", *COMMANDS)
 NESTED = [("jobs", verb) for verb in ("list", "show", "cancel", "retry")]
 TOKENS = [("tokens", verb) for verb in ("create", "list", "revoke")]
-CAMPAIGNS = [("campaigns", "list")]
+CAMPAIGNS = [("campaigns", verb) for verb in ("list", "approval")]
 EDITS = [("claude-desktop", verb) for verb in ("install", "uninstall")]
 
 

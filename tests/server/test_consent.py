@@ -15,7 +15,7 @@ from db.postgres.database import Database
 from mcp_server.calls.server import build_server
 from tests.support.patience import PATIENCE
 from tests.support.processes import COMMAND, ERAS, TOKEN, environment, http_server
-from tests.support.server import MakeApp, approving_server, call, refusal
+from tests.support.server import MakeApp, approving_server, call, new_campaign, refusal
 from tests.support.tokens import connected, new_token
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +107,34 @@ async def test_only_a_token_that_was_given_the_scope_may_approve(
         ("default", "refused"),
     ]
     assert records[0]["ids"]["draft"] == [draft["id"]]
+
+
+async def test_only_who_may_approve_lets_a_campaign_ask_for_less(make_app: MakeApp) -> None:
+    app = make_app()
+    async with Client(build_server(app)) as agent, Client(approving_server(app)) as person:
+        campaign = {"campaign_id": (await new_campaign(agent))["campaign_id"]}
+
+        async def asked() -> str | None:
+            return (await call(agent, "get_campaign", **campaign))["campaign"]["settings"].get("approval")
+
+        async def sets(client: Client, **settings: Any) -> dict[str, Any]:
+            return await call(client, "update_campaign", **campaign, settings=settings)
+
+        await sets(agent, daily_limit=5)
+        assert await asked() is None
+        await sets(agent, approval="first_step")
+        raised = await sets(agent, approval="all", daily_limit=7)
+        assert '"approval":"first_step"' in raised["undo"]
+        await sets(agent, daily_limit=9)
+        assert await asked() == "all"
+        for less in ("none", "first_step"):
+            said = await refusal(agent, "update_campaign", **campaign, settings={"approval": less})
+            assert f"campaigns approval {campaign['campaign_id']} {less}" in said
+        assert await asked() == "all"
+        lowered = await sets(person, approval="first_step")
+        assert '"approval":"all"' in lowered["undo"]
+        await sets(person, approval="none")
+        assert await asked() == "none"
 
 
 async def test_words_that_an_agent_writes_are_looked_over_and_wait(make_app: MakeApp) -> None:

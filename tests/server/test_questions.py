@@ -142,6 +142,29 @@ async def test_who_settles_a_mail_is_asked_about_it(
     assert person.waited == [0]
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_campaign_asks_for_less_once_the_person_agrees(make_app: MakeApp, database: Database, era: str) -> None:
+    campaign_id, _ = await to_thread.run_sync(asking, database)
+    person = Person(database, agreed=True)
+    async with Client(stdio_server(make_app()), mode=era, elicitation_callback=person) as client:
+
+        async def sets(**settings: Any) -> dict[str, Any]:
+            return (await call(client, "update_campaign", campaign_id=str(campaign_id), settings=settings))["campaign"]
+
+        assert (await sets(daily_limit=5))["settings"]["approval"] == "all"
+        await sets(approval="all")
+        assert person.asked == []
+        assert (await sets(approval="first_step"))["settings"]["approval"] == "first_step"
+        person.answer = ElicitResult(action="decline")
+        unwanted = {"campaign_id": str(campaign_id), "settings": {"approval": "none"}}
+        assert "did not agree" in await refusal(client, "update_campaign", **unwanted)
+        assert (await sets(daily_limit=6))["settings"]["approval"] == "first_step"
+    assert [question.partition("? ")[2] for question in person.asked] == [
+        "Now the words of every step wait for approval; from then on the first words to each person wait for approval.",
+        "Now the first words to each person wait for approval; from then on nothing waits for a person.",
+    ]
+
+
 async def test_nobody_is_asked_about_more_than_they_can_read_or_about_what_is_not_there(
     make_app: MakeApp, database: Database
 ) -> None:

@@ -111,8 +111,10 @@ def message(database: Database, enrollment_id: UUID) -> dict[str, Any]:
     return dict(found.mappings().one())
 
 
-def settings(database: Database, campaign_id: UUID, **given: object) -> None:
-    database.run("set", partial(campaigns.update, campaign_id=campaign_id, fields={"settings": given}, now=NOW))
+def settings(database: Database, campaign_id: UUID, *, may_ask_less: bool = True, **given: object) -> None:
+    fields = {"settings": given}
+    set_ = partial(campaigns.update, campaign_id=campaign_id, fields=fields, now=NOW, may_ask_less=may_ask_less)
+    database.run("set", set_)
 
 
 def command(database: Database, enrollment_id: UUID, action: EnrollmentAction) -> None:

@@ -181,7 +181,9 @@ def asked(session: Session, emails: Sequence[str], tag: str) -> None:
         reports.complete_all(session, reports=told, now=NOW)
         claim(now=NOW, public_url=PUBLIC_URL)
         unasked = [SENT(id_) for id_ in session.scalars(_UNSENT, {"id": campaign_id})]
-        campaigns.update(session, campaign_id=campaign_id, fields={"settings": {"approval": "none"}}, now=NOW)
+        campaigns.update(
+            session, campaign_id=campaign_id, fields={"settings": {"approval": "none"}}, now=NOW, may_ask_less=True
+        )
         events.record_events(session, events=unasked)
 
 

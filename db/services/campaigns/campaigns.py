@@ -9,7 +9,9 @@ from uuid import UUID
 from sqlalchemy import Text, TextClause, func, select, text
 from sqlalchemy.orm import Session
 
+from db.domain import campaign_settings
 from db.domain.access import AuditEntry
+from db.domain.drafts import Approval
 from db.domain.errors import NotFound, Refused
 from db.domain.field_limits import PAUSE_REASON_MAX
 from db.domain.holds import HoldReason
@@ -82,34 +84,63 @@ def list_(
     return page(session, statement, by=[CampaignInstance.id], limit=limit, cursor=cursor, listing="campaigns")
 
 
-def update(session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: datetime) -> CampaignInstance:
+def update(
+    session: Session, *, campaign_id: UUID, fields: dict[str, Any], now: datetime, may_ask_less: bool = False
+) -> CampaignInstance:
     """Changes `fields` (name, settings, provider_config) as long as the campaign has not ended. Settings that name no
-    zone are in that of the workspace.
+    zone are in that of the workspace; those that name no approval leave it as it is.
 
-    Refused for an active one whose sending window would never open.
+    may_ask_less: whether the caller may lower the approval, which a person alone decides. Refused otherwise, and for an
+    active campaign whose sending window would never open.
     """
     campaign = _lock(session, campaign_id)
     if campaign.status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
         raise Refused(
             f"This campaign is {campaign.status} and can't be changed. Create a new one with create_campaign."
         )
-    asked = campaign.settings.get("approval")
+    asked = Approval.of_settings(campaign.settings)
     followed = campaign.settings.get("use_contact_timezone")  # unreadable settings are checked for nothing else
     if "settings" in fields:
-        fields = {**fields, "settings": _checked(session, fields["settings"])}
+        given = _with_approval(campaign, fields["settings"], may_ask_less=may_ask_less)
+        fields = {**fields, "settings": _checked(session, given)}
     for name, value in fields.items():
         setattr(campaign, name, value)
     session.flush()  # updated_at is the database's
     if "settings" not in fields:
         return campaign
     after = of_settings(campaign.settings)
-    if asked != campaign.settings.get("approval"):
+    if asked is not after.approval:
         _ask_anew(session, campaign_id)
     if campaign.status == CampaignStatus.ACTIVE:
         _check_window(after, now)
     if followed or after.follows_contact:
         zones.of_campaign(session, campaign_id=campaign_id, sending=after)
     return campaign
+
+
+def set_approval(session: Session, *, campaign_id: UUID, approval: Approval, now: datetime) -> Approval:
+    """Lets a campaign ask for this approval from now on, less than before or more: the caller speaks for a person.
+    Returns what it asked for before. Refused if it has ended, or can't be read."""
+    before = _lock(session, campaign_id).settings
+    problem = campaign_settings.problem({**before, "approval": approval})
+    if problem is not None:
+        raise Refused(problem)
+    fields = {"settings": {**before, "approval": approval}}
+    update(session, campaign_id=campaign_id, fields=fields, now=now, may_ask_less=True)
+    return Approval.of_settings(before)
+
+
+def _with_approval(campaign: CampaignInstance, given: dict[str, Any], *, may_ask_less: bool) -> dict[str, Any]:
+    """Returns settings with the approval that the campaign asks for from now on: the former one, if they name none."""
+    asked = Approval.of_settings(campaign.settings)
+    wanted = Approval(given.get("approval", asked))
+    if wanted.asks_less_than(asked) and not may_ask_less:
+        raise Refused(
+            f"settings.approval: the campaign asks for {asked}, and {wanted} asks for less, which takes the scope "
+            "approve. Nothing was changed. A person lowers it at the machine with `sales-automation-mcp campaigns "
+            f"approval {campaign.id} {wanted}`; left out, it stays as it is."
+        )
+    return given if "approval" in given or "approval" not in campaign.settings else {**given, "approval": wanted}
 
 
 def _ask_anew(session: Session, campaign_id: UUID) -> None:
