@@ -16,6 +16,9 @@ from db.domain.errors import InvalidTransition
 AHEAD_HOURS: Final = 48
 """So long before a step is due the words of its template are drafted."""
 
+WAITING_FOR_APPROVAL: Final = "waiting_for_approval"
+"""How the pause_reason of an enrollment begins that is paused until a person approves the words of its step."""
+
 
 class Approval(StrEnum):
     """Which steps of a campaign wait for a person. FIRST_STEP: the first one that says something to a person."""

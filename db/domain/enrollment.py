@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from db.domain.action import Action
+from db.domain.drafts import WAITING_FOR_APPROVAL
 from db.domain.events import Stop
 from db.domain.scheduling import Plan, Recipient, Step, due_at, next_step
 from db.domain.states import (
@@ -58,11 +59,24 @@ class Enrollment:
     def recipient(self) -> Recipient:
         return Recipient(self.instance_id, self.contact_id, self.a_b_variant)
 
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether it is paused until a person approves the words of its next step."""
+        return self.status is EnrollmentStatus.PAUSED and (self.pause_reason or "").startswith(WAITING_FOR_APPROVAL)
+
+    def end_wait(self) -> None:
+        """Lets it go on, if it waits for an approval: that was given, or may be asked for no more. Whatever changes
+        what comes next for it ends the wait, and the next claim holds it again where an approval is asked for still."""
+        if self.waits_for_approval:
+            self.status = move_enrollment(self.status, EnrollmentCommand.RESUME)
+            self.pause_reason = None
+
     def advance(self, action: Action, plan: Plan) -> None:
         """Notes that `action` was sent: its step is done, and the next one is due after its delay, or none is left.
 
         A late message about an earlier step moves nothing; one about the current step may correct the moment.
         """
+        self.end_wait()
         if action.sent_at is not None and action.step_number >= self.current_step:
             self.pass_step(action.step_number, action.sent_at, plan)
 
@@ -71,6 +85,7 @@ class Enrollment:
         was passed already."""
         if step_number < self.current_step:
             return
+        self.end_wait()
         if self.paused_until is not None and step_number > self.current_step:
             at = max(at, self.paused_until)  # no delay is spent in a pause
         self.current_step, self.delay_from = step_number, at
@@ -145,6 +160,8 @@ class Enrollment:
         last = max([self.current_step, *(number for number, action in actions.items() if action.is_passed)])
         at = actions[last].sent_at if last in actions else None
         is_news = last > self.current_step or at != before.get(last)
+        if any(action.sent_at != before.get(number) for number, action in actions.items()) or is_news:
+            self.end_wait()
         self.current_step = last
         if at is not None and is_news:
             self.pass_step(last, at, plan)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
+from db.domain import drafts
 from db.domain.enrollment import Enrollment
 from db.domain.sending import Sending, zone
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus, MessageStatus
@@ -37,7 +38,7 @@ class HoldReason(StrEnum):
     OWNER_WROTE = "owner_wrote"
     DELIVERY_UNKNOWN = "delivery_unknown"
     DEFERRED = "deferred"
-    WAITING_FOR_APPROVAL = "waiting_for_approval"
+    WAITING_FOR_APPROVAL = drafts.WAITING_FOR_APPROVAL
     LEASE_HELD = "lease_held"
     STEP_DELAY = "step_delay"
     OUTSIDE_WINDOW = "outside_window"
@@ -295,8 +296,3 @@ def of_approval(step_number: int) -> Hold:
         "and the enrollment goes on."
     )
     return Hold(HoldReason.WAITING_FOR_APPROVAL, detail)
-
-
-def is_for_approval(pause_reason: str | None) -> bool:
-    """Returns whether an enrollment is paused until a person approves the words of its step."""
-    return (pause_reason or "").startswith(HoldReason.WAITING_FOR_APPROVAL)

@@ -11,6 +11,7 @@ from db.mail import envelope_of
 from db.postgres.database import Database
 from db.services.mail import matching, recording
 from tests.support.campaigns import NOW, assert_counters_are_exact, state, totals
+from tests.support.drafts import approve, settings, waiting
 from tests.support.incoming import OWNER, Inbox, bounce, id_of, look, mail, new_inbox
 from tests.support.steps import claim, run_sql
 
@@ -165,6 +166,17 @@ def test_what_the_owner_writes_by_hand_joins_the_thread_and_holds(database: Data
     held = look(database, "SELECT status, pause_reason FROM campaign_enrollments")
     assert held[0][1].startswith(HoldReason.OWNER_WROTE)
     assert [thread.state for thread in inbox.threads()] == [ThreadState.ANSWERED]
+
+
+def test_what_the_owner_writes_by_hand_holds_whoever_waits_for_an_approval_too(database: Database) -> None:
+    inbox = new_inbox(database)
+    (due,) = inbox.send()
+    settings(database, inbox.campaign_id, approval="all")
+    assert claim(database, inbox.campaign_id, hours=24) == []
+    inbox.bring(mail("Calling you now.", sender=OWNER, to="bob@example.com", answers=id_of(due)), hours=25)
+    approve(database, *waiting(database))
+    ((status, reason),) = look(database, "SELECT status, pause_reason FROM campaign_enrollments")
+    assert (status, reason.partition(":")[0]) == ("paused", HoldReason.OWNER_WROTE)
 
 
 def test_what_the_owner_forwards_to_a_colleague_is_of_nobody(database: Database) -> None:

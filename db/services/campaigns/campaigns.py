@@ -14,7 +14,6 @@ from db.domain.access import AuditEntry
 from db.domain.drafts import Approval
 from db.domain.errors import NotFound, Refused
 from db.domain.field_limits import PAUSE_REASON_MAX
-from db.domain.holds import HoldReason
 from db.domain.scheduling import Plan, Recipient, Stage, Step, due_at, next_step, stage_after, variants
 from db.domain.searching import words_of
 from db.domain.sending import Sending, of_settings
@@ -22,7 +21,7 @@ from db.domain.states import CampaignCommand, CampaignStatus, EnrollmentStatus, 
 from db.models import CampaignInstance, CampaignTemplate, Mailbox
 from db.postgres import faults
 from db.postgres.json import rows_parameter
-from db.services.campaigns import plans, step_texts, zones
+from db.services.campaigns import approvals, plans, step_texts, zones
 from db.services.ops import audit, settings as workspace
 from db.services.paging import Page, page
 from db.services.state import counters
@@ -101,7 +100,8 @@ def update(
     asked = Approval.of_settings(campaign.settings)
     followed = campaign.settings.get("use_contact_timezone")  # unreadable settings are checked for nothing else
     if "settings" in fields:
-        given = _with_approval(campaign, fields["settings"], may_ask_less=may_ask_less)
+        before, given = campaign.settings, fields["settings"]
+        given = approvals.kept(campaign_id, before=before, given=given, may_ask_less=may_ask_less)
         fields = {**fields, "settings": _checked(session, given)}
     for name, value in fields.items():
         setattr(campaign, name, value)
@@ -110,7 +110,7 @@ def update(
         return campaign
     after = of_settings(campaign.settings)
     if asked is not after.approval:
-        _ask_anew(session, campaign_id)
+        approvals.ask_anew(session, campaign_ids=[campaign_id])
     if campaign.status == CampaignStatus.ACTIVE:
         _check_window(after, now)
     if followed or after.follows_contact:
@@ -128,25 +128,6 @@ def set_approval(session: Session, *, campaign_id: UUID, approval: Approval, now
     fields = {"settings": {**before, "approval": approval}}
     update(session, campaign_id=campaign_id, fields=fields, now=now, may_ask_less=True)
     return Approval.of_settings(before)
-
-
-def _with_approval(campaign: CampaignInstance, given: dict[str, Any], *, may_ask_less: bool) -> dict[str, Any]:
-    """Returns settings with the approval that the campaign asks for from now on: the former one, if they name none."""
-    asked = Approval.of_settings(campaign.settings)
-    wanted = Approval(given.get("approval", asked))
-    if wanted.asks_less_than(asked) and not may_ask_less:
-        raise Refused(
-            f"settings.approval: the campaign asks for {asked}, and {wanted} asks for less, which takes the scope "
-            "approve. Nothing was changed. A person lowers it at the machine with `sales-automation-mcp campaigns "
-            f"approval {campaign.id} {wanted}`; left out, it stays as it is."
-        )
-    return given if "approval" in given or "approval" not in campaign.settings else {**given, "approval": wanted}
-
-
-def _ask_anew(session: Session, campaign_id: UUID) -> None:
-    """Lets those go on who waited for an approval that may be asked for no more."""
-    moved = _in_chunks(session, _GOING_ON, {"campaign": campaign_id, "reason": f"{HoldReason.WAITING_FOR_APPROVAL}%"})
-    _count_moves(session, campaign_id, moved, EnrollmentStatus.ACTIVE)
 
 
 def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
@@ -308,15 +289,6 @@ _END = text(f"""
         UPDATE campaign_enrollments e
         SET status = 'completed', stop_reason = 'campaign_completed', next_action_at = NULL, pause_reason = NULL,
             paused_until = NULL, updated_at = now()
-        WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
-    ) {_LAST}
-""")
-
-# Those whose step waits for an approval all the same are held again by the next claim.
-_HELD = "status = 'paused' AND next_action_at IS NOT NULL AND pause_reason LIKE :reason"
-_GOING_ON = text(f"""
-    WITH {_PICKED.format(which=_HELD)}, moved AS (
-        UPDATE campaign_enrollments e SET status = 'active', pause_reason = NULL, updated_at = now()
         WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
     ) {_LAST}
 """)

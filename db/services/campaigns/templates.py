@@ -20,7 +20,7 @@ from db.models import (
     LinkedInSequence,
     TemplateStep,
 )
-from db.services.campaigns import plans, reschedule
+from db.services.campaigns import approvals, plans, reschedule
 from db.services.paging import Page, page
 from db.services.texts import liquid
 
@@ -122,6 +122,7 @@ def update(
     _check_variants(updated.email_steps)
     _check_first_subject(updated.email_steps)
     reschedule.after_a_change(session, template_id=template_id, campaign_ids=campaign_ids, before=before)
+    approvals.ask_anew(session, campaign_ids=campaign_ids)
     if first_new is not None:  # again, since what was told meanwhile was waited for
         _refuse_steps_before_done_ones(session, template_id, first_new)
     return updated

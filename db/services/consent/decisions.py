@@ -8,11 +8,9 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db.domain import holds
 from db.domain.drafts import DraftCommand, DraftStatus, DraftVerdict, move_draft
 from db.domain.enrollment import Enrollment
 from db.domain.scheduling import next_step
-from db.domain.states import EnrollmentCommand, move_enrollment
 from db.models import ActionDraft
 from db.postgres.json import rows_parameter
 from db.services.campaigns import plans
@@ -136,19 +134,18 @@ def _draft_anew(session: Session, changed: Sequence[Undecided]) -> None:
     known = plans.of_campaigns(session, instance_ids=campaigns)
     silent = [undecided for undecided in changed if undecided.text.body is None]
     draft_rows.drop(session, steps=[(it.enrollment.id, it.step.step_number) for it in silent])
+    for undecided in silent:
+        undecided.enrollment.end_wait()
     drafting.keep(session, steps=[undecided for undecided in changed if undecided not in silent], plans=known)
 
 
 def _go_on(session: Session, approved: Iterable[ActionDraft], enrollments: Mapping[UUID, Enrollment]) -> None:
     """Lets those go on who were paused until their next step is approved, and whose next step is."""
     waiting = [
-        (draft, enrollment)
-        for draft in approved
-        if holds.is_for_approval((enrollment := enrollments[draft.enrollment_id]).pause_reason)
+        (draft, enrollment) for draft in approved if (enrollment := enrollments[draft.enrollment_id]).waits_for_approval
     ]
     known = plans.of_campaigns(session, instance_ids={draft.instance_id for draft, _ in waiting}) if waiting else {}
     for draft, enrollment in waiting:
         step = next_step(known[draft.instance_id].steps, enrollment.current_step, enrollment.recipient)
         if step is not None and step.step_number == draft.step_number:
-            enrollment.status = move_enrollment(enrollment.status, EnrollmentCommand.RESUME)
-            enrollment.pause_reason = None
+            enrollment.end_wait()

@@ -198,6 +198,7 @@ def update(
     enrollment.end_pause(now, is_draft=is_draft)
     former = Former(enrollment.status, enrollment.paused_until)
     if action is EnrollmentAction.PAUSE:
+        enrollment.end_wait()  # who is paused by hand stays paused when their words are approved
         _pause(session, enrollment, until, now)
         enrollment_rows.save(session, before=before, after=[enrollment])
         return former

@@ -56,6 +56,7 @@ def _end(session: Session, enrollment_id: UUID, now: datetime) -> Former:
     enrollment = _lock(session, enrollment_id)
     before = enrollment_rows.snapshot([enrollment])
     enrollment.end_pause(now)
+    enrollment.end_wait()  # an approval is asked for, or not, by the other campaign
     former = Former(enrollment.status, enrollment.paused_until)
     move_enrollment(former.status, EnrollmentCommand.MOVE)
     enrollment.stop(Stop(EnrollmentCommand.MOVE, StopReason.MOVED))

@@ -5,12 +5,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.domain import holds
 from db.domain.drafts import DraftCommand, DraftStatus, RejectThen, move_draft
 from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound, Refused
 from db.domain.scheduling import next_step
-from db.domain.states import EnrollmentAction, EnrollmentCommand, EnrollmentStatus, move_enrollment
+from db.domain.states import EnrollmentAction, EnrollmentStatus
 from db.models import ActionDraft
 from db.services.campaigns import campaigns, plans
 from db.services.consent import drafts
@@ -42,9 +41,10 @@ def reject(session: Session, *, draft_id: UUID, reason: str, then: RejectThen, b
 def _pause(session: Session, enrollment: Enrollment, reason: str) -> None:
     before = enrollment_rows.snapshot([enrollment])
     why = f"draft_rejected: {reason}"
+    enrollment.end_wait()
     if enrollment.status is not EnrollmentStatus.PAUSED or enrollment.paused_until is not None:
         enrollment.pause(why)
-    elif enrollment.pause_reason is None or holds.is_for_approval(enrollment.pause_reason):
+    elif enrollment.pause_reason is None:
         enrollment.pause_reason = why
     enrollment_rows.save(session, before=before, after=[enrollment])
 
@@ -57,8 +57,4 @@ def _skip(session: Session, enrollment: Enrollment, draft: ActionDraft, now: dat
             f"then: step {draft.step_number} is not the next one, so it can't be skipped yet. Give pause, or reject it "
             "when it comes next."
         )
-    if holds.is_for_approval(enrollment.pause_reason):
-        before = enrollment_rows.snapshot([enrollment])
-        enrollment.status = move_enrollment(enrollment.status, EnrollmentCommand.RESUME)
-        enrollment_rows.save(session, before=before, after=[enrollment])
     enrollments.update(session, enrollment_id=enrollment.id, action=EnrollmentAction.ADVANCE, now=now)

