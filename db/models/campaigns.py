@@ -102,6 +102,8 @@ class CampaignEnrollment(Mutable, Base):
     inferred_until: Mapped[datetime | None]
     # The mailbox that writes to the person.
     mailbox_id: Mapped[UUID | None] = mapped_column(ForeignKey("mailboxes.id"))
+    # When its next step is looked at again for a draft, after none could be made. Any change of it brings that forward.
+    draft_again_at: Mapped[datetime | None]
     # the declarative base uses the name `metadata`
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
 

@@ -185,6 +185,10 @@ def asked(session: Session, emails: Sequence[str], tag: str) -> None:
             session, campaign_id=campaign_id, fields={"settings": {"approval": "none"}}, now=NOW, may_ask_less=True
         )
         events.record_events(session, events=unasked)
+    nameless = [EmailStep(1, "One", "{{ attributes.city }}", delay_hours=24)]
+    undrafted = make_campaign(session, email_steps=nameless, settings={"approval": "all"})
+    enroll_all(session, undrafted, by_email(emails))
+    claims.claim(session, campaign_id=undrafted, channel=None, limit=len(emails), lease_seconds=60, now=NOW)
 
 
 _RENAMED = text("""

@@ -13,6 +13,7 @@ from db.domain.drafts import AHEAD_HOURS, LIVE_DRAFTS, Approval
 from db.domain.enrollment import Enrollment
 from db.domain.holds import Hold, HoldReason
 from db.domain.scheduling import Plan
+from db.domain.states import EnrollmentStatus
 from db.postgres.json import rows_parameter
 from db.services.consent import drafting
 from db.services.dispatch.candidates import Candidate, examine
@@ -20,18 +21,23 @@ from db.services.state import draft_rows, enrollment_rows
 
 _MOST: Final = 500
 """How many are looked at by one claim: those who are due first. The next claim goes on."""
+_AGAIN: Final = timedelta(hours=1)
+"""So long whoever has nothing to draft is passed over, unless something about them changes: others come first."""
 
 _LIVE = ", ".join(f"'{status}'" for status in LIVE_DRAFTS)
 # Nothing here waits: rows that another transaction holds are left to the next claim.
 _UNDRAFTED = text(f"""
     SELECT {enrollment_rows.COLUMNS}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(campaign uuid, is_first_alone boolean)
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(campaign uuid, is_first_alone boolean, numbers int[])
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_enrollments p
-        WHERE instance_id = s.campaign AND status = 'active' AND next_action_at IS NOT NULL AND next_action_at <= :ahead
+        WHERE instance_id = s.campaign AND status = '{EnrollmentStatus.ACTIVE}'
+          AND next_action_at IS NOT NULL AND next_action_at <= :ahead
+          AND (draft_again_at IS NULL OR draft_again_at <= :now)
           AND NOT EXISTS (
               SELECT FROM action_drafts d
-              WHERE d.enrollment_id = p.id AND d.step_number > p.current_step AND d.status IN ({_LIVE})
+              WHERE d.enrollment_id = p.id AND d.status IN ({_LIVE})
+                AND d.step_number = (SELECT min(n) FROM unnest(s.numbers) AS n WHERE n > p.current_step)
           )
           AND NOT (
               s.is_first_alone
@@ -44,6 +50,11 @@ _UNDRAFTED = text(f"""
     ) e
     ORDER BY e.next_action_at, e.id LIMIT :limit
 """).columns(*enrollment_rows.NAMES)
+_PASS_OVER = text("""
+    UPDATE campaign_enrollments e SET draft_again_at = :again
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, id uuid)
+    WHERE e.instance_id = w.instance_id AND e.id = w.id
+""")
 
 
 def draft_ahead(
@@ -57,7 +68,7 @@ def draft_ahead(
         return []
     before = enrollment_rows.snapshot(found)
     candidates = examine(session, enrollments=found, plans=asking, now=now, public_url=public_url)
-    keep(session, candidates=candidates, plans=asking)
+    drafted = keep(session, candidates=candidates, plans=asking)
     paused: list[tuple[Fate, Hold]] = []
     for candidate in candidates:
         hold = candidate.holds[0] if candidate.holds else None
@@ -65,28 +76,38 @@ def draft_ahead(
             candidate.enrollment.pause(hold.detail)
             paused.append((Fate.PAUSED, hold))
     enrollment_rows.save(session, before=before, after=found)
+    rows = [{"instance_id": one.instance_id, "id": one.id} for one in found if one.id not in drafted]
+    if rows:
+        session.execute(_PASS_OVER, {**rows_parameter(rows), "again": now + _AGAIN})
     return paused
 
 
 def _undrafted(session: Session, asking: Mapping[UUID, Plan], now: datetime) -> list[Enrollment]:
     rows = [
-        {"campaign": id_, "is_first_alone": plan.sending.approval is Approval.FIRST_STEP}
+        {
+            "campaign": id_,
+            "is_first_alone": plan.sending.approval is Approval.FIRST_STEP,
+            "numbers": sorted({step.step_number for step in plan.steps}),
+        }
         for id_, plan in asking.items()
     ]
     if not rows:
         return []
-    values = {**rows_parameter(rows), "ahead": now + timedelta(hours=AHEAD_HOURS), "limit": _MOST}
+    values = {**rows_parameter(rows), "now": now, "ahead": now + timedelta(hours=AHEAD_HOURS), "limit": _MOST}
     return [enrollment_rows.from_row(row) for row in session.execute(_UNDRAFTED, values)]
 
 
-_NEVER = frozenset({HoldReason.SUPPRESSED, HoldReason.ENROLLMENT_ENDED, HoldReason.MISSING_ADDRESS})
-
-
-def keep(session: Session, *, candidates: Sequence[Candidate], plans: Mapping[UUID, Plan]) -> None:
-    """Drafts the words of those whose step waits for nothing but an approval, or for time besides."""
+def keep(session: Session, *, candidates: Sequence[Candidate], plans: Mapping[UUID, Plan]) -> set[UUID]:
+    """Drafts the words of those whose step waits for nothing but an approval, or for time besides. Returns their
+    enrollments."""
     undecided = [
         found
         for candidate in candidates
-        if (found := candidate.undecided) is not None and all(hold.reason not in _NEVER for hold in candidate.holds)
+        if (found := candidate.undecided) is not None and all(map(_is_approval_or_time, candidate.holds))
     ]
     drafting.keep(session, steps=undecided, plans=plans)
+    return {found.enrollment.id for found in undecided}
+
+
+def _is_approval_or_time(hold: Hold) -> bool:
+    return hold.reason is HoldReason.WAITING_FOR_APPROVAL or hold.until is not None

@@ -160,7 +160,7 @@ WRITING = """
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
         stop_reason = n.stop_reason, delay_from = n.delay_from, pause_reason = n.pause_reason,
         paused_until = n.paused_until, unsubscribed_at = n.unsubscribed_at, inferred_until = n.inferred_until,
-        mailbox_id = n.mailbox_id, updated_at = now()
+        mailbox_id = n.mailbox_id, draft_again_at = NULL, updated_at = now()
     FROM (SELECT * FROM jsonb_populate_recordset(NULL::campaign_enrollments, CAST(:enrollments AS jsonb))
           LIMIT (SELECT jsonb_array_length(CAST(:enrollments AS jsonb)))) n
     WHERE e.instance_id = n.instance_id AND e.id = n.id

@@ -1,0 +1,46 @@
+"""Which steps are drafted ahead, and what is told of those that wait for a person."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from db.domain.templates import EmailStep
+from db.postgres.database import Database
+from db.services.campaigns import templates
+from db.services.dispatch import drafting
+from tests.support.drafts import STEPS, asking, names, statuses, waiting, write
+from tests.support.steps import claim, run_sql
+
+
+def test_whoever_nothing_can_be_drafted_for_lets_the_others_come_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafting, "_MOST", 2)
+    steps = (EmailStep(1, "One", "Hello {{ first_name }}", delay_hours=24),)
+    campaign_id, people = asking(database, steps=steps, people=5)
+    names(database, "Ada")
+    nameless = (
+        "UPDATE contacts SET first_name = NULL WHERE id IN (SELECT contact_id FROM campaign_enrollments WHERE {})"
+    )
+    first = " OR ".join(f"id = '{id_}'" for id_ in sorted(people)[:3])
+    run_sql(database, nameless.format(first))
+    found: list[int] = []
+    for _ in range(3):
+        claim(database, campaign_id)
+        found.append(len(waiting(database)))
+    assert found == [0, 1, 2]
+
+
+def test_a_draft_of_a_later_step_keeps_the_next_from_no_draft(database: Database) -> None:
+    steps = (replace(STEPS[0], is_active=False, delay_hours=24), replace(STEPS[1], subject="Two"), STEPS[2])
+    campaign_id, (one,) = asking(database, steps=(replace(STEPS[0], delay_hours=24), *steps[1:]))
+    write(database, one, step=3)
+    claim(database, campaign_id)
+    assert statuses(database, one) == [(3, "waiting"), (1, "waiting")]
+    template_id = run_sql(database, "SELECT template_id FROM campaign_instances").scalar_one()
+    off = partial(templates.update, template_id=template_id, fields={}, email_steps=steps[:1], linkedin_steps=[])
+    database.run("off", off)
+    for _ in range(2):
+        claim(database, campaign_id)
+    assert statuses(database, one) == [(3, "waiting"), (1, "waiting"), (2, "waiting")]
