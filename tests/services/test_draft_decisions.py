@@ -62,6 +62,22 @@ def test_approvals_are_refused_one_by_one_with_the_reason(database: Database) ->
         assert (reason or "") in (verdict.reason or "")
 
 
+def test_a_draft_that_is_given_twice_is_answered_twice_with_the_same(database: Database) -> None:
+    campaign_id, _ = asking(database, people=2)
+    claim(database, campaign_id)
+    one, two = waiting(database)
+    run_sql(
+        database,
+        "UPDATE contacts SET first_name = 'Ada' "
+        "WHERE id = (SELECT contact_id FROM campaign_enrollments WHERE id = :id)",
+        id=one.enrollment_id,
+    )
+    decided = approve(database, one, two, one, two)
+    assert [str(each.verdict) for each in decided] == ["refused", "approved"] * 2
+    assert decided[:2] == decided[2:]
+    assert len(claim(database, campaign_id)) == 1
+
+
 def test_a_rejected_draft_pauses_its_enrollment_with_the_reason_or_skips_the_step(database: Database) -> None:
     campaign_id, (one, two) = asking(database, people=2)
     claim(database, campaign_id)

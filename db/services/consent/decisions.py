@@ -16,7 +16,7 @@ from db.postgres.json import rows_parameter
 from db.services.campaigns import plans
 from db.services.consent import drafting, wordings
 from db.services.consent.drafting import Undecided
-from db.services.consent.wordings import Wordings
+from db.services.consent.wordings import DraftedStep, Wordings
 from db.services.state import draft_rows, enrollment_rows
 
 
@@ -47,7 +47,8 @@ def approve(
     session: Session, *, given: Sequence[Given], by: str, now: datetime, public_url: str | None
 ) -> list[Decided]:
     """Approves drafts in the name of `by`, each if it waits, is what the person saw, and would go out so now. Those
-    that would read otherwise are drafted anew. Whoever waited for the approval goes on."""
+    that would read otherwise are drafted anew. Whoever waited for the approval goes on. One that is given twice is
+    answered twice, with the same."""
     drafts, enrollments = _lock(session, {one.draft_id for one in given})
     open_ones = [draft for draft in drafts.values() if draft.status == DraftStatus.WAITING]
     to_come = [
@@ -57,7 +58,7 @@ def approve(
     ]
     words = wordings.read(session, wanted=to_come, public_url=public_url)
     decided: list[Decided] = []
-    changed: list[Undecided] = []
+    changed: dict[DraftedStep, Undecided] = {}
     for one in given:
         reason = _why_not(one, drafts.get(one.draft_id), enrollments, words, changed)
         if reason is None:
@@ -70,7 +71,7 @@ def approve(
             decided.append(Decided(one.draft_id, DraftVerdict.REFUSED, reason))
     session.flush()  # before statements that read them
     before = enrollment_rows.snapshot(enrollments.values())
-    _draft_anew(session, changed)
+    _draft_anew(session, [*changed.values()])
     approved = {drafts[one.draft_id] for one in decided if one.verdict is DraftVerdict.APPROVED}
     _go_on(session, approved, enrollments)
     enrollment_rows.save(session, before=before, after=enrollments.values())
@@ -100,7 +101,7 @@ def _why_not(
     draft: ActionDraft | None,
     enrollments: Mapping[UUID, Enrollment],
     words: Wordings,
-    changed: list[Undecided],
+    changed: dict[DraftedStep, Undecided],
 ) -> str | None:
     """Returns why a draft can't be approved; notes those whose words are others now."""
     if draft is None:
@@ -113,7 +114,9 @@ def _why_not(
     return None if is_done else f"The draft is {draft.status}. {_LOOK}"
 
 
-def _why_not_now(draft: ActionDraft, enrollment: Enrollment, words: Wordings, changed: list[Undecided]) -> str | None:
+def _why_not_now(
+    draft: ActionDraft, enrollment: Enrollment, words: Wordings, changed: dict[DraftedStep, Undecided]
+) -> str | None:
     """Returns why a draft that waits can't go out as it is."""
     if not _is_to_come(enrollment, draft):
         return "The enrollment has ended, or is past this step: nothing of it goes out any more."
@@ -123,7 +126,7 @@ def _why_not_now(draft: ActionDraft, enrollment: Enrollment, words: Wordings, ch
     now = words.of(key)
     if now is not None and now.fingerprint == draft.fingerprint:
         return None
-    changed.append(words.steps[key])
+    changed[key] = words.steps[key]
     return f"The text, the recipient or the mailbox has changed since it was drafted: it was drafted anew. {_LOOK}"
 
 
