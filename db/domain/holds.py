@@ -296,3 +296,20 @@ def of_approval(step_number: int) -> Hold:
         "and the enrollment goes on."
     )
     return Hold(HoldReason.WAITING_FOR_APPROVAL, detail)
+
+
+def of_approvals(people: int, most: int) -> Hold:
+    """Returns the hold on a campaign in which nobody waits but for an approval; people: how many, counted up to
+    `most`."""
+    many = (
+        f"{most:,} people or more wait"
+        if people >= most
+        else f"{people:,} people wait"
+        if people > 1
+        else "1 person waits"
+    )
+    detail = (
+        f"{many} until somebody approves the words of the next step. list_drafts shows them; a person approves them in "
+        "the dashboard or by `sales-automation-mcp drafts approve`, and the steps go out."
+    )
+    return Hold(HoldReason.WAITING_FOR_APPROVAL, detail)

@@ -8,8 +8,9 @@ import pytest
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services.campaigns import templates
-from db.services.dispatch import drafting
-from tests.support.drafts import STEPS, asking, names, statuses, waiting, write
+from db.services.dispatch import drafting, explain
+from tests.support.campaigns import NOW
+from tests.support.drafts import STEPS, approve, asking, names, statuses, waiting, write
 from tests.support.steps import claim, run_sql
 
 
@@ -44,3 +45,14 @@ def test_a_draft_of_a_later_step_keeps_the_next_from_no_draft(database: Database
     for _ in range(2):
         claim(database, campaign_id)
     assert statuses(database, one) == [(3, "waiting"), (1, "waiting"), (2, "waiting")]
+
+
+def test_a_campaign_whose_people_all_wait_for_an_approval_says_so(database: Database) -> None:
+    campaign_id, people = asking(database, people=2)
+    claim(database, campaign_id)
+    look = partial(explain.campaign, campaign_id=campaign_id, now=NOW)
+    (hold,) = database.run("explain", look, read_only=True).holds
+    assert (hold.reason, hold.detail.partition(" until")[0]) == ("waiting_for_approval", "2 people wait")
+    approve(database, *waiting(database))
+    assert database.run("explain", look, read_only=True).holds == []
+    assert len(claim(database, campaign_id)) == len(people)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.domain import holds
 from db.domain.allowance import Allowances, Reservation
+from db.domain.drafts import WAITING_FOR_APPROVAL
 from db.domain.enrollment import Enrollment
 from db.domain.errors import NotFound
 from db.domain.field_limits import DAILY_LIMIT_MAX
@@ -18,7 +19,7 @@ from db.domain.mailboxes import LeaseRole
 from db.domain.pools import Pools, Route
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.sending import Sending
-from db.domain.states import CampaignStatus
+from db.domain.states import CampaignStatus, EnrollmentStatus
 from db.models.campaigns import IN_QUEUE
 from db.postgres import faults
 from db.services.campaigns import campaigns, plans
@@ -225,7 +226,8 @@ _NOBODY = Hold(
 
 def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: str | None = None) -> Explanation:
     """Returns what holds back a whole campaign, and when the first of its steps can be handed out. The holds are those
-    on the enrollment that can be written to soonest. That nobody waits comes first, where the campaign goes on."""
+    on the enrollment that can be written to soonest. That nobody waits, or only for approvals, comes first, where the
+    campaign goes on."""
     status, running, problems = _campaign(session, campaign_id)
     plan = running[campaign_id]
     found = [*holds.of_campaign(status, plan.sending, now), *problems]
@@ -235,7 +237,7 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: 
         return Explanation([*found, *overdue], None)
     if not waits:
         is_under_way = status in (CampaignStatus.ACTIVE, CampaignStatus.PAUSED) and not problems
-        return Explanation([_NOBODY, *found] if is_under_way or not found else found, None)
+        return Explanation([_nobody(session, campaign_id), *found] if is_under_way or not found else found, None)
     moments = {
         stream: holds.can_move_at([*found, *held], stream.calendars(allowances), now) for stream, held in waits.items()
     }
@@ -251,6 +253,23 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: 
     if first.is_sent_by_server(plan):
         return _by_server(session, found, next_at, first.lane.mailbox_id if first.lane else None, plan.sending)
     return Explanation(found, next_at)
+
+
+_WAITING_MOST = 10_000
+_HOW_MANY_WAIT = text(f"""
+    SELECT count(*) FROM (
+        SELECT 1 FROM campaign_enrollments
+        WHERE instance_id = :campaign AND status = '{EnrollmentStatus.PAUSED}'
+          AND pause_reason LIKE '{WAITING_FOR_APPROVAL}%'
+        LIMIT {_WAITING_MOST}
+    ) waiting
+""")
+
+
+def _nobody(session: Session, campaign_id: UUID) -> Hold:
+    """Returns the hold on a campaign in which nobody waits for a step, or only for an approval of one."""
+    people = session.scalars(_HOW_MANY_WAIT, {"campaign": campaign_id}).one()
+    return holds.of_approvals(people, _WAITING_MOST) if people else _NOBODY
 
 
 def _all_overdue(session: Session, streams: Sequence[DueStream], plan: Plan, now: datetime) -> list[Hold]:
