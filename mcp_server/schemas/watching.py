@@ -9,6 +9,7 @@ from db.domain.events import EventType
 from db.domain.states import Channel
 from mcp_server.schemas.base import Answer, Maybe, NextCursor
 from mcp_server.schemas.campaigns import CampaignLine
+from mcp_server.schemas.drafts import DraftOut
 
 
 class WaitingOut(Answer):
@@ -29,6 +30,13 @@ class WaitingList(Answer):
     due: int
     due_most: int
     next_cursor: NextCursor = None
+
+
+class DraftQueue(Answer):
+    """The drafts that have waited longest, the oldest first. `has_more`: whether later ones wait."""
+
+    drafts: list[DraftOut]
+    has_more: bool
 
 
 class HappenedOut(Answer):

@@ -15,10 +15,10 @@ export async function show(root, { signal, announce, title }) {
   const focused = () => cards().find((item) => item === document.activeElement || item.contains(document.activeElement));
 
   async function fill() {
-    const { drafts, next_cursor: more } = await get("drafts", { limit: MOST }, signal);
-    queue.replaceChildren(...drafts.reverse().map((draft) => card(draft, mayDecide, settle)));
+    const { drafts, has_more: more } = await get("drafts", { limit: MOST }, signal);
+    queue.replaceChildren(...drafts.map((draft) => card(draft, mayDecide, settle)));
     box.replaceChildren(...(drafts.length
-      ? [queue, more ? h("p", { class: "muted" }, `Older ones follow once these ${MOST} are decided.`) : ""]
+      ? [queue, more ? h("p", { class: "muted" }, `Later ones follow once these ${MOST} are decided.`) : ""]
       : [empty("Nothing waits", "Texts stand here when a campaign asks for an approval, two days before they are due.")]));
   }
 

@@ -5,12 +5,14 @@ from functools import partial
 
 import pytest
 
+from db.domain.states import EnrollmentAction
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services.campaigns import templates
+from db.services.consent import drafts
 from db.services.dispatch import drafting, explain
 from tests.support.campaigns import NOW
-from tests.support.drafts import STEPS, approve, asking, names, statuses, waiting, write
+from tests.support.drafts import STEPS, approve, asking, command, names, statuses, waiting, write
 from tests.support.steps import claim, run_sql
 
 
@@ -56,3 +58,11 @@ def test_a_campaign_whose_people_all_wait_for_an_approval_says_so(database: Data
     approve(database, *waiting(database))
     assert database.run("explain", look, read_only=True).holds == []
     assert len(claim(database, campaign_id)) == len(people)
+
+
+def test_the_queue_of_a_person_begins_with_the_oldest_draft(database: Database) -> None:
+    _, people = asking(database, people=3)
+    written = [write(database, one) for one in people]
+    command(database, people[0], EnrollmentAction.COMPLETE)
+    found, has_more = database.run("queue", partial(drafts.oldest, limit=1), read_only=True)
+    assert ([draft.id for draft in found], has_more) == ([written[1].id], True)

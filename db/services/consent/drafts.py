@@ -174,6 +174,14 @@ def list_(
     return page(session, statement, by=[ActionDraft.id], limit=limit, cursor=cursor, listing="drafts")
 
 
+def oldest(session: Session, *, limit: int) -> tuple[Sequence[ActionDraft], bool]:
+    """Returns the drafts that have waited longest, the oldest first, of those whose step can still go out; and whether
+    there are more."""
+    statement = select(ActionDraft).where(ActionDraft.status == DraftStatus.WAITING, _IS_TO_COME)
+    found = session.scalars(statement.order_by(ActionDraft.id).limit(limit + 1)).all()
+    return found[:limit], len(found) > limit
+
+
 def find(session: Session, *, draft_ids: Collection[UUID]) -> dict[UUID, ActionDraft]:
     """Returns the drafts with these ids, as far as there are any."""
     found = session.scalars(select(ActionDraft).where(ActionDraft.id.in_(draft_ids)))

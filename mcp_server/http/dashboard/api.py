@@ -22,6 +22,7 @@ from db.domain.access import Scope
 from db.domain.errors import NotFound, SalesAutomationError, StoreUnavailable
 from db.domain.field_limits import NAME_MAX, PAGE_DEFAULT
 from db.services.campaigns import campaigns
+from db.services.consent import drafts
 from db.services.mail import stopping
 from db.services.reports import overview, typeahead
 from mcp_server import __version__
@@ -35,8 +36,10 @@ from mcp_server.process import unexpected
 from mcp_server.process.app import App
 from mcp_server.schemas.base import Answer, Cursor, Given, Limit, Line
 from mcp_server.schemas.campaigns import CampaignLine
+from mcp_server.schemas.drafts import DraftOut
 from mcp_server.schemas.faults import explain
 from mcp_server.schemas.watching import (
+    DraftQueue,
     FoundCampaigns,
     HappenedList,
     HappenedOut,
@@ -59,7 +62,6 @@ TOOLS: Final[Mapping[str, str]] = MappingProxyType(
         "enrollment": "get_enrollment",
         "threads": "list_threads",
         "thread": "get_thread",
-        "drafts": "list_drafts",
         "orphans": "list_orphaned_events",
         "jobs": "list_jobs",
         "suppressions": "list_suppressions",
@@ -88,6 +90,12 @@ class DueQueue(Given):
     campaign_id: UUID | None = None
     limit: Limit = PAGE_DEFAULT
     cursor: Cursor = None
+
+
+class Oldest(Given):
+    """Arguments of `drafts`."""
+
+    limit: Limit = PAGE_DEFAULT
 
 
 class Latest(Given):
@@ -119,6 +127,7 @@ class Api:
         self._offered: Mapping[str, ToolCall] | None = None
         self._own: Mapping[str, Callable[[Mapping[str, str]], Answer]] = {
             "waiting": self._waiting,
+            "drafts": self._drafts,
             "latest": self._latest,
             "find": self._find,
         }
@@ -208,6 +217,16 @@ class Api:
             )
 
         return self._app.run("waiting", work, read_only=True)
+
+    def _drafts(self, query: Mapping[str, str]) -> Answer:
+        limit = Oldest.model_validate(query).limit
+
+        def work(session: "Session") -> DraftQueue:
+            found, has_more = drafts.oldest(session, limit=limit)
+            shown = drafts.show(session, drafts=found)
+            return DraftQueue(drafts=[DraftOut.of(draft) for draft in shown], has_more=has_more)
+
+        return self._app.run("drafts", work, read_only=True)
 
     def _latest(self, query: Mapping[str, str]) -> Answer:
         given = Latest.model_validate(query)
