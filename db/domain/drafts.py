@@ -134,11 +134,6 @@ class Wording:
         return self.body.replace(self.unsubscribe_url, self.unsubscribe_url.rpartition("/")[0])
 
 
-def asks(approval: Approval, *, is_first: bool) -> bool:
-    """Returns whether the words of a step need an approval. `is_first`: nothing was said to the person before it."""
-    return approval is Approval.ALL or (approval is Approval.FIRST_STEP and is_first)
-
-
 @dataclass(frozen=True, slots=True)
 class Consent:
     """What a campaign asks of a step, and whether it was given. fingerprint: of the words as they are now; None where

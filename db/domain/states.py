@@ -114,7 +114,8 @@ class SuppressVerdict(StrEnum):
     REFUSED = "refused"
 
 
-_OPEN = (EnrollmentStatus.ENROLLED, EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED)
+OPEN = (EnrollmentStatus.ENROLLED, EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED)
+"""Enrollments of these states have not ended."""
 
 ENROLLMENT_TRANSITIONS: Mapping[tuple[EnrollmentStatus, EnrollmentCommand], EnrollmentStatus] = MappingProxyType(
     {
@@ -122,10 +123,10 @@ ENROLLMENT_TRANSITIONS: Mapping[tuple[EnrollmentStatus, EnrollmentCommand], Enro
         (EnrollmentStatus.ENROLLED, EnrollmentCommand.PAUSE): EnrollmentStatus.PAUSED,
         (EnrollmentStatus.ACTIVE, EnrollmentCommand.PAUSE): EnrollmentStatus.PAUSED,
         (EnrollmentStatus.PAUSED, EnrollmentCommand.RESUME): EnrollmentStatus.ACTIVE,
-        **{(state, EnrollmentCommand.ADVANCE): state for state in _OPEN},
-        **{(state, EnrollmentCommand.COMPLETE): EnrollmentStatus.COMPLETED for state in _OPEN},
-        **{(state, EnrollmentCommand.MOVE): EnrollmentStatus.COMPLETED for state in _OPEN},
-        **{(state, EnrollmentCommand.BOUNCE): EnrollmentStatus.BOUNCED for state in _OPEN},
+        **{(state, EnrollmentCommand.ADVANCE): state for state in OPEN},
+        **{(state, EnrollmentCommand.COMPLETE): EnrollmentStatus.COMPLETED for state in OPEN},
+        **{(state, EnrollmentCommand.MOVE): EnrollmentStatus.COMPLETED for state in OPEN},
+        **{(state, EnrollmentCommand.BOUNCE): EnrollmentStatus.BOUNCED for state in OPEN},
         # Only a person opens what has ended; and nobody what the other side has ended.
         (EnrollmentStatus.COMPLETED, EnrollmentCommand.RESUME): EnrollmentStatus.ACTIVE,
         (EnrollmentStatus.BOUNCED, EnrollmentCommand.RESUME): EnrollmentStatus.ACTIVE,

@@ -13,7 +13,6 @@ from db.domain.drafts import (
     DraftCommand,
     DraftStatus,
     Wording,
-    asks,
     move_draft,
 )
 from db.domain.errors import InvalidTransition
@@ -71,15 +70,11 @@ def test_an_approval_counts_for_the_very_words_alone() -> None:
     assert not Consent(Approval.ALL).is_given
 
 
-def test_a_campaign_asks_for_all_words_for_the_first_or_for_none() -> None:
-    asked = {
-        (approval, is_first): asks(approval, is_first=is_first) for approval in Approval for is_first in (False, True)
-    }
-    assert [key for key, is_asked in asked.items() if is_asked] == [
-        ("first_step", True),
-        ("all", False),
-        ("all", True),
-    ]
+def test_a_campaign_asks_for_less_than_before_or_not() -> None:
+    less = [(one, other) for one in Approval for other in Approval if one.asks_less_than(other)]
+    assert less == [("none", "first_step"), ("none", "all"), ("first_step", "all")]
+    read = [Approval.of_settings(settings) for settings in ({}, {"approval": "first_step"}, {"approval": ["none"]})]
+    assert read == ["none", "first_step", "all"]
 
 
 @pytest.mark.parametrize(

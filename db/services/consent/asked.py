@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain.drafts import UNASKED, Approval, Consent, Literal, Wording, asks
+from db.domain.drafts import UNASKED, Approval, Consent, Literal, Wording
 from db.domain.enrollment import Enrollment
 from db.domain.scheduling import Step
 from db.domain.states import Channel
@@ -57,7 +57,7 @@ class Asked:
             or not self._says(enrollment, other.step_number)
             for other in steps
         )
-        return asks(approval, is_first=comes_first and enrollment.id not in self.addressed)
+        return comes_first and enrollment.id not in self.addressed
 
     def _says(self, enrollment: Enrollment, number: int) -> bool:
         """Returns whether a step that comes before has words. One that is gone had some, as far as is known."""

@@ -16,7 +16,7 @@ from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.field_limits import SUBJECT_MAX
 from db.domain.holds import ANEW
 from db.domain.scheduling import Step, next_step, step_for
-from db.domain.states import ActionStatus, CampaignStatus, Channel
+from db.domain.states import OPEN, ActionStatus, CampaignStatus, Channel, MessageStatus
 from db.domain.texts import is_blank, is_one_line
 from db.models import ActionDraft, CampaignEnrollment, Contact
 from db.services.campaigns import campaigns, earlier_mails, plans
@@ -57,7 +57,7 @@ def write(
     plan = plans.of_campaign(session, instance_id=campaign_id)
     texts = Texts.of_campaigns(session, {campaign_id: plan}, public_url)
     step = _step(texts, enrollment, step_number)
-    _check_free(session, enrollment, step, now)
+    check_not_handed_out(session, enrollment=enrollment, step_number=step.step_number, now=now)
     words = _checked(texts, enrollment, step, subject, body)
     before = enrollment_rows.snapshot([enrollment])
     is_asked = asked_of.read(session, texts=texts, steps=[(enrollment, step)]).is_asked(enrollment, step)
@@ -117,21 +117,20 @@ _HANDED_OUT = text("""
 """)
 
 
+_BEGUN = (MessageStatus.SENDING, MessageStatus.SENT, MessageStatus.UNKNOWN)
+
+
 def check_not_handed_out(session: Session, *, enrollment: Enrollment, step_number: int, now: datetime) -> None:
     """Refused if a step was sent, or if somebody holds it to send it."""
     values = {"enrollment": enrollment.id, "step_number": step_number, "campaign": enrollment.instance_id}
     status, lease_until, sending = session.execute(_HANDED_OUT, values).one_or_none() or (None, None, None)
-    if status == ActionStatus.SENT or sending in ("sending", "sent", "unknown"):
+    if status == ActionStatus.SENT or sending in _BEGUN:
         raise Refused(f"Step {step_number} was sent, so its words can't be changed any more.")
     if status == ActionStatus.CLAIMED and sending is None and lease_until is not None and lease_until > now:
         raise Refused(
             f"Step {step_number} is handed out until {lease_until:%Y-%m-%dT%H:%M:%SZ} and may be on its way, so its "
             "words can't be changed now. complete_action with skipped or failed gives it back."
         )
-
-
-def _check_free(session: Session, enrollment: Enrollment, step: Step, now: datetime) -> None:
-    check_not_handed_out(session, enrollment=enrollment, step_number=step.step_number, now=now)
 
 
 def _checked(texts: Texts, enrollment: Enrollment, step: Step, subject: str | None, body: str) -> Literal:
@@ -154,7 +153,7 @@ _IS_TO_COME: ColumnElement[bool] = (
     .where(
         CampaignEnrollment.instance_id == ActionDraft.instance_id,
         CampaignEnrollment.id == ActionDraft.enrollment_id,
-        CampaignEnrollment.status.in_(("enrolled", "active", "paused")),
+        CampaignEnrollment.status.in_(OPEN),
         CampaignEnrollment.current_step < ActionDraft.step_number,
     )
     .exists()
