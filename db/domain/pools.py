@@ -5,8 +5,8 @@ Pure. `db.services.mail.pools` reads them.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -38,6 +38,12 @@ class PoolMailbox:
     problem: str | None = None
     since: datetime | None = None
     """When it sent its first mail, on the first day of its ramp-up."""
+
+    def days_for(self, mails: int, now: datetime) -> float:
+        """Returns how many days it takes to send so many mails, by the limit of today; 0 where it has none."""
+        sending = replace(self.pace, started_at=self.since or now)
+        daily = sending.limits_on(sending.today(now)).daily
+        return mails / daily if daily else 0.0
 
     def holds(self, now: datetime) -> list[Hold]:
         """Returns what holds everybody whom it writes to, apart from limits."""
@@ -117,6 +123,19 @@ class Pools:
     def fewest(self, instance_id: UUID, able: Sequence[PoolMailbox]) -> PoolMailbox:
         """Returns the one that writes to the fewest people of the campaign; the first of several."""
         return min(able, key=lambda mailbox: self.people[instance_id, mailbox.id])
+
+    def soonest(
+        self, instance_id: UUID, able: Sequence[PoolMailbox], mails: Mapping[UUID, int], ahead: timedelta, now: datetime
+    ) -> PoolMailbox:
+        """Returns the one with the fewest people of the campaign, of those that can send the mails that wait for them
+        and one more within `ahead`; if none can, the one that is through with them first. mails: mailbox -> how many
+        wait."""
+
+        def rank(mailbox: PoolMailbox) -> tuple[float, int]:
+            days = mailbox.days_for(mails.get(mailbox.id, 0) + 1, now)
+            return max(days, ahead / timedelta(days=1)), self.people[instance_id, mailbox.id]
+
+        return min(able, key=rank)
 
     def assign(self, instance_id: UUID, mailbox: PoolMailbox) -> None:
         """Notes that somebody who waited is written to from the mailbox."""

@@ -12,7 +12,7 @@ from db.services.campaigns import templates
 from db.services.consent import drafts
 from db.services.dispatch import drafting, explain
 from tests.support.campaigns import NOW
-from tests.support.drafts import STEPS, approve, asking, command, names, statuses, waiting, write
+from tests.support.drafts import STEPS, approve, asking, command, connect, names, statuses, waiting, write
 from tests.support.steps import claim, run_sql
 
 
@@ -66,3 +66,20 @@ def test_the_queue_of_a_person_begins_with_the_oldest_draft(database: Database) 
     command(database, people[0], EnrollmentAction.COMPLETE)
     found, has_more = database.run("queue", partial(drafts.oldest, limit=1), read_only=True)
     assert ([draft.id for draft in found], has_more) == ([written[1].id], True)
+
+
+def test_a_mailbox_gets_no_more_people_than_it_can_write_to_in_two_days(database: Database) -> None:
+    connect(database, "ann@acme.example")
+    connect(database, "ben@acme.example")
+    run_sql(database, "UPDATE mailboxes SET settings = settings || '{\"daily_limit\": 1}' WHERE address LIKE 'ann%'")
+    for people in (3, 5):
+        campaign_id, _ = asking(
+            database, mailboxes=["ann@acme.example", "ben@acme.example"], sent_by="agent", people=people
+        )
+        claim(database, campaign_id)
+    found = run_sql(
+        database,
+        "SELECT left(m.address, 3), count(*) FROM campaign_enrollments e JOIN mailboxes m ON m.id = e.mailbox_id "
+        "GROUP BY 1 ORDER BY 1",
+    )
+    assert [tuple(row) for row in found] == [("ann", 2), ("ben", 6)]

@@ -71,7 +71,7 @@ def approve(
             decided.append(Decided(one.draft_id, DraftVerdict.REFUSED, reason))
     session.flush()  # before statements that read them
     before = enrollment_rows.snapshot(enrollments.values())
-    _draft_anew(session, [*changed.values()])
+    _draft_anew(session, [*changed.values()], now)
     approved = {drafts[one.draft_id] for one in decided if one.verdict is DraftVerdict.APPROVED}
     _go_on(session, approved, enrollments)
     enrollment_rows.save(session, before=before, after=enrollments.values())
@@ -130,7 +130,7 @@ def _why_not_now(
     return f"The text, the recipient or the mailbox has changed since it was drafted: it was drafted anew. {_LOOK}"
 
 
-def _draft_anew(session: Session, changed: Sequence[Undecided]) -> None:
+def _draft_anew(session: Session, changed: Sequence[Undecided], now: datetime) -> None:
     if not changed:
         return
     campaigns = {undecided.enrollment.instance_id for undecided in changed}
@@ -139,7 +139,8 @@ def _draft_anew(session: Session, changed: Sequence[Undecided]) -> None:
     draft_rows.drop(session, steps=[(it.enrollment.id, it.step.step_number) for it in silent])
     for undecided in silent:
         undecided.enrollment.end_wait()
-    drafting.keep(session, steps=[undecided for undecided in changed if undecided not in silent], plans=known)
+    worded = [undecided for undecided in changed if undecided not in silent]
+    drafting.keep(session, steps=worded, plans=known, now=now)
 
 
 def _go_on(session: Session, approved: Iterable[ActionDraft], enrollments: Mapping[UUID, Enrollment]) -> None:

@@ -62,7 +62,7 @@ def write(
     before = enrollment_rows.snapshot([enrollment])
     is_asked = asked_of.read(session, texts=texts, steps=[(enrollment, step)]).is_asked(enrollment, step)
     if plan.sending.approval is not Approval.NONE and step.channel is Channel.EMAIL:
-        choose_mailboxes(session, enrollments=[enrollment], plans={campaign_id: plan})
+        choose_mailboxes(session, enrollments=[enrollment], plans={campaign_id: plan}, now=now)
     contact = session.get_one(Contact, enrollment.contact_id)
     mails = earlier_mails.before(
         session, enrollment_id, plan.steps, enrollment.current_step, step, enrollment.recipient

@@ -68,7 +68,7 @@ def draft_ahead(
         return []
     before = enrollment_rows.snapshot(found)
     candidates = examine(session, enrollments=found, plans=asking, now=now, public_url=public_url)
-    drafted = keep(session, candidates=candidates, plans=asking)
+    drafted = keep(session, candidates=candidates, plans=asking, now=now)
     paused: list[tuple[Fate, Hold]] = []
     for candidate in candidates:
         hold = candidate.holds[0] if candidate.holds else None
@@ -97,7 +97,7 @@ def _undrafted(session: Session, asking: Mapping[UUID, Plan], now: datetime) -> 
     return [enrollment_rows.from_row(row) for row in session.execute(_UNDRAFTED, values)]
 
 
-def keep(session: Session, *, candidates: Sequence[Candidate], plans: Mapping[UUID, Plan]) -> set[UUID]:
+def keep(session: Session, *, candidates: Sequence[Candidate], plans: Mapping[UUID, Plan], now: datetime) -> set[UUID]:
     """Drafts the words of those whose step waits for nothing but an approval, or for time besides. Returns their
     enrollments."""
     undecided = [
@@ -105,7 +105,7 @@ def keep(session: Session, *, candidates: Sequence[Candidate], plans: Mapping[UU
         for candidate in candidates
         if (found := candidate.undecided) is not None and all(map(_is_approval_or_time, candidate.holds))
     ]
-    drafting.keep(session, steps=undecided, plans=plans)
+    drafting.keep(session, steps=undecided, plans=plans, now=now)
     return {found.enrollment.id for found in undecided}
 
 

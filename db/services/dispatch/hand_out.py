@@ -135,7 +135,7 @@ class HandOut:
                 held.append((fate, candidate.holds[0]))
             elif position <= cutoff:  # the next round finds the others again, behind those that come before them
                 handed += self._take(candidate, kept)
-        drafting.keep(session, candidates=candidates, plans=self.allowances.plans)
+        drafting.keep(session, candidates=candidates, plans=self.allowances.plans, now=self.now)
         self._write(session, handed, blocked, enrollment_rows.changes(before, found))
         self.aside.add(held)  # once it is written: else the same people are settled again
         return handed

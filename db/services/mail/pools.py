@@ -13,7 +13,7 @@ from db.domain.errors import Refused
 from db.domain.mailboxes import MailboxStatus, sending_of
 from db.domain.pools import PoolMailbox, Pools
 from db.domain.scheduling import Plan
-from db.domain.states import Channel
+from db.domain.states import Channel, EnrollmentStatus
 from db.models import CampaignInstance
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
@@ -70,6 +70,23 @@ def people(session: Session, *, pools: Pools, campaigns: Collection[UUID]) -> Co
     ]
     found = session.execute(_PEOPLE, rows_parameter(rows)) if rows else ()
     return Counter({(instance_id, mailbox_id): count for instance_id, mailbox_id, count in found})
+
+
+_MAILS = text(f"""
+    SELECT w.mailbox_id, (
+        SELECT count(*) FROM campaign_enrollments e
+        WHERE e.mailbox_id = w.mailbox_id AND e.status IN ('{EnrollmentStatus.ACTIVE}', '{EnrollmentStatus.PAUSED}')
+          AND e.next_action_at <= :until
+    )
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(mailbox_id uuid)
+""")
+
+
+def mails(session: Session, *, pools: Pools, until: datetime) -> Counter[UUID]:
+    """Returns mailbox -> how many of its people wait for a step that is due by then, in any campaign."""
+    rows = [{"mailbox_id": id_} for id_ in sorted(pools.mailboxes)]
+    found = session.execute(_MAILS, rows_parameter(rows) | {"until": until}) if rows else ()
+    return Counter(dict(tuple(row) for row in found))
 
 
 _BEGIN = text("""
