@@ -49,6 +49,7 @@ class HoldReason(StrEnum):
     SENDER_MIN_GAP = "sender_min_gap"
     MAILBOX_PAUSED = "mailbox_paused"
     MAILBOX_FAILING = "mailbox_failing"
+    GUARDRAIL = "guardrail"
     OVERDUE = "overdue"
     SENT_BY_SERVER = "sent_by_server"
     NO_SENDER_RUNNING = "no_sender_running"
@@ -104,8 +105,8 @@ def of_campaign(status: CampaignStatus, sending: Sending, now: datetime) -> list
 
 
 def of_problem(problem: str | None) -> list[Hold]:
-    """Returns the hold on a campaign that the server paused because it can't work on it; `problem` begins with the
-    reason."""
+    """Returns the hold on a campaign that the server paused, because it can't work on it or by a guardrail; `problem`
+    begins with the reason."""
     return [Hold(HoldReason(problem.partition(":")[0]), problem)] if problem else []
 
 

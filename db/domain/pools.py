@@ -27,7 +27,8 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PoolMailbox:
-    """A mailbox that campaigns send from. pace: when and how much it sends, whatever the campaigns."""
+    """A mailbox that campaigns send from. pace: when and how much it sends, whatever the campaigns. problem: why it is
+    failing, or why a guardrail has paused it."""
 
     id: UUID
     address: str
@@ -50,7 +51,8 @@ class PoolMailbox:
         closed = holds.of_window(self.pace, None, now, mailbox=self.address)
         if self.status is MailboxStatus.PAUSED:
             detail = f"The mailbox {self.address} is paused. update_mailbox with status active resumes it."
-            return [Hold(HoldReason.MAILBOX_PAUSED, detail), *closed]
+            guardrail = [Hold(HoldReason.GUARDRAIL, self.problem)] if self.problem is not None else []
+            return [Hold(HoldReason.MAILBOX_PAUSED, detail), *guardrail, *closed]
         if self.status is MailboxStatus.FAILING:
             detail = (
                 f"The mailbox {self.address} is failing: {self.problem} Its people wait until a check succeeds; "

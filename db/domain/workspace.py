@@ -1,7 +1,9 @@
 """The settings of a workspace: what holds for all of its campaigns and people."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from db.domain.guardrails import Guardrails
 
 DEFAULT_RETENTION_DAYS: Final = 1_095
 
@@ -13,3 +15,4 @@ class WorkspaceSettings:
 
     timezone: str = "UTC"
     retention_days: int = DEFAULT_RETENTION_DAYS
+    guardrails: Guardrails = field(default_factory=Guardrails)

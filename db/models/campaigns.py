@@ -49,6 +49,8 @@ class CampaignInstance(Mutable, Base):
     started_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
     pause_reason: Mapped[str | None]
+    # When a person let it go on after a guardrail had paused it.
+    guarded_since: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     # From when to when the server has looked after its emails.
     served_since: Mapped[datetime | None]
@@ -258,6 +260,18 @@ Index(
     CampaignAction.provider_message_id,
     postgresql_where=CampaignAction.provider_message_id.is_not(None),
 )
+
+# What the guardrails count, of a campaign and of a mailbox. Few mails come back, so only the first two are large.
+for _name, _moment in (("sent", "sent_at"), ("bounced", "bounced_at"), ("complained", "complained_at")):
+    _happened = getattr(CampaignAction, _moment)
+    _is_email = (CampaignAction.channel == "email") & _happened.is_not(None)
+    Index(f"ix_campaign_actions_{_name}", CampaignAction.instance_id, _happened, postgresql_where=_is_email)
+    Index(
+        f"ix_campaign_actions_{_name}_by_sender",
+        CampaignAction.sender,
+        _happened,
+        postgresql_where=_is_email & CampaignAction.sender.is_not(None),
+    )
 
 # The columns of the milestones, in the order of MILESTONES.
 MILESTONE_COLUMNS: tuple[str, ...] = tuple(f"{milestone}_at" for milestone in MILESTONES)

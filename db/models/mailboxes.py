@@ -15,7 +15,8 @@ from db.models.base import Base, Mutable, is_object, json_object, length, one_of
 class Mailbox(Mutable, Base):
     """One account. Its credentials are encrypted with a key that the database does not hold.
 
-    settings: when and how much it sends (db.domain.mailboxes.PACE). problem: why it is failing, since problem_at.
+    settings: when and how much it sends (db.domain.mailboxes.PACE). problem: why it is failing, or why a guardrail has
+    paused it, since problem_at. guarded_since: when a person let it go on after that.
     refusals: how many of its mails in a row the server has refused for what the mailbox is, and not the recipient.
     """
 
@@ -28,7 +29,8 @@ class Mailbox(Mutable, Base):
         length("signature", 1, field_limits.SIGNATURE_MAX),
         one_of("status", MailboxStatus),
         length("problem", 1, field_limits.MAILBOX_PROBLEM_MAX),
-        CheckConstraint("(status = 'failing') = (problem IS NOT NULL)", name="problem_when_failing"),
+        CheckConstraint("status <> 'failing' OR problem IS NOT NULL", name="problem_when_failing"),
+        CheckConstraint("status <> 'active' OR problem IS NULL", name="no_problem_when_active"),
         CheckConstraint("(problem IS NULL) = (problem_at IS NULL)", name="problem_at"),
         CheckConstraint("refusals >= 0", name="refusals"),
         length("smtp_host", 1, field_limits.HOST_MAX),
@@ -64,6 +66,7 @@ class Mailbox(Mutable, Base):
     status: Mapped[str] = mapped_column(server_default="active", default="active")
     problem: Mapped[str | None]
     problem_at: Mapped[datetime | None]
+    guarded_since: Mapped[datetime | None]
     smtp_host: Mapped[str]
     smtp_port: Mapped[int]
     smtp_security: Mapped[str]

@@ -17,9 +17,14 @@ class Settings(Mutable, Base):
         CheckConstraint("id = 1", name="one_row"),
         length("timezone", 1, field_limits.TIMEZONE_MAX),
         within("retention_days", 1, field_limits.RETENTION_DAYS_MAX),
+        within("bounce_rate", 0, 1),
+        within("complaint_rate", 0, 1),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     timezone: Mapped[str | None]
     retention_days: Mapped[int | None]
+    # The guardrails: shares of mails that pause a campaign or a mailbox.
+    bounce_rate: Mapped[float | None]
+    complaint_rate: Mapped[float | None]
     sending_stopped_at: Mapped[datetime | None]

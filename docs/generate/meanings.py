@@ -87,6 +87,9 @@ ARGUMENTS: Mapping[str, str] = {
     "event_type": "What happened, of [these types](metrics.md#events).",
     "events": "What happened, one row each.",
     "first_name": "First name.",
+    "guardrails": "The shares that pause a campaign or a mailbox.",
+    "bounce_rate": "Of at least 50 mails, those that came back, of which there are at least 3.",
+    "complaint_rate": "Of at least 500 mails, those that were reported as spam, of which there are at least 2.",
     "group_by": "How to split the counts.",
     "include_archived": "Show archived ones too.",
     "is_active": "Off takes the step out of use.",
@@ -154,6 +157,7 @@ ARGUMENTS: Mapping[str, str] = {
 }
 
 RESULTS: Mapping[str, str] = {
+    "SettingsOut.guardrails": "The shares of returned mails and complaints that pause a campaign or a mailbox.",
     "draft": "The draft as it is now.",
     "drafts": "A draft each, the newest first.",
     "approve_drafts.approved": "How many go out as they are.",

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from db.domain.errors import StoreUnavailable
 from db.services.events import deliveries, orphans
+from db.services.mail import guardrails
 from db.services.ops import audit, health, idempotency, settings as workspace
 from db.services.people import spellings
 from db.services.state import message_rows, pauses, recount, usage
@@ -59,6 +60,7 @@ def maintain(app: App) -> MaintenanceReport:
     said = _forget(app, now - timedelta(days=kept_days))
     _until_done(app, "forget counts", usage.forget_some, now - usage.KEPT)
     _until_done(app, "end pauses", pauses.end_some, now)
+    app.run("check guardrails", partial(guardrails.check_all, now=now))
     jobs = app.local().jobs.prune(timedelta(days=settings.job_days), now=now)
     cached = app.local().cache.sweep(now=now)
     recounted = _recount(app)

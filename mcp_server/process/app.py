@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from db.domain.errors import Busy, OutcomeUnknown, StoreUnavailable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from db.services import Session
     from db.services.events.record import Outcome
     from db.services.ops.health import Stored
+    from db.services.state.harm import Harmed
     from mcp_server.process.telemetry import Telemetry
 
 Result = TypeVar("Result")
@@ -126,17 +127,46 @@ class App:
         attempts: int | None = None,
         is_security: bool = False,
     ) -> Result:
-        """Runs `work` in one transaction (see Database.run). An embedded database that is gone is brought back
-        once."""
+        """Runs `work` in one transaction (see Database.run), and then lets the guardrails look at the returned mails
+        and complaints in it. An embedded database that is gone is brought back once."""
+        from db.services.state import harm  # noqa: PLC0415  a client is answered without it
+
         database = self.database()
+        found: frozenset[Harmed] = frozenset()
+
+        def noting(session: "Session") -> Result:
+            nonlocal found
+            result = work(session)
+            found = harm.noted(session)
+            return result
+
+        run = partial(
+            database.run, description, noting, read_only=read_only, attempts=attempts, is_security=is_security
+        )
         try:
-            return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
+            result = run()
         except (Busy, OutcomeUnknown):
             raise
         except StoreUnavailable:
             if not self._bring_back():
                 raise
-            return database.run(description, work, read_only=read_only, attempts=attempts, is_security=is_security)
+            result = run()
+        if found:
+            self._guard(database, found)
+        return result
+
+    def _guard(self, database: "Database", harmed: "frozenset[Harmed]") -> None:
+        """Pauses what breaks a guardrail. Whatever fails here, the caller's work is done; maintenance looks again."""
+        from db.postgres.context import transaction_id  # noqa: PLC0415  a client is answered without it
+        from db.services.mail import guardrails  # noqa: PLC0415  as above
+
+        if transaction_id() is not None:
+            return  # the transaction around it comes here when it is committed
+        now = self.clock()
+        try:
+            database.run("check guardrails", lambda session: guardrails.check(session, harmed=harmed, now=now))
+        except Exception as error:  # noqa: BLE001  see above
+            logger.error("The guardrails could not be checked: %s", type(error).__name__)  # noqa: TRY400  as the worker
 
     def _read_stored(self) -> "Stored":
         from db.services.ops import health  # noqa: PLC0415  a client is answered without it

@@ -96,7 +96,9 @@ class MailboxOut(Answer):
     id: UUID
     address: str
     status: MailboxStatus
-    problem: Annotated[Maybe[str], Field(description="Why it is failing, and what to do.")] = None
+    problem: Annotated[Maybe[str], Field(description="Why it is failing or a guardrail paused it, and what to do.")] = (
+        None
+    )
     problem_at: Maybe[Second] = None
     display_name: Maybe[str] = None
     signature: Maybe[str] = None
@@ -202,7 +204,9 @@ class MailboxHealth(ProgressOut):
 
     address: str
     status: MailboxStatus
-    problem: Annotated[Maybe[str], Field(description="Why it is failing, and what to do.")] = None
+    problem: Annotated[Maybe[str], Field(description="Why it is failing or a guardrail paused it, and what to do.")] = (
+        None
+    )
     reader: Annotated[Maybe[str], Field(description="Host and process that reads it.")] = None
     sender: Annotated[Maybe[str], Field(description="Host and process that sends from it.")] = None
 

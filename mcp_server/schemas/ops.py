@@ -9,7 +9,7 @@ from pydantic import Field
 from db.domain.access import AuditOutcome
 from db.domain.jobs import JobStatus
 from mcp_server.process.telemetry import CallOutcome, DatabaseState
-from mcp_server.schemas.base import Answer, Maybe, NextCursor, Second, Undo, is_nothing, untold
+from mcp_server.schemas.base import Answer, Given, Maybe, NextCursor, Second, Undo, is_nothing, no_flag, untold
 from mcp_server.schemas.mailboxes import MailboxHealth
 
 if TYPE_CHECKING:
@@ -184,9 +184,27 @@ class MaintenanceAnswer(Answer):
     warning: Maybe[str] = None
 
 
+Share = Annotated[float, Field(ge=0, le=1), no_flag]
+
+
+class GuardrailsIn(Given):
+    """Shares of 7 days' mails (0 to 1) that pause a campaign or mailbox; 0: off"""
+
+    bounce_rate: Share | None = None
+    complaint_rate: Share | None = None
+
+
+class GuardrailsOut(Answer):
+    """Shares of the mails of 7 days that pause a campaign or a mailbox; 0 is off."""
+
+    bounce_rate: Annotated[float, Field(description="Of at least 50 mails, and 3 that came back.")]
+    complaint_rate: Annotated[float, Field(description="Of at least 500 mails, and 2 complaints.")]
+
+
 class SettingsOut(Answer):
     timezone: Annotated[str, Field(description="Of new campaigns that name none.")]
     retention_days: Annotated[int, Field(description="How long the words of messages are kept.")]
+    guardrails: GuardrailsOut
 
 
 class SettingsAnswer(Answer):

@@ -126,7 +126,8 @@ def update_mailbox(  # noqa: PLR0913, PLR0917  all that a mailbox has
     def work(session: "Session") -> MailboxAnswer:
         before = mailboxes.find(session, mailbox=mailbox, is_locked=True)
         back = undo.of_mailbox(MailboxOut.of(before, sources_of(before)), changed=changed)
-        return _answer(mailboxes.update(session, mailbox=mailbox, change=change, is_paused=is_paused), back)
+        row = mailboxes.update(session, mailbox=mailbox, change=change, is_paused=is_paused, now=call.now)
+        return _answer(row, back)
 
     return _kept(call, work)
 

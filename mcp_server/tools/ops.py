@@ -17,6 +17,7 @@ from mcp_server.schemas.mailboxes import MailboxHealth
 from mcp_server.schemas.ops import (
     AuditLine,
     AuditList,
+    GuardrailsIn,
     HealthAnswer,
     MaintenanceAnswer,
     SettingsAnswer,
@@ -96,6 +97,7 @@ def update_settings(
     retention_days: Annotated[
         int | None, Field(ge=1, le=RETENTION_DAYS_MAX, description="Older words of messages are deleted"), no_flag
     ] = None,
+    guardrails: GuardrailsIn | None = None,
 ) -> SettingsAnswer:
     """Change the settings that hold for all campaigns; what is left out stays.
 
@@ -103,7 +105,9 @@ def update_settings(
     was sent before is deleted within the hour, for good.
     """
     before = settings.get(call.session)
-    changed = settings.update(call.session, timezone=timezone, retention_days=retention_days)
+    rates = guardrails.model_dump(exclude_none=True) if guardrails is not None else {}
+    changed = settings.update(call.session, timezone=timezone, retention_days=retention_days, **rates)
     former = {name: getattr(before, name) for name in given(timezone=timezone, retention_days=retention_days)}
+    former |= {"guardrails": {name: getattr(before.guardrails, name) for name in rates}} if rates else {}
     undo = spelled("update_settings", **former) if former else None
     return SettingsAnswer(settings=SettingsOut.model_validate(changed), undo=undo)

@@ -75,11 +75,12 @@ function unknown({ slots }) {
 function next(explain) {
   if (explain.due) return h("strong", { class: "good" }, "Due now");
   if (explain.next_at) return when(explain.next_at);
-  const [hold] = explain.holds;
+  const hold = explain.holds.find((one) => one.reason === "guardrail") ?? explain.holds[0];
   return h("span", { class: "muted" }, hold ? shortly(hold.reason) : "–");
 }
 
 const SHORT = {
   campaign_not_started: "not started", campaign_paused: "paused", campaign_ended: "over", nobody_waits: "nobody waits",
+  guardrail: "paused by a guardrail",
 };
 const shortly = (reason) => SHORT[reason] ?? reason.replaceAll("_", " ");

@@ -11,6 +11,7 @@ export async function show(root, { signal, announce, title }) {
   root.replaceChildren(
     heading("Health", badge(health.status), again),
     tiles(health),
+    ...stopped(health).map((line) => h("p", { class: "warning", role: "note" }, line)),
     h("div", { class: "columns" },
       card("Calls", calls(health.calls)),
       h("div", { class: "column" },
@@ -63,6 +64,16 @@ function sending(stoppedAt, mayDecide, announce) {
   };
   draw(stoppedAt);
   return [box, fault];
+}
+
+/** Campaigns that the server has paused, and mailboxes that it has paused or can't use: a line each. */
+function stopped(health) {
+  const campaigns = Object.entries(health.paused_campaigns ?? {});
+  const mailboxes = (health.mailboxes ?? []).filter((mailbox) => mailbox.problem);
+  return [
+    ...campaigns.map(([id, why]) => [h("a", { href: `#/campaigns/${id}` }, "This campaign"), ` is paused. ${why}`]),
+    ...mailboxes.map((mailbox) => `${mailbox.address} is ${mailbox.status}. ${mailbox.problem}`),
+  ];
 }
 
 function calls(rows) {

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.drafts import DraftStatus
 from db.domain.events import EventType, NewEvent
+from db.domain.mailboxes import MailServer, Security
 from db.domain.sending import WEEKDAYS
 from db.domain.states import Channel, SuppressionReason, SuppressionState, ThreadState
 from db.postgres.database import Database
@@ -21,13 +22,15 @@ from db.services.dispatch import claims
 from db.services.enrollments import enrollments
 from db.services.erasure import erasure
 from db.services.events import deliveries, events, orphans
-from db.services.mail import incoming, matching, pools, threads
+from db.services.mail import guardrails, incoming, mailboxes, matching, pools, threads
+from db.services.mail.mailboxes import MailboxChange
 from db.services.mail.matching import Asked
 from db.services.ops import audit, idempotency
 from db.services.outgoing import copies, signs
 from db.services.people import suppressions
 from db.services.reports import overview
 from db.services.state import message_rows
+from db.services.state.harm import Harmed
 from tests.support.campaigns import NOW as START, new_scene
 from tests.support.meeting import Work as InSession
 from tests.support.plans import NOW, Work, claim_and_complete, find, list_events, person, plans
@@ -118,16 +121,28 @@ def list_drafts(session: Session, campaign_id: UUID | None) -> object:
     return drafts.list_(session, campaign_id=campaign_id, status=DraftStatus.WAITING, limit=50, cursor=None)
 
 
+def check_guardrails(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    change = MailboxChange(smtp=MailServer("smtp.example.com", 465, Security.TLS))
+    mailboxes.connect(session, address="ann@example.com", change=change)
+    return guardrails.check(session, harmed=[Harmed(campaign_id, "ann@example.com")], now=NOW)
+
+
 NEEDED: dict[str, Work] = {
     "ix_action_drafts_enrollment_id": erase,
     "ix_action_drafts_instance_id": lambda session, campaign_id, _enrollment: list_drafts(session, campaign_id),
     "ix_action_drafts_status": lambda session, _campaign, _enrollment: list_drafts(session, None),
     "ix_audit_log_at": before_now(audit.prune_some),
+    "ix_campaign_actions_bounced": check_guardrails,
+    "ix_campaign_actions_bounced_by_sender": check_guardrails,
+    "ix_campaign_actions_complained": check_guardrails,
+    "ix_campaign_actions_complained_by_sender": check_guardrails,
     "ix_campaign_actions_id": claim_and_complete,
     "ix_campaign_actions_places": claim_again,
     "ix_campaign_actions_provider_message_id": lambda session, _campaign, _enrollment: events.record_events(
         session, events=[NewEvent(EventType.OPENED, Channel.EMAIL, NOW, provider_message_id="m-1")]
     ),
+    "ix_campaign_actions_sent": check_guardrails,
+    "ix_campaign_actions_sent_by_sender": check_guardrails,
     "ix_campaign_enrollments_due": claim_and_complete,
     "ix_campaign_enrollments_due_after_pause": look_into_the_queue,
     "ix_campaign_enrollments_due_by_lane": claim_by_zone,

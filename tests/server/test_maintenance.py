@@ -114,11 +114,12 @@ async def test_words_are_kept_as_long_as_retention_days_says(app: App, clock: Cl
         clock.now += timedelta(hours=1)
         await call(client, "claim_due_actions")
         first = await call(client, "get_settings")
-        assert first == {"settings": {"timezone": "UTC", "retention_days": 1_095}}
+        guardrails = {"bounce_rate": 0.05, "complaint_rate": 0.001}
+        assert first == {"settings": {"timezone": "UTC", "retention_days": 1_095, "guardrails": guardrails}}
         clock.now += timedelta(days=1_094)
         assert (await call(client, "run_maintenance"))["messages"] == 0
         changed = await call(client, "update_settings", retention_days=1_000)
-        assert changed["settings"] == {"timezone": "UTC", "retention_days": 1_000}
+        assert changed["settings"] == {**first["settings"], "retention_days": 1_000}
         shown = await call(client, "get_enrollment", enrollment_id=scene["enrollment_ids"][0])
         (action,) = shown["enrollment"]["actions"]
         assert (action["subject"], action["body"]) == ("Hello", "Good morning, all")

@@ -24,10 +24,22 @@ from db.services.dispatch import claims, due_counts, reports
 from db.services.dispatch.claims import DueAction
 from db.services.dispatch.reports import Report
 from db.services.events import events
-from db.services.mail import incoming, leases, mailboxes, matching, pools, progress, reading, recording, sorting
+from db.services.mail import (
+    guardrails,
+    incoming,
+    leases,
+    mailboxes,
+    matching,
+    pools,
+    progress,
+    reading,
+    recording,
+    sorting,
+)
 from db.services.mail.incoming import FetchedMail, LeftMail
 from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing import copies, outcomes, queue, settling, signs
+from db.services.state.harm import Harmed
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all
 from tests.support.campaigns import NOW, make_campaign
 
@@ -129,6 +141,8 @@ def sent(session: Session, emails: Sequence[str], tag: str) -> None:
     told = [SENT(mail.enrollment_id, step_number=1) for mail in mails]
     events.record_events(session, events=told)
     signs.settle(session, mailbox_id=mailbox.id, now=NOW)
+    guardrails.check(session, harmed=[Harmed(campaign_id, mailbox.address)], now=LATER)
+    guardrails.check_all(session, now=LATER)
     copies.unfiled(session, mailbox_id=mailbox.id, limit=len(mails))
     copies.note_filed(session, lease=lease, message_ids=[mail.message_id for mail in mails], now=NOW)
 

@@ -14,6 +14,7 @@ from db.domain.access import AuditEntry
 from db.domain.drafts import Approval
 from db.domain.errors import NotFound, Refused
 from db.domain.field_limits import PAUSE_REASON_MAX
+from db.domain.guardrails import is_guardrail
 from db.domain.scheduling import Plan, Recipient, Stage, Step, due_at, next_step, stage_after, variants
 from db.domain.searching import words_of
 from db.domain.sending import Sending, of_settings
@@ -131,7 +132,8 @@ def set_approval(session: Session, *, campaign_id: UUID, approval: Approval, now
 
 
 def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInstance:
-    """Starts a draft or resumes a paused campaign. Its enrollments become active, and their first steps fall due.
+    """Starts a draft or resumes a paused campaign. Its enrollments become active, and their first steps fall due. After
+    a guardrail has paused it, the guardrails count what happens from now on.
 
     Refused if its sending window never opens, and for a draft whose template has no active step any more.
     """
@@ -140,6 +142,8 @@ def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInst
     campaign.status = move_campaign(CampaignStatus(campaign.status), CampaignCommand.START)
     if campaign.started_at is None:
         campaign.started_at = now
+    if is_guardrail(campaign.pause_reason):
+        campaign.guarded_since = now
     campaign.paused_at = campaign.pause_reason = None
     session.flush()  # the enrollments are moved by a statement of their own
     plan = plans.of_campaign(session, instance_id=campaign_id)

@@ -127,7 +127,9 @@ def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
     if status in (CampaignStatus.COMPLETED, CampaignStatus.FAILED):
         raise Refused(f"This campaign is {status} for good, so nothing of it is due. {holds.ANEW}")
     if status is not CampaignStatus.ACTIVE:
-        raise Refused(f"This campaign is {status}, so nothing of it is due. start_campaign makes it active.")
+        why = campaigns.get(session, campaign_id=campaign_id).pause_reason
+        told = why or "start_campaign makes it active."
+        raise Refused(f"This campaign is {status}, so nothing of it is due. {told}")
     return {campaign_id: plan}
 
 

@@ -40,7 +40,7 @@ from db.services.events import batches, event_rows, messages, placement
 from db.services.events.batches import Batch, BatchRow, ChangedAction, Outcome
 from db.services.events.find import Locked, lock_enrollments
 from db.services.people import opt_outs
-from db.services.state import action_rows, counters, draft_rows, enrollment_rows, usage
+from db.services.state import action_rows, counters, draft_rows, enrollment_rows, harm, usage
 from db.services.state.draft_rows import SentUnasked
 
 _NO_PLAN = Plan(())
@@ -301,6 +301,7 @@ def write(
     changed = [change for change in batch.changed_actions.values() if change.state != change.action.state()]
     for change in changed:
         batch.deltas.change(change.contribution, contribution(change.action))
+    harm.note(session, changes=[(change.action, change.state) for change in changed])
     _settle_reservations(session, changed)
     _note_recipients(session, batch, [change.action for change in changed])
     opt_outs.add_for_contacts(session, reasons=batch.suppressed, source=batch.source, bounced_at=batch.bounced_at)

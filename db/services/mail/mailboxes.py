@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from db.domain.field_limits import MAILBOXES_MAX
+from db.domain.guardrails import is_guardrail
 from db.domain.mailboxes import (
     MAILBOX_TRANSITIONS,
     MailboxCommand,
@@ -83,15 +84,22 @@ def connect(session: Session, *, address: str, change: MailboxChange) -> Mailbox
     return mailbox
 
 
-def update(session: Session, *, mailbox: UUID | str, change: MailboxChange, is_paused: bool | None = None) -> Mailbox:
+def update(
+    session: Session,
+    *,
+    mailbox: UUID | str,
+    change: MailboxChange,
+    is_paused: bool | None = None,
+    now: datetime | None = None,
+) -> Mailbox:
     """Changes a mailbox. A new host, or another user there, drops the stored credentials of that server: they were
-    given for the old one alone."""
+    given for the old one alone. `now` goes with is_paused."""
     row = find(session, mailbox=mailbox, is_locked=True)
     _apply(row, change)
     settings = {**row.settings, **(change.settings or {})}
     row.settings = {name: value for name, value in settings.items() if name not in change.clear}
     if is_paused is not None:
-        command(session, row=row, command=MailboxCommand.PAUSE if is_paused else MailboxCommand.RESUME)
+        command(session, row=row, command=MailboxCommand.PAUSE if is_paused else MailboxCommand.RESUME, now=now)
     session.flush()  # raises a failure here
     return row
 
@@ -104,13 +112,16 @@ def command(
     problem: str | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Moves a mailbox, read under lock, to the state that follows. `problem` and `now` go with FAIL."""
+    """Moves a mailbox, read under lock, to the state that follows. `problem` and `now` go with FAIL. After a guardrail
+    has paused it, RESUME makes the guardrails count what happens from `now` on."""
     row.status = MAILBOX_TRANSITIONS[MailboxStatus(row.status), command]
+    is_guarded = is_guardrail(row.problem)
     if command is MailboxCommand.RESUME:
         row.refusals = 0
+        row.guarded_since = now if is_guarded else row.guarded_since
     if row.status == MailboxStatus.FAILING:
         row.problem, row.problem_at = problem or row.problem, row.problem_at or now
-    else:
+    elif row.status == MailboxStatus.ACTIVE or not is_guarded:
         row.problem, row.problem_at = None, None
     session.flush()
 
@@ -145,8 +156,10 @@ def list_(session: Session, *, is_locked: bool = False) -> Sequence[Mailbox]:
 
 
 def list_read(session: Session) -> Sequence[Mailbox]:
-    """Returns the mailboxes that are to be read: those with an IMAP server that are not paused, by address."""
-    to_read = (Mailbox.imap_host.is_not(None), Mailbox.status != MailboxStatus.PAUSED)
+    """Returns the mailboxes that are to be read, by address: those with an IMAP server that no person has paused.
+    What a guardrail has paused still gets answers."""
+    is_read = or_(Mailbox.status != MailboxStatus.PAUSED, Mailbox.problem.is_not(None))
+    to_read = (Mailbox.imap_host.is_not(None), is_read)
     return session.scalars(select(Mailbox).where(*to_read).order_by(Mailbox.address).limit(MAILBOXES_MAX)).all()
 
 

@@ -5,26 +5,49 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.guardrails import Guardrails
 from db.domain.workspace import WorkspaceSettings
 from db.postgres.results import named
 
-_GET = text("SELECT timezone, retention_days FROM settings").columns(*named("timezone", "retention_days"))
+_GET = text("SELECT timezone, retention_days, bounce_rate, complaint_rate FROM settings").columns(
+    *named("timezone", "retention_days", "bounce_rate", "complaint_rate")
+)
 _SET = text("""
-    INSERT INTO settings (id, timezone, retention_days) VALUES (1, :timezone, :retention_days)
+    INSERT INTO settings (id, timezone, retention_days, bounce_rate, complaint_rate)
+    VALUES (1, :timezone, :retention_days, :bounce_rate, :complaint_rate)
     ON CONFLICT (id) DO UPDATE
     SET timezone = coalesce(excluded.timezone, settings.timezone),
-        retention_days = coalesce(excluded.retention_days, settings.retention_days), updated_at = excluded.updated_at
+        retention_days = coalesce(excluded.retention_days, settings.retention_days),
+        bounce_rate = coalesce(excluded.bounce_rate, settings.bounce_rate),
+        complaint_rate = coalesce(excluded.complaint_rate, settings.complaint_rate), updated_at = excluded.updated_at
 """)
+_GUARDRAILS = ("bounce_rate", "complaint_rate")
 
 
 def get(session: Session) -> WorkspaceSettings:
     """Returns the settings. What nobody has set is as from the start."""
-    row = session.execute(_GET).mappings().one_or_none()
-    given: dict[str, Any] = dict(row or {})
-    return WorkspaceSettings(**{name: value for name, value in given.items() if value is not None})
+    row: dict[str, Any] = dict(session.execute(_GET).mappings().one_or_none() or {})
+    given = {name: value for name, value in row.items() if value is not None}
+    guardrails = Guardrails(**{name: given.pop(name) for name in _GUARDRAILS if name in given})
+    return WorkspaceSettings(**given, guardrails=guardrails)
 
 
-def update(session: Session, *, timezone: str | None = None, retention_days: int | None = None) -> WorkspaceSettings:
+def update(
+    session: Session,
+    *,
+    timezone: str | None = None,
+    retention_days: int | None = None,
+    bounce_rate: float | None = None,
+    complaint_rate: float | None = None,
+) -> WorkspaceSettings:
     """Changes what is given; None stays as it is. Returns the settings as they are then."""
-    session.execute(_SET, {"timezone": timezone, "retention_days": retention_days})
+    session.execute(
+        _SET,
+        {
+            "timezone": timezone,
+            "retention_days": retention_days,
+            "bounce_rate": bounce_rate,
+            "complaint_rate": complaint_rate,
+        },
+    )
     return get(session)
