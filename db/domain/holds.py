@@ -50,6 +50,7 @@ class HoldReason(StrEnum):
     MAILBOX_PAUSED = "mailbox_paused"
     MAILBOX_FAILING = "mailbox_failing"
     GUARDRAIL = "guardrail"
+    DOMAIN_UNAUTHENTICATED = "domain_unauthenticated"
     OVERDUE = "overdue"
     SENT_BY_SERVER = "sent_by_server"
     NO_SENDER_RUNNING = "no_sender_running"

@@ -64,6 +64,7 @@ class GroupBy(StrEnum):
     VARIANT = "variant"
     CHANNEL = "channel"
     DAY = "day"
+    MAILBOX = "mailbox"
 
 
 class Better(StrEnum):

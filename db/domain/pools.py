@@ -14,6 +14,7 @@ from db.domain import holds
 from db.domain.holds import Hold, HoldReason
 from db.domain.mailboxes import MailboxStatus
 from db.domain.sending import Sending
+from db.domain.sending_domains import SendingDomain
 from db.domain.states import Channel
 
 
@@ -39,6 +40,8 @@ class PoolMailbox:
     problem: str | None = None
     since: datetime | None = None
     """When it sent its first mail, on the first day of its ramp-up."""
+    domain: SendingDomain | None = None
+    """What was seen of the domain of its address; None if nobody has looked."""
 
     def days_for(self, mails: int, now: datetime) -> float:
         """Returns how many days it takes to send so many mails, by the limit of today; 0 where it has none."""
@@ -48,7 +51,7 @@ class PoolMailbox:
 
     def holds(self, now: datetime) -> list[Hold]:
         """Returns what holds everybody whom it writes to, apart from limits."""
-        closed = holds.of_window(self.pace, None, now, mailbox=self.address)
+        closed = [*self._of_domain(), *holds.of_window(self.pace, None, now, mailbox=self.address)]
         if self.status is MailboxStatus.PAUSED:
             detail = f"The mailbox {self.address} is paused. update_mailbox with status active resumes it."
             guardrail = [Hold(HoldReason.GUARDRAIL, self.problem)] if self.problem is not None else []
@@ -60,6 +63,16 @@ class PoolMailbox:
             )
             return [Hold(HoldReason.MAILBOX_FAILING, detail), *closed]
         return closed
+
+    def _of_domain(self) -> list[Hold]:
+        if self.domain is None or not self.domain.is_held:
+            return []
+        detail = (
+            f"The domain of {self.address} has had neither SPF nor DMARC for 72 hours, and no mail shows its DKIM "
+            "signature, so receivers would take its mail for forged. check_mailbox says what to publish, and sees at "
+            "once that it is there."
+        )
+        return [Hold(HoldReason.DOMAIN_UNAUTHENTICATED, detail)]
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from db.models.pacing import CampaignUsage, SenderUsage
 from db.models.reading import MailboxFolder, MailboxLease, UnrelatedMail
 from db.models.secrets import Secret
 from db.models.security import AccessToken, AuditRecord, UsedTicket
+from db.models.sending_domains import SendingDomainRow
 from db.models.settings import Settings
 from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequence, TemplateStep
 from db.models.webhooks import WebhookDelivery
@@ -46,6 +47,7 @@ __all__ = [
     "OrphanedEvent",
     "Secret",
     "SenderUsage",
+    "SendingDomainRow",
     "Settings",
     "Suppression",
     "TemplateStep",

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from db.domain.addresses import PROFILE_PREFIX
 from db.domain.contacts import ContactFields, ContactRef, SuppressionTarget, strength
+from db.domain.role_addresses import warning
 from db.domain.states import EnrollVerdict, SuppressionReason
 from db.services.enrollments import enrollments
-from db.services.people import contacts, exclusions, suppression_lists
+from db.services.people import contacts, exclusions, role_addresses, suppression_lists
 from mcp_server.jobs.people_files import Record
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ COUNTED: Final = ("created", "updated", "enrolled", "already_enrolled", "suppres
 """opted_out: of the created and updated, those whom a column says not to write to."""
 COUNTED_OF_LISTS: Final = ("suppressed", "already_suppressed", "stopped_enrollments", "invalid")
 """Of a list of suppressions: addresses that were and were not suppressed before, and what that stopped."""
+ROLE_ADDRESS: Final = "role_address"
+"""The count of people who were enrolled with the address of a role; it is told as a note."""
 SOURCE: Final = "import"
 
 Verdict = dict[str, Any]
@@ -42,6 +45,11 @@ class Answer:
     def kept(self) -> dict[str, Any]:
         """Returns it in the form that is stored as JSON."""
         return {"counts": dict(self.counts), "rows": self.rows}
+
+    def report(self, of_table: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the report of the table, with a note on what was enrolled."""
+        more = warning(self.counts[ROLE_ADDRESS])
+        return {**of_table, "notes": [*of_table.get("notes", ()), *more]} if more else dict(of_table)
 
     def add(self, other: "Answer") -> None:
         self.counts.update(other.counts)
@@ -175,4 +183,6 @@ def _enroll(
             reason = earlier.get("reason") if is_told else one.reason
             verdicts[row] = {"status": str(one.verdict), "contact_id": str(one.contact_id)}
             verdicts[row] |= {"reason": reason} if reason else {}
+    taken = [one.contact_id for one in answers.values() if one.verdict is EnrollVerdict.ENROLLED and one.contact_id]
+    counts[ROLE_ADDRESS] += role_addresses.how_many(session, contact_ids=taken)
     return {row: str(one.verdict) for row, one in answers.items()}

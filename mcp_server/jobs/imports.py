@@ -84,7 +84,7 @@ def import_contacts(work: Work) -> dict[str, Any]:
         total.add(_chunk(work, parameters, start, records[start : start + CHUNK_ROWS]))
         done = min(start + CHUNK_ROWS, len(records))
         work.beat({"rows_done": done, "rows_total": len(records), **_shown(total, parameters)})
-    return _result({"rows_total": len(records), **_shown(total, parameters), **table.report()}, total)
+    return _result({"rows_total": len(records), **_shown(total, parameters), **total.report(table.report())}, total)
 
 
 def _parameters(given: object) -> ImportParameters:

@@ -1,27 +1,34 @@
 """Checks what works in a mailbox: each check has its result, and what to do if it fails."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import Final
 
 from db.domain.addresses import domain_in_ascii
 from db.domain.errors import Refused
 from db.domain.mailboxes import Check, CheckStatus, Service
+from db.domain.sending_domains import domain_of
+from mcp_server.mail import signed_mails
 from mcp_server.mail.access import Access
-
-if TYPE_CHECKING:
-    from mcp_server.mail.connections import Imap
 
 
 def run(access: Access) -> list[Check]:
-    """Signs in at the servers of a mailbox, looks at its folders, and asks the DNS what it says of its domain. Sends
-    nothing and changes nothing."""
-    from mcp_server.mail import domain_checks  # noqa: PLC0415  a server that checks no mailbox starts without it
+    """Signs in at the servers of a mailbox, looks at its folders, and asks the DNS what it says of its domain, which is
+    kept as the hourly looks are. Sends nothing."""
+    from mcp_server.mail import domain_checks, domain_looks  # noqa: PLC0415  a server that checks none starts without
     from mcp_server.mail.dns import Resolver  # noqa: PLC0415  as above
 
     results: list[str] = []
     signed_in = sign_in(access, results)
-    domain = domain_in_ascii(access.address.rpartition("@")[2])
-    return [*signed_in, *domain_checks.run(Resolver(access.app.settings.resolver), domain, results)]
+    domain, resolver = domain_of(access.address), Resolver(access.app.settings.resolver)
+    of_domain = domain_checks.run(resolver, domain_in_ascii(domain), results)
+    seen = domain_looks.note(access.app, resolver, domain, results)
+    held = domain_looks.advice(seen) if seen is not None else None
+    return [*signed_in, *(_with_advice(check, held) if check.name == "dmarc" else check for check in of_domain)]
+
+
+def _with_advice(check: Check, more: str | None) -> Check:
+    return replace(check, advice=" ".join(filter(None, (check.advice, more))) or None)
 
 
 def sign_in(access: Access, results: list[str] | None = None) -> list[Check]:
@@ -73,33 +80,8 @@ def _folders(access: Access, results: list[str] | None) -> Sequence[tuple[Sequen
     with access.imap(is_brief=True) as client:
         folders = [(flags, name) for flags, _, name in client.list_folders()]
         if results is not None:
-            results += _authentication_results(client, access.address.rpartition("@")[2])
+            results += signed_mails.results_in(client, domain_of(access.address))
         return folders
-
-
-_RESULTS: Final = "BODY.PEEK[HEADER.FIELDS (AUTHENTICATION-RESULTS)]"
-_MAILS_MOST: Final = 20
-_RESULTS_CHARACTERS: Final = 4_000
-
-
-def _authentication_results(client: "Imap", domain: str) -> list[str]:
-    """Returns what the mailbox's own server found of the latest mails that came from the domain: the header at the top
-    of each, since any below may be the sender's."""
-    if not domain.isascii():
-        return []
-    client.select_folder("INBOX", readonly=True)
-    latest = sorted(client.search(["FROM", f"@{domain}"]))[-_MAILS_MOST:]
-    if not latest:
-        return []
-    fetched = client.fetch(latest, [_RESULTS])
-    headers = (
-        value
-        for mail in fetched.values()
-        for name, value in mail.items()
-        if name.startswith(b"BODY[HEADER") and isinstance(value, bytes)
-    )
-    unfolded = (header.decode("ascii", "replace").replace("\r\n ", " ").replace("\r\n\t", " ") for header in headers)
-    return [text.strip().partition("\r\n")[0][:_RESULTS_CHARACTERS] for text in unfolded]
 
 
 _NAME_SHOWN: Final = 60

@@ -1,4 +1,4 @@
-"""Looks up records of domains, by the machine's resolver or by the one of SALES_AUTOMATION_DNS_SERVER."""
+"""Looks up records of domains, each once, by the machine's resolver or by the one of SALES_AUTOMATION_DNS_SERVER."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,13 +24,14 @@ class NoAnswer(Refused):
 class Resolver:
     """Asks for records. Once the server has failed to answer, every further question fails at once.
 
-    server: host and port of a resolver; None for the machine's own.
+    server: host and port of a resolver; None for the machine's own. is_silent: whether it failed to answer.
     """
 
     def __init__(self, server: tuple[str, int] | None) -> None:
         self._server = server
-        self._is_silent = False
+        self.is_silent = False
         self._resolver: dns.resolver.Resolver | None = None
+        self._known: dict[tuple[str, dns.rdatatype.RdataType], Sequence[object]] = {}
 
     def texts(self, name: str) -> Sequence[str]:
         """Returns the TXT records of a name, each in one piece; none if there is no such name. NoAnswer if it can't be
@@ -54,22 +55,24 @@ class Resolver:
         return bool(self._ask(name, dns.rdatatype.A)) or bool(self._ask(name, dns.rdatatype.AAAA))
 
     def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> Sequence[object]:
-        if self._is_silent:
+        if (name, kind) in self._known:
+            return self._known[name, kind]
+        if self.is_silent:
             raise NoAnswer("The resolver does not answer. Check the network, and SALES_AUTOMATION_DNS_SERVER.")
         try:
             resolver = self._resolver = self._resolver or self._made()
             answer = resolver.resolve(name, kind, search=False, lifetime=ANSWER_SECONDS)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return ()
+            return self._known.setdefault((name, kind), ())
         except (dns.exception.SyntaxError, dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel):
             return ()  # no name that could have records, as in a record that somebody wrote wrongly
         except (dns.exception.DNSException, OSError) as error:
-            self._is_silent = isinstance(error, dns.exception.Timeout | dns.resolver.NoResolverConfiguration)
+            self.is_silent = isinstance(error, dns.exception.Timeout | dns.resolver.NoResolverConfiguration)
             raise NoAnswer(
                 f"The resolver gave no answer on {name}. Try again in a minute; check the network, and "
                 "SALES_AUTOMATION_DNS_SERVER."
             ) from None
-        return list(answer)[:_RECORDS_MOST]
+        return self._known.setdefault((name, kind), list(answer)[:_RECORDS_MOST])
 
     def _made(self) -> dns.resolver.Resolver:
         if self._server is None:

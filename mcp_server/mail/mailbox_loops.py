@@ -76,14 +76,18 @@ class MailboxLoops(ABC):
         while self._app.open_database is None:
             if self._stopping.wait(_DATABASE_SECONDS):
                 return
+        from mcp_server.mail.domain_looks import DomainLooks  # noqa: PLC0415  see above
         from mcp_server.mail.lease_keeper import LeaseKeeper  # noqa: PLC0415  see above
 
+        looks = DomainLooks(self._app, self._stopping)
+        looks.start()
         with LeaseKeeper(self._app) as keeper:
             while not self._stopping.is_set():
                 self._changed.clear()
                 self._look(keeper)
                 self._changed.wait(LOOK_AGAIN_SECONDS)
             self._end()
+        looks.join()
 
     def _look(self, keeper: "LeaseKeeper") -> None:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from db.domain.errors import NotFound
 from db.services.mail import mailboxes, progress
 from db.services.mail.progress import MailboxProgress
+from mcp_server.mail import domain_looks
 from mcp_server.mail.books import Books
 from mcp_server.mail.lease_keeper import LeaseKeeper
 from mcp_server.mail.reader import MailboxReader
@@ -49,6 +50,7 @@ def read_all(app: App) -> list[Outcome]:
 def send_all(app: App, *, include_overdue: bool = False) -> list[Outcome]:
     """Sends from every mailbox that is not paused what is due and what its pace allows now. Returns how each is, by
     address. include_overdue: also what is due for so long that it waits for a person."""
+    domain_looks.look_all(app)
     rows = app.run("look for mailboxes", mailboxes.list_sending, read_only=True)
     with LeaseKeeper(app) as keeper:
         books = Books(app)

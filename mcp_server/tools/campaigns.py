@@ -248,7 +248,7 @@ def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """
     campaign = campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
     warnings = lint.of_campaign(call.session, campaign=campaign, public_url=call.app.settings.public_base)
-    warnings += lint.of_accounts(call.session, campaign=campaign)
+    warnings += lint.of_accounts(call.session, campaign=campaign) + lint.of_mailboxes(call.session, campaign=campaign)
     return _answer(campaign, warnings, spelled("pause_campaign", campaign_id=campaign_id))
 
 

@@ -11,6 +11,7 @@ from db.domain.contacts import SuppressionTarget
 from db.domain.errors import InvalidInput
 from db.domain.field_limits import BATCH_MAX, PAGE_DEFAULT
 from db.domain.overlap import OverlapKind
+from db.domain.role_addresses import warning
 from db.domain.states import (
     EnrollmentAction,
     EnrollmentStatus,
@@ -19,6 +20,7 @@ from db.domain.states import (
 from db.services.campaigns import plans
 from db.services.enrollments import enrollments, moving, overlaps
 from db.services.enrollments.enrollments import Former
+from db.services.people import role_addresses
 from db.services.people.contacts import find, find_or_create
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call, Mode
@@ -89,6 +91,7 @@ def enroll_contacts(
     count = Counter(row.status for row in rows)
     chosen = [row.contact_id for row in rows if row.status in _GOING_ON and row.contact_id is not None]
     busy = overlaps.how_many(call.session, contact_ids=chosen, campaign_id=campaign_id)
+    of_roles = warning(role_addresses.how_many(call.session, contact_ids=chosen))
     taken = [row.enrollment_id for row in rows if row.status in _GOING_ON]
     end = {"action": EnrollmentAction.COMPLETE}
     return EnrollAnswer(
@@ -99,7 +102,11 @@ def enroll_contacts(
         invalid=count[EnrollVerdict.INVALID],
         busy_elsewhere=busy,
         results=shown_rows(rows, detail),
-        warnings=[*(_without_steps(call, campaign_id) if count[EnrollVerdict.ENROLLED] else []), *_told(busy)],
+        warnings=[
+            *(_without_steps(call, campaign_id) if count[EnrollVerdict.ENROLLED] else []),
+            *_told(busy),
+            *of_roles,
+        ],
         undo=undo.calls(spelled("update_enrollment", enrollment_id=id_, **end) for id_ in taken),
     )
 

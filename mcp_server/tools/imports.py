@@ -56,7 +56,7 @@ def import_contacts(
     table = read_table(_first(content), mapping or {}, suppress_where=suppress_where or ())
     taken = _tried(call, campaign_id, table) if dry_run else _taken(call, campaign_id, table)
     told: dict[str, Any] = {"rows_total": len(table.records), **{name: taken.counts[name] for name in COUNTED}}
-    told |= table.report()
+    told |= taken.report(table.report())
     if size > AT_ONCE_BYTES:
         told["notes"] = [*told.get("notes", ()), f"Only the first {AT_ONCE_BYTES:,} bytes of {size:,} were tried."]
     return ImportAnswer.of(told, taken.rows, dry_run=dry_run)

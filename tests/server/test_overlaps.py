@@ -87,6 +87,21 @@ async def test_enrolling_warns_of_people_who_are_busy_elsewhere(client: Client) 
     assert "warnings" not in alone or not alone["warnings"]
 
 
+async def test_enrolling_warns_of_addresses_of_roles(client: Client) -> None:
+    campaign_id = (await new_campaign(client))["campaign_id"]
+    emails = ["info@example.com", "Sales+eu@example.com", "ann@example.com", "informer@example.com"]
+    contacts = [{"email": email} for email in emails]
+    answer = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    assert answer["enrolled"] == 4
+    assert [warning[:30] for warning in answer["warnings"]] == ["role_address: 2 of them have a"]
+    again = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    assert not again.get("warnings")
+    other = (await new_campaign(client))["campaign_id"]
+    csv = "email\n" + "\n".join(emails)
+    notes = (await call(client, "import_contacts", csv=csv, campaign_id=other))["notes"]
+    assert [note[:30] for note in notes] == ["role_address: 2 of them have a"]
+
+
 @pytest.mark.parametrize(
     ("domain", "company"),
     [

@@ -110,6 +110,7 @@ FORMS = [
         Case("ck_mailboxes_problem_length", "mailboxes", {"status": "failing", "problem_at": NOON, "problem": problem})
         for problem in ("", "x" * (field_limits.MAILBOX_PROBLEM_MAX + 1))
     ),
+    *too_short_or_long("sending_domains", "domain", 1, field_limits.EMAIL_MAX),
     *too_short_or_long("mailboxes", "smtp_host", 1, field_limits.HOST_MAX),
     *too_short_or_long("mailboxes", "smtp_username", 1, field_limits.MAILBOX_USERNAME_MAX),
     *(
@@ -320,6 +321,10 @@ RELATIONS = [
     check("mailboxes", "refusals", refusals=-1),
     check("mailboxes", "imap_whole", imap_host="imap.example.com"),
     check("mailboxes", "imap_whole", imap_username="ben"),
+    check("sending_domains", "domain_lower", domain="Other.example.com"),
+    check("sending_domains", "absent_whole", absent_since=NOON),
+    check("sending_domains", "absent_whole", absent_until=NOON),
+    check("sending_domains", "absent_order", absent_since=NOON, absent_until="2026-03-01T12:00:00Z"),
     check("mailbox_leases", "expires_at", renewed_at=NOON),
     check("mailbox_folders", "to_join", to_join=-1),
     check("email_sequences", "subject_not_blank", subject="  "),

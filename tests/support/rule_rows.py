@@ -191,6 +191,7 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
         "unrelated_mails",
         {"mailbox_id": uuid(21), "hash": b"m" * 32, "folder": "INBOX", "uidvalidity": 1, "uid": 3},
     ),
+    ("sending_domains", {"domain": "example.com", "looked_at": NOON}),
     ("idempotency_keys", {"key": "key-1", "tool": "suppress", "request_hash": "0"}),
     (
         "campaign_metrics",
@@ -255,6 +256,7 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "threads": {**_STANDING["threads"], "id": uuid(90)},
     "settings": {"id": 1},
     "orphaned_events": {**_STANDING["orphaned_events"], "id": uuid(90), "provider_event_id": "event-2"},
+    "sending_domains": {"domain": "other.example.com", "looked_at": NOON},
     "mailboxes": {**_STANDING["mailboxes"], "id": uuid(90), "address": "ben@example.com"},
     "mailbox_leases": {**_STANDING["mailbox_leases"], "role": "sender"},
     "mailbox_folders": {**_STANDING["mailbox_folders"], "name": "Sent"},

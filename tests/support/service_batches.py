@@ -27,7 +27,16 @@ from db.services.enrollments import enrollments, overlaps
 from db.services.erasure import erasure
 from db.services.events import deliveries, events, orphans
 from db.services.ops import audit, idempotency, tokens
-from db.services.people import absences, contacts, exclusions, opt_outs, spellings, suppression_lists, suppressions
+from db.services.people import (
+    absences,
+    contacts,
+    exclusions,
+    opt_outs,
+    role_addresses,
+    spellings,
+    suppression_lists,
+    suppressions,
+)
 from db.services.state import message_rows, pauses
 from tests.support import mail_batches
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all, person
@@ -206,6 +215,7 @@ def _started(session: Session, emails: Sequence[str]) -> None:
         session, people={0: ContactRef(found[0].contact_id, ContactFields())} if found else refs, campaign_id=None
     )
     overlaps.how_many(session, contact_ids=[row.contact_id for row in found], campaign_id=new_id())
+    role_addresses.how_many(session, contact_ids=[row.contact_id for row in found])
     campaigns.complete(session, campaign_id=campaign_id, now=NOW)
 
 

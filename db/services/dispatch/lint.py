@@ -15,12 +15,15 @@ from sqlalchemy.orm import Session
 from db.domain.allowance import Account
 from db.domain.contacts import CONTACT_TEXTS
 from db.domain.errors import InvalidInput
+from db.domain.mailboxes import MailboxStatus
 from db.domain.placeholders import foreign_placeholders
 from db.domain.sending import of_settings
+from db.domain.sending_domains import SendingDomain, domain_of
 from db.domain.states import CampaignStatus, Channel
-from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact
+from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact, Mailbox
 from db.services.campaigns import templates
 from db.services.campaigns.step_texts import UNSUBSCRIBE_URL, campaign_variables
+from db.services.mail import sending_domains
 from db.services.state import usage
 from db.services.texts import liquid
 
@@ -141,6 +144,27 @@ def of_accounts(session: Session, *, campaign: CampaignInstance) -> list[str]:
         for account, zone in zones.items()
         if (counted := known.get(account)) is not None and counted.zone not in (None, zone)
     ]
+
+
+def of_mailboxes(session: Session, *, campaign: CampaignInstance) -> list[str]:
+    """Returns warnings about the mailboxes of the campaign that send nothing now."""
+    pool = of_settings(campaign.settings).mailboxes
+    rows = session.scalars(select(Mailbox).where(Mailbox.address.in_(pool))) if pool else ()
+    known = {row.address: row for row in rows}
+    domains = sending_domains.known(session, domains={domain_of(address) for address in pool})
+    told = [_of_mailbox(address, known.get(address), domains[domain_of(address)]) for address in pool]
+    return list(filter(None, told))
+
+
+def _of_mailbox(address: str, row: Mailbox | None, domain: SendingDomain) -> str | None:
+    if row is None:
+        return f"{address} is no mailbox any more: connect_mailbox adds it, or name others with update_campaign."
+    if row.status == MailboxStatus.ACTIVE and domain.is_held:
+        return f"{address} sends nothing while its domain has no SPF, DMARC or signed mail. check_mailbox says more."
+    if row.status == MailboxStatus.ACTIVE:
+        return None
+    then = row.problem or "update_mailbox with status active resumes it."
+    return f"{address} is {row.status}, so its people wait. {then}"
 
 
 def _uses(template: CampaignTemplate) -> list[_Use]:

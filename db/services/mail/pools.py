@@ -13,19 +13,23 @@ from db.domain.errors import Refused
 from db.domain.mailboxes import MailboxStatus, sending_of
 from db.domain.pools import PoolMailbox, Pools
 from db.domain.scheduling import Plan
+from db.domain.sending_domains import SendingDomain
 from db.domain.states import Channel, EnrollmentStatus
 from db.models import CampaignInstance
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
 
 _READ = text("""
-    SELECT m.id, m.address, m.status, m.problem, m.settings, m.sends_since, m.smtp_host,
-           m.imap_host IS NOT NULL
-    FROM mailboxes m
+    SELECT m.id, m.address, m.status, m.problem, m.settings, m.sends_since, m.smtp_host, m.imap_host IS NOT NULL,
+           d.domain, d.looked_at, d.absent_since, d.absent_until, d.signed_at
+    FROM mailboxes m LEFT JOIN sending_domains d ON d.domain = split_part(m.address, '@', 2)
     WHERE m.address IN (SELECT jsonb_array_elements_text(CAST(:addresses AS jsonb)))
        OR m.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid))
     ORDER BY m.id
-""").columns(*named("id", "address", "status", "problem", "settings", "sends_since", "smtp_host", "is_read"))
+""").columns(
+    *named("id", "address", "status", "problem", "settings", "sends_since", "smtp_host", "is_read"),
+    *named("domain", "looked_at", "absent_since", "absent_until", "signed_at"),
+)
 
 
 def of_plans(
@@ -41,8 +45,18 @@ def of_plans(
         return Pools()
     values = {"addresses": to_text(sorted(addresses)), "ids": to_text(sorted(ids))}
     found = {
-        id_: PoolMailbox(id_, address, sending_of(settings), host, is_read, MailboxStatus(status), problem, since)
-        for id_, address, status, problem, settings, since, host, is_read in session.execute(_READ, values)
+        id_: PoolMailbox(
+            id_,
+            address,
+            sending_of(settings),
+            host,
+            is_read,
+            MailboxStatus(status),
+            problem,
+            since,
+            SendingDomain(*seen) if seen[0] is not None else None,
+        )
+        for id_, address, status, problem, settings, since, host, is_read, *seen in session.execute(_READ, values)
     }
     by_address = {mailbox.address: mailbox.id for mailbox in found.values()}
     of_campaign = {

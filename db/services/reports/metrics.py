@@ -1,5 +1,6 @@
 """Reports. They read counters alone, so their time does not grow with the number of events or enrollments; but for the
-comparison of two variants, which counts people, and reads what was sent to those of the test."""
+comparison of two variants, which counts people, and reads what was sent to those of the test, and for the report by
+mailbox, which reads what was sent."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -18,6 +19,7 @@ from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
 from db.models import CampaignEnrollment, CampaignInstance, CampaignMetrics, EnrollmentTotal
 from db.models.campaigns import MILESTONE_COLUMNS
 from db.services.campaigns import campaigns, plans
+from db.services.state import recount
 
 _COLUMN_OF: dict[GroupBy, InstrumentedAttribute[Any]] = {
     GroupBy.STEP: CampaignMetrics.step_number,
@@ -29,7 +31,7 @@ _COLUMN_OF: dict[GroupBy, InstrumentedAttribute[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Counts and rates of one step, variant, channel or day. `key` is its name as text.
+    """Counts and rates of one step, variant, channel, day or mailbox. `key` is its name as text.
 
     channel: that of all steps in it that were sent; None where they are of several, or there are none.
     of_no_step: how many of the unsubscribes came before a step was sent to their person. They are in no rate.
@@ -96,6 +98,8 @@ def report(
     column = _COLUMN_OF.get(group_by)
     parts = _parts(session, column, _on_days(campaign_id, since, until))
     groups = [] if column is None else [_group(str(key), of) for key, of in parts.items()]
+    if group_by is GroupBy.MAILBOX:
+        groups = _by_mailbox(session, campaign_id, since, until)
     comparison = _compare(session, campaign, since, until) if group_by is GroupBy.VARIANT else None
     statuses = _statuses(session, campaign_id)
     if now is not None:
@@ -139,6 +143,25 @@ def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[
     return conditions
 
 
+_DAYS = """
+    (CAST(:since AS date) IS NULL OR {moment} >= CAST(:since AS date)::timestamp AT TIME ZONE 'UTC')
+    AND (CAST(:until AS date) IS NULL OR {moment} < (CAST(:until AS date) + 1)::timestamp AT TIME ZONE 'UTC')
+"""
+_OF_MAILBOXES = text(f"""
+    SELECT coalesce(sender, ''), {recount.COUNTS} FROM campaign_actions
+    WHERE instance_id = :campaign AND channel = '{Channel.EMAIL}' AND coalesce(sent_at, failed_at) IS NOT NULL
+      AND {_DAYS.format(moment="coalesce(sent_at, failed_at)")}
+    GROUP BY 1 ORDER BY 1
+""")
+
+
+def _by_mailbox(session: Session, campaign_id: UUID, since: date | None, until: date | None) -> list[Group]:
+    """Returns the emails by the address or account that they were handed out for; its name is empty where there is
+    none."""
+    rows = session.execute(_OF_MAILBOXES, {"campaign": campaign_id, "since": since, "until": until})
+    return [Group(key, dict(zip(COUNTERS, counts, strict=True)), Channel.EMAIL) for key, *counts in rows]
+
+
 def _compare(session: Session, campaign: CampaignInstance, since: date | None, until: date | None) -> Comparison | None:
     """Returns the comparison of the two variants of the steps that were sent, or of all steps before the first is; None
     where there are fewer or more, or no step has both."""
@@ -177,8 +200,7 @@ _PEOPLE = text(f"""
         JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
         CROSS JOIN test
         WHERE a.instance_id = :campaign AND a.a_b_variant = ANY (:names) AND a.sent_at IS NOT NULL
-          AND (CAST(:since AS date) IS NULL OR a.sent_at >= CAST(:since AS date)::timestamp AT TIME ZONE 'UTC')
-          AND (CAST(:until AS date) IS NULL OR a.sent_at < (CAST(:until AS date) + 1)::timestamp AT TIME ZONE 'UTC')
+          AND {_DAYS.format(moment="a.sent_at")}
           AND (CASE WHEN e.a_b_variant = a.a_b_variant THEN e.created_at ELSE a.created_at END) >= test.began
         GROUP BY a.enrollment_id, a.a_b_variant
     )

@@ -19,16 +19,16 @@ _STATUSES = ", ".join(f"'{status}'" for status in EnrollmentStatus)
 _COUNTED_STATUSES = """
     SELECT status, count(*)::int AS total FROM campaign_enrollments WHERE instance_id = :campaign GROUP BY status
 """
-# The number of steps that reached each milestone, and of opens and clicks; and, as step 0, the people who unsubscribed
-# without a step.
-_COUNTS = ", ".join(
+COUNTS = ", ".join(
     [f"count({milestone}_at)::int AS {milestone}" for milestone in MILESTONES]
     + ["sum(open_count)::int AS total_opens", "sum(click_count)::int AS total_clicks"]
 )
+"""The columns that count actions, in the order of COUNTERS: how many reached each milestone, and opens and clicks."""
+# As step 0, the people who unsubscribed without a step.
 _STEPLESS = ", ".join(f"{'count(*)::int' if name == Milestone.UNSUBSCRIBED else 0} AS {name}" for name in COUNTERS)
 _COUNTED_METRICS = f"""
     SELECT step_number, channel, coalesce(a_b_variant, '') AS a_b_variant,
-           (coalesce(sent_at, failed_at) AT TIME ZONE 'UTC')::date AS cohort_day, {_COUNTS}
+           (coalesce(sent_at, failed_at) AT TIME ZONE 'UTC')::date AS cohort_day, {COUNTS}
     FROM campaign_actions WHERE instance_id = :campaign AND coalesce(sent_at, failed_at) IS NOT NULL
     GROUP BY 1, 2, 3, 4
     UNION ALL
