@@ -100,8 +100,15 @@ def serve(
 def demo(
     contacts: Annotated[int, typer.Option(help="How many contacts of the bundled file to use.", min=100)] = 600,
 ) -> None:
-    """Run a campaign from start to finish on a database of its own, and leave nothing behind. Takes under a minute."""
-    from mcp_server.demo.run import run_demo  # noqa: PLC0415  the server needs none of it
+    """Run a campaign with mail and answers on this machine alone, and leave nothing behind. Takes under a minute.
+
+    Its database and its mail servers are its own, and every number is checked. It needs the extra `demo`.
+    """
+    from mcp_server.demo import is_installed  # noqa: PLC0415  the server needs none of it
+
+    if not is_installed():
+        raise unusable("The demo needs mail servers to play with: run `pip install 'sales-automation-mcp[demo]'`.")
+    from mcp_server.demo.run import run_demo  # noqa: PLC0415  as above
 
     try:
         raise typer.Exit(anyio.run(run_demo, contacts))

@@ -126,8 +126,8 @@ def test_constraints_pin_names_and_versions_alone() -> None:
     assert names <= pinned
 
 
-# Parts of what is declared, by the name of their own distribution.
-COME_ALONG = {"pydantic-core": "pydantic"}
+# Parts of what is declared, and what its interfaces are made of, by the name of their own distribution.
+COME_ALONG = {"pydantic-core": "pydantic", "proxy-protocol": "pymap", "pysasl": "pymap"}
 
 
 def imported() -> set[str]:
@@ -144,7 +144,8 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_declared() -> None:
-    declared = {re.split(r"[\[<>=;]", requirement)[0].lower() for requirement in project()["dependencies"]}
+    wanted = [*project()["dependencies"], *project()["optional-dependencies"]["demo"]]
+    declared = {re.split(r"[\[<>=;]", requirement)[0].lower() for requirement in wanted}
     distributions = packages_distributions()
     assert "mcp-types" in declared
     for module in imported():
@@ -153,9 +154,10 @@ def test_what_is_imported_is_declared() -> None:
 
 
 def test_libraries_whose_inner_parts_are_used_are_held_below_their_next_major_version() -> None:
-    """http/bounded_http.py and http/serve.py are made of uvicorn's own classes."""
+    """http/bounded_http.py and http/serve.py are made of uvicorn's own classes, demo/mail_host.py of pymap's."""
     requirement = next(item for item in project()["dependencies"] if item.startswith("uvicorn"))
     assert requirement.endswith(",<1")
+    assert "pymap>=0.36.7,<0.37" in project()["optional-dependencies"]["demo"]
 
 
 def test_the_pythons_that_it_says_it_runs_on_begin_with_the_oldest_that_is_taken() -> None:

@@ -1,4 +1,4 @@
-"""What providers might report about a campaign, and what must be counted of it.
+"""What becomes of each person, what providers report of it, and what must be counted.
 
 The counts are made here by plain counting, apart from the code of the server, so that the demo checks the one by the
 other.
@@ -6,10 +6,15 @@ other.
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import chain, repeat
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from db.domain.mail.verdict import MailKind
+from mcp_server.demo.people import Person
 
 STEPS = {1: "email", 2: "linkedin", 3: "email"}
 COUNTERS = ("sent", "delivered", "opened", "clicked", "replied", "bounced", "unsubscribed", "accepted")
@@ -17,12 +22,43 @@ COUNTERS = ("sent", "delivered", "opened", "clicked", "replied", "bounced", "uns
 Event = dict[str, Any]
 
 
-@dataclass(slots=True, eq=False)
-class Person:
-    """Somebody whose events are played. `reference` is how events name the person; `variant` may be learnt later."""
+class _Effect(NamedTuple):
+    """What an answer does. status, stop_reason: of its enrollment; None where it goes on."""
 
-    reference: dict[str, str]
-    variant: str = ""
+    counter: str | None = None
+    status: str | None = None
+    stop_reason: str | None = None
+
+
+_EFFECTS: Final = MappingProxyType(
+    {
+        MailKind.HUMAN: _Effect("replied", "completed", "replied"),
+        MailKind.UNSUBSCRIBE: _Effect("unsubscribed", "unsubscribed", "unsubscribed"),
+        MailKind.BOUNCE: _Effect("bounced", "bounced", "bounced"),
+        MailKind.ABSENCE: _Effect(),
+        MailKind.AUTO_REPLY: _Effect(),
+    }
+)
+# What comes back to the first people, so that some of each kind does however few they are; then it is drawn.
+_FIRST: Final = (
+    MailKind.UNSUBSCRIBE,
+    MailKind.HUMAN,
+    MailKind.ABSENCE,
+    MailKind.BOUNCE,
+    MailKind.AUTO_REPLY,
+    MailKind.UNSUBSCRIBE,
+    MailKind.HUMAN,
+)
+_ODDS: Final = MappingProxyType(
+    {
+        MailKind.HUMAN: 0.06,
+        MailKind.BOUNCE: 0.04,
+        MailKind.UNSUBSCRIBE: 0.03,
+        MailKind.ABSENCE: 0.02,
+        MailKind.AUTO_REPLY: 0.01,
+        None: 0.84,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -35,35 +71,83 @@ class Expected:
 
 
 class Stream:
-    """Plays people through the steps with a seeded dice. `events` stand in the order in which they happened."""
+    """Plays people through the steps with a seeded dice. `events`: what providers report, as it happened."""
 
-    def __init__(self, start: datetime, seed: int) -> None:
+    def __init__(self, seed: int) -> None:
         self.events: list[Event] = []
         self._counted: list[tuple[Person, int, str]] = []
-        self._statuses: Counter[str] = Counter()
-        self._start = start
         self._seed = seed
+        self._number = 0
         self._dice = random.Random(seed)  # noqa: S311  a dice, not a secret
 
-    def expected(self) -> Expected:
-        """Returns what must be counted once everybody is enrolled and their variants are known."""
-        expected = Expected(statuses=self._statuses)
+    def expected(self, people: Iterable[Person]) -> Expected:
+        """Returns what must be counted once all are enrolled and their variants are known."""
+        expected = Expected(statuses=Counter(person.status for person in people))
         for person, step, counter in self._counted:
             expected.by_step[str(step), counter] += 1
             # Only the first email has variants.
             expected.by_variant[person.variant if step == 1 else "", counter] += 1
         return expected
 
-    def play(self, people: Iterable[Person]) -> None:
-        for person in people:
-            self._statuses[self._play(person)] += 1
+    def taken_events(self) -> list[Event]:
+        """Returns the events since it was asked last."""
+        taken, self.events = self.events, []
+        return taken
 
-    def _play(self, person: Person) -> str:
-        at = self._start + timedelta(minutes=self._dice.randrange(600))
+    # People whom the server writes to: sends, bounces and answers are mails, and the events are the rest.
+
+    def sent(self, person: Person, step: int) -> None:
+        """A mail of the server was taken for this person."""
+        self._counts(person, step, "sent")
+
+    def first_mails(self, people: Iterable[Person], at: datetime) -> None:
+        """Draws what comes of the first email. Whom it stops, and who is away, gets no invitation."""
+        for person, answer in zip(people, self._answers(), strict=False):
+            person.answer = answer
+            if answer is not MailKind.BOUNCE:
+                self._is_read(person, 1, at)
+            effect = _EFFECTS.get(answer) if answer else None
+            if effect and effect.counter and effect.status:
+                self._counts(person, 1, effect.counter)
+                person.status, person.stop_reason = effect.status, effect.stop_reason
+
+    def invitations(self, people: Iterable[Person], at: datetime) -> None:
+        """An agent invites these people on LinkedIn, and reports it."""
+        for person in people:
+            self._invited(person, at)
+
+    def follow_ups(self, people: Iterable[Person], at: datetime) -> None:
+        """The last mail of the server was taken for these people, which completes their enrollments."""
+        for person in people:
+            self.sent(person, max(STEPS))
+            self._is_read(person, max(STEPS), at)
+            person.status, person.stop_reason = "completed", "finished"
+
+    def answered_late(self, person: Person) -> None:
+        """A person answers the last email, after the enrollment has ended by itself."""
+        self._counts(person, max(STEPS), "replied")
+        person.answer, person.stop_reason = MailKind.HUMAN, "replied"
+
+    def _answers(self) -> Iterator[MailKind | None]:
+        kinds = list(_ODDS)
+        drawn = (self._dice.choices(kinds, list(_ODDS.values()))[0] for _ in repeat(None))
+        return chain(_FIRST, drawn)
+
+    # People whom another program wrote to: all that happened comes as events.
+
+    def play(self, people: Iterable[Person], start: datetime) -> None:
+        """Plays all steps of these people."""
+        for person in people:
+            person.status = self._play(person, start + timedelta(minutes=self._dice.randrange(600)))
+
+    def _play(self, person: Person, at: datetime) -> str:
         for step, channel in STEPS.items():
-            ended = self._email(person, step, at) if channel == "email" else self._linkedin(person, step, at)
-            if ended:
-                return ended
+            if channel == "email":
+                ended = self._email(person, step, at)
+                if ended:
+                    return ended
+            else:
+                self._invited(person, at)
             at += timedelta(hours=48)
         return "completed"
 
@@ -75,11 +159,7 @@ class Stream:
         if step != max(STEPS) and roll() < 0.04:
             self._happens(person, step, "bounced", at, metadata={"bounce_type": "hard"})
             return "bounced"
-        self._happens(person, step, "delivered", at)
-        if roll() < 0.55:
-            self._happens(person, step, "opened", at)
-            if roll() < 0.3:
-                self._happens(person, step, "clicked", at)
+        self._is_read(person, step, at)
         if roll() < 0.06:
             self._happens(person, step, "replied", at)
             return "completed"
@@ -88,29 +168,41 @@ class Stream:
             return "unsubscribed"
         return None
 
-    def _linkedin(self, person: Person, step: int, at: datetime) -> str | None:
-        self._happens(person, step, "connection_sent", at, counter="sent")
+    # Both.
+
+    def _is_read(self, person: Person, step: int, at: datetime) -> None:
+        """An email arrives; it may be opened, and its link clicked."""
+        self._happens(person, step, "delivered", at)
+        if self._dice.random() < 0.55:
+            self._happens(person, step, "opened", at)
+            if self._dice.random() < 0.3:
+                self._happens(person, step, "clicked", at)
+
+    def _invited(self, person: Person, at: datetime) -> None:
+        self._happens(person, 2, "connection_sent", at, counter="sent")
         if self._dice.random() < 0.4:
-            self._happens(person, step, "connection_accepted", at, counter="accepted")
-        return None
+            self._happens(person, 2, "connection_accepted", at, counter="accepted")
+
+    def _counts(self, person: Person, step: int, counter: str) -> None:
+        self._counted.append((person, step, counter))
 
     def _happens(
         self, person: Person, step: int, event_type: str, at: datetime, *, counter: str | None = None, **more: object
     ) -> None:
-        number = len(self.events) + 1
+        self._number += 1
         self.events.append(
             {
                 "event_type": event_type,
                 "channel": STEPS[step],
                 "step_number": step,
-                "occurred_at": (at + timedelta(seconds=number % 60)).isoformat(),
+                "occurred_at": (at + timedelta(seconds=self._number % 60)).isoformat(),
                 "provider": "demo",
-                "provider_event_id": f"{self._seed}-{number}",
+                "provider_event_id": f"{self._seed}-{self._number}",
                 **person.reference,
                 **more,
             }
         )
-        self._counted.append((person, step, counter or event_type))
+        self._counts(person, step, counter or event_type)
 
 
 def disturb(events: list[Event], seed: int) -> list[Event]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from copy import deepcopy
+from datetime import UTC, date, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,17 @@ from typing import Any
 import psutil
 import pytest
 
-from mcp_server.demo.run import DemoFailed, check_metrics, looks_like_an_address
+from db.domain.mail.judge import judge
+from db.domain.mail.verdict import BounceKind, MailKind
+from db.mail import parse_mail
+from mcp_server.demo import answers, checks
+from mcp_server.demo.calls import DemoFailed
+from mcp_server.demo.mail_host import Taken
+from mcp_server.demo.people import looks_like_an_address
 from mcp_server.demo.stream import Expected
 from tests.support.patience import PATIENCE
 
-
-def test_the_demo_runs_a_campaign_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    env = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "80"}
-    command = [sys.executable, "-m", "mcp_server", "demo"]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "variant A" in result.stdout
-    assert "\x1b" not in result.stdout
-    assert max(len(line) for line in result.stdout.splitlines()) <= 120
-    assert result.stdout.endswith("claude-desktop install\n")
-    assert list(tmp_path.glob("sales-automation-demo-*")) == []
-    left = [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(process.info["cmdline"])]
-    assert left == []
+FEW = [sys.executable, "-m", "mcp_server", "demo", "--contacts", "100"]
 
 
 def with_a_loud_server(folder: Path, *, and_then: str = "pass") -> dict[str, str]:
@@ -44,21 +39,27 @@ def with_a_loud_server(folder: Path, *, and_then: str = "pass") -> dict[str, str
     return {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(folder)}
 
 
-def test_what_the_server_logs_is_not_in_the_middle_of_the_demo(tmp_path: Path) -> None:
-    env = with_a_loud_server(tmp_path)
-    loud = subprocess.run(
-        [sys.executable, "-m", "mcp_server", "--version"], env=env, capture_output=True, text=True, check=True
-    )
-    assert loud.stderr == "a warning\n"
-    command = [sys.executable, "-m", "mcp_server", "demo", "--contacts", "100"]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert "a warning" not in result.stdout + result.stderr
+def test_the_demo_runs_a_campaign_quietly_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    env = {**with_a_loud_server(tmp_path), "COLUMNS": "80"}
+    version = [sys.executable, "-m", "mcp_server", "--version"]
+    assert subprocess.run(version, env=env, capture_output=True, text=True, check=True).stderr == "a warning\n"
+    result = subprocess.run(FEW, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for shown in ("Never write to me again", "unsubscribed", "What came back", "Inbox:", "A conversation", "variant A"):
+        assert shown in result.stdout
+    assert result.stdout.endswith("claude-desktop install\n")
+    assert "\x1b" not in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 120
+    progress = {line.partition(" ")[0] for line in result.stderr.splitlines() if line}
+    assert progress <= {"First", "Follow-ups", "Provider"}, result.stderr
+    assert list(tmp_path.glob("sales-automation-demo-*")) == []
+    left = [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(process.info["cmdline"])]
+    assert left == []
 
 
 def test_a_demo_whose_server_ends_says_what_the_server_said(tmp_path: Path) -> None:
     env = with_a_loud_server(tmp_path, and_then="os._exit(3)")
-    command = [sys.executable, "-m", "mcp_server", "demo"]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    result = subprocess.run(FEW, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert result.returncode == 1
     assert result.stdout == "FAILED: the server ended before its time. What it said:\n"
     assert result.stderr == "a warning\n"
@@ -66,9 +67,8 @@ def test_a_demo_whose_server_ends_says_what_the_server_said(tmp_path: Path) -> N
 
 def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "mcp_server", "demo"]
     process = subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        FEW, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
         assert process.stdout is not None
@@ -88,9 +88,9 @@ def test_an_interrupted_demo_says_so_and_leaves_nothing_behind(tmp_path: Path) -
 def test_a_disagreement_ends_in_one_line_and_a_failure(tmp_path: Path) -> None:
     """The demo's own counting is made to expect one event more, which the server can't have seen."""
     script = (
-        "import sys, anyio; from mcp_server.demo import run; plain = run.check\n"
+        "import sys, anyio; from mcp_server.demo import run, story; plain = story.check\n"
         "def check(what, answered, counted): plain(what, answered, counted + (what == 'recorded'))\n"
-        "run.check = check; sys.exit(anyio.run(run.run_demo, 200))"
+        "story.check = check; sys.exit(anyio.run(run.run_demo, 100))"
     )
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
@@ -119,7 +119,7 @@ EXPECTED = Expected(
 
 
 def test_right_numbers_pass() -> None:
-    check_metrics(report("1"), report("A"), EXPECTED)
+    checks.metrics(report("1"), report("A"), EXPECTED)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,67 @@ def test_a_wrong_number_fails(path: tuple[Any, ...]) -> None:
         place = place[part]
     place[path[-1]] += 1
     with pytest.raises(DemoFailed):
-        check_metrics(tampered, report("A"), EXPECTED)
+        checks.metrics(tampered, report("A"), EXPECTED)
+
+
+FIRST = Taken("ann@mail.example.com", "ada@example.org", "1@mail.example.com", "A question")
+OTHER = FIRST._replace(recipient="bob@example.org", message_id="2@mail.example.com")
+FOLLOW_UP = FIRST._replace(message_id="3@mail.example.com", subject="Re: A question")
+
+
+def test_a_mail_that_is_sent_twice_missing_or_sent_to_a_stranger_fails() -> None:
+    people = {"ada@example.org", "bob@example.org"}
+    checks.each_once([FIRST, OTHER], people)
+    for wrong in ([FIRST, OTHER, FIRST], [FIRST], [FIRST, OTHER, OTHER._replace(recipient="eve@example.org")]):
+        with pytest.raises(DemoFailed):
+            checks.each_once(wrong, people)
+
+
+def test_a_follow_up_from_another_mailbox_or_outside_its_thread_fails() -> None:
+    first = {FIRST.recipient: FIRST}
+    checks.in_their_threads([FOLLOW_UP], first)
+    for wrong in (FOLLOW_UP._replace(sender="ben@mail.example.com"), FOLLOW_UP._replace(subject="Hello")):
+        with pytest.raises(DemoFailed):
+            checks.in_their_threads([wrong], first)
+
+
+def test_a_copy_that_is_missing_strange_or_filed_twice_fails() -> None:
+    ids = [FIRST.message_id, OTHER.message_id]
+    checks.copies(ids, [FIRST, OTHER])
+    for wrong in (ids[:1], [*ids, ids[0]], [ids[0], ids[0]], [ids[0], "strange@example.com"]):
+        with pytest.raises(DemoFailed):
+            checks.copies(wrong, [FIRST, OTHER])
+
+
+@pytest.mark.parametrize("kind", [MailKind.HUMAN, MailKind.UNSUBSCRIBE, MailKind.ABSENCE, MailKind.AUTO_REPLY])
+def test_what_comes_back_is_what_the_demo_takes_it_for(kind: MailKind) -> None:
+    at, back_on = datetime(2026, 11, 2, tzinfo=UTC), date(2026, 11, 14)
+    is_by_a_program = kind in (MailKind.ABSENCE, MailKind.AUTO_REPLY)
+    texts = {answers.words(kind, number, back_on) for number in range(10)}
+    for text in {*texts, answers.LATE} if kind is MailKind.HUMAN else texts:
+        raw = answers.letter(FIRST, "Ada", text, at, is_by_a_program=is_by_a_program)
+        verdict = judge(parse_mail(raw))
+        assert (verdict.kind, verdict.text) == (kind, text)
+        assert verdict.until == (back_on if kind is MailKind.ABSENCE else None)
+
+
+def test_the_bounce_is_a_hard_one_of_its_recipient() -> None:
+    verdict = judge(parse_mail(answers.bounce(FIRST, datetime(2026, 11, 2, tzinfo=UTC))))
+    assert [(one.address, one.bounce) for one in verdict.recipients] == [(FIRST.recipient, BounceKind.HARD)]
+
+
+def test_one_person_is_furious_and_no_other() -> None:
+    said = [answers.words(MailKind.UNSUBSCRIBE, number, date(2026, 11, 14)) for number in range(20)]
+    assert ["lawyer" in text for text in said] == [True, *[False] * 19]
+
+
+def test_without_its_extra_the_demo_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['pymap'] = None")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(FEW, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert "pip install 'sales-automation-mcp[demo]'" in result.stderr
 
 
 def test_the_bundled_contacts_are_as_mixed_as_real_ones() -> None:
