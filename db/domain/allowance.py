@@ -94,6 +94,13 @@ def _waits(pace: Pace, gap: timedelta) -> str:
     return f"{pace.who} waits {gap.total_seconds():g} s from one send to the next."
 
 
+def _covers(reservation: Reservation | None, limit: Allowance, account: str | None) -> bool:
+    """Returns whether the reservation was made in the day or hour of the limit, for that account."""
+    if reservation is None or limit.since is None:
+        return False
+    return reservation.account == account and reservation.at >= limit.since
+
+
 class Snapshot(NamedTuple):
     """What was free under each limit at some moment, what had been reserved and released by then, and who wrote to how
     many people."""
@@ -242,15 +249,26 @@ class Allowances:
         hold = next(iter(self.limits_for(route, reservation)), None)
         if hold is not None:
             return hold
-        owners, account = self._owners(route), self.account(route)
-        kept = reservation if self._is_kept(route, reservation) else None
-        for limit in self._limits(route):
-            limit.free -= 0 if self._covers(reservation, limit, route) else 1
+        taken = self._take(self._owners(route), self.account(route), reservation)
+        self._assign(route)
+        return taken
+
+    def take_of_account(self, account: Account, reservation: Reservation | None = None) -> Reservation | Hold:
+        """Reserves one send of an account alone, for a mail that is no step; `reservation` as in `take`."""
+        limits = self.by_owner[account].limits
+        full = (limit.hold for limit in limits if limit.free == 0 and not _covers(reservation, limit, account.account))
+        hold = next(full, None)
+        return self._take([account], account.account, reservation) if hold is None else hold
+
+    def _take(self, owners: Sequence[Owner], account: str | None, reservation: Reservation | None) -> Reservation:
+        limits = [limit for owner in owners for limit in self.by_owner[owner].limits]
+        kept = reservation if self._is_kept(owners, account, reservation) else None
+        for limit in limits:
+            limit.free -= 0 if _covers(reservation, limit, account) else 1
         for owner in owners:
             self.taken[owner] += 0 if kept else 1  # 0 counts nothing more, and starts the gap anew
             if kept is None and reservation is not None and self._is_of_day(owner, reservation, account):
                 self.released[owner, quarter_of(reservation.at)] += 1
-        self._assign(route)
         return kept or Reservation(self.now, account)
 
     def _assign(self, route: Route) -> None:
@@ -277,22 +295,19 @@ class Allowances:
 
     def _covers(self, reservation: Reservation | None, limit: Allowance, route: Route) -> bool:
         """Returns whether the reservation was made in the day or hour of the limit, for the present account."""
-        if reservation is None or limit.since is None:
-            return False
-        return reservation.account == self.account(route) and reservation.at >= limit.since
+        return _covers(reservation, limit, self.account(route))
 
     def _is_of_day(self, owner: Owner, reservation: Reservation, account: str | None) -> bool:
         """Returns whether the reservation was made on the owner's present day, for the present account."""
         return reservation.account == account and reservation.at >= self.by_owner[owner].day.start
 
-    def _is_kept(self, route: Route, reservation: Reservation | None) -> bool:
-        """Returns whether a step goes out again with that reservation."""
+    def _is_kept(self, owners: Sequence[Owner], account: str | None, reservation: Reservation | None) -> bool:
+        """Returns whether a mail goes out again with that reservation."""
         if reservation is None:
             return False
-        account = self.account(route)
-        is_of_days = all(self._is_of_day(owner, reservation, account) for owner in self._owners(route))
-        periods = [limit for limit in self._limits(route) if limit.since is not None]
-        return is_of_days and all(self._covers(reservation, limit, route) for limit in periods)
+        is_of_days = all(self._is_of_day(owner, reservation, account) for owner in owners)
+        limits = [limit for owner in owners for limit in self.by_owner[owner].limits]
+        return is_of_days and all(_covers(reservation, limit, account) for limit in limits if limit.since is not None)
 
     def _limits(self, route: Route) -> Iterable[Allowance]:
         return (limit for owner in self._owners(route) for limit in self.by_owner[owner].limits)

@@ -110,7 +110,7 @@ class Literal(NamedTuple):
 class Wording:
     """All that an approval is of. unsubscribe_url: the link in the mail, whose token is left out.
 
-    step_type: email, or the type of a LinkedIn step. mailbox: the address that a mail comes from.
+    step_type: email, or the type of a LinkedIn step. mailbox: the address that a mail comes from. cc: who gets a copy.
     """
 
     recipient: str | None
@@ -120,11 +120,20 @@ class Wording:
     signature: str | None = None
     mailbox: str | None = None
     unsubscribe_url: str | None = None
+    cc: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> bytes:
         """Returns the SHA-256 of it."""
-        parts = [self.recipient, self.step_type, self.subject, self._without_token, self.signature, self.mailbox]
+        parts: list[object] = [
+            self.recipient,
+            self.step_type,
+            self.subject,
+            self._without_token,
+            self.signature,
+            self.mailbox,
+        ]
+        parts += [self.cc] if self.cc else []  # so that mails without copies keep the fingerprints they had
         return sha256(json.dumps(parts).encode()).digest()
 
     @property

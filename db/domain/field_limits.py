@@ -33,6 +33,10 @@ MESSAGE_SUBJECT_MAX = 998
 RETENTION_DAYS_MAX = 36_500
 REJECT_REASON_MAX = 1_000
 DRAFTS_MAX = 100
+# Of a reply: copies that a call asks for, and those that the person asked for.
+REPLY_CC_MAX = 10
+KEPT_CC_MAX = 20
+MESSAGE_CC_MAX = REPLY_CC_MAX + KEPT_CC_MAX
 
 PROVIDER_MAX = 100
 SENDER_MAX = 320

@@ -2,7 +2,7 @@
 rewritten links. The same values give the same bytes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
@@ -18,6 +18,7 @@ from db.domain.texts import storable_part
 from db.mail.header_lines import (
     address_field,
     address_to_send,
+    addresses_field,
     ids_field,
     is_message_id,
     plain_field,
@@ -43,7 +44,8 @@ class NewMail:
     """A mail to compose.
 
     html: the HTML of it; None if it is made of the text. internet_message_id and references: without brackets; the last
-    of the references is the mail that it answers. headers: further fields, such as List-Unsubscribe. date: aware.
+    of the references is the mail that it answers. headers: further fields, such as List-Unsubscribe. cc: addresses that
+    get a copy. date: aware.
     """
 
     sender: Address
@@ -55,12 +57,13 @@ class NewMail:
     internet_message_id: str
     references: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    cc: tuple[str, ...] = ()
     date: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class ComposedMail:
-    """A mail as it goes over the wire. sender, recipient: the envelope, in the form that SMTP takes.
+    """A mail as it goes over the wire. sender, recipient, cc: the envelope, in the form that SMTP takes.
 
     needs_smtputf8: an address is not in ASCII before its @, so only servers with SMTPUTF8 (RFC 6531) take it.
     """
@@ -70,23 +73,26 @@ class ComposedMail:
     recipient: str
     internet_message_id: str
     needs_smtputf8: bool
+    cc: tuple[str, ...] = ()
 
 
 def compose(mail: NewMail) -> ComposedMail:
     """Returns the bytes of the mail, with its envelope. InvalidInput if an address, the Message-ID or a further header
     can't be written."""
     sender, recipient = address_to_send(mail.sender.address), address_to_send(mail.recipient.address)
-    head = _head(mail, sender, recipient)
+    cc = tuple(dict.fromkeys(address_to_send(address) for address in mail.cc))
+    head = _head(mail, sender, recipient, cc)
     return ComposedMail(
         raw=head.encode() + _content(mail).as_bytes(policy=_POLICY),
         sender=sender,
         recipient=recipient,
         internet_message_id=mail.internet_message_id,
-        needs_smtputf8=not f"{sender}{recipient}".isascii(),
+        needs_smtputf8=not "".join((sender, recipient, *cc)).isascii(),
+        cc=cc,
     )
 
 
-def _head(mail: NewMail, sender: str, recipient: str) -> str:
+def _head(mail: NewMail, sender: str, recipient: str, cc: Sequence[str]) -> str:
     if not is_message_id(mail.internet_message_id):
         raise InvalidInput("A Message-ID is written id@example.com: in ASCII, without spaces and brackets.")
     answered = [id_ for id_ in mail.references if is_message_id(id_)][-1:]
@@ -94,6 +100,7 @@ def _head(mail: NewMail, sender: str, recipient: str) -> str:
         [
             address_field("From", mail.sender.name, sender),
             address_field("To", mail.recipient.name, recipient),
+            addresses_field("Cc", cc),
             text_field("Subject", mail.subject),
             f"Date: {format_datetime(mail.date)}\r\n",
             ids_field("Message-ID", [mail.internet_message_id]),

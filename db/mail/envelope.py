@@ -9,7 +9,9 @@ from db.domain.mail.message import Address
 from db.domain.mail.unsubscribe_mails import token_in
 from db.mail.headers import addresses, ids, moment, raw_fields, text_of, with_parameters
 
-_HEAD_BYTES: Final = 262_144
+HEAD_BYTES: Final = 262_144
+"""As much of a mail is looked at for its header."""
+_RECIPIENTS_MOST: Final = 200
 _BLANK_LINE: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _YEARS: Final = range(1970, 3000)
 
@@ -44,6 +46,15 @@ def _is_report(fields: dict[str, bytes], sender: str) -> bool:
     return kind in _REPORT_TYPES or "report-type" in parameters
 
 
+def recipients_of(raw: bytes) -> tuple[str, ...]:
+    """Returns the addresses in To and Cc of a mail, or of its beginning. Never fails."""
+    return envelope_of(_head_of(raw)).recipients[:_RECIPIENTS_MOST]
+
+
+def _head_of(raw: bytes) -> bytes:
+    return _BLANK_LINE.split(raw[:HEAD_BYTES].lstrip(b"\r\n"), maxsplit=1)[0]
+
+
 class Headline(NamedTuple):
     """What tells one mail from another. date: what its Date header says, if that is a date."""
 
@@ -55,7 +66,7 @@ class Headline(NamedTuple):
 
 def headline_of(raw: bytes) -> Headline:
     """Returns the headline of a mail. Never fails."""
-    fields = dict(reversed(raw_fields(_BLANK_LINE.split(raw[:_HEAD_BYTES].lstrip(b"\r\n"), maxsplit=1)[0])))
+    fields = dict(reversed(raw_fields(_head_of(raw))))
     senders = addresses(fields.get("from", b""))
     own = ids(text_of(fields.get("message-id", b"")))
     date = moment(text_of(fields.get("date", b"")))

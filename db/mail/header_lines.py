@@ -2,7 +2,7 @@
 carries. Line breaks and other control characters of a value become spaces, so that no value begins another field."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from email.header import Header
 from typing import Final
 
@@ -68,6 +68,12 @@ def address_field(name: str, display_name: str, address: str) -> str:
     return f"{name}: {phrase}{gap}<{address}>\r\n"
 
 
+def addresses_field(name: str, addresses: Sequence[str]) -> str:
+    """Returns a field with several addresses, each as `address_to_send` returns it; none without addresses."""
+    *others, last = addresses or ("",)
+    return _folded(name, [*(f"{address}," for address in others), last]) if last else ""
+
+
 def address_to_send(address: str) -> str:
     """Returns an address as SMTP and header fields write it: its domain in punycode. InvalidInput if it needs quotes,
     or its domain is none."""
@@ -76,6 +82,14 @@ def address_to_send(address: str) -> str:
     if not _LOCAL_PART.fullmatch(local) or len(host) > HOST_MAX or not _HOST.fullmatch(host):
         raise InvalidInput("An address to send to or from is written name@example.com. Correct it.")
     return f"{local}@{host}"
+
+
+def can_be_sent_to(address: str) -> bool:
+    """Returns whether `address_to_send` takes an address."""
+    try:
+        return bool(address_to_send(address))
+    except InvalidInput:
+        return False
 
 
 def _phrase(shown: str, indent: int) -> str:

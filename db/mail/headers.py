@@ -127,6 +127,10 @@ def addresses(raw: bytes) -> tuple[Address, ...]:
             name, address = [], ""
         elif bracketed is not None:
             address = bracketed
+        elif quoted is not None and value.startswith("@", token.end()):
+            address = token[0]  # a part before the @ in quotes: not a name, with an address of another at its end
+        elif bare is not None and bare.startswith("@") and address.endswith('"'):
+            address += bare
         elif quoted is not None or bare is not None:
             name.append(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare)
         if len(found) >= _ADDRESSES_MAX:

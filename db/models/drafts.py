@@ -1,9 +1,10 @@
-"""Drafts: the words of a step for one person, and what a person said to them."""
+"""Drafts: the words of a step for one person, or of a reply to them, and what a person said to them."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import field_limits
@@ -13,10 +14,14 @@ from db.models.base import Base, Mutable, length, of_enrollment, one_of, primary
 
 
 class ActionDraft(Mutable, Base):
-    """The words of one step for one person. fingerprint: of all that an approval is of (db.domain.drafts.Wording).
+    """The words of one step for one person, or of a reply in a thread. fingerprint: of all that an approval is of
+    (db.domain.drafts.Wording).
 
     has_subject: its writer gave the subject; otherwise it is that of the step. decided_by: the person who approved or
     rejected it; None where the campaign asked nobody. reason: why it was rejected.
+
+    A reply has the id of the message that it becomes, and no step. replies_to: the message that it answers, which may
+    be deleted before it. cc: who gets a copy.
     """
 
     __tablename__ = "action_drafts"
@@ -36,13 +41,25 @@ class ActionDraft(Mutable, Base):
         CheckConstraint("status NOT IN ('approved', 'rejected') OR decided_at IS NOT NULL", name="decided"),
         CheckConstraint("decided_by IS NULL OR decided_at IS NOT NULL", name="decided_by"),
         CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="reason_of_rejected"),
+        CheckConstraint("num_nonnulls(step_number, thread_id) = 1", name="step_or_thread"),
+        CheckConstraint(
+            "(thread_id IS NULL) = (replies_to IS NULL) "
+            "AND (thread_id IS NULL OR (channel = 'email' AND source = 'written' AND subject IS NOT NULL))",
+            name="reply",
+        ),
+        CheckConstraint(
+            f"cardinality(cc) <= {field_limits.MESSAGE_CC_MAX} AND (cc = '{{}}' OR thread_id IS NOT NULL)", name="cc"
+        ),
         of_enrollment(),
     )
 
     id: Mapped[UUID] = primary_key()
     instance_id: Mapped[UUID]
     enrollment_id: Mapped[UUID]
-    step_number: Mapped[int]
+    step_number: Mapped[int | None]
+    thread_id: Mapped[UUID | None] = mapped_column(ForeignKey("threads.id", ondelete="CASCADE"))
+    replies_to: Mapped[UUID | None]
+    cc: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
     channel: Mapped[str]
     source: Mapped[str]
     status: Mapped[str]
@@ -63,6 +80,15 @@ Index(
     unique=True,
     postgresql_where=ActionDraft.status.in_([str(status) for status in LIVE_DRAFTS]),
 )
+# In a thread one reply waits at most.
+Index(
+    "uq_action_drafts_reply",
+    ActionDraft.thread_id,
+    unique=True,
+    postgresql_where=ActionDraft.thread_id.is_not(None) & (ActionDraft.status == "waiting"),
+)
+Index("ix_action_drafts_thread_id", ActionDraft.thread_id, postgresql_where=ActionDraft.thread_id.is_not(None))
+Index("ix_action_drafts_cc", ActionDraft.id, postgresql_where=text("cc <> '{}'"))
 # Drafts are listed by their status, in all campaigns or in one.
 Index("ix_action_drafts_status", ActionDraft.status, ActionDraft.id)
 Index("ix_action_drafts_instance_id", ActionDraft.instance_id, ActionDraft.status, ActionDraft.id)

@@ -62,7 +62,10 @@ class Message(Mutable, Base):
 
     A mail that this server sends has a status of db.domain.states.MESSAGE_TRANSITIONS. attempts: how often it was tried
     in vain, since first_tried_at. sending_at: when it began last. answer: what the server said last, in one line,
-    untrusted. bounce and rule: why it was refused. filed_at: when its copy in Sent was there.
+    untrusted, or why it did not go out. bounce and rule: why it was refused. filed_at: when its copy in Sent was there.
+
+    A reply belongs to no step. replies_to: the message that it answers, which may be deleted before it. cc: who gets a
+    copy. claim_token: of its latest attempt. reserved_at: when a send under the limits was reserved for it.
     """
 
     __tablename__ = "messages"
@@ -113,6 +116,19 @@ class Message(Mutable, Base):
             "OR coalesce(approval = 'none' OR fingerprint = approved_fingerprint, FALSE)",
             name="approved",
         ),
+        CheckConstraint(
+            "replies_to IS NULL OR (direction = 'out' AND action_id IS NULL AND thread_id IS NOT NULL "
+            "AND coalesce(status NOT IN ('pending', 'recorded'), FALSE))",
+            name="reply",
+        ),
+        CheckConstraint(
+            "status IS NULL OR status IN ('pending', 'recorded') OR num_nonnulls(action_id, replies_to) = 1",
+            name="step_or_reply",
+        ),
+        CheckConstraint(
+            f"cardinality(cc) <= {field_limits.MESSAGE_CC_MAX} AND (cc = '{{}}' OR replies_to IS NOT NULL)", name="cc"
+        ),
+        CheckConstraint("num_nonnulls(claim_token, reserved_at) = 0 OR replies_to IS NOT NULL", name="claim_of_reply"),
         length("rule", 1, field_limits.MAIL_RULE_MAX),
         length("evidence", 1, field_limits.MAIL_EVIDENCE_MAX),
         length("sender", 1, field_limits.EMAIL_MAX),
@@ -164,6 +180,10 @@ class Message(Mutable, Base):
     sending_at: Mapped[datetime | None]
     answer: Mapped[str | None]
     filed_at: Mapped[datetime | None]
+    replies_to: Mapped[UUID | None]
+    cc: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
+    claim_token: Mapped[UUID | None]
+    reserved_at: Mapped[datetime | None]
 
 
 # A step has one message, however often the step is handed out.
@@ -192,6 +212,16 @@ Index(
     Message.id,
     postgresql_where=Message.status.in_(("queued", "sending", "unknown")),
 )
+# A thread has one reply at most that is not settled. What a mailbox has still to send of them is read here too.
+Index(
+    "uq_messages_reply",
+    Message.mailbox_id,
+    Message.thread_id,
+    unique=True,
+    postgresql_where=Message.replies_to.is_not(None) & Message.status.in_(("queued", "sending", "unknown")),
+)
+# Whoever is erased is taken out of the copies of others.
+Index("ix_messages_cc", Message.id, postgresql_where=text("cc <> '{}'"))
 # What was sent, and has no copy in Sent yet.
 Index(
     "ix_messages_unfiled",

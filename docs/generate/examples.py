@@ -131,6 +131,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "send_test": {"campaign_id": _CAMPAIGN, "step_number": 1, "mailbox": "ann@example.com", "to": "me@example.com"},
     "list_threads": {"state": "needs_answer"},
     "get_thread": {"thread_id": _THREAD},
+    "reply_in_thread": {"thread_id": _THREAD, "body": "Tuesday at ten suits me.", "cc": ["ben@example.com"]},
     "close_thread": {"thread_id": _THREAD},
     "sort_reply": {"message_id": _MESSAGE, "kind": "absence", "until": "2026-11-16"},
     "settle_message": {"message_id": _MESSAGE, "outcome": "sent"},

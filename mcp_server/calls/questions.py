@@ -221,6 +221,7 @@ def _told(draft: DraftOut) -> str:
     whom = draft.contact.email if draft.channel == "email" else draft.contact.linkedin_url
     lines = [
         f"To: {whom or draft.contact.name}",
+        *([f"Cc: {', '.join(draft.cc)}"] if draft.cc else []),
         *([f"From: {draft.mailbox}"] if draft.mailbox else []),
         *([f"Subject: {draft.subject}"] if draft.subject else []),
         "",

@@ -95,9 +95,14 @@ def reject(
     if not reason.strip() or len(reason) > REJECT_REASON_MAX:
         raise unusable(f"--reason: give 1 to {REJECT_REASON_MAX:,} characters.")
     with opened(settings_of(home=home)) as app:
-        app.run("reject a draft", lambda session: _reject(session, app, draft_id, reason, then))
-    skipped = "The step is skipped." if then is RejectThen.SKIP else "Its enrollment is paused."
-    typer.echo(f"The draft is rejected. {skipped}")
+        step_number = app.run("reject a draft", lambda session: _reject(session, app, draft_id, reason, then))
+    typer.echo(f"The draft is rejected. {_follows(step_number, then)}".strip())
+
+
+def _follows(step_number: int | None, then: RejectThen) -> str:
+    if step_number is None:  # nothing waits for a reply
+        return ""
+    return "The step is skipped." if then is RejectThen.SKIP else "Its enrollment is paused."
 
 
 def _page(session: "Session", campaign: UUID | None, status: DraftStatus, limit: int) -> "tuple[list[DraftOut], bool]":
@@ -129,12 +134,14 @@ def _approve(session: "Session", app: App, chosen: "Sequence[DraftOut]") -> "lis
     return decided
 
 
-def _reject(session: "Session", app: App, draft_id: UUID, reason: str, then: RejectThen) -> None:
+def _reject(session: "Session", app: App, draft_id: UUID, reason: str, then: RejectThen) -> int | None:
+    """Returns the number of its step; None of a reply."""
     from db.services.enrollments import rejecting  # noqa: PLC0415  see _page
 
     now = app.clock()
-    rejecting.reject(session, draft_id=draft_id, reason=reason, then=then, by=ACTOR_LOCAL, now=now)
+    draft = rejecting.reject(session, draft_id=draft_id, reason=reason, then=then, by=ACTOR_LOCAL, now=now)
     _note(session, "reject_draft", [draft_id], now)
+    return draft.step_number
 
 
 def _note(session: "Session", tool: str, draft_ids: Sequence[UUID], now: datetime) -> None:
@@ -155,11 +162,11 @@ def _told(draft: "DraftOut") -> str:
     """Returns all that an approval is of, safe for a terminal."""
     whom = draft.contact.email if draft.channel == "email" else draft.contact.linkedin_url
     sender = f" from {draft.mailbox}" if draft.mailbox else ""
-    head = (
-        f"{draft.id}  {draft.status}, step {draft.step_number}, {draft.channel} to {whom or draft.contact.name}{sender}"
-    )
+    what = "reply" if draft.step_number is None else f"step {draft.step_number}"
+    head = f"{draft.id}  {draft.status}, {what}, {draft.channel} to {whom or draft.contact.name}{sender}"
     said = [*draft.body.splitlines(), *(["--", *draft.signature.splitlines()] if draft.signature else [])]
-    lines = [head, *([f"Subject: {draft.subject}"] if draft.subject else []), *said]
+    copies = [f"Cc: {', '.join(draft.cc)}"] if draft.cc else []
+    lines = [head, *copies, *([f"Subject: {draft.subject}"] if draft.subject else []), *said]
     lines += [f"! {warning}" for warning in draft.lint]
     first, *rest = map(plain, lines)
     return "\n".join([first, *(f"    {line}" for line in rest), ""])

@@ -177,8 +177,33 @@ def _event_row(event: Any, contact: Any) -> Row:  # noqa: ANN401  see _enrollmen
 def _messages(session: "Session", campaign_id: UUID, cursor: str | None) -> _Page:
     from db.services.enrollments import words  # noqa: PLC0415  see export
 
+    if cursor is not None and cursor.startswith(_REPLIES):  # which follow the steps
+        replies = words.list_replies(
+            session, campaign_id=campaign_id, limit=_PAGE, cursor=cursor.removeprefix(_REPLIES) or None
+        )
+        following = replies.next_cursor and _REPLIES + replies.next_cursor
+        return [_reply_row(row.message, row.body) for row in replies.rows], following
     page = words.list_(session, campaign_id=campaign_id, limit=_PAGE, cursor=cursor)
-    return [_message_row(row.action, row.words) for row in page.rows], page.next_cursor
+    return [_message_row(row.action, row.words) for row in page.rows], page.next_cursor or _REPLIES
+
+
+_REPLIES: Final = "replies:"
+
+
+def _reply_row(message: Any, body: str | None) -> Row:  # noqa: ANN401  see _enrollment_row
+    """Returns a reply, which has no step."""
+    return {
+        "action_id": None,
+        "campaign_id": message.instance_id,
+        "enrollment_id": message.enrollment_id,
+        **dict.fromkeys(_MESSAGE),
+        "channel": message.channel,
+        "status": message.status,
+        "sent_at": message.occurred_at if message.status == "sent" else None,
+        "internet_message_id": message.internet_message_id,
+        "subject": message.subject,
+        "body": body,
+    }
 
 
 _MESSAGE: Final = ("step_number", "channel", "a_b_variant", "status", "claimed_at", "sent_at", "sent_to")

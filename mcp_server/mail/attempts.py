@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from db.domain import holds
 from db.domain.errors import InvalidInput, OutcomeUnknown, SalesAutomationError, StoreUnavailable
@@ -18,7 +18,7 @@ from db.domain.holds import HoldReason
 from db.domain.mail.verdict import BounceKind, Reason
 from db.mail import ComposedMail, NewMail, compose
 from db.postgres import faults
-from db.services.outgoing.queue import NotBegun
+from db.services.outgoing.mails import NotBegun
 from mcp_server.mail.books import Books
 from mcp_server.mail.delivery import Delivery, Outcome, Stage, deliver
 from mcp_server.mail.lease_keeper import Lease
@@ -27,6 +27,9 @@ from mcp_server.process.app import App
 
 if TYPE_CHECKING:
     from db.services.outgoing.mails import QueuedMail
+
+_PATIENT_ATTEMPTS: Final = 3
+"""So often a mail waits for a server that does not take a copy yet; its person waits for it too."""
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +126,8 @@ class Attempts:
             has_begun = True
 
         try:
-            outcome = deliver(connection, composed, before_data=begin)
+            is_new = mail.attempts < _PATIENT_ATTEMPTS
+            outcome = deliver(connection, composed, before_data=begin, waits_for_copies=is_new)
         except OutcomeUnknown:
             # It may have begun, and the server was told nothing of it.
             self._owe(mail, Outcome(Delivery.DEFERRED, Stage.DATA))
@@ -168,5 +172,6 @@ def _new_mail(mail: "QueuedMail", now: datetime) -> NewMail:
         internet_message_id=mail.internet_message_id,
         references=tuple(mail.references),
         headers=mail.headers,
+        cc=mail.cc,
         date=now,
     )

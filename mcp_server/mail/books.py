@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from db.domain.errors import SalesAutomationError, StoreUnavailable
 from db.services.outgoing import outcomes, queue
-from db.services.outgoing.queue import NextMails, NotBegun
+from db.services.outgoing.mails import NotBegun
+from db.services.outgoing.queue import NextMails
 from mcp_server.mail.delivery import Delivery, Outcome
 from mcp_server.mail.lease_keeper import Lease
 from mcp_server.process.app import App
@@ -80,8 +81,8 @@ class Books:
 
         def work(session: "Session") -> list[Any]:
             # In one order, since each locks its campaign and its person.
-            done = {entry.mail.action_id: _alone(entry, session) for entry in in_order}
-            return [done[entry.mail.action_id] for entry in entries]
+            done = {entry.mail.message_id: _alone(entry, session) for entry in in_order}
+            return [done[entry.mail.message_id] for entry in entries]
 
         return self._app.run(description, work)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from db.domain.mail.verdict import BounceKind, Reason
@@ -52,18 +53,26 @@ class Outcome:
     reason: Reason | None = None
 
 
-def deliver(connection: "Smtp", mail: "ComposedMail", *, before_data: Callable[[], None] = lambda: None) -> Outcome:
+def deliver(
+    connection: "Smtp",
+    mail: "ComposedMail",
+    *,
+    before_data: Callable[[], None] = lambda: None,
+    waits_for_copies: bool = True,
+) -> Outcome:
     """Sends the mail and returns what became of it. Where the server is not gone, it takes the next mail afterwards.
 
     before_data: called once the server has taken sender and recipient, before it is told anything of the mail itself.
-    What it raises ends the delivery, and is raised.
+    What it raises ends the delivery, and is raised. The mail goes out without those copies that the server refuses, and
+    `said` names them; with waits_for_copies it is deferred for one that the server does not take yet.
     """
     if mail.needs_smtputf8 and not connection.has_extn("smtputf8"):
         told = "The server does not offer SMTPUTF8, which an address with other letters than a to z needs."
         return Outcome(
             Delivery.REFUSED, Stage.SENDER, None, told, BounceKind.UNKNOWN, Reason.of("needs_smtputf8", told)
         )
-    outcome = _envelope(connection, mail)
+    not_taken: list[str] = []
+    outcome = _envelope(connection, mail) or _copies(connection, mail, not_taken, is_patient=waits_for_copies)
     if outcome is None:
         try:
             before_data()
@@ -71,6 +80,9 @@ def deliver(connection: "Smtp", mail: "ComposedMail", *, before_data: Callable[[
             _reset(connection)
             raise
         outcome = _data(connection, mail)
+        if not_taken:
+            told = f"{outcome.said} No copy went to {', '.join(not_taken)}."
+            outcome = replace(outcome, said=told[:_SAID_CHARACTERS])
     if outcome.delivery is not Delivery.SENT:
         _reset(connection, outcome)
     return outcome
@@ -83,6 +95,19 @@ def _envelope(connection: "Smtp", mail: "ComposedMail") -> Outcome | None:
         options.append(f"SIZE={len(mail.raw)}")
     sender = _command(Stage.SENDER, lambda: connection.mail(mail.sender, options))
     return sender or _command(Stage.RECIPIENT, lambda: connection.rcpt(mail.recipient))
+
+
+def _copies(connection: "Smtp", mail: "ComposedMail", not_taken: list[str], *, is_patient: bool) -> Outcome | None:
+    """Names those who get a copy. Returns why the mail has to wait, if it has; adds to not_taken who gets none."""
+    for address in mail.cc:
+        refusal = _command(Stage.RECIPIENT, partial(connection.rcpt, address))
+        if refusal is None:
+            continue
+        is_gone = refusal.code in (None, _SERVICE_ENDS)
+        if is_gone or (is_patient and refusal.delivery is Delivery.DEFERRED):
+            return refusal
+        not_taken.append(address)
+    return None
 
 
 def _command(stage: Stage, ask: Callable[[], tuple[int, bytes]]) -> Outcome | None:

@@ -13,7 +13,8 @@ from db.domain.mail.verdict import OF_MAILBOX
 from db.domain.mailboxes import UNSENDABLE, LeaseRole, MailboxStatus
 from db.services.mail import mailboxes, stopping
 from db.services.outgoing import outcomes, queue
-from db.services.outgoing.queue import NextMails, NotBegun
+from db.services.outgoing.mails import NotBegun
+from db.services.outgoing.queue import NextMails
 from mcp_server.mail.access import Access
 from mcp_server.mail.attempts import Attempts, Ending, MayNotGo, Unrecorded
 from mcp_server.mail.books import Books

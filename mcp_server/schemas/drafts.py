@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from db.domain.drafts import DraftSource, DraftStatus, DraftVerdict, RejectThen
 from db.domain.states import Channel
 from mcp_server.schemas.base import Answer, Given, Maybe, NextCursor, is_nothing, untold
-from mcp_server.schemas.threads import ThreadContact
+from mcp_server.schemas.threads import MessageOut, ThreadContact, ThreadOut
 
 if TYPE_CHECKING:
     from db.services.consent.decisions import Decided
@@ -32,11 +32,13 @@ class DraftOut(Answer):
     fingerprint: Annotated[str, Field(description="Of all that an approval is of.")]
     campaign_id: UUID
     enrollment_id: UUID
-    step_number: int
+    step_number: Annotated[Maybe[int], Field(description="Of a step.")] = None
+    thread_id: Annotated[Maybe[UUID], Field(description="Of a reply.")] = None
     channel: Channel
-    source: Annotated[DraftSource, Field(description="template: the step's own text; written: by draft_action.")]
+    source: Annotated[DraftSource, Field(description="template: the step's own text; written: for this person.")]
     contact: ThreadContact
     mailbox: Annotated[Maybe[str], Field(description="The address that the email comes from.")] = None
+    cc: Annotated[list[str], Field(exclude_if=is_nothing, description="Who gets a copy of a reply.")] = []
     subject: Maybe[str] = None
     body: str
     signature: Annotated[Maybe[str], Field(description="What follows the body.")] = None
@@ -56,10 +58,12 @@ class DraftOut(Answer):
             campaign_id=draft.instance_id,
             enrollment_id=draft.enrollment_id,
             step_number=draft.step_number,
+            thread_id=draft.thread_id,
             channel=Channel(draft.channel),
             source=DraftSource(draft.source),
             contact=ThreadContact.of(shown.contact),
             mailbox=shown.mailbox,
+            cc=draft.cc,
             subject=draft.subject,
             body=draft.body,
             signature=shown.signature,
@@ -73,6 +77,14 @@ class DraftOut(Answer):
 
 class DraftAnswer(Answer):
     draft: DraftOut
+
+
+class ReplyAnswer(Answer):
+    """The message that is queued, or the draft that waits, and the thread."""
+
+    message: Annotated[Maybe[MessageOut], untold] = None
+    draft: Annotated[Maybe[DraftOut], untold] = None
+    thread: Annotated[ThreadOut, untold]
 
 
 class DraftList(Answer):

@@ -124,6 +124,10 @@ class MessageOut(Answer):
     findings: Annotated[list[Finding], Field(description="What in it tries to steer its reader.")]
     rule: Annotated[Maybe[str], Field(description="The rule that decided its kind.")] = None
     evidence: Annotated[Maybe[str], Field(description="Untrusted: the sentence that the rule rests on.")] = None
+    cc: Annotated[list[str], Field(exclude_if=is_nothing, description="Who gets a copy of a reply.")] = []
+    answer: Annotated[
+        Maybe[str], Field(description="Untrusted: of a reply, what the mail server said, or why it did not go out.")
+    ] = None
     bounce: Annotated[Maybe[BounceKind], Field(description="Why the mail came back.")] = None
     return_on: Annotated[Maybe[day], Field(description="The day on which who is away is back.")] = None
     interest: Annotated[Maybe[Interest], Field(description="As sort_reply was told it.")] = None
@@ -148,6 +152,8 @@ class MessageOut(Answer):
             findings=[Finding(finding) for finding in row.findings],
             rule=row.rule,
             evidence=_visible(row.evidence),
+            cc=row.cc,
+            answer=_visible(row.answer) if row.replies_to is not None else None,
             bounce=None if row.bounce is None else BounceKind(row.bounce),
             return_on=row.return_on,
             interest=None if row.interest is None else Interest(row.interest),

@@ -62,9 +62,10 @@ function card(draft, mayDecide, settle) {
   const said = h("div", { class: "decide" });
   const item = h("li", { class: "card mail", tabindex: 0, "data-id": draft.id, "aria-label": `Draft to ${whom}` },
     h("div", { class: "mail-head" }, h("strong", {}, given(whom)),
-      h("span", {}, `Step ${draft.step_number}, ${draft.channel === "email" ? "email" : "LinkedIn"}`), h("span", { class: "muted" }, when(draft.created_at))),
+      h("span", {}, draft.step_number ? `Step ${draft.step_number}, ${draft.channel === "email" ? "email" : "LinkedIn"}` : "Reply"), h("span", { class: "muted" }, when(draft.created_at))),
     h("dl", { class: "mail-facts" },
       fact("To", given(draft.channel === "email" ? contact.email : contact.linkedin_url ?? whom)),
+      fact("Cc", draft.cc && given(draft.cc.join(", "))),
       fact("From", draft.mailbox && given(draft.mailbox)),
       fact("Subject", draft.subject && given(draft.subject)),
       fact("Words", draft.source === "written" ? "Written for this person" : "The template's")),

@@ -128,9 +128,11 @@ def check_guardrails(session: Session, campaign_id: UUID, _enrollment: UUID) -> 
 
 
 NEEDED: dict[str, Work] = {
+    "ix_action_drafts_cc": erase,
     "ix_action_drafts_enrollment_id": erase,
     "ix_action_drafts_instance_id": lambda session, campaign_id, _enrollment: list_drafts(session, campaign_id),
     "ix_action_drafts_status": lambda session, _campaign, _enrollment: list_drafts(session, None),
+    "ix_action_drafts_thread_id": before_now(message_rows.forget_some),
     "ix_audit_log_at": before_now(audit.prune_some),
     "ix_campaign_actions_bounced": check_guardrails,
     "ix_campaign_actions_bounced_by_sender": check_guardrails,
@@ -162,6 +164,7 @@ NEEDED: dict[str, Work] = {
     "ix_contact_addresses_address": unsubscribe_an_address,
     "ix_contacts_lower_company": find(company="Acme"),
     "ix_idempotency_keys_created_at": before_now(idempotency.prune_some),
+    "ix_messages_cc": erase,
     "ix_messages_enrollment_id": erase,
     "ix_messages_internet_message_id": find_answered,
     "ix_messages_pending": lambda session, _campaign, _enrollment: incoming.pending(

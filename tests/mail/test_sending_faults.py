@@ -15,7 +15,7 @@ from db.embedded.locks import wait_until
 from db.mail import compose
 from db.services.mail import mailboxes
 from db.services.mail.mailboxes import MailboxChange
-from db.services.outgoing.queue import NotBegun
+from db.services.outgoing.mails import NotBegun
 from mcp_server.mail.lease_keeper import LeaseKeeper
 from mcp_server.mail.senders import Senders
 from mcp_server.process.app import App

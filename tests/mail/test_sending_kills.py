@@ -6,12 +6,17 @@ bench/sending_kills.py does it at random, many times.
 import os
 from collections import Counter
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from db.services.consent import replies
 from mcp_server.process.app import App
+from tests.support.campaigns import NOW
 from tests.support.dovecot import dovecot, needs_dovecot
+from tests.support.incoming import Inbox, mail
 from tests.support.killed_sender import POINTS, UNKNOWN, KilledSenders, killed_senders
 from tests.support.mail_servers import SmtpServer, smtp_server
 from tests.support.reading import ANN, expire_leases
@@ -60,6 +65,25 @@ def test_a_sender_that_is_killed_at_any_point_sends_no_mail_twice_and_forgets_no
         assert senders.run() == 0
         assert len(books(app)) == 3
         assert check(app, server) == (point in UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "point", ["within claim mails", "after claim mails", "after begin a mail", "after content", "within record a mail"]
+)
+def test_a_reply_of_a_sender_that_is_killed_goes_out_once(app: App, senders: KilledSenders, point: str) -> None:
+    with smtp_server({ANN: "secret"}) as server:
+        mailbox_id = connect(app, server.port)
+        people = enrolled(app, ["bob@example.com"])
+        assert senders.run() == 0
+        inbox = Inbox(app.database(), mailbox_id, UUID(int=0), people)
+        inbox.bring(mail("When?", answers=books(app)[0].internet_message_id, to=ANN), hours=0)
+        app.run("reply", partial(replies.reply, thread_id=inbox.threads()[0].id, body="At ten.", now=NOW))
+        assert senders.run(point) == -9
+        expire_leases(app)
+        assert senders.run() == 0
+        is_unknown = point in UNKNOWN
+        assert [sent.status for sent in books(app)] == ["sent", "unknown" if is_unknown else "sent"]
+        assert len(server.taken) == (1 if point == "after begin a mail" else 2)
 
 
 @needs_dovecot

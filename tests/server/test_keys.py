@@ -15,7 +15,7 @@ from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.process.app import App
 from tests.support.incoming import Inbox, answered
 from tests.support.mail_servers import smtp_server
-from tests.support.outbox import unknown_mail
+from tests.support.outbox import take_lease, unknown_mail
 from tests.support.server import approving_server, call, refusal
 
 pytestmark = pytest.mark.anyio
@@ -33,14 +33,14 @@ class Keyed:
 
     def __init__(self, client: Client, database: Database) -> None:
         self.client = client
-        self._database = database
+        self.database = database
         self.seen: set[str] = set()
 
     async def __call__(self, tool: str, other: dict[str, Any], /, **arguments: Any) -> dict[str, Any]:
         key = {"idempotency_key": f"key of {tool}"}
         answer = await call(self.client, tool, **arguments, **key)
         # What is done again may well be answered in the same words; the answer that was kept shows the mark.
-        with self._database.transaction("mark") as session:
+        with self.database.transaction("mark") as session:
             session.execute(MARK, {"key": key["idempotency_key"]})
         assert await call(self.client, tool, **arguments, **key) == {**answer, "kept": True}, tool
         if other:
@@ -135,6 +135,8 @@ async def use_cache_and_ops(keyed: Keyed) -> None:
 
 async def use_mail(keyed: Keyed, inbox: Inbox) -> None:
     (message,) = inbox.messages()
+    take_lease(keyed.database, inbox.mailbox_id)  # as of a process that sends
+    await keyed("reply_in_thread", {"body": "Wednesday"}, thread_id=str(message.thread_id), body="Tuesday")
     await keyed("sort_reply", {"kind": "human"}, message_id=str(message.id), kind="auto_reply")
     await keyed("replay_mail", {"since": "2026-11-03T00:00:00Z"})
 

@@ -269,6 +269,7 @@ EXPLAINED = {
     "import_contacts": "dry_run says before what will be; it is many calls of upsert, enroll and suppress",
     "sort_reply": "its answer names the call where there is one: see tests/server/test_sorting.py",
     "replay_mail": "it tells again what happened, and nothing counts twice",
+    "reply_in_thread": "it goes out, and reject_draft keeps one back that a person has to approve",
     "close_thread": "it stops nothing, and the next message of the person opens the thread again",
     "send_test": "it goes to one of our own mailboxes, and counts nothing",
     "draft_action": "nothing goes out before it is approved, and other words make it stale",

@@ -21,8 +21,7 @@ from db.services.mail import mailboxes, progress
 from db.services.mail.mailboxes import MailboxChange
 from db.services.mail.progress import MailboxProgress
 from db.services.outgoing import queue, settling, signs
-from db.services.outgoing.mails import QueuedMail
-from db.services.outgoing.queue import NotBegun
+from db.services.outgoing.mails import NotBegun, QueuedMail
 from db.services.state import message_rows
 from tests.support.campaigns import assert_counters_are_exact, event, record, state, totals
 from tests.support.incoming import look

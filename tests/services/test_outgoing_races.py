@@ -20,8 +20,7 @@ from db.services.events import events
 from db.services.mail import mailboxes, stopping
 from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing import outcomes, queue
-from db.services.outgoing.mails import QueuedMail
-from db.services.outgoing.queue import NotBegun
+from db.services.outgoing.mails import NotBegun, QueuedMail
 from db.services.people import contacts, suppressions
 from tests.support.campaigns import NOW, assert_counters_are_exact, event, state
 from tests.support.incoming import OWNER, look

@@ -18,7 +18,7 @@ from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.mail import envelope_of
 from db.services.campaigns import campaigns
-from db.services.consent import decisions, drafts
+from db.services.consent import decisions, drafts, replies
 from db.services.consent.decisions import Given
 from db.services.dispatch import claims, due_counts, reports
 from db.services.dispatch.claims import DueAction
@@ -35,10 +35,12 @@ from db.services.mail import (
     reading,
     recording,
     sorting,
+    threads,
 )
 from db.services.mail.incoming import FetchedMail, LeftMail
 from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing import copies, outcomes, queue, settling, signs
+from db.services.state import reply_rows
 from db.services.state.harm import Harmed
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all
 from tests.support.campaigns import NOW, make_campaign
@@ -145,6 +147,59 @@ def sent(session: Session, emails: Sequence[str], tag: str) -> None:
     guardrails.check_all(session, now=LATER)
     copies.unfiled(session, mailbox_id=mailbox.id, limit=len(mails))
     copies.note_filed(session, lease=lease, message_ids=[mail.message_id for mail in mails], now=NOW)
+
+
+def replied(session: Session, emails: Sequence[str], tag: str) -> None:
+    """People who have answered, replies to them, with and without approval, and those of which something is known."""
+    emails = emails[:30]
+    smtp = MailServer("smtp.example.com", 587, Security.STARTTLS)
+    change = MailboxChange(smtp=smtp, settings={"min_gap_seconds": 0, "daily_limit": 100_000})
+    mailbox = mailboxes.connect(session, address=f"ida@{tag}.example.org", change=change)
+    steps = [EmailStep(1, "One", "The first of all")]
+    settings = {"mailboxes": [mailbox.address]}
+    campaign_id = make_campaign(session, email_steps=steps, settings=settings)
+    enroll_all(session, campaign_id, by_email(emails))
+    token = leases.take(session, mailbox_id=mailbox.id, role=LeaseRole.SENDER, holder=tag)
+    assert token is not None
+    lease = _SenderLease(mailbox.id, token)
+    mails = queue.next_mails(session, lease=lease, limit=len(emails), now=NOW, public_url=None).mails
+    for mail in mails:
+        queue.begin(session, lease=lease, mail=mail, raw=b"bytes", now=NOW)
+        outcomes.sent(session, mail=mail, now=NOW)
+    _hear(session, mailbox.id, [mail.internet_message_id for mail in mails], tag)
+    of_campaign = partial(threads.list_, session, campaign_id=campaign_id, limit=len(emails), cursor=None)
+    first, *rest = [thread.id for thread in of_campaign().rows]
+    copies_to = [f"boss@{tag}.example.net"]
+    for thread_id in rest:
+        replies.reply(session, thread_id=thread_id, body="Tuesday", cc=copies_to, now=NOW)
+    handed = queue.next_mails(session, lease=lease, limit=len(emails), now=NOW, public_url=None).mails
+    for mail in handed:
+        queue.begin(session, lease=lease, mail=mail, raw=b"bytes", now=NOW)
+        outcomes.unknown(session, mail=mail, now=NOW)
+    ids = [mail.internet_message_id for mail in handed]
+    signs.found(session, internet_message_ids=ids[1:], now=NOW)
+    _hear(session, mailbox.id, ids, f"again-{tag}")
+    fields = {"settings": {**settings, "approval": "all"}}
+    campaigns.update(session, campaign_id=campaign_id, fields=fields, now=NOW)
+    made = replies.reply(session, thread_id=first, body="Tuesday", now=NOW).draft
+    assert made is not None
+    given = [Given(made.id, made.fingerprint.hex())]
+    decisions.approve(session, given=given, by="ada", now=NOW, public_url=None)
+    for mail in queue.next_mails(session, lease=lease, limit=1, now=NOW, public_url=None).mails:
+        queue.begin(session, lease=lease, mail=mail, raw=b"bytes", now=NOW)
+    reply_rows.drop_of_mailbox(session, mailbox_id=mailbox.id, why="It was removed.")
+
+
+def _hear(session: Session, mailbox_id: UUID, ids: Sequence[str], tag: str) -> None:
+    raws = [
+        f"From: ida@example.net\r\nIn-Reply-To: <{id_}>\r\nMessage-ID: <{number}@{tag}>\r\n\r\nYes.\r\n".encode()
+        for number, id_ in enumerate(ids)
+    ]
+    mails = [
+        FetchedMail(raw, sha256(raw).digest(), "INBOX", "inbox", 1, uid, NOW) for uid, raw in enumerate(raws, start=1)
+    ]
+    incoming.keep(session, mailbox_id=mailbox_id, mails=mails)
+    recording.record_some(session, mailbox_id=mailbox_id, limit=len(mails), now=NOW)
 
 
 _AS_HUMAN = text("UPDATE messages SET kind = 'human' WHERE mailbox_id = :id AND kind IS NOT NULL")

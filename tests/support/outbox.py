@@ -14,8 +14,8 @@ from db.postgres.database import Database
 from db.services.mail import leases, mailboxes
 from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing import outcomes, queue
-from db.services.outgoing.mails import QueuedMail
-from db.services.outgoing.queue import NotBegun, TakenOver
+from db.services.outgoing.mails import NotBegun, QueuedMail
+from db.services.outgoing.queue import TakenOver
 from tests.support.campaigns import NOW, enroll, make_campaign
 from tests.support.incoming import OWNER, look
 

@@ -51,6 +51,9 @@ def check(table: str, rule: str, **changes: object) -> Case:
 
 
 _REJECTED = {"status": "rejected", "reason": "Too long", "decided_by": "ada", "decided_at": NOON}
+_REPLY = {"action_id": None, "thread_id": uuid(21), "replies_to": uuid(23)}
+_DRAFT_OF_REPLY = {"step_number": None, "thread_id": uuid(21), "replies_to": uuid(23), "source": "written"}
+_COPIES = [f"p{number}@example.com" for number in range(field_limits.MESSAGE_CC_MAX + 1)]
 _IMAP = {"imap_host": "imap.example.com", "imap_port": 993, "imap_security": "tls"}
 FORMS = [
     *no_object("campaign_templates", "settings"),
@@ -394,6 +397,14 @@ RELATIONS = [
     check("messages", "filed_at", filed_at=NOON, status="unknown", hash=b"h" * 32, sending_at=NOON),
     check("messages", "refused_bounce", status="refused"),
     check("messages", "place", folder="INBOX"),
+    check("messages", "reply", replies_to=uuid(23)),
+    check("messages", "reply", **_REPLY),
+    check("messages", "reply", **{**_REPLY, "thread_id": None, "status": "queued"}),
+    check("messages", "step_or_reply", status="queued", action_id=None),
+    check("messages", "cc", cc=["ben@example.com"]),
+    check("messages", "cc", **_REPLY, status="not_sent", cc=_COPIES),
+    check("messages", "claim_of_reply", claim_token=uuid(1)),
+    check("messages", "claim_of_reply", reserved_at=NOON),
     *(
         check("messages", "approved", status="sending", **given)
         for given in (
@@ -412,6 +423,12 @@ RELATIONS = [
     check("action_drafts", "decided_by", decided_by="ada"),
     check("action_drafts", "reason_of_rejected", status="rejected", decided_at=NOON),
     check("action_drafts", "reason_of_rejected", reason="Too long"),
+    check("action_drafts", "step_or_thread", step_number=None),
+    check("action_drafts", "step_or_thread", thread_id=uuid(21), replies_to=uuid(23), source="written"),
+    check("action_drafts", "reply", **{**_DRAFT_OF_REPLY, "replies_to": None}),
+    check("action_drafts", "reply", **{**_DRAFT_OF_REPLY, "source": "template"}),
+    check("action_drafts", "cc", cc=["ben@example.com"]),
+    check("action_drafts", "cc", **_DRAFT_OF_REPLY, cc=_COPIES),
     check("threads", "messages", messages=-1),
     check("settings", "one_row", id=2),
     check("orphaned_events", "reference", enrollment_id=None),
@@ -453,7 +470,9 @@ UNIQUE = [
     Case("uq_campaign_events_provider_event", "campaign_events", {"provider_event_id": "event-1"}),
     Case("uq_messages_action_id", "messages", {"action_id": uuid(15)}),
     Case("uq_messages_internet_message_id", "messages", {"internet_message_id": "<one@example.com>"}),
+    Case("uq_messages_reply", "messages", {**_REPLY, "status": "unknown", "hash": b"h" * 32, "sending_at": NOON}),
     Case("uq_action_drafts_live", "action_drafts", {"step_number": 1}),
+    Case("uq_action_drafts_reply", "action_drafts", _DRAFT_OF_REPLY),
     Case("uq_access_tokens_name", "access_tokens", {"name": "agent"}),
     Case("uq_mailboxes_address", "mailboxes", {"address": "ann@example.com"}),
     Case("uq_access_tokens_token_hash", "access_tokens", {"token_hash": b"a" * 32}),
@@ -492,6 +511,7 @@ REFERENCES = [
     Case("fk_campaign_enrollments_mailboxes", "campaign_enrollments", {"mailbox_id": NOWHERE}),
     Case("fk_action_drafts_campaign_enrollments", "action_drafts", {"enrollment_id": NOWHERE}),
     Case("fk_messages_threads", "messages", {"thread_id": NOWHERE}),
+    Case("fk_action_drafts_threads", "action_drafts", {**_DRAFT_OF_REPLY, "thread_id": NOWHERE}),
     Case("fk_threads_campaign_enrollments", "threads", {"enrollment_id": NOWHERE}),
     Case("fk_message_bodies_messages", "message_bodies", {"message_id": NOWHERE}),
     Case("fk_campaign_metrics_campaign_instances", "campaign_metrics", {"instance_id": NOWHERE}),

@@ -55,6 +55,7 @@ def everything(session: Session, *, people: int, tag: str) -> None:
     _respelled(session, emails, tag)
     mail_batches.read(session, tag, people)
     mail_batches.sent(session, emails, tag)
+    mail_batches.replied(session, emails, tag)
     _stopped(session, emails, tag, campaign_id)
 
 

@@ -14,8 +14,9 @@ from db.domain.scheduling import next_step
 from db.models import ActionDraft
 from db.postgres.json import rows_parameter
 from db.services.campaigns import plans
-from db.services.consent import drafting, wordings
+from db.services.consent import drafting, replies, wordings
 from db.services.consent.drafting import Undecided
+from db.services.consent.replies import NotReady, Ready
 from db.services.consent.wordings import DraftedStep, Wordings
 from db.services.state import draft_rows, enrollment_rows
 
@@ -54,22 +55,27 @@ def approve(
     to_come = [
         (enrollments[draft.enrollment_id], draft.step_number)
         for draft in open_ones
-        if _is_to_come(enrollments[draft.enrollment_id], draft)
+        if draft.step_number is not None and _is_to_come(enrollments[draft.enrollment_id], draft.step_number)
     ]
+    ready = {draft.id: replies.ready(session, draft=draft) for draft in open_ones if draft.thread_id is not None}
     words = wordings.read(session, wanted=to_come, public_url=public_url)
     decided: list[Decided] = []
     changed: dict[DraftedStep, Undecided] = {}
+    fresh: list[Ready] = []
     for one in given:
-        reason = _why_not(one, drafts.get(one.draft_id), enrollments, words, changed)
+        reason = _why_not(one, drafts.get(one.draft_id), enrollments, words, changed, ready)
         if reason is None:
             draft = drafts[one.draft_id]
             if draft.status == DraftStatus.WAITING:
                 draft.status = move_draft(DraftStatus(draft.status), DraftCommand.APPROVE)
                 draft.decided_at, draft.decided_by = now, by
+                fresh += [reply] if isinstance(reply := ready.get(draft.id), Ready) else []
             decided.append(Decided(one.draft_id, DraftVerdict.APPROVED))
         else:
             decided.append(Decided(one.draft_id, DraftVerdict.REFUSED, reason))
     session.flush()  # before statements that read them
+    for reply in fresh:
+        replies.send(session, approved=reply, now=now)
     before = enrollment_rows.snapshot(enrollments.values())
     _draft_anew(session, [*changed.values()], now)
     approved = {drafts[one.draft_id] for one in decided if one.verdict is DraftVerdict.APPROVED}
@@ -89,8 +95,8 @@ def _lock(session: Session, draft_ids: Collection[UUID]) -> tuple[dict[UUID, Act
     return {draft.id: draft for draft in session.scalars(statement)}, {one.id: one for one in locked}
 
 
-def _is_to_come(enrollment: Enrollment, draft: ActionDraft) -> bool:
-    return enrollment.is_open and enrollment.current_step < draft.step_number
+def _is_to_come(enrollment: Enrollment, step_number: int) -> bool:
+    return enrollment.is_open and enrollment.current_step < step_number
 
 
 _LOOK = "list_drafts shows what waits now."
@@ -102,23 +108,36 @@ def _why_not(
     enrollments: Mapping[UUID, Enrollment],
     words: Wordings,
     changed: dict[DraftedStep, Undecided],
+    ready: Mapping[UUID, Ready | NotReady],
 ) -> str | None:
-    """Returns why a draft can't be approved; notes those whose words are others now."""
+    """Returns why a draft can't be approved; notes those whose words are others now. ready: of replies, see
+    replies.ready."""
     if draft is None:
         return f"There is no draft of this id. {_LOOK}"
     if draft.fingerprint.hex() != one.fingerprint.lower():
         return f"fingerprint is not that of this draft, so other words were looked at. {_LOOK}"
+    if draft.id in ready:
+        return _why_no_reply(draft, ready[draft.id])
     if draft.status == DraftStatus.WAITING:
         return _why_not_now(draft, enrollments[draft.enrollment_id], words, changed)
     is_done = draft.status == DraftStatus.APPROVED and draft.decided_by is not None
     return None if is_done else f"The draft is {draft.status}. {_LOOK}"
 
 
+def _why_no_reply(draft: ActionDraft, found: Ready | NotReady) -> str | None:
+    """Returns why the draft of a reply can't go out as it is. One that has changed is stale."""
+    if isinstance(found, Ready):
+        return None
+    if found.is_for_good and draft.status == DraftStatus.WAITING:
+        draft.status = move_draft(DraftStatus(draft.status), DraftCommand.REPLACE)
+    return found.why
+
+
 def _why_not_now(
     draft: ActionDraft, enrollment: Enrollment, words: Wordings, changed: dict[DraftedStep, Undecided]
 ) -> str | None:
     """Returns why a draft that waits can't go out as it is."""
-    if not _is_to_come(enrollment, draft):
+    if draft.step_number is None or not _is_to_come(enrollment, draft.step_number):
         return "The enrollment has ended, or is past this step: nothing of it goes out any more."
     key = (draft.enrollment_id, draft.step_number)
     if key in words.problems:

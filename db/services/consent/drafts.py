@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import CONTACT_TEXTS
@@ -18,7 +18,7 @@ from db.domain.holds import ANEW
 from db.domain.scheduling import Step, next_step, step_for
 from db.domain.states import OPEN, ActionStatus, CampaignStatus, Channel, MessageStatus
 from db.domain.texts import is_blank, is_one_line
-from db.models import ActionDraft, CampaignEnrollment, Contact
+from db.models import ActionDraft, CampaignEnrollment, Contact, Thread
 from db.services.campaigns import campaigns, earlier_mails, plans
 from db.services.campaigns.step_texts import Texts, longest
 from db.services.consent import asked as asked_of
@@ -148,22 +148,18 @@ def _checked(texts: Texts, enrollment: Enrollment, step: Step, subject: str | No
     return Literal(subject, body)
 
 
-_IS_TO_COME: ColumnElement[bool] = (
-    select(CampaignEnrollment.id)
-    .where(
-        CampaignEnrollment.instance_id == ActionDraft.instance_id,
-        CampaignEnrollment.id == ActionDraft.enrollment_id,
-        CampaignEnrollment.status.in_(OPEN),
-        CampaignEnrollment.current_step < ActionDraft.step_number,
-    )
-    .exists()
-)
+_IS_TO_COME: ColumnElement[bool] = select(CampaignEnrollment.id).where(
+    CampaignEnrollment.instance_id == ActionDraft.instance_id,
+    CampaignEnrollment.id == ActionDraft.enrollment_id,
+    CampaignEnrollment.status.in_(OPEN),
+    CampaignEnrollment.current_step < ActionDraft.step_number,
+).exists() | ActionDraft.thread_id.is_not(None)
 
 
 def list_(
     session: Session, *, campaign_id: UUID | None, status: DraftStatus, limit: int, cursor: str | None
 ) -> Page[ActionDraft]:
-    """Returns drafts, newest first. Of those that wait, the ones whose step can still go out."""
+    """Returns drafts, newest first: replies, and steps; of those that wait, the ones whose step can still go out."""
     statement = select(ActionDraft).where(ActionDraft.status == status)
     if campaign_id is not None:
         campaigns.get(session, campaign_id=campaign_id)
@@ -199,18 +195,19 @@ class Shown(NamedTuple):
 
 def show(session: Session, *, drafts: Sequence[ActionDraft]) -> list[Shown]:
     """Returns the drafts with all that an approval is of."""
-    ids = [draft.enrollment_id for draft in drafts]
     rows = session.execute(
-        select(CampaignEnrollment.id, CampaignEnrollment.mailbox_id, Contact)
+        select(ActionDraft.id, func.coalesce(Thread.mailbox_id, CampaignEnrollment.mailbox_id), Contact)
+        .join(CampaignEnrollment, CampaignEnrollment.id == ActionDraft.enrollment_id)
         .join(Contact, Contact.id == CampaignEnrollment.contact_id)
-        .where(CampaignEnrollment.id.in_(ids))
+        .outerjoin(Thread, Thread.id == ActionDraft.thread_id)
+        .where(ActionDraft.id.in_([draft.id for draft in drafts]))
     ).all()
-    people = {id_: (mailbox_id, contact) for id_, mailbox_id, contact in rows}
+    people: dict[UUID, tuple[UUID | None, Contact]] = {row[0]: (row[1], row[2]) for row in rows}
     mailboxes = asked_of.read_mailboxes(session, mailbox_ids=[mailbox_id for mailbox_id, _ in people.values()])
     said = _said_of_campaigns(session, {draft.instance_id for draft in drafts})
     shown: list[Shown] = []
     for draft in drafts:
-        mailbox_id, contact = people[draft.enrollment_id]
+        mailbox_id, contact = people[draft.id]
         mailbox = mailboxes.get(mailbox_id) if mailbox_id is not None and draft.channel == Channel.EMAIL else None
         known = Known(
             contact.first_name,

@@ -12,14 +12,15 @@ from db.domain.scheduling import next_step
 from db.domain.states import EnrollmentAction, EnrollmentStatus
 from db.models import ActionDraft
 from db.services.campaigns import campaigns, plans
-from db.services.consent import drafts
+from db.services.consent import drafts, replies
 from db.services.enrollments import enrollments
 from db.services.state import enrollment_rows
 
 
 def reject(session: Session, *, draft_id: UUID, reason: str, then: RejectThen, by: str, now: datetime) -> ActionDraft:
     """Rejects a draft that waits, or that is approved and not handed out, in the name of `by`. Its enrollment is paused
-    with the reason, or passes the step. NotFound, InvalidTransition and Refused say why not."""
+    with the reason, or passes the step; of a reply nothing follows. NotFound, InvalidTransition and Refused say why
+    not."""
     draft = drafts.find(session, draft_ids=[draft_id]).get(draft_id)
     if draft is None:
         raise NotFound("draft", draft_id, hint="list_drafts shows them.")
@@ -28,9 +29,15 @@ def reject(session: Session, *, draft_id: UUID, reason: str, then: RejectThen, b
     assert enrollment is not None, "a draft goes with its enrollment"
     session.refresh(draft)
     after = move_draft(DraftStatus(draft.status), DraftCommand.REJECT)
-    drafts.check_not_handed_out(session, enrollment=enrollment, step_number=draft.step_number, now=now)
+    if draft.step_number is None:
+        replies.check_not_sent(session, draft=draft)
+        session.refresh(draft)
+    else:
+        drafts.check_not_handed_out(session, enrollment=enrollment, step_number=draft.step_number, now=now)
     draft.status, draft.reason, draft.decided_at, draft.decided_by = after, reason, now, by
     session.flush()  # before statements that read it
+    if draft.step_number is None:
+        return draft
     if enrollment.is_open and then is RejectThen.PAUSE:
         _pause(session, enrollment, reason)
     elif enrollment.is_open:

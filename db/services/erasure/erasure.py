@@ -34,6 +34,8 @@ from db.services import secrets
 from db.services.erasure.bodies import drop_bodies, spellings
 from db.services.erasure.rows import (
     CLEAN_ACTIONS,
+    CLEAN_COPIES,
+    CLEAN_DRAFT_COPIES,
     CLEAN_ENROLLMENTS,
     CLEAN_EVENTS,
     CLEAN_MESSAGES,
@@ -118,6 +120,8 @@ def erase(
     words = _run(session, DROP_WORDS, values) + _run(session, DROP_PENDING, values)
     _run(session, DROP_THREADS, values)
     _run(session, DROP_DRAFTS, values)
+    _run(session, CLEAN_COPIES, values)
+    _run(session, CLEAN_DRAFT_COPIES, values)
     cleaned = _run(session, CLEAN_EVENTS, values)
     replaced = _replace_suppressions(session, person) + _drop_exclusions(session, person)
     if person.is_placeholder and before is None and not (orphaned or replaced or answers or bodies or even_if_unknown):

@@ -91,6 +91,29 @@ DROP_PENDING = text(f"""
     DELETE FROM messages m WHERE m.enrollment_id IS NULL AND m.sender IN (SELECT address FROM known)
     RETURNING m.id
 """)
+# Copies of replies to others that go to the person. A mail that named them loses its bytes.
+_COPIES = f"""
+    WITH {_OF_PERSON}, copied AS MATERIALIZED (
+        SELECT r.id, ARRAY(
+            SELECT copy FROM unnest(r.cc) WITH ORDINALITY AS kept(copy, place)
+            WHERE copy NOT IN (SELECT address FROM known) ORDER BY place
+        ) AS cc
+        FROM {{table}} r
+        WHERE r.cc <> '{{{{}}}}' AND EXISTS (SELECT FROM known WHERE address = ANY (r.cc))
+    )
+"""
+CLEAN_COPIES = text(f"""
+    {_COPIES.format(table="messages")}, bodies AS (
+        UPDATE message_bodies b SET raw = NULL FROM copied WHERE b.message_id = copied.id
+    )
+    UPDATE messages m SET cc = copied.cc, updated_at = now() FROM copied WHERE m.id = copied.id
+    RETURNING m.id
+""")
+CLEAN_DRAFT_COPIES = text(f"""
+    {_COPIES.format(table="action_drafts")}
+    UPDATE action_drafts d SET cc = copied.cc, updated_at = now() FROM copied WHERE d.id = copied.id
+    RETURNING d.id
+""")
 DROP_THREADS = text(f"""
     WITH {_OF_PERSON}
     DELETE FROM threads t WHERE t.enrollment_id = ANY (ARRAY(SELECT id FROM mine))

@@ -25,6 +25,7 @@ from db.domain.mailboxes import (
 from db.domain.states import MessageStatus
 from db.models import Mailbox
 from db.services.mail import pools
+from db.services.state import reply_rows
 
 _FOUND_BY: Final = (
     "list_mailboxes shows those there are (mailboxes list on the command line); connect_mailbox adds one."
@@ -205,6 +206,7 @@ def remove(session: Session, *, mailbox: UUID | str, move_to: UUID | str | None 
             raise InvalidInput(f"{row.address} can't take over its own people. Name another mailbox.")
         moved = pools.move(session, mailbox_id=row.id, address=row.address, to=(other.id, other.address))
     session.execute(_LOSE, {"mailbox": row.id})
+    reply_rows.drop_of_mailbox(session, mailbox_id=row.id, why=f"The mailbox {row.address} was removed.")
     session.delete(row)
     session.flush()
     return row.address, moved

@@ -27,6 +27,7 @@ from db.services.mail.incoming import Pending
 from db.services.mail.matching import Asked, Match
 from db.services.mail.reading import UnrelatedPlace
 from db.services.people import opt_outs
+from db.services.state import reply_rows
 
 INTERNAL_FAULT: Final = "internal_fault"
 """The rule of a mail that can't be recorded; its evidence is the id under which the log has the fault."""
@@ -195,12 +196,15 @@ def record(session: Session, *, mails: Sequence[Judged], now: datetime) -> None:
     _find_threads(session, mails)
     session.execute(_SAVE, rows_parameter([_row(mail) for mail in mails]))
     effects.apply(session, mails=mails, now=now)
+    # After the enrollments, as everybody locks them.
+    threads.note_came_back(session, message_ids={id_ for mail in mails if (id_ := mail.match.message_id) is not None})
     opens: dict[UUID, bool] = {}
     for mail in mails:
         if mail.match.thread_id is not None:
             is_human = mail.kind is MailKind.HUMAN
             opens[mail.match.thread_id] = is_human or opens.get(mail.match.thread_id, False)
     threads.refresh(session, thread_ids=opens)
+    reply_rows.outdate(session, thread_ids=opens)
 
 
 def _find_threads(session: Session, mails: Sequence[Judged]) -> None:

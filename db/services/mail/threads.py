@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.errors import NotFound
 from db.domain.mail.verdict import MailKind
-from db.domain.states import Channel, MessageDirection, MessageStatus, ThreadState
+from db.domain.states import STATES_BEFORE, Channel, MessageCommand, MessageDirection, MessageStatus, ThreadState
 from db.models import Message, MessageBody, Thread
 from db.postgres.json import rows_parameter
 from db.services.paging import Page, page
@@ -63,7 +63,8 @@ def join_steps(session: Session, *, action_ids: Collection[UUID]) -> None:
         session.execute(_JOIN_STEPS, rows_parameter(sorted(action_ids)))
 
 
-# What somebody wrote last decides who has to answer. Steps of the campaign and mails of programs answer nobody.
+# What somebody wrote last decides who has to answer. Steps of the campaign and mails of programs answer nobody, and a
+# reply answers what was there when it was written: who has written since waits for another.
 _REFRESH = text(f"""
     UPDATE threads t
     SET messages = current.messages, last_message_at = current.last_message_at, last_kind = current.last_kind,
@@ -74,11 +75,12 @@ _REFRESH = text(f"""
         SELECT w.id, w.reopens, latest.messages, latest.last_message_at, received.kind AS last_kind,
                received.mailbox_id,
                CASE WHEN said.kind = '{MailKind.HUMAN}' THEN '{ThreadState.NEEDS_ANSWER}'
-                    WHEN said.kind IS NOT NULL THEN '{ThreadState.ANSWERED}'
+                    WHEN said.id IS NOT NULL THEN '{ThreadState.ANSWERED}'
                     ELSE '{ThreadState.WAITING}' END AS state
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id uuid, reopens bool)
         CROSS JOIN LATERAL (
-            SELECT count(*) AS messages, max(occurred_at) AS last_message_at FROM messages WHERE thread_id = w.id
+            SELECT count(*) AS messages, max(occurred_at) AS last_message_at FROM messages
+            WHERE thread_id = w.id AND (replies_to IS NULL OR status = '{MessageStatus.SENT}')
         ) latest
         LEFT JOIN LATERAL (
             SELECT kind, mailbox_id FROM messages
@@ -86,9 +88,10 @@ _REFRESH = text(f"""
             ORDER BY occurred_at DESC, id DESC LIMIT 1
         ) received ON TRUE
         LEFT JOIN LATERAL (
-            SELECT kind FROM messages
-            WHERE thread_id = w.id AND kind IN ('{MailKind.HUMAN}', '{MailKind.OWNER_WROTE}')
-            ORDER BY occurred_at DESC, id DESC LIMIT 1
+            SELECT m.id, m.kind FROM messages m LEFT JOIN messages answered ON answered.id = m.replies_to
+            WHERE m.thread_id = w.id AND (m.kind IN ('{MailKind.HUMAN}', '{MailKind.OWNER_WROTE}')
+                                          OR (m.replies_to IS NOT NULL AND m.status = '{MessageStatus.SENT}'))
+            ORDER BY coalesce(answered.occurred_at, m.occurred_at) DESC, m.replies_to IS NULL, m.id DESC LIMIT 1
         ) said ON TRUE
         WHERE latest.messages > 0
     ) current
@@ -101,6 +104,21 @@ def refresh(session: Session, *, thread_ids: Mapping[UUID, bool]) -> None:
     rows = [{"id": id_, "reopens": reopens} for id_, reopens in sorted(thread_ids.items())]
     if rows:
         session.execute(_REFRESH, rows_parameter(rows))
+
+
+_SENDABLE = ", ".join(f"'{state}'" for state in STATES_BEFORE[MessageCommand.SEND] if state is not MessageStatus.SENT)
+_CAME_BACK = text(f"""
+    UPDATE messages SET status = '{MessageStatus.SENT}', next_attempt_at = NULL, updated_at = now()
+    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+      AND replies_to IS NOT NULL AND sending_at IS NOT NULL
+      AND status IN ({_SENDABLE})
+""")
+
+
+def note_came_back(session: Session, *, message_ids: Collection[UUID]) -> None:
+    """Notes that mails came in that refer to these: replies of which nobody knew whether they went out are sent."""
+    if message_ids:
+        session.execute(_CAME_BACK, rows_parameter(sorted(message_ids)))
 
 
 def list_(

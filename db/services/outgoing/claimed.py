@@ -58,9 +58,7 @@ def give_back(session: Session, *, action_ids: Sequence[UUID], now: datetime, du
     return len(leases)
 
 
-def lose(
-    session: Session, *, enrollments: Collection[Enrollment], lost: Mapping[UUID, UUID | None], now: datetime
-) -> None:
+def lose(session: Session, *, enrollments: Collection[Enrollment], lost: Mapping[UUID, UUID], now: datetime) -> None:
     """Holds the enrollments of mails of which nobody knows whether they went out. enrollments: locked. lost: enrollment
     -> the action of the mail."""
     concerned = [enrollment for enrollment in enrollments if enrollment.id in lost]
@@ -70,7 +68,7 @@ def lose(
         if enrollment.status is EnrollmentStatus.ACTIVE:
             enrollment.pause(holds.of_unknown_delivery().detail)
     enrollment_rows.save(session, before=before, after=concerned)
-    actions = rows_parameter(sorted(action for action in lost.values() if action is not None))
+    actions = rows_parameter(sorted(lost.values()))
     session.execute(_END, {**actions, "now": now})
 
 

@@ -21,8 +21,8 @@ from db.domain.texts import storable_part
 from db.models import Mailbox
 from db.services.dispatch import actions
 from db.services.events import events
-from db.services.mail import effects, mailboxes
-from db.services.outgoing import claimed, completion
+from db.services.mail import effects, mailboxes, threads
+from db.services.outgoing import claimed, completion, replies
 from db.services.outgoing.mails import QueuedMail
 from db.services.people import opt_outs
 
@@ -43,7 +43,7 @@ class Tried(NamedTuple):
 
 def sent(session: Session, *, mail: QueuedMail, said: str = "", now: datetime) -> None:
     """Records that the mail server took the mail, and completes its step, in one transaction."""
-    is_paused = completion.complete(session, action_id=mail.action_id, lease_token=mail.lease_token, now=now)
+    is_paused = _complete(session, mail, now)
     message = _lock(session, mail)
     if message is None:  # the person was erased meanwhile
         return
@@ -51,6 +51,8 @@ def sent(session: Session, *, mail: QueuedMail, said: str = "", now: datetime) -
     mailboxes.note_answer(session, mailbox_id=message.mailbox_id, is_refusal=False)
     if is_paused:
         claimed.go_on(session, enrollment_ids=[mail.enrollment_id])
+    if mail.thread_id is not None:
+        threads.refresh(session, thread_ids={mail.thread_id: True})
 
 
 def refused(
@@ -103,17 +105,21 @@ def deferred(
 def unknown(session: Session, *, mail: QueuedMail, said: str = "", now: datetime) -> None:
     """Records that the connection ended before the mail server said whether it took the mail. The enrollment waits for
     a sign of it, or for a person."""
-    found = claimed.lock(session, enrollment_ids=[mail.enrollment_id])
+    found = claimed.lock(session, enrollment_ids=[] if mail.action_id is None else [mail.enrollment_id])
     message = _lock(session, mail)
     if message is None or message.status is not MessageStatus.SENDING or not _is_own(session, mail):
         return
     _write(session, mail, MessageCommand.LOSE, said=said)
-    claimed.lose(session, enrollments=found, lost={mail.enrollment_id: mail.action_id}, now=now)
+    if mail.action_id is not None:  # no step waits for what became of a reply
+        claimed.lose(session, enrollments=found, lost={mail.enrollment_id: mail.action_id}, now=now)
 
 
 def failed(session: Session, *, mail: QueuedMail, error: str, now: datetime) -> None:
     """Records that the mail can't be sent at all, as one whose bytes can't be made. The enrollment is paused, as after
     a report that the step failed. LeaseLost if the step was claimed anew."""
+    if mail.action_id is None:
+        replies.drop(session, mail=mail, why=storable_part(error)[:MAIL_ANSWER_MAX])
+        return
     actions.complete(
         session,
         action_id=mail.action_id,
@@ -126,6 +132,13 @@ def failed(session: Session, *, mail: QueuedMail, error: str, now: datetime) -> 
     )
     _lock(session, mail)
     _write(session, mail, MessageCommand.DROP, said=error)
+
+
+def _complete(session: Session, mail: QueuedMail, now: datetime) -> bool:
+    """Completes the step of a mail, if it is one. Returns whether its enrollment is paused."""
+    if mail.action_id is None:
+        return False
+    return completion.complete(session, action_id=mail.action_id, lease_token=mail.lease_token, now=now)
 
 
 def _try_again(
@@ -145,16 +158,18 @@ def _try_again(
     _write(
         session, mail, MessageCommand.DEFER, said=said, attempts=message.attempts + 1, again_at=again_at, since=since
     )
-    claimed.give_back(session, action_ids=[mail.action_id], now=now, due_at=again_at)
-    claimed.go_on(session, enrollment_ids=[mail.enrollment_id], due_at=again_at)
+    if mail.action_id is not None:
+        claimed.give_back(session, action_ids=[mail.action_id], now=now, due_at=again_at)
+        claimed.go_on(session, enrollment_ids=[mail.enrollment_id], due_at=again_at)
     return again_at
 
 
 def _bounce(session: Session, mail: QueuedMail, said: str, kind: BounceKind, reason: Reason, now: datetime) -> None:
     """Records the mail as sent and returned. The caller has locked its person."""
-    completion.complete(session, action_id=mail.action_id, lease_token=mail.lease_token, now=now)
+    _complete(session, mail, now)
     _write(session, mail, MessageCommand.REFUSE, said=said, bounce=kind, rule=reason.rule, occurred_at=now)
-    claimed.go_on(session, enrollment_ids=[mail.enrollment_id])
+    if mail.action_id is not None:
+        claimed.go_on(session, enrollment_ids=[mail.enrollment_id])
     returned = ReturnedRecipient(mail.recipient.address, kind, reason)
     in_a_row = effects.returned_in_a_row(session, message_id=mail.message_id, contact_id=mail.contact_id, at=now)
     found = events_of(
@@ -185,6 +200,7 @@ _LOCK = text("""
     WHERE id = :message AND status IS NOT NULL FOR NO KEY UPDATE
 """)
 _TOKEN = text("SELECT lease_token FROM campaign_actions WHERE instance_id = :campaign AND id = :action")
+_TOKEN_OF_REPLY = text("SELECT claim_token FROM messages WHERE id = :message")
 _OF_MESSAGE = text("SELECT mailbox_id FROM messages WHERE id = :message")
 
 
@@ -206,7 +222,9 @@ def _lock_all(session: Session, mail: QueuedMail, *, is_of_mailbox: bool) -> Tri
 
 
 def _is_own(session: Session, mail: QueuedMail) -> bool:
-    """Returns whether nobody has claimed the step since."""
+    """Returns whether nobody has claimed the step or the reply since."""
+    if mail.action_id is None:
+        return session.scalar(_TOKEN_OF_REPLY, {"message": mail.message_id}) == mail.lease_token
     return session.scalar(_TOKEN, {"campaign": mail.campaign_id, "action": mail.action_id}) == mail.lease_token
 
 

@@ -6,9 +6,8 @@ can't know whether the mail went out, and never sends it again by itself.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from hashlib import sha256
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -37,10 +36,10 @@ from db.services.dispatch.hand_out import DueAction
 from db.services.dispatch.held_steps import Held
 from db.services.mail import leases, stopping
 from db.services.mail.leases import HeldLease
-from db.services.outgoing import claimed, signs
-from db.services.outgoing.mails import QueuedMail
+from db.services.outgoing import claimed, replies, signs
+from db.services.outgoing.mails import FOR_GOOD, NotBegun, QueuedMail
 from db.services.people import suppressions
-from db.services.state import draft_rows
+from db.services.state import draft_rows, reply_rows
 from db.services.texts import unsubscribe_links
 
 CLAIM_SECONDS: Final = 300
@@ -63,22 +62,6 @@ class NextMails(NamedTuple):
     next_at: datetime | None
 
 
-class NotBegun(StrEnum):
-    """Why a mail may not go out any more. But for CLAIMED_ANEW, its claim is given back."""
-
-    STOPPED = "stopped"
-    MAILBOX = "mailbox_not_active"
-    CAMPAIGN = "campaign_not_active"
-    CLAIMED_ANEW = "claimed_anew"
-    ENROLLMENT = "enrollment_not_active"
-    ABSENT = "absent"
-    ERASED = "erased"
-    SUPPRESSED = "suppressed"
-    ADDRESS = "address_changed"
-    WORDS = "words_changed"
-    APPROVAL = "not_approved"
-
-
 def hold(session: Session, lease: HeldLease) -> None:
     """Locks the lease of the mailbox's sender for this transaction. LeaseLost if another process has it."""
     leases.hold(session, mailbox_id=lease.mailbox_id, role=LeaseRole.SENDER, token=lease.token)
@@ -86,7 +69,7 @@ def hold(session: Session, lease: HeldLease) -> None:
 
 _SENDING = text(f"""
     SELECT enrollment_id FROM messages
-    WHERE mailbox_id = :mailbox AND status = '{MessageStatus.SENDING}' AND enrollment_id IS NOT NULL
+    WHERE mailbox_id = :mailbox AND status = '{MessageStatus.SENDING}' AND action_id IS NOT NULL
 """)
 _LOSE = text(f"""
     UPDATE messages SET status = '{MessageStatus.UNKNOWN}', updated_at = now()
@@ -107,7 +90,8 @@ def take_over(session: Session, *, lease: HeldLease, now: datetime) -> TakenOver
     of_mailbox = {"mailbox": lease.mailbox_id}
     found = claimed.lock(session, enrollment_ids=session.scalars(_SENDING, of_mailbox).all())
     lost = session.execute(_LOSE, of_mailbox).all()
-    claimed.lose(session, enrollments=found, lost=dict(tuple(row) for row in lost), now=now)
+    steps = {enrollment_id: action_id for enrollment_id, action_id in lost if action_id is not None}
+    claimed.lose(session, enrollments=found, lost=steps, now=now)
     waiting = session.scalars(_WAITING, {**of_mailbox, "now": now}).all()
     released = claimed.give_back(session, action_ids=waiting, now=now)
     signs.settle(session, mailbox_id=lease.mailbox_id, now=now)
@@ -123,9 +107,13 @@ def next_mails(
     public_url: str | None,
     include_overdue: bool = False,
 ) -> NextMails:
-    """Claims up to `limit` mails that the mailbox sends now. include_overdue: see claims.claim_for_mailbox."""
+    """Claims up to `limit` mails that the mailbox sends now: replies, for which people wait, else steps.
+    include_overdue: see claims.claim_for_mailbox."""
     hold(session, lease)
     signs.settle(session, mailbox_id=lease.mailbox_id, now=now)
+    waited_for = replies.claim(session, mailbox_id=lease.mailbox_id, limit=limit, now=now)
+    if waited_for:
+        return NextMails(waited_for, None)
     found = _claim(session, lease.mailbox_id, limit, now, public_url, include_overdue=include_overdue)
     mailbox = session.get_one(Mailbox, lease.mailbox_id)
     queued = _queue(session, [due.action_id for due in found.actions])
@@ -191,9 +179,10 @@ def _mail(due: DueAction, message_id: UUID, mailbox: Mailbox) -> QueuedMail:
 
 
 def release(session: Session, *, lease: HeldLease, mails: Sequence[QueuedMail], now: datetime) -> None:
-    """Makes the steps of mails that have not begun due again, as before a server ends."""
+    """Makes the steps of mails that have not begun due again, as before a server ends. Replies are queued as it is."""
     hold(session, lease)
-    claimed.give_back(session, action_ids=[mail.action_id for mail in mails], now=now)
+    steps = [mail.action_id for mail in mails if mail.action_id is not None]
+    claimed.give_back(session, action_ids=steps, now=now)
 
 
 # The campaign and the person before the enrollment, as everybody locks them: a pause, an unsubscribe or an erasure
@@ -205,8 +194,9 @@ _SURROUNDINGS = text("""
     WHERE i.id = :campaign FOR SHARE OF i FOR NO KEY UPDATE OF c
 """)
 _MESSAGE = text(f"""
-    SELECT m.status, m.subject, b.body FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id
-    WHERE m.id = :message AND m.action_id = :action AND m.mailbox_id = :mailbox
+    SELECT m.status, m.subject, b.body, m.claim_token, m.fingerprint
+    FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id
+    WHERE m.id = :message AND m.action_id IS NOT DISTINCT FROM CAST(:action AS uuid) AND m.mailbox_id = :mailbox
       AND m.direction = '{MessageDirection.OUT}'
     FOR NO KEY UPDATE OF m
 """)
@@ -220,10 +210,10 @@ _BEGIN = text(f"""
         UPDATE message_bodies SET raw = :raw WHERE message_id = :message RETURNING message_id
     ), claim AS (
         UPDATE campaign_actions SET lease_until = :until, updated_at = now()
-        WHERE instance_id = :campaign AND id = :action RETURNING id
+        WHERE instance_id = :campaign AND id = CAST(:action AS uuid) RETURNING id
     ), enrollment AS (
         UPDATE campaign_enrollments SET next_action_at = :until, updated_at = now()
-        WHERE instance_id = :campaign AND id = :enrollment RETURNING id
+        WHERE instance_id = :campaign AND id = :enrollment AND CAST(:action AS uuid) IS NOT NULL RETURNING id
     )
     SELECT (SELECT count(*) FROM begun) + (SELECT count(*) FROM bodies) + (SELECT count(*) FROM claim)
          + (SELECT count(*) FROM enrollment)
@@ -242,14 +232,14 @@ def begin(session: Session, *, lease: HeldLease, mail: QueuedMail, raw: bytes, n
     around = session.execute(_SURROUNDINGS, given).one_or_none()
     if around is None:  # the campaign or the person is deleted
         return NotBegun.CLAIMED_ANEW
-    held = held_steps.hold(session, action_id=mail.action_id, provider_message_id=None)
-    message = session.execute(
+    held = _hold_step(session, mail)
+    row = session.execute(
         _MESSAGE, {"message": mail.message_id, "action": mail.action_id, "mailbox": lease.mailbox_id}
     ).one_or_none()
+    message = None if row is None else _Message(*row)
     reason = _may_not(session, mail, held, Surroundings(*around, is_stopped=is_stopped), message, now)
     if reason is not None:
-        if reason is not NotBegun.CLAIMED_ANEW:
-            claimed.give_back(session, action_ids=[mail.action_id], now=now)
+        _give_back(session, mail, reason, now)
         return reason
     session.execute(
         _BEGIN,
@@ -267,6 +257,32 @@ def begin(session: Session, *, lease: HeldLease, mail: QueuedMail, raw: bytes, n
     return None
 
 
+def _hold_step(session: Session, mail: QueuedMail) -> Held | None:
+    """Returns the step of a mail, locked with its enrollment. Of a reply the enrollment is locked alone."""
+    if mail.action_id is None:
+        claimed.lock(session, enrollment_ids=[mail.enrollment_id])
+        return None
+    return held_steps.hold(session, action_id=mail.action_id, provider_message_id=None)
+
+
+def _give_back(session: Session, mail: QueuedMail, reason: NotBegun, now: datetime) -> None:
+    """Gives back the claim of a mail that may not begin."""
+    if mail.action_id is None and reason in FOR_GOOD:
+        replies.drop(session, mail=mail, reason=reason)
+    elif mail.action_id is not None and reason is not NotBegun.CLAIMED_ANEW:
+        claimed.give_back(session, action_ids=[mail.action_id], now=now)
+
+
+class _Message(NamedTuple):
+    """The row of a mail, locked."""
+
+    status: str
+    subject: str
+    body: str | None
+    claim_token: UUID | None
+    fingerprint: bytes | None
+
+
 class Surroundings(NamedTuple):
     """What a mail depends on besides its own rows."""
 
@@ -281,34 +297,56 @@ class Surroundings(NamedTuple):
 def _may_not(
     session: Session,
     mail: QueuedMail,
-    held: Held,
+    held: Held | None,
     around: Surroundings,
-    message: Sequence[object] | None,
+    message: _Message | None,
     now: datetime,
 ) -> NotBegun | None:
-    """Returns why the mail may not begin; None if it may."""
-    status, *words = message or (None, None, None)
-    is_queued = status in STATES_BEFORE[MessageCommand.BEGIN]
-    is_refused = bool(suppressions.of_people_in(session, people=[(mail.campaign_id, mail.contact_id)], now=now))
-    is_approved = draft_rows.is_approved(session, message_id=mail.message_id, step_number=mail.step_number)
+    """Returns why the mail may not begin; None if it may. A reply answers a person, whatever has become of the campaign
+    and the enrollment."""
+    if message is None:
+        return NotBegun.ERASED if around.is_erased else NotBegun.CLAIMED_ANEW
+    is_queued = message.status in STATES_BEFORE[MessageCommand.BEGIN]
     rules = (
-        (NotBegun.ERASED, around.is_erased or held.enrollment.is_erased),
-        (NotBegun.CLAIMED_ANEW, not (is_queued and _is_claim_of(mail, held))),
+        (NotBegun.ERASED, around.is_erased or (held is not None and held.enrollment.is_erased)),
+        (NotBegun.CLAIMED_ANEW, not (is_queued and _is_claim_of(mail, held, message))),
         (NotBegun.STOPPED, around.is_stopped),
         (NotBegun.MAILBOX, around.mailbox_status != MailboxStatus.ACTIVE),
-        (NotBegun.CAMPAIGN, around.campaign_status != CampaignStatus.ACTIVE),
-        (NotBegun.ENROLLMENT, not _is_active(held.enrollment, now)),
-        (NotBegun.ABSENT, around.absent_until is not None and around.absent_until > now),
-        (NotBegun.SUPPRESSED, is_refused),
+        *(() if held is None else _rules_of_step(held, around, now)),
+        (NotBegun.SUPPRESSED, _is_suppressed(session, mail, now)),
         (NotBegun.ADDRESS, around.email != mail.recipient.address),
-        (NotBegun.WORDS, words != [mail.subject, mail.text]),
-        (NotBegun.APPROVAL, not is_approved),
+        (NotBegun.WORDS, (message.subject, message.body) != (mail.subject, mail.text)),
+        (NotBegun.APPROVAL, not _is_approved(session, mail, message)),
     )
     return next((reason for reason, is_so in rules if is_so), None)
 
 
-def _is_claim_of(mail: QueuedMail, held: Held) -> bool:
-    """Returns whether the step is still claimed for this mail, and comes next."""
+def _rules_of_step(held: Held, around: Surroundings, now: datetime) -> Iterator[tuple[NotBegun, bool]]:
+    yield NotBegun.CAMPAIGN, around.campaign_status != CampaignStatus.ACTIVE
+    yield NotBegun.ENROLLMENT, not _is_active(held.enrollment, now)
+    yield NotBegun.ABSENT, around.absent_until is not None and around.absent_until > now
+
+
+def _is_suppressed(session: Session, mail: QueuedMail, now: datetime) -> bool:
+    """Returns whether the person must not be written to, or one of those who get a copy."""
+    people = suppressions.of_people_in(session, people=[(mail.campaign_id, mail.contact_id)], now=now)
+    copies = suppressions.of_addresses(session, campaign_id=mail.campaign_id, addresses=mail.cc, now=now)
+    return bool(people or copies)
+
+
+def _is_approved(session: Session, mail: QueuedMail, message: _Message) -> bool:
+    """Returns whether the mail is what was approved, where that is asked for."""
+    if mail.step_number is not None:
+        return draft_rows.is_approved(session, message_id=mail.message_id, step_number=mail.step_number)
+    is_the_same = message.fingerprint is None or bytes(message.fingerprint) == mail.wording.fingerprint
+    return is_the_same and reply_rows.is_approved(session, message_id=mail.message_id)
+
+
+def _is_claim_of(mail: QueuedMail, held: Held | None, message: _Message) -> bool:
+    """Returns whether the step is still claimed for this mail, and comes next; or whether nobody has tried the reply
+    since."""
+    if held is None:
+        return message.claim_token == mail.lease_token
     is_claimed = held.status == ActionStatus.CLAIMED and held.lease_token == mail.lease_token
     is_next = held.enrollment.current_step < held.action.step_number
     return is_claimed and held.action.reported is None and held.action.channel is Channel.EMAIL and is_next

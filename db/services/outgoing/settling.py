@@ -11,6 +11,7 @@ from db.domain.errors import NotFound, Refused
 from db.domain.states import STATE_AFTER, MessageCommand, MessageStatus, SettledAs
 from db.models import CampaignAction, Message
 from db.postgres.results import named
+from db.services.mail import threads
 from db.services.outgoing import claimed, completion
 
 _HINT = "get_thread and get_enrollment show the messages there are."
@@ -48,7 +49,8 @@ def unsettled(session: Session, *, message_id: UUID) -> Unsettled | None:
 
 def settle_message(session: Session, *, message_id: UUID, outcome: SettledAs, now: datetime) -> Message:
     """Settles a mail that is `unknown`. Sent: its step is completed, and the enrollment goes on. Not sent: the step is
-    due again, and the mail goes out with the same Message-ID.
+    due again, and the mail goes out with the same Message-ID. A reply that was not sent is not sent again by itself:
+    its thread waits for another.
 
     Saying the same again changes nothing. NotFound if there is no such message, Refused if nobody asks what became of
     it.
@@ -56,7 +58,8 @@ def settle_message(session: Session, *, message_id: UUID, outcome: SettledAs, no
     known = session.get(Message, message_id)
     if known is None:
         raise NotFound("message", message_id, hint=_HINT)
-    found = claimed.lock(session, enrollment_ids=[known.enrollment_id] if known.enrollment_id else [])
+    is_step = known.action_id is not None and known.enrollment_id is not None
+    found = claimed.lock(session, enrollment_ids=[known.enrollment_id] if is_step and known.enrollment_id else [])
     row = session.get_one(Message, message_id, with_for_update=True, populate_existing=True)
     command = MessageCommand.SEND if outcome is SettledAs.SENT else MessageCommand.DROP
     if row.status == STATE_AFTER[command]:
@@ -68,6 +71,8 @@ def settle_message(session: Session, *, message_id: UUID, outcome: SettledAs, no
     session.execute(_SETTLE, {"message": message_id, "status": STATE_AFTER[command]})
     due_at = now if outcome is SettledAs.NOT_SENT else None
     claimed.go_on(session, enrollment_ids=[enrollment.id for enrollment in found], due_at=due_at)
+    if row.replies_to is not None and row.thread_id is not None:
+        threads.refresh(session, thread_ids={row.thread_id: outcome is SettledAs.SENT})
     session.refresh(row)
     return row
 

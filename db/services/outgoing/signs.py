@@ -11,19 +11,22 @@ from sqlalchemy.orm import Session
 from db.domain.states import STATE_AFTER, STATES_BEFORE, MessageCommand, MessageDirection, MessageStatus
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
+from db.services.mail import threads
 from db.services.outgoing import claimed, completion
 
 
 class _Told(NamedTuple):
     """A mail that something is known of by now. is_step_sent: its step is known to be sent. went_out: it was begun, and
-    there is a sign that it went out; else it is to go no more."""
+    there is a sign that it went out; else it is to go no more. A reply has no step, and its thread from the beginning.
+    """
 
     id: UUID
     enrollment_id: UUID
-    action_id: UUID
-    lease_token: UUID
+    action_id: UUID | None
+    lease_token: UUID | None
     is_step_sent: bool
     went_out: bool
+    thread_id: UUID | None = None
 
 
 _NAMES = named("id", "enrollment_id", "action_id", "lease_token", "is_step_sent", "went_out")
@@ -46,12 +49,14 @@ _TOLD = text(f"""
 """).columns(*_NAMES)
 _UNSURE = ", ".join(f"'{state}'" for state in STATES_BEFORE[MessageCommand.SEND] if state is not MessageStatus.SENT)
 _FOUND = text(f"""
-    SELECT m.id, m.enrollment_id, m.action_id, a.lease_token, a.sent_at IS NOT NULL, TRUE
-    FROM messages m {_ACTION}
+    SELECT m.id, m.enrollment_id, m.action_id, a.lease_token, a.sent_at IS NOT NULL, TRUE,
+           CASE WHEN m.replies_to IS NOT NULL THEN m.thread_id END
+    FROM messages m LEFT {_ACTION}
     WHERE m.internet_message_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
       AND m.direction = '{MessageDirection.OUT}' AND m.sending_at IS NOT NULL AND m.status IN ({_UNSURE})
+      AND (a.id IS NOT NULL OR m.replies_to IS NOT NULL)
     ORDER BY m.id
-""").columns(*_NAMES)
+""").columns(*_NAMES, *named("thread_id"))
 
 
 def settle(session: Session, *, mailbox_id: UUID, now: datetime) -> int:
@@ -112,12 +117,14 @@ def _settle(session: Session, rows: Iterable[Sequence[Any]], now: datetime) -> i
     told = [_Told(*row) for row in rows]
     if not told:
         return 0
-    claimed.lock(session, enrollment_ids={mail.enrollment_id for mail in told})
-    for mail in told:
-        if mail.went_out and not mail.is_step_sent:
+    steps = [mail for mail in told if mail.action_id is not None]
+    claimed.lock(session, enrollment_ids={mail.enrollment_id for mail in steps})
+    for mail in steps:
+        if mail.went_out and not mail.is_step_sent and mail.action_id and mail.lease_token:
             completion.complete(session, action_id=mail.action_id, lease_token=mail.lease_token, now=now)
     session.execute(_WRITE, rows_parameter([_row(mail) for mail in told]))
-    claimed.go_on(session, enrollment_ids={mail.enrollment_id for mail in told if mail.went_out})
+    claimed.go_on(session, enrollment_ids={mail.enrollment_id for mail in steps if mail.went_out})
+    threads.refresh(session, thread_ids={mail.thread_id: True for mail in told if mail.thread_id is not None})
     return len(told)
 
 

@@ -304,6 +304,42 @@ def of_contacts(session: Session, *, contact_ids: Sequence[UUID], now: datetime)
     return {contact_id: SuppressionReason(reason) for _, contact_id, reason, _ in found}
 
 
+_ADDRESSES_SUPPRESSED = text(f"""
+    WITH {ERASURE_KEY},
+    asked AS MATERIALIZED (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)) AS address)
+    SELECT DISTINCT ON (n.address) n.address, s.reason
+    FROM asked n JOIN LATERAL (
+        SELECT reason, expires_at FROM suppressions s WHERE s.email = n.address
+        UNION ALL
+        SELECT reason, expires_at FROM suppressions s WHERE s.domain = split_part(n.address, '@', 2)
+        UNION ALL
+        SELECT reason, expires_at FROM k JOIN suppressions s
+        ON s.address_hash = {ADDRESS_HASH.format(address="n.address")}
+        UNION ALL
+        SELECT b.reason, b.expires_at FROM contacts c CROSS JOIN LATERAL ({BESIDES.format(contact="c.id")}) b
+        WHERE lower(c.email) = n.address
+        UNION ALL
+        SELECT b.reason, b.expires_at FROM contacts c CROSS JOIN LATERAL ({SHARED.format(contact="c.id")}) b
+        WHERE lower(c.email) = n.address
+        UNION ALL
+        SELECT x.reason, NULL FROM campaign_exclusions x WHERE x.instance_id = :campaign
+            AND x.address IN (n.address, '@' || split_part(n.address, '@', 2))
+    ) s ON s.expires_at IS NULL OR s.expires_at > :now
+    ORDER BY n.address, {STRENGTH.format(row="s")} DESC
+""")
+
+
+def of_addresses(
+    session: Session, *, campaign_id: UUID, addresses: Collection[str], now: datetime
+) -> dict[str, SuppressionReason]:
+    """Returns which of these addresses, whoever has them, a campaign must not write to at `now`, and why."""
+    if not addresses:
+        return {}
+    values = {**rows_parameter(sorted(addresses)), "campaign": campaign_id, "now": now}
+    found = session.execute(_ADDRESSES_SUPPRESSED, values)
+    return {address: SuppressionReason(reason) for address, reason in found}
+
+
 def list_(
     session: Session,
     *,

@@ -231,7 +231,9 @@ _FORGET = text("""
         DELETE FROM threads t WHERE t.id = ANY (ARRAY(SELECT thread_id FROM looked_at WHERE NOT is_needed))
           AND NOT EXISTS (SELECT FROM messages m WHERE m.thread_id = t.id
                           AND m.id <> ALL (ARRAY(SELECT id FROM looked_at WHERE NOT is_needed)))
-        RETURNING 1
+        RETURNING id
+    ), drafts AS (
+        DELETE FROM action_drafts d USING emptied WHERE d.thread_id = emptied.id
     )
     SELECT (SELECT count(*) FROM bodies), (SELECT count(*) FROM looked_at), last.occurred_at, last.id
     FROM (SELECT 1) one
@@ -253,7 +255,8 @@ OLDEST: Final = Place(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
 def forget_some(session: Session, *, before: datetime, after: Place = OLDEST, limit: int) -> tuple[int, Place | None]:
     """Looks at up to `limit` messages of before that moment, from the one after `after` on, and deletes their bodies.
     Of steps whose enrollment goes on, the subject and the Message-ID stay, which a later mail of the thread needs; so
-    do those of mails of which nobody knows whether they went out. A thread goes with its last message.
+    do those of mails of which nobody knows whether they went out. A thread goes with its last message, and its
+    drafts go with it.
 
     Returns how many bodies were deleted, and the last message looked at; None if that was the last of all.
     """
