@@ -1,7 +1,7 @@
 """The story of the demo: a campaign from its first email to its funnel, with every number checked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
@@ -29,6 +29,7 @@ _THREE_DAYS: Final = 73
 """Hours."""
 _LOOKS: Final = 10
 """At the mail host before the server is asked what it has sent."""
+_RETURNED_ONE_IN: Final = 40
 _AWAY: Final = timedelta(days=12)
 _IMPORTED_BEFORE: Final = timedelta(days=20)
 _BY_PROGRAMS: Final = (MailKind.ABSENCE, MailKind.AUTO_REPLY)
@@ -56,6 +57,20 @@ LINKEDIN_STEPS: Final = [
         "delay_hours": 48,
     }
 ]
+
+
+def returned_of(mails: Iterable[Taken]) -> list[Taken]:
+    """Returns the mails that come back undelivered: one in forty, of all and of each mailbox. Where one in twenty does,
+    the server pauses the mailbox, or the campaign."""
+    boxes = list(MAILBOXES)
+    numbers = Counter[str]()
+    returned: list[Taken] = []
+    for mail in mails:
+        number = numbers[mail.sender] * len(boxes) + boxes.index(mail.sender)
+        numbers[mail.sender] += 1
+        if number % _RETURNED_ONE_IN == 0:
+            returned.append(mail)
+    return returned
 
 
 class Story:
@@ -175,7 +190,8 @@ class Story:
     async def _bring_answers(self) -> None:
         """Puts what comes back to the first emails into the INBOX of the mailbox that wrote."""
         began = self._clock.now - timedelta(hours=_TWO_DAYS)
-        self._stream.first_mails(self._mailed.values(), began)
+        returned = [self._mailed[mail.recipient] for mail in returned_of(self._first.values())]
+        self._stream.first_mails(self._mailed.values(), began, returned=returned)
         numbers = Counter[MailKind]()
         for email, person in self._mailed.items():
             if person.answer is not None:

@@ -6,7 +6,7 @@ other.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, repeat
@@ -44,7 +44,6 @@ _FIRST: Final = (
     MailKind.UNSUBSCRIBE,
     MailKind.HUMAN,
     MailKind.ABSENCE,
-    MailKind.BOUNCE,
     MailKind.AUTO_REPLY,
     MailKind.UNSUBSCRIBE,
     MailKind.HUMAN,
@@ -52,11 +51,10 @@ _FIRST: Final = (
 _ODDS: Final = MappingProxyType(
     {
         MailKind.HUMAN: 0.06,
-        MailKind.BOUNCE: 0.04,
         MailKind.UNSUBSCRIBE: 0.03,
         MailKind.ABSENCE: 0.02,
         MailKind.AUTO_REPLY: 0.01,
-        None: 0.84,
+        None: 0.88,
     }
 )
 
@@ -100,13 +98,14 @@ class Stream:
         """A mail of the server was taken for this person."""
         self._counts(person, step, "sent")
 
-    def first_mails(self, people: Iterable[Person], at: datetime) -> None:
-        """Draws what comes of the first email. Whom it stops, and who is away, gets no invitation."""
-        for person, answer in zip(people, self._answers(), strict=False):
-            person.answer = answer
-            if answer is not MailKind.BOUNCE:
+    def first_mails(self, people: Iterable[Person], at: datetime, *, returned: Collection[Person]) -> None:
+        """Draws what comes of the first email. returned: whose email comes back undelivered."""
+        answers = self._answers()
+        for person in people:
+            person.answer = MailKind.BOUNCE if person in returned else next(answers)
+            if person.answer is not MailKind.BOUNCE:
                 self._is_read(person, 1, at)
-            effect = _EFFECTS.get(answer) if answer else None
+            effect = _EFFECTS.get(person.answer) if person.answer else None
             if effect and effect.counter and effect.status:
                 self._counts(person, 1, effect.counter)
                 person.status, person.stop_reason = effect.status, effect.stop_reason

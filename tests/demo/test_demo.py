@@ -8,12 +8,15 @@ from collections import Counter
 from copy import deepcopy
 from datetime import UTC, date, datetime
 from importlib import resources
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from db.domain import guardrails
+from db.domain.guardrails import Counted, Guardrails
 from db.domain.mail.judge import judge
 from db.domain.mail.verdict import BounceKind, MailKind
 from db.mail import parse_mail
@@ -21,6 +24,8 @@ from mcp_server.demo import answers, checks
 from mcp_server.demo.calls import DemoFailed
 from mcp_server.demo.mail_host import Taken
 from mcp_server.demo.people import looks_like_an_address
+from mcp_server.demo.setting import MAILBOXES
+from mcp_server.demo.story import returned_of
 from mcp_server.demo.stream import Expected
 from tests.support.patience import PATIENCE
 
@@ -179,6 +184,18 @@ def test_what_comes_back_is_what_the_demo_takes_it_for(kind: MailKind) -> None:
 def test_the_bounce_is_a_hard_one_of_its_recipient() -> None:
     verdict = judge(parse_mail(answers.bounce(FIRST, datetime(2026, 11, 2, tzinfo=UTC))))
     assert [(one.address, one.bounce) for one in verdict.recipients] == [(FIRST.recipient, BounceKind.HARD)]
+
+
+def test_so_few_mails_come_back_that_no_guardrail_is_broken() -> None:
+    """However many rows are asked for."""
+    since = datetime(2026, 11, 2, tzinfo=UTC)
+    mails = [FIRST._replace(sender=address) for _, address in zip(range(540), cycle(MAILBOXES), strict=False)]
+    for number in range(3, len(mails) + 1):
+        sent, returned = mails[:number], returned_of(mails[:number])
+        assert returned
+        for sender in (None, *MAILBOXES):
+            counts = [sum(sender in (None, mail.sender) for mail in some) for some in (sent, returned)]
+            assert guardrails.of_campaign(Counted(counts[0], counts[1], 0), Guardrails(), since=since) is None
 
 
 def test_one_person_is_furious_and_no_other() -> None:
