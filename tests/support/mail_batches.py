@@ -34,6 +34,7 @@ from db.services.mail import (
     progress,
     reading,
     recording,
+    sending_domains,
     sorting,
     threads,
 )
@@ -145,6 +146,7 @@ def sent(session: Session, emails: Sequence[str], tag: str) -> None:
     signs.settle(session, mailbox_id=mailbox.id, now=NOW)
     guardrails.check(session, harmed=[Harmed(campaign_id, mailbox.address)], now=LATER)
     guardrails.check_all(session, now=LATER)
+    sending_domains.known(session, domains=[f"{number}.{tag}.example.org" for number in range(len(emails))])
     copies.unfiled(session, mailbox_id=mailbox.id, limit=len(mails))
     copies.note_filed(session, lease=lease, message_ids=[mail.message_id for mail in mails], now=NOW)
 
