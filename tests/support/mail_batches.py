@@ -43,6 +43,8 @@ from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing import copies, outcomes, queue, settling, signs
 from db.services.state import reply_rows
 from db.services.state.harm import Harmed
+from db.services.texts import unsubscribe_links
+from db.services.texts.unsubscribe_links import Link
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all
 from tests.support.campaigns import NOW, make_campaign
 
@@ -84,7 +86,9 @@ def mailed(session: Session, emails: Sequence[str], tag: str) -> None:
     raws = [_answer(due) for due in handed]
     of_nobody = [raw.replace(b".example.", b".other.").replace(b"Message-ID: <", b"Message-ID: <x") for raw in raws]
     unsure = [f"From: {due.contact.email}\r\nSubject: Hi\r\n\r\nAnother thing.\r\n".encode() for due in handed]
-    matching.wanted(session, envelopes=[envelope_of(raw) for raw in raws], now=LATER)
+    matching.wanted(
+        session, envelopes=[envelope_of(raw) for raw in [*raws, *_unsubscribing(session, handed)]], now=LATER
+    )
     mails = [
         FetchedMail(raw, sha256(raw).digest(), "INBOX", "inbox", 1, uid, LATER)
         for uid, raw in enumerate([*raws, *of_nobody, *unsure], start=1)
@@ -100,6 +104,13 @@ def mailed(session: Session, emails: Sequence[str], tag: str) -> None:
     unsent = [Report(due.action_id, due.lease_token, next(outcomes)) for due in later]
     reports.complete_all(session, reports=unsent, now=LATER)
     pools.move(session, mailbox_id=ann.id, address=ann.address, to=(ben.id, ben.address))
+
+
+def _unsubscribing(session: Session, handed: Sequence[DueAction]) -> list[bytes]:
+    """The headers of mails by which all of them unsubscribe."""
+    key = unsubscribe_links.make_key(session)
+    tokens = [unsubscribe_links.sign(key, Link(due.enrollment.id, due.step.step_number)) for due in handed]
+    return [f"From: who@else.example\r\nSubject: unsubscribe {token}\r\n\r\n".encode() for token in tokens]
 
 
 class _SenderLease(NamedTuple):
