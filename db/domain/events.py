@@ -134,6 +134,9 @@ SENDS = frozenset(
 )
 """These say that a step was sent, and when."""
 
+FACTS = frozenset({EventType.OPENED, EventType.CLICKED, EventType.CONNECTION_ACCEPTED, EventType.AUTO_REPLIED})
+"""These may make the condition of a later step true. A reply of a person ends the enrollment."""
+
 STEP_TYPES: Mapping[EventType, LinkedInStepType] = MappingProxyType(
     {
         EventType.PROFILE_VISITED: LinkedInStepType.PROFILE_VISIT,

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from db.domain import drafts
 from db.domain.enrollment import Enrollment
+from db.domain.scheduling import Step
 from db.domain.sending import Sending, zone
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus, MessageStatus
 from db.domain.windows import HORIZON_DAYS
@@ -39,6 +40,7 @@ class HoldReason(StrEnum):
     DELIVERY_UNKNOWN = "delivery_unknown"
     DEFERRED = "deferred"
     WAITING_FOR_APPROVAL = drafts.WAITING_FOR_APPROVAL
+    CONDITION_WAITS = "condition_waits"
     LEASE_HELD = "lease_held"
     STEP_DELAY = "step_delay"
     OUTSIDE_WINDOW = "outside_window"
@@ -183,6 +185,21 @@ def of_server(mailbox: str | None, next_at: datetime | None, *, is_running: bool
         "update_campaign sets sent_by to agent, and claim_due_actions hands it out."
     )
     return Hold(HoldReason.NO_SENDER_RUNNING, detail)
+
+
+def of_condition(step: Step, until: datetime) -> Hold:
+    """Returns the hold on a step that was due, and waits until then for its condition."""
+    told = step.condition.told if step.condition is not None else ""
+    detail = f"Step {step.step_number} waits for its condition: {told}. It is skipped if that is false until then."
+    return Hold(HoldReason.CONDITION_WAITS, detail, until)
+
+
+def with_condition(held: Sequence[Hold], waiting: Hold) -> list[Hold]:
+    """Returns all holds. That of the condition says more than a delay until the same moment."""
+    return [
+        *(hold for hold in held if hold.reason is not HoldReason.STEP_DELAY or hold.until != waiting.until),
+        waiting,
+    ]
 
 
 def of_fault(fault: str, what: str) -> Hold:

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from db.domain import campaign_settings
-from db.domain.campaign_settings import Shape
 from db.domain.sending import Sending, of_settings
+from db.domain.shapes import Shape
 
 
 class MailboxStatus(StrEnum):

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
+from db.domain.conditions import Condition, Otherwise
 from db.domain.sending import ANYTIME, Sending
 from db.domain.states import Channel, LinkedInStepType
 
@@ -27,6 +28,8 @@ class Step:
     delay_hours: int
     a_b_variant: str | None = None
     linkedin_type: LinkedInStepType | None = None
+    condition: Condition | None = None
+    """What must be so for it to go out."""
 
 
 Stage: TypeAlias = Mapping[str | None, Step]
@@ -77,6 +80,15 @@ def due_at(delay_from: datetime, step: Step) -> datetime:
     """Returns the moment at which `step` falls due, when its delay counts from `delay_from`: the end of the step
     before, or the start. It goes out then, or as soon after that as the sending window is open."""
     return delay_from + timedelta(hours=step.delay_hours)
+
+
+def waits_until(delay_from: datetime | None, step: Step) -> datetime | None:
+    """Returns until when a step that was due waits for its condition; None if it is skipped at once. The time counts
+    from the moment at which the step fell due, whatever the window and the limits."""
+    condition = step.condition
+    if condition is None or condition.otherwise is not Otherwise.WAIT or delay_from is None:
+        return None
+    return due_at(delay_from, step) + timedelta(hours=condition.wait_hours)
 
 
 def choose(stage: Stage, recipient: Recipient) -> Step | None:

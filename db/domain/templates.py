@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from db.domain.conditions import Condition
 from db.domain.states import LinkedInStepType
 
 
@@ -19,6 +20,7 @@ class EmailStep:
     a_b_variant: str | None = None
     is_active: bool = True
     new_thread: bool = False
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,4 @@ class LinkedInStep:
     message: str | None = None
     delay_hours: int = 0
     is_active: bool = True
+    condition: Condition | None = None

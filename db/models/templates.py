@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from db.domain import field_limits
+from db.domain import conditions, field_limits
 from db.domain.states import Channel, LinkedInStepType, PathType, TemplateType
 from db.models.base import Base, Mutable, is_object, json_object, length, one_of, primary_key, within
 
@@ -68,7 +69,36 @@ def _step_key() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(columns, [f"template_steps.{name}" for name in columns], ondelete="CASCADE")
 
 
-class EmailSequence(Mutable, Base):
+def _json_or_null() -> Any:
+    return mapped_column(JSONB(none_as_null=True))
+
+
+def _condition() -> list[CheckConstraint]:
+    rules = [CheckConstraint(rule, name=name) for name, rule in conditions.checks("condition").items()]
+    return [is_object("condition"), *rules]
+
+
+class _Conditional:
+    """The condition of a step, in its parts."""
+
+    condition: Mapped[dict[str, Any] | None] = _json_or_null()
+
+    @property
+    def when(self) -> dict[str, Any] | None:
+        if self.condition is None:
+            return None
+        return {name: value for name, value in self.condition.items() if name not in ("else", "wait_hours")}
+
+    @property
+    def otherwise(self) -> str | None:
+        return None if self.condition is None else self.condition.get("else")
+
+    @property
+    def wait_hours(self) -> int | None:
+        return None if self.condition is None else self.condition.get("wait_hours")
+
+
+class EmailSequence(_Conditional, Mutable, Base):
     __tablename__ = "email_sequences"
     __table_args__ = (
         _step_key(),
@@ -80,6 +110,7 @@ class EmailSequence(Mutable, Base):
         length("body", field_limits.BODY_MIN, field_limits.BODY_MAX),
         length("a_b_variant", 1, field_limits.VARIANT_MAX),
         within("delay_hours", 0, field_limits.DELAY_HOURS_MAX),
+        *_condition(),
         UniqueConstraint("template_id", "step_number", "a_b_variant", postgresql_nulls_not_distinct=True),
     )
 
@@ -95,7 +126,7 @@ class EmailSequence(Mutable, Base):
     new_thread: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
 
 
-class LinkedInSequence(Mutable, Base):
+class LinkedInSequence(_Conditional, Mutable, Base):
     __tablename__ = "linkedin_sequences"
     __table_args__ = (
         _step_key(),
@@ -108,6 +139,7 @@ class LinkedInSequence(Mutable, Base):
         ),
         CheckConstraint("type NOT IN ('message', 'voice_message') OR message IS NOT NULL", name="message_required"),
         within("delay_hours", 0, field_limits.DELAY_HOURS_MAX),
+        *_condition(),
         UniqueConstraint("template_id", "step_number"),
     )
 

@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 
 ARGUMENTS: Mapping[str, str] = {
+    "wait_hours": "With else wait: so long, counted from the moment at which the step was due.",
+    "LinkedInStepIn.when": "Send only if so, as in `email_steps`.",
+    "LinkedInStepIn.else": "If not: skip it, or wait for it and skip it then.",
+    "WhenIn.fact": "What is asked, see [Conditions](concepts.md#conditions).",
+    "WhenIn.is": "What it must be.",
+    "WhenIn.not": "What it must not be.",
     "account": "Mailbox or profile.",
     "cursor": "`next_cursor` of the page before; leave it out for the first page.",
     "daily_limit": "Steps handed out a day at most.",
@@ -163,6 +169,12 @@ ARGUMENTS: Mapping[str, str] = {
 }
 
 RESULTS: Mapping[str, str] = {
+    "when": "The condition of the step, if it has one.",
+    "else": "What becomes of the step where that is false.",
+    "wait_hours": "How long it waits then.",
+    "WhenOut.fact": "What is asked.",
+    "WhenOut.is": "What it must be.",
+    "WhenOut.not": "What it must not be.",
     "SettingsOut.guardrails": "The shares of returned mails and complaints that pause a campaign or a mailbox.",
     "draft": "The draft as it is now.",
     "drafts": "A draft each, the newest first.",

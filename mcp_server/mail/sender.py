@@ -104,6 +104,8 @@ class MailboxSender(MailboxLoop):
                 in_vain = 0 if self._send_all(lease, deque(found.mails), copies) else in_vain + 1
                 if not in_vain:
                     continue
+            elif found.is_more:
+                continue
             if is_once and (not found.mails or in_vain >= IN_VAIN_MOST):
                 return
             if not is_once:

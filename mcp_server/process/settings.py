@@ -325,6 +325,12 @@ class Settings(BaseSettings):
         secret = getattr(self, f"webhook_{provider}", None)
         return secret.get_secret_value().strip() or None if isinstance(secret, SecretStr) else None
 
+    @property
+    def hears_webhooks(self) -> bool:
+        """Whether the webhook of any provider is set up."""
+        names = (name for name in type(self).model_fields if name.startswith("webhook_"))
+        return any(self.webhook_secret(name.removeprefix("webhook_")) for name in names)
+
     def webhook_secret_length(self, provider: str) -> int | None:
         """Returns how many bytes or characters of one of WEBHOOKS_WITH_SECRETS are to be guessed; None where it is
         unset."""

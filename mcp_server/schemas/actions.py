@@ -170,3 +170,4 @@ class PreviewAnswer(Answer):
     suppressed: Annotated[
         Maybe[SuppressionReason], Field(description="Why the person is suppressed: the step is not handed out.")
     ] = None
+    unmet: Annotated[Maybe[str], Field(description="The condition that is false now."), untold] = None

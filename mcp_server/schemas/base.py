@@ -209,7 +209,8 @@ class Given(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_nothings(cls, given: object) -> object:
-        return without_nothings(cast("dict[str, Any]", given), cls.model_fields) if isinstance(given, dict) else given
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
+        return without_nothings(cast("dict[str, Any]", given), fields) if isinstance(given, dict) else given
 
 
 def without_nothings(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:

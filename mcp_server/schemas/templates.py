@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from db.domain import field_limits
+from db.domain.conditions import Otherwise
 from db.domain.states import LinkedInStepType, PathType, TemplateType
 from db.domain.templates import EmailStep, LinkedInStep
 from mcp_server.schemas.base import (
@@ -22,6 +23,7 @@ from mcp_server.schemas.base import (
     no_flag,
     said,
 )
+from mcp_server.schemas.conditions import AlsoElse, AlsoWhen, Else, WaitHours, When, WhenOut, condition
 
 if TYPE_CHECKING:
     from db.models import CampaignTemplate
@@ -33,7 +35,12 @@ DelayHours = Annotated[int, Field(ge=0, le=field_limits.DELAY_HOURS_MAX, descrip
 Variant = Annotated[Line, Field(min_length=1, max_length=field_limits.VARIANT_MAX)]
 
 
+_OF_CONDITION = {"when", "otherwise", "wait_hours"}
+
+
 class EmailStepIn(Given):
+    model_config = ConfigDict(serialize_by_alias=True)
+
     step_number: StepNumber
     subject: Annotated[
         Line | None,
@@ -56,12 +63,23 @@ class EmailStepIn(Given):
     a_b_variant: Annotated[Variant | None, Field(description="Such as A")] = None
     is_active: bool = True
     new_thread: Annotated[bool, Field(description="Answers no mail before it")] = False
+    when: When = None
+    otherwise: Else = None
+    wait_hours: WaitHours = None
+
+    @model_validator(mode="after")
+    def _condition_makes_sense(self) -> Self:
+        condition(self.step_number, self.when, self.otherwise, self.wait_hours)
+        return self
 
     def to_step(self) -> EmailStep:
-        return EmailStep(**self.model_dump())
+        own = self.model_dump(exclude=_OF_CONDITION)
+        return EmailStep(**own, condition=condition(self.step_number, self.when, self.otherwise, self.wait_hours))
 
 
 class LinkedInStepIn(Given):
+    model_config = ConfigDict(serialize_by_alias=True)
+
     step_number: StepNumber
     type: LinkedInStepType
     message: Annotated[
@@ -75,6 +93,14 @@ class LinkedInStepIn(Given):
     ] = None
     delay_hours: DelayHours = 0
     is_active: bool = True
+    when: AlsoWhen = None
+    otherwise: AlsoElse = None
+    wait_hours: WaitHours = None
+
+    @model_validator(mode="after")
+    def _condition_makes_sense(self) -> Self:
+        condition(self.step_number, self.when, self.otherwise, self.wait_hours)
+        return self
 
     @model_validator(mode="after")
     def _message_fits_type(self) -> Self:
@@ -86,10 +112,13 @@ class LinkedInStepIn(Given):
         return self
 
     def to_step(self) -> LinkedInStep:
-        return LinkedInStep(**self.model_dump())
+        own = self.model_dump(exclude=_OF_CONDITION)
+        return LinkedInStep(**own, condition=condition(self.step_number, self.when, self.otherwise, self.wait_hours))
 
 
 class EmailStepOut(Answer):
+    model_config = ConfigDict(serialize_by_alias=True)
+
     step_number: int
     subject: Annotated[Maybe[str], Field(description="Left out: Re: that of the thread's first mail.")] = None
     body: Maybe[str] = None
@@ -97,14 +126,22 @@ class EmailStepOut(Answer):
     a_b_variant: Maybe[str] = None
     is_active: bool
     new_thread: Annotated[bool, Field(exclude_if=is_nothing, description="It begins a thread of its own.")] = False
+    when: Maybe[WhenOut] = None
+    otherwise: Annotated[Maybe[Otherwise], Field(serialization_alias="else")] = None
+    wait_hours: Maybe[int] = None
 
 
 class LinkedInStepOut(Answer):
+    model_config = ConfigDict(serialize_by_alias=True)
+
     step_number: int
     type: LinkedInStepType
     message: Maybe[str] = None
     delay_hours: int
     is_active: bool
+    when: Maybe[WhenOut] = None
+    otherwise: Annotated[Maybe[Otherwise], Field(serialization_alias="else")] = None
+    wait_hours: Maybe[int] = None
 
 
 class TemplateOut(Answer):

@@ -154,7 +154,7 @@ def preview_action(
     """
     if (enrollment_id is None) != (campaign_id is not None and contact_id is not None):
         raise InvalidInput("Give enrollment_id, or campaign_id and contact_id.")
-    step, text = actions.preview(
+    step, text, unmet = actions.preview(
         call.session,
         enrollment_id=enrollment_id,
         campaign_id=campaign_id,
@@ -178,6 +178,7 @@ def preview_action(
         body=text.body,
         headers=text.headers,
         suppressed=None if refusal is None else refusal.reason,
+        unmet=unmet,
     )
 
 

@@ -247,7 +247,12 @@ def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     warnings name variables of its texts without a value. Next: claim_due_actions, and get_metrics to follow it.
     """
     campaign = campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
-    warnings = lint.of_campaign(call.session, campaign=campaign, public_url=call.app.settings.public_base)
+    warnings = lint.of_campaign(
+        call.session,
+        campaign=campaign,
+        public_url=call.app.settings.public_base,
+        hears_webhooks=call.app.settings.hears_webhooks,
+    )
     warnings += lint.of_accounts(call.session, campaign=campaign) + lint.of_mailboxes(call.session, campaign=campaign)
     return _answer(campaign, warnings, spelled("pause_campaign", campaign_id=campaign_id))
 
@@ -266,7 +271,8 @@ def complete_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
 
 
 def _warnings(call: Call, template: "CampaignTemplate") -> list[str]:
-    return lint.of_template(template, public_url=call.app.settings.public_base)
+    settings = call.app.settings
+    return lint.of_template(template, public_url=settings.public_base, hears_webhooks=settings.hears_webhooks)
 
 
 def _answer(campaign: object, warnings: Sequence[str] = (), back: str | None = None) -> CampaignAnswer:

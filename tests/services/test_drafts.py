@@ -280,7 +280,7 @@ def test_a_preview_shows_the_words_that_were_written(database: Database) -> None
     look = partial(
         actions.preview, enrollment_id=one, campaign_id=None, contact_id=None, step_number=None, a_b_variant=None
     )
-    _, text = database.run("preview", look, read_only=True)
+    _, text, _ = database.run("preview", look, read_only=True)
     assert (text.subject, text.body) == ("One you", "Words for you alone")
 
 

@@ -5,8 +5,8 @@ the delays change, people are paused and away, and leases run out. Whoever comes
 or days later, must find what the model finds, and nothing in between.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -16,7 +16,9 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, example, given, settings as examples, strategies as st
 from sqlalchemy.orm import Session
 
+from db.domain import conditions
 from db.domain.contacts import ContactFields, ContactRef
+from db.domain.events import EventType, NewEvent
 from db.domain.holds import HoldReason
 from db.domain.states import ActionOutcome, Channel, EnrollmentAction, LinkedInStepType
 from db.domain.templates import EmailStep, LinkedInStep
@@ -24,9 +26,10 @@ from db.postgres.database import Database
 from db.services.campaigns import campaigns, templates
 from db.services.dispatch import actions, claims, explain
 from db.services.enrollments import enrollments
+from db.services.events import events
 from db.services.people import absences, contacts
 from tests.support.campaigns import make_campaign
-from tests.support.due_model import Model, Person
+from tests.support.due_model import Condition, Model, Person
 
 START = datetime(2026, 10, 23, 7, 0, tzinfo=UTC)  # a Friday; two days later Europe leaves summer time, then America
 VISITS, HORIZON = 26, timedelta(days=8)
@@ -79,7 +82,7 @@ chosen: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 change = st.tuples(
     st.integers(1, VISITS - 1),
-    st.sampled_from(["settings", "settings", "zone", "switch", "delay", "stay away", *HOLDS]),
+    st.sampled_from(["settings", "settings", "zone", "switch", "delay", "stay away", "open", "open", *HOLDS]),
     chosen,
     st.sampled_from(ZONES[:4]),
     st.integers(1, 40),
@@ -103,10 +106,11 @@ class Story:
         one = list(self.model.people)[self.handed % len(self.model.people)]
         of_one = explain.enrollment(self.session, enrollment_id=one, now=now)
         opening = self.model.opening(self.model.people[one], now, HORIZON)
+        is_false = self.model.is_false(self.model.people[one])
         handed, claim = self._claim(now)
         assert told.is_due == bool(handed)
         assert of_one.is_due == (one in handed)
-        if opening is not None and not {hold.reason for hold in of_one.holds} & LIMITS:
+        if opening is not None and not is_false and not {hold.reason for hold in of_one.holds} & LIMITS:
             assert of_one.next_at == opening
         while claim.actions:
             for due in claim.actions:
@@ -153,14 +157,35 @@ class Story:
             contacts.find_or_create(self.session, people={0: person}, overwrite=True)
             next(iter(self.model.people.values())).zone = zone
         elif what == "switch":
-            self.model.steps ^= {SWITCHED}
+            with self._looking_again():
+                self.model.steps ^= {SWITCHED}
             self._write(SWITCHED)
         elif what == "delay":
             step = DELAYED[number % len(DELAYED)]
-            self.model.delays[step] = number * 7
+            with self._looking_again():
+                self.model.delays[step] = number * 7
             self._write(step)
+        elif what == "open":
+            self._open(list(self.model.people)[number % len(self.model.people)], now)
         elif what in HOLDS:
             self._hold(what, list(self.model.people)[number % len(self.model.people)], number, now)
+
+    @contextmanager
+    def _looking_again(self) -> Generator[None]:
+        """Whoever waits for a condition is looked at again if another step comes, or the same after another delay."""
+        people = self.model.people.values()
+        before = [(step := self.model.next_step(person), self.model.delays.get(step or 0)) for person in people]
+        yield
+        for person, known in zip(people, before, strict=True):
+            step = self.model.next_step(person)
+            person.waits = person.waits and (step, self.model.delays.get(step or 0)) == known
+
+    def _open(self, id_: UUID, now: datetime) -> None:
+        person = self.model.people[id_]
+        new = [number for number in person.sent if CHANNELS[number] == EMAIL]
+        opened = [NewEvent(EventType.OPENED, Channel.EMAIL, now, enrollment_id=id_, step_number=n) for n in new]
+        events.record_events(self.session, events=opened)
+        self.model.open_all(person)
 
     def _hold(self, what: str, id_: UUID, number: int, now: datetime) -> None:
         """Pause somebody, or learn that they are away; and the other way round."""
@@ -207,10 +232,17 @@ class Story:
         )
 
 
+CONDITIONS = {3: Condition(1, timedelta(hours=40)), 5: Condition(4, None)}
+
+
 def make_step(number: int, delay: int, *, is_active: bool = True) -> EmailStep | LinkedInStep:
     if CHANNELS[number] == EMAIL:
         return EmailStep(number, "Hello", "A text for everybody", delay_hours=delay, is_active=is_active)
-    return LinkedInStep(number, LinkedInStepType.MESSAGE, "Hello", delay_hours=delay, is_active=is_active)
+    asked = CONDITIONS[number]
+    wait = None if asked.wait is None else asked.wait // timedelta(hours=1)
+    kept = {"fact": "opened", "step_number": asked.opened, "else": "skip" if wait is None else "wait"}
+    condition = conditions.of_json({**kept, **({} if wait is None else {"wait_hours": wait})})
+    return LinkedInStep(number, LinkedInStepType.MESSAGE, "Hello", delay, is_active, condition)
 
 
 def begin(session: Session, settings: dict[str, Any], how: list[str]) -> Story:
@@ -234,7 +266,7 @@ def begin(session: Session, settings: dict[str, Any], how: list[str]) -> Story:
         id_ = answers[0].enrollment_id or UUID(int=0)
         people[id_] = Person(ZONES[index], since)
         contact_ids[id_] = answers[0].contact_id or UUID(int=0)
-    model = Model(dict(settings), people, CHANNELS, dict(DELAYS), set(DELAYS), START)
+    model = Model(dict(settings), people, CHANNELS, dict(DELAYS), set(DELAYS), START, CONDITIONS)
     return Story(session, campaign_id, model, how, contact_ids)
 
 

@@ -91,7 +91,7 @@ class Walk:
     def preview(self, step_number: int | None = None, *, is_enrolled: bool = True) -> Text:
         with self.database.transaction("preview") as session:
             found = enrollments.get(session, enrollment_id=self.enrollment_id)
-            _, text = actions.preview(
+            _, text, _ = actions.preview(
                 session,
                 enrollment_id=self.enrollment_id if is_enrolled else None,
                 campaign_id=None if is_enrolled else self.campaign_id,

@@ -53,7 +53,7 @@ def due_by_variant(database: Database, campaign_id: UUID) -> dict[tuple[str | No
     """)
     with database.transaction("look") as session:
         for enrollment_id, zone in session.execute(statement, {"id": campaign_id}).all():
-            step, _ = actions.preview(
+            step, *_ = actions.preview(
                 session,
                 enrollment_id=enrollment_id,
                 campaign_id=None,

@@ -25,6 +25,14 @@ class Place(NamedTuple):
     account: str | None
 
 
+@dataclass(frozen=True)
+class Condition:
+    """The step goes out to who has opened that email, or waits so long for it (None: not at all)."""
+
+    opened: int
+    wait: timedelta | None
+
+
 @dataclass
 class Handed:
     """A step that was handed out, and of which nobody has told what became of it."""
@@ -37,7 +45,8 @@ class Handed:
 @dataclass
 class Person:
     """done: up to which step all are behind; since: from when the delay of the next counts; late: how much later the
-    step under lease comes than the lease ends. is_paused: until somebody resumes it."""
+    step under lease comes than the lease ends. is_paused: until somebody resumes it. waits: for the
+    condition of the step."""
 
     zone: str | None
     since: datetime
@@ -46,6 +55,9 @@ class Person:
     late: timedelta = timedelta()
     is_paused: bool = False
     paused_until: datetime | None = None
+    sent: set[int] = field(default_factory=set[int])
+    opened: set[int] = field(default_factory=set[int])
+    waits: bool = False
     absent_until: datetime | None = None
 
     @property
@@ -68,6 +80,7 @@ class Model:
     delays: dict[int, int]
     steps: set[int]
     started: datetime
+    conditions: dict[int, Condition] = field(default_factory=dict[int, Condition])
     used: dict[Owner, list[datetime]] = field(default_factory=lambda: defaultdict(list))
     last_at: dict[Owner, datetime] = field(default_factory=dict[Owner, datetime])
 
@@ -84,11 +97,33 @@ class Model:
         if step is None:
             return None
         after = person.since + timedelta(hours=self.delays[step])
+        if person.waits:
+            after += self.conditions[step].wait or timedelta()
         if handed is None:
             return max(after, *person.ends, after)
         return max(
             handed.until + person.late if step == handed.step else max(after, handed.until), *person.ends, handed.until
         )
+
+    def is_false(self, person: Person) -> bool:
+        """Whether the next step would be held back by its condition. One that was handed out is not."""
+        step, handed = self.next_step(person), person.handed
+        if step not in self.conditions or (handed is not None and handed.step == step):
+            return False
+        return self.conditions[step].opened not in person.opened
+
+    def open_all(self, person: Person) -> None:
+        """Somebody opens all emails that they have got: then they wait for no condition."""
+        person.opened |= {number for number in person.sent if self.channels[number] == "email"}
+        person.waits = person.waits and self.is_false(person)
+
+    def _hold_back(self, person: Person, step: int, now: datetime) -> None:
+        """The step, whose condition is false, waits; or is passed over."""
+        wait = self.conditions[step].wait
+        if wait is not None and now < person.since + timedelta(hours=self.delays[step]) + wait:
+            person.waits = True
+            return
+        person.done, person.since, person.handed, person.waits = step, now, None, False
 
     def pause(self, person: Person, until: datetime | None, now: datetime) -> None:
         """Pause somebody until then, or for ever; or change until when."""
@@ -201,6 +236,9 @@ class Model:
             person = self.people[id_]
             step = self.next_step(person)
             if step is not None and self.has_place(person, step, now):
+                if self.is_false(person):
+                    self._hold_back(person, step, now)
+                    continue
                 self._take(person, step, now)
                 given[id_] = step
         return given
@@ -219,7 +257,7 @@ class Model:
         for owner in owners:
             self.last_at[owner] = now
         person.handed, person.done = Handed(step, now + LEASE, place), max(person.done, step - 1)
-        person.late = timedelta()
+        person.late, person.waits = timedelta(), False
 
     def report(self, id_: UUID, now: datetime, *, is_sent: bool) -> None:
         """The step was sent, or passed over: then its place is free again."""
@@ -231,6 +269,8 @@ class Model:
             self.used[CAMPAIGN].remove(handed.place.at)
             if account is not None:
                 self.used[self.channels[handed.step], account].remove(handed.place.at)
+        else:
+            person.sent.add(handed.step)
         person.done, person.since, person.handed = handed.step, now, None
 
     def moments(self, now: datetime, horizon: timedelta) -> Iterator[datetime]:

@@ -50,6 +50,32 @@ def check(table: str, rule: str, **changes: object) -> Case:
     return Case(f"ck_{table}_{rule}", table, changes)
 
 
+def conditions(table: str) -> list[Case]:
+    wrong = (
+        '{"fact": "opened"}',
+        '{"fact": "opend", "else": "skip"}',
+        '{"fact": "opened", "else": "skip", "who": "Ada"}',
+        '{"fact": "opened", "else": "skip", "is": "yes"}',
+        '{"fact": "opened", "else": "skip", "step_number": 1.5}',
+        '{"fact": "variant", "else": "skip"}',
+        '{"fact": "variant", "else": "skip", "is": true}',
+        '{"fact": "attribute", "else": "skip", "is": "x"}',
+        '{"fact": "attribute", "else": "skip", "name": "city", "is": "x", "not": "y"}',
+        '{"fact": "attribute", "else": "skip", "name": "city", "is": 5}',
+        '{"fact": "accepted", "else": "skip", "name": "city"}',
+        '{"fact": "reply_kind", "else": "skip", "step_number": 1}',
+        '{"fact": "opened", "else": "wait"}',
+        '{"fact": "opened", "else": "skip", "wait_hours": 5}',
+        '{"fact": "opened", "else": "wait", "wait_hours": 721}',
+    )
+    late = f'{{"fact": "opened", "else": "skip", "step_number": {3 if table == "email_sequences" else 4}}}'
+    return [
+        *no_object(table, "condition"),
+        *(Case(f"ck_{table}_condition", table, {"condition": given}) for given in wrong),
+        Case(f"ck_{table}_condition_before", table, {"condition": late}),
+    ]
+
+
 _REJECTED = {"status": "rejected", "reason": "Too long", "decided_by": "ada", "decided_at": NOON}
 _REPLY = {"action_id": None, "thread_id": uuid(21), "replies_to": uuid(23)}
 _DRAFT_OF_REPLY = {"step_number": None, "thread_id": uuid(21), "replies_to": uuid(23), "source": "written"}
@@ -330,6 +356,7 @@ RELATIONS = [
     check("sending_domains", "absent_order", absent_since=NOON, absent_until="2026-03-01T12:00:00Z"),
     check("mailbox_leases", "expires_at", renewed_at=NOON),
     check("mailbox_folders", "to_join", to_join=-1),
+    *(case for table in ("email_sequences", "linkedin_sequences") for case in conditions(table)),
     check("email_sequences", "subject_not_blank", subject="  "),
     check("email_sequences", "subject_one_line", subject="One\nTwo"),
     check("email_sequences", "subject_of_first", step_number=1, subject=None),

@@ -8,22 +8,24 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain import campaign_settings
+from db.domain import campaign_settings, conditions
+from db.domain.conditions import Condition
 from db.domain.errors import Outdated
 from db.domain.scheduling import Plan, Step
 from db.domain.sending import of_settings
+from db.domain.shapes import first
 from db.domain.states import CampaignStatus, Channel, LinkedInStepType
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
 
 _STEPS = """
-    SELECT jsonb_agg(jsonb_build_array(s.step_number, s.channel, s.delay_hours, s.a_b_variant, s.type)
+    SELECT jsonb_agg(jsonb_build_array(s.step_number, s.channel, s.delay_hours, s.a_b_variant, s.type, s.condition)
                      ORDER BY s.step_number, s.a_b_variant)
     FROM (
-        SELECT step_number, channel, delay_hours, a_b_variant, NULL AS type FROM email_sequences
+        SELECT step_number, channel, delay_hours, a_b_variant, NULL AS type, condition FROM email_sequences
         WHERE template_id = {template} AND is_active
         UNION ALL
-        SELECT step_number, channel, delay_hours, NULL, type FROM linkedin_sequences
+        SELECT step_number, channel, delay_hours, NULL, type, condition FROM linkedin_sequences
         WHERE template_id = {template} AND is_active
     ) s
 """
@@ -43,7 +45,7 @@ def from_row(
 ) -> Plan:
     """Returns the plan of a row of COLUMNS. Unreadable settings affect neither other campaigns nor events: a stop needs
     no plan."""
-    sequence, problem = _steps(steps), campaign_settings.problem(settings)
+    sequence, problem = _steps(steps), campaign_settings.problem(settings) or _problem(steps)
     if problem is not None:
         return Plan(sequence, problem=problem, changed_at=changed_at)
     sending = of_settings(settings, started_at)
@@ -52,9 +54,23 @@ def from_row(
 
 def _steps(steps: Sequence[Sequence[Any]] | None) -> list[Step]:
     return [
-        Step(number, Channel(channel), delay, variant, LinkedInStepType(kind) if kind else None)
-        for number, channel, delay, variant, kind in steps or ()
+        Step(
+            number, Channel(channel), delay, variant, LinkedInStepType(kind) if kind else None, _condition(kept, number)
+        )
+        for number, channel, delay, variant, kind, kept in steps or ()
     ]
+
+
+def _condition(kept: Mapping[str, Any] | None, number: int) -> Condition | None:
+    return None if kept is None or conditions.problem(kept, number) else conditions.of_json(kept)
+
+
+def _problem(steps: Sequence[Sequence[Any]] | None) -> str | None:
+    """Returns what is wrong with the first condition that can't be read, if there is one."""
+    kept = ((number, condition) for number, *_, condition in steps or () if condition is not None)
+    found = first(conditions.problem(condition, number) for number, condition in kept)
+    then = "update_template corrects it, and start_campaign then resumes the campaign."
+    return found and f"{campaign_settings.INVALID_SETTINGS}: {found}. {then}"
 
 
 _OF_TEMPLATE = text(_STEPS.format(template=":template"))

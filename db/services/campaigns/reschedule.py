@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.conditions import Condition
 from db.domain.scheduling import Recipient, Stage, Step, choose, stage_after
 from db.postgres.json import rows_parameter
 from db.services.campaigns import plans
@@ -70,7 +71,7 @@ class _Gap(NamedTuple):
             return None
         if was is None or was.step_number != step.step_number:
             return {"hours": step.delay_hours, "known": None}
-        is_new = was.delay_hours != step.delay_hours
+        is_new = (was.delay_hours, was.condition) != (step.delay_hours, step.condition)
         return {"hours": step.delay_hours, "known": step.step_number} if is_new else None
 
 
@@ -99,13 +100,13 @@ def _gaps(before: Sequence[Step], after: Sequence[Step]) -> Iterator[_Gap]:
     numbers = sorted({step.step_number for step in (*before, *after)})
     for first, beyond in zip([0, *numbers], numbers, strict=False):
         was, stage = stage_after(before, first), stage_after(after, first)
-        if stage and _delays(was) != _delays(stage):
+        if stage and _waits(was) != _waits(stage):
             yield _Gap(first, beyond, was, stage)
 
 
-def _delays(stage: Stage) -> dict[str | None, tuple[int, int]]:
-    """Returns variant -> the number and the delay of its step."""
-    return {variant: (step.step_number, step.delay_hours) for variant, step in stage.items()}
+def _waits(stage: Stage) -> dict[str | None, tuple[int, int, Condition | None]]:
+    """Returns variant -> the number of its step, and what people wait for."""
+    return {variant: (step.step_number, step.delay_hours, step.condition) for variant, step in stage.items()}
 
 
 def _reschedule(session: Session, campaign_id: UUID, gaps: Sequence[_Gap]) -> None:

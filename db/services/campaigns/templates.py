@@ -20,7 +20,7 @@ from db.models import (
     LinkedInSequence,
     TemplateStep,
 )
-from db.services.campaigns import approvals, plans, reschedule
+from db.services.campaigns import approvals, plans, reschedule, step_conditions
 from db.services.paging import Page, page
 from db.services.texts import liquid
 
@@ -39,6 +39,7 @@ def create(
     """Makes a template with all its steps, or nothing."""
     _check_steps(type, email_steps, linkedin_steps)
     _check_first_subject(email_steps)
+    step_conditions.check([*email_steps, *linkedin_steps])
     template = CampaignTemplate(name=name, type=type, path_type=path_type, description=description, settings=settings)
     session.add(template)
     session.flush()  # the steps refer to it by keys, not by relationships
@@ -121,6 +122,7 @@ def update(
     updated = get(session, template_id=template_id)
     _check_variants(updated.email_steps)
     _check_first_subject(updated.email_steps)
+    step_conditions.check(step_conditions.of_template(updated))
     reschedule.after_a_change(session, template_id=template_id, campaign_ids=campaign_ids, before=before)
     approvals.ask_anew(session, campaign_ids=campaign_ids)
     if first_new is not None:  # again, since what was told meanwhile was waited for
@@ -263,7 +265,7 @@ def _replace_email(session: Session, template_id: UUID, step: EmailStep) -> None
         session.add(_email_row(template_id, step))
         return
     row.subject, row.body, row.delay_hours, row.is_active = step.subject, step.body, step.delay_hours, step.is_active
-    row.new_thread = step.new_thread
+    row.new_thread, row.condition = step.new_thread, _kept(step)
 
 
 def _replace_linkedin(session: Session, template_id: UUID, step: LinkedInStep) -> None:
@@ -275,6 +277,7 @@ def _replace_linkedin(session: Session, template_id: UUID, step: LinkedInStep) -
         session.add(_linkedin_row(template_id, step))
         return
     row.type, row.message, row.delay_hours, row.is_active = step.type, step.message, step.delay_hours, step.is_active
+    row.condition = _kept(step)
 
 
 def _email_row(template_id: UUID, step: EmailStep) -> EmailSequence:
@@ -287,6 +290,7 @@ def _email_row(template_id: UUID, step: EmailStep) -> EmailSequence:
         a_b_variant=step.a_b_variant,
         is_active=step.is_active,
         new_thread=step.new_thread,
+        condition=_kept(step),
     )
 
 
@@ -298,4 +302,9 @@ def _linkedin_row(template_id: UUID, step: LinkedInStep) -> LinkedInSequence:
         message=step.message,
         delay_hours=step.delay_hours,
         is_active=step.is_active,
+        condition=_kept(step),
     )
+
+
+def _kept(step: EmailStep | LinkedInStep) -> dict[str, Any] | None:
+    return None if step.condition is None else step.condition.to_json()

@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from db.domain.conditions import Facts, is_met
 from db.domain.drafts import Literal
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput, LeaseLost, NotFound, Refused
 from db.domain.events import EventType, NewEvent
-from db.domain.scheduling import Plan, Recipient, Step, next_step, step_for, variants
+from db.domain.scheduling import Plan, Recipient, Step, draw_variant, next_step, step_for, variants
 from db.domain.states import (
     ActionOutcome,
     Channel,
@@ -21,7 +22,7 @@ from db.domain.states import (
 from db.models import CampaignEnrollment, Contact
 from db.services.campaigns import campaigns, earlier_mails, plans
 from db.services.campaigns.step_texts import Text, Texts
-from db.services.dispatch import held_steps
+from db.services.dispatch import facts, held_steps
 from db.services.dispatch.held_steps import Held
 from db.services.events import events, messages
 from db.services.events.record import Known
@@ -197,6 +198,14 @@ def _note_report(session: Session, held: Held, error: str | None) -> None:
     plans.check(held.plan, session.scalar(_NOTE_REPORT, {**values, "reported": held.action.reported}))
 
 
+class Preview(NamedTuple):
+    """A step as it would go out. unmet: its condition in words, if that is false now."""
+
+    step: Step
+    text: Text
+    unmet: str | None = None
+
+
 def preview(
     session: Session,
     *,
@@ -206,13 +215,13 @@ def preview(
     step_number: int | None,
     a_b_variant: str | None,
     public_url: str | None = None,
-) -> tuple[Step, Text]:
+) -> Preview:
     """Returns the step as it would go to the person of an enrollment, or to any contact if the contact were enrolled.
 
     It is the next one (the first of a contact), or that of `step_number`; `a_b_variant` chooses among the variants for
     a contact. InvalidInput says why the step can't be rendered, or which variants there are.
     """
-    current, mailbox_id = 0, None
+    current, mailbox_id, row = 0, None, None
     if enrollment_id is not None:
         row = session.scalars(select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)).one_or_none()
         if row is None:
@@ -240,12 +249,27 @@ def preview(
     sent = earlier_mails.before(session, enrollment_id, sequence, current, step, recipient)
     words = None if enrollment_id is None else _words(session, enrollment_id, step)
     rendered = texts.render(recipient, enrollment_id, step, contact, sent, mailbox_id, words)
+    unmet = _unmet(
+        session, step, contact, row, a_b_variant or draw_variant(variants(sequence), campaign_id, contact.id)
+    )
     if enrollment_id is None or step.channel is not Channel.EMAIL:
-        return step, rendered
+        return Preview(step, rendered, unmet)
     id_ = message_rows.id_of_step(
         session, campaign_id=campaign_id, enrollment_id=enrollment_id, step_number=step.step_number
     )
-    return step, replace(rendered, internet_message_id=id_)
+    return Preview(step, replace(rendered, internet_message_id=id_), unmet)
+
+
+def _unmet(
+    session: Session, step: Step, contact: Contact, row: CampaignEnrollment | None, variant: str | None
+) -> str | None:
+    """Returns the condition of the step in words, if it is false now."""
+    if step.condition is None:
+        return None
+    known = Facts(variant=variant, attributes=contact.attributes)
+    if row is not None:
+        known = facts.read(session, enrollments=[row], people={contact.id: contact})[row.id]
+    return None if is_met(step.condition, known) else step.condition.told
 
 
 def _words(session: Session, enrollment_id: UUID, step: Step) -> Literal | None:

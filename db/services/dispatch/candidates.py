@@ -1,7 +1,8 @@
 """Candidates: due enrollments with their next step, and what holds each of them back."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -10,12 +11,13 @@ from sqlalchemy.orm import Session
 
 from db.domain import holds
 from db.domain.allowance import Allowances, Reservation
+from db.domain.conditions import Facts, is_met
 from db.domain.drafts import UNASKED, Consent, Literal
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput
 from db.domain.holds import Hold, HoldReason
 from db.domain.pools import Route
-from db.domain.scheduling import Plan, Step
+from db.domain.scheduling import Plan, Step, due_at, waits_until
 from db.domain.states import ActionStatus, Channel, MessageDirection, MessageStatus
 from db.models import Contact
 from db.postgres import faults
@@ -23,6 +25,7 @@ from db.postgres.json import rows_parameter
 from db.services.campaigns.step_texts import Text, Texts
 from db.services.consent import asked as asked_of
 from db.services.consent.drafting import Undecided
+from db.services.dispatch import facts
 from db.services.people import suppressions
 from db.services.state import enrollment_rows, message_rows
 from db.services.state.draft_rows import Draft
@@ -38,6 +41,7 @@ class Candidate:
     is_broken: the text can't be rendered for anybody.
     consent: what is asked of the text, and what was given. draft: the words of the step that may go out; is_literal:
     they were written for the person, and the text is made of them.
+    skipped: why the step is skipped, since its condition is false, if nothing else holds it.
     """
 
     enrollment: Enrollment
@@ -50,6 +54,7 @@ class Candidate:
     consent: Consent = UNASKED
     draft: Draft | None = None
     is_literal: bool = False
+    skipped: str | None = None
 
     @property
     def undecided(self) -> Undecided | None:
@@ -63,6 +68,12 @@ class Candidate:
         """Returns how its step goes out; None if there is no step."""
         enrollment = self.enrollment
         return None if self.step is None else Route(enrollment.instance_id, self.step.channel, enrollment.mailbox_id)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Returns whether nothing but a condition that is false holds its step."""
+        waits = bool(self.holds) and self.holds[0].reason is HoldReason.CONDITION_WAITS
+        return waits or self.skipped is not None
 
     def has_reservation(self, allowances: Allowances) -> bool:
         """Returns whether its reservation spares a daily limit one send."""
@@ -97,6 +108,9 @@ def examine(
     sent = _sent(session, enrollments, steps)
     upcoming = [(enrollment, step) for enrollment in enrollments if (step := steps[enrollment.id]) is not None]
     asked = asked_of.read(session, texts=texts, steps=upcoming)
+    known = facts.read(
+        session, enrollments=[enrollment for enrollment, step in upcoming if step.condition is not None], people=people
+    )
     found: list[Candidate] = []
     for enrollment in enrollments:
         contact, step = people[enrollment.contact_id], steps[enrollment.id]
@@ -108,11 +122,13 @@ def examine(
         if step is not None:  # who is at the end finishes while they are away
             held += holds.of_absence(contact.absent_until, now)
         sending = plans[enrollment.instance_id].sending
-        if sending.follows_contact:
-            held += holds.of_window(sending, enrollment.zone, now)
+        held += holds.of_window(sending, enrollment.zone, now) if sending.follows_contact else []
         if step is None:
             held.append(Hold(HoldReason.NO_STEP_LEFT, "No active step is left for this person."))
             found.append(Candidate(enrollment, contact, held))
+            continue
+        if _is_false(enrollment, step, known):
+            found.append(_of_false(enrollment, contact, step, held, now))
             continue
         if enrollment.is_open:
             held = holds.with_mail(held, holds.of_mail(*mails.get(enrollment.id, (None, None)), now))
@@ -138,6 +154,59 @@ def examine(
             )
         )
     return found
+
+
+def after_skips(
+    session: Session,
+    *,
+    candidates: Sequence[Candidate],
+    plans: Mapping[UUID, Plan],
+    now: datetime,
+    public_url: str | None = None,
+) -> list[Candidate]:
+    """Returns the candidates as a claim finds them once it has skipped the steps whose conditions are false. Nothing is
+    written, but their enrollments are behind these steps."""
+    found = {candidate.enrollment.id: candidate for candidate in candidates}
+    reasons: defaultdict[UUID, list[str]] = defaultdict(list)
+    while skipped := [candidate for candidate in found.values() if candidate.skipped is not None]:
+        for candidate in skipped:
+            enrollment = candidate.enrollment
+            assert candidate.step is not None, "it is skipped"
+            reasons[enrollment.id].append(candidate.skipped or "")
+            enrollment.pass_step(candidate.step.step_number, now, plans[enrollment.instance_id])
+            ended = Hold(HoldReason.NO_STEP_LEFT, "No other step is left for this person.")
+            found[enrollment.id] = Candidate(enrollment, candidate.contact, [ended])
+        left = [candidate.enrollment for candidate in skipped if candidate.enrollment.is_open]
+        again = examine(session, enrollments=left, plans=plans, now=now, public_url=public_url)
+        found |= {candidate.enrollment.id: candidate for candidate in again}
+    return [_explained(candidate, reasons[candidate.enrollment.id]) for candidate in found.values()]
+
+
+def _explained(candidate: Candidate, reasons: Sequence[str]) -> Candidate:
+    """Returns the candidate with what was skipped before told in its first hold."""
+    if not (reasons and candidate.holds):
+        return candidate
+    first, *others = candidate.holds
+    return replace(candidate, holds=[replace(first, detail=" ".join([*reasons, first.detail])), *others])
+
+
+def _is_false(enrollment: Enrollment, step: Step, known: Mapping[UUID, Facts]) -> bool:
+    """Returns whether the condition of the step is false. A step that was handed out before has met it."""
+    if step.condition is None or not enrollment.is_open:
+        return False
+    return step.step_number not in known[enrollment.id].begun and not is_met(step.condition, known[enrollment.id])
+
+
+def _of_false(enrollment: Enrollment, contact: Contact, step: Step, held: Sequence[Hold], now: datetime) -> Candidate:
+    """Returns the candidate of a step whose condition is false: once it is due it waits, or is skipped."""
+    until = waits_until(enrollment.delay_from, step)
+    if until is not None and now < until and enrollment.delay_from is not None:
+        is_due = due_at(enrollment.delay_from, step) <= now
+        waiting = holds.with_condition(held, holds.of_condition(step, until)) if is_due else list(held)
+        return Candidate(enrollment, contact, waiting, step)
+    assert step.condition is not None, "it is false"
+    why = f"Step {step.step_number} is skipped, since its condition is false: {step.condition.told}."
+    return Candidate(enrollment, contact, list(held), step, skipped=None if held else why)
 
 
 def _of_done_step(enrollment: Enrollment, step: Step) -> list[Hold]:

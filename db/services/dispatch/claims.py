@@ -37,6 +37,8 @@ class Claim:
     actions: list[DueAction]
     next_due_at: datetime | None
     set_aside: list[SetAside]
+    is_more: bool = False
+    """Nothing was handed out, and more is due: so many were set aside that the caller had better come back at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class _Order:
 # Each round settles at least one enrollment for good. This many rounds without a step to hand out mean a long run of
 # people who may not be written to; the caller comes back for the rest.
 _ROUNDS = 20
+# Where steps were skipped alone, more are looked at together in the next round, up to so many.
+_SKIPPED_MOST = 500
 
 
 def claim(
@@ -157,6 +161,7 @@ class _Claiming:
         self.streams = streams
         self.pools = limits.pools_of(session, plans=running, streams=streams, asking=order.mailbox_id)
         self.drafted = drafted
+        self.is_more = False
         self.held: Mapping[UUID, Sequence[Hold]] = {
             id_: holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, order.now) for id_, plan in running.items()
         }
@@ -174,7 +179,7 @@ class _Claiming:
         counters.add_statuses(self.session, ended)
         campaigns.pause_unreadable(self.session, reasons=unreadable, now=self.order.now)
         _tell_unreadable(work.aside, unreadable)
-        return Claim(handed, None if handed else self._next_due(), work.aside.told())
+        return Claim(handed, None if handed else self._next_due(), work.aside.told(), self.is_more)
 
     def _begin(self, ended: Counter[tuple[UUID, EnrollmentStatus]], unreadable: dict[UUID, str]) -> HandOut:
         """Locks the limits of the streams that are open and have something due."""
@@ -204,22 +209,27 @@ class _Claiming:
 
     def _hand_out(self, work: HandOut) -> list[DueAction]:
         claimed: list[DueAction] = []
+        wide = 0
         for _ in range(_ROUNDS):
             work.streams = [stream for stream in work.streams if stream.instance_id not in work.unreadable]
+            work.room = self.order.limit - len(claimed)
             front = due_queue.front(
                 self.session,
                 streams=work.streams,
                 allowances=work.allowances,
-                limit=self.order.limit - len(claimed) + len(work.stuck),
+                limit=max(work.room + len(work.stuck), wide),
                 now=self.order.now,
                 take=True,
             )
             found = [enrollment for enrollment in front if enrollment.id not in work.stuck]
             if not found:
-                break
+                return claimed
+            skipped = work.skipped
             claimed += work.settle_sound(self.session, found)
             if len(claimed) == self.order.limit:
-                break
+                return claimed
+            wide = min(_SKIPPED_MOST, 2 * len(found)) if work.skipped - skipped == len(found) else 0
+        self.is_more = not claimed
         return claimed
 
     def _closed(self, stream: DueStream) -> bool:

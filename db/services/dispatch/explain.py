@@ -24,7 +24,7 @@ from db.models.campaigns import IN_QUEUE
 from db.postgres import faults
 from db.services.campaigns import campaigns, plans
 from db.services.dispatch import due_queue, due_streams, limits
-from db.services.dispatch.candidates import Candidate, examine
+from db.services.dispatch.candidates import Candidate, after_skips, examine
 from db.services.dispatch.due_queue import QueuePosition
 from db.services.dispatch.due_streams import DueStream
 from db.services.mail import leases, pools
@@ -73,12 +73,14 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
             raise
         fault = faults.note("a step can't be examined", error, enrollment=str(enrollment_id))
         return Explanation([holds.of_fault(fault, "The step can't be handed out.")], None)
-    found = [*holds.of_campaign(status, sending, now), *problems, *candidate.holds]
+    found = [*holds.of_campaign(status, sending, now), *problems]
+    streams, allowances = _look(session, running, one.instance_id, now)
+    if not found and _is_skipped(session, candidate, streams, allowances, public_url):
+        (candidate,) = after_skips(session, candidates=[candidate], plans=running, now=now, public_url=public_url)
+    found += candidate.holds
     if not one.is_open or candidate.step is None or candidate.route is None:
         return Explanation(found, None, candidate.step)
-    streams, allowances = _look(session, running, one.instance_id, now)
-    found += _overdue(candidate, allowances)
-    found += allowances.pools.holds(sending, candidate.route, now)
+    found += _closed(candidate, candidate.route, allowances)
     reached = _limits(session, candidate, candidate.route, streams, allowances, public_url)
     if reached:
         before = _how_many_before(session, one)
@@ -88,6 +90,22 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     if sending.is_sent_by_server(candidate.step.channel):
         return _by_server(session, found, next_at, one.mailbox_id, sending, candidate.step)
     return Explanation(found, next_at, candidate.step)
+
+
+def _is_skipped(
+    session: Session,
+    candidate: Candidate,
+    streams: Sequence[DueStream],
+    allowances: Allowances,
+    public_url: str | None,
+) -> bool:
+    """Returns whether a claim would come to the candidate now, and skip its step."""
+    if candidate.skipped is None or candidate.route is None or _closed(candidate, candidate.route, allowances):
+        return False
+    before = allowances.snapshot()
+    reached = _limits(session, candidate, candidate.route, streams, allowances, public_url)
+    allowances.restore(before)
+    return not reached
 
 
 def _look(
@@ -141,24 +159,29 @@ def _limits(
     """Returns the limits that hold back the candidate: reached already, or reached by those who come before it."""
     one, now, plans_ = candidate.enrollment, allowances.now, allowances.plans
     reached = allowances.limits_for(route, candidate.reservation)
-    if reached or candidate.holds or _is_closed(candidate, allowances) or allowances.free(route) is None:
+    is_held = candidate.holds or _closed(candidate, route, allowances)
+    if reached or is_held or allowances.free(route) is None:
         return reached
     for able in _those_before(session, one, streams, allowances):
         for earlier in examine(session, enrollments=able, plans=plans_, now=now, public_url=public_url):
-            is_able = not earlier.holds and not _is_closed(earlier, allowances)
-            if is_able and isinstance(earlier.take(allowances), Reservation):
+            if _is_able(earlier, allowances) and isinstance(earlier.take(allowances), Reservation):
                 reached = allowances.limits_for(route, candidate.reservation)
                 if reached:
                     return reached
     return []
 
 
-def _is_closed(candidate: Candidate, allowances: Allowances) -> bool:
-    """Returns whether its email is overdue, or the mailboxes are held from which its step may go out."""
-    if candidate.route is None or _overdue(candidate, allowances):
-        return True
-    sending = allowances.plans[candidate.route.instance_id].sending
-    return bool(allowances.pools.holds(sending, candidate.route, allowances.now))
+def _is_able(candidate: Candidate, allowances: Allowances) -> bool:
+    """Returns whether nothing but limits may hold back the step of the candidate."""
+    if candidate.holds or candidate.skipped is not None or candidate.route is None:
+        return False
+    return not _closed(candidate, candidate.route, allowances)
+
+
+def _closed(candidate: Candidate, route: Route, allowances: Allowances) -> list[Hold]:
+    """Returns the holds on an overdue email, and on the mailboxes from which the step may go out."""
+    sending = allowances.plans[route.instance_id].sending
+    return [*_overdue(candidate, allowances), *allowances.pools.holds(sending, route, allowances.now)]
 
 
 def _overdue(candidate: Candidate, allowances: Allowances) -> list[Hold]:
@@ -306,13 +329,15 @@ def _front(
         found = due_queue.front(
             session, streams=streams, allowances=allowances, limit=_CHUNK, now=now, take=False, after=after
         )
+        last = due_queue.queue_position(found[-1]) if found else after
         examined = examine(session, enrollments=found, plans=allowances.plans, now=now, public_url=public_url)
+        examined = after_skips(session, candidates=examined, plans=allowances.plans, now=now, public_url=public_url)
         if any(not candidate.holds for candidate in examined):
             return []
         held = held or (examined[0].holds if examined else [])
         if len(found) < _CHUNK:
             return held
-        after = due_queue.queue_position(found[-1])
+        after = last
     so_far = f"The first {_LOOKED_AT_MAX:,} who are due are all held back, and those behind were not looked at."
     return [replace(held[0], detail=f"{held[0].detail} {so_far}"), *held[1:]]
 

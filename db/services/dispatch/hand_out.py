@@ -63,7 +63,8 @@ class HandOut:
     """What a claim hands out, under which limits, and what it has set aside meanwhile.
 
     ended: the totals of pauses that have ended, which are written with the first changes. unreadable: campaign -> why
-    nothing of it can be handed out. stuck: enrollments that can't even be paused.
+    nothing of it can be handed out. stuck: enrollments that can't even be paused. room: how many more steps may be
+    handed out. skipped: how many were held back by a condition so far.
     """
 
     streams: Sequence[DueStream]
@@ -76,22 +77,29 @@ class HandOut:
     unsubscribe_key: bytes | None = None
     aside: Aside = field(default_factory=Aside)
     stuck: set[UUID] = field(default_factory=set[UUID])
+    room: int = 0
+    skipped: int = 0
 
     def settle_sound(self, session: Session, found: Sequence[Enrollment]) -> list[DueAction]:
         """Settles all of `found` at once. If that fails for some of them, settles the others without them; those are
         paused, or added to `stuck` if even that fails."""
         before, reserved = enrollment_rows.snapshot(found), self.allowances.snapshot()
+        skipped = self.skipped
         try:
             with session.begin_nested():
-                return self._settle(session, found)
+                handed = self._settle(session, found)
         except Exception as error:
             if not faults.is_of_a_row(error):
                 raise
             enrollment_rows.restore(before, found)
             self.allowances.restore(reserved)
+            self.skipped = skipped
             if len(found) == 1:
                 self._pause_faulty(session, found[0], error)
                 return []
+        else:
+            self.room -= len(handed)
+            return handed
         middle = len(found) // 2
         return [*self.settle_sound(session, found[:middle]), *self.settle_sound(session, found[middle:])]
 
@@ -129,16 +137,36 @@ class HandOut:
             if candidate.is_broken and candidate.holds[0].reason is HoldReason.INVALID_TEXT:
                 # The campaign's fault, not the person's.
                 self.unreadable[candidate.enrollment.instance_id] = candidate.holds[0].detail
+            elif candidate.is_conditional:
+                # Asked in the order of the queue, and where a limit leaves a send, so that a forecast finds the same.
+                if position <= cutoff and candidate.route and not self.allowances.limits(candidate.route):
+                    fate, rows, hold = self._hold_back(candidate)
+                    blocked += rows
+                    held.append((fate, hold))
             elif candidate.holds:
                 fate, rows = _hold(candidate)
                 blocked += rows
                 held.append((fate, candidate.holds[0]))
-            elif position <= cutoff:  # the next round finds the others again, behind those that come before them
+            elif position <= cutoff and len(handed) < self.room:
+                # The next round finds the others again, behind those that come before them.
                 handed += self._take(candidate, kept)
         drafting.keep(session, candidates=candidates, plans=self.allowances.plans, now=self.now)
         self._write(session, handed, blocked, enrollment_rows.changes(before, found))
         self.aside.add(held)  # once it is written: else the same people are settled again
         return handed
+
+    def _hold_back(self, candidate: Candidate) -> tuple[Fate, list[dict[str, Any]], Hold]:
+        """Lets a step wait for its condition, or passes it. Returns what becomes of the enrollment, with the row of the
+        action that is passed, and why."""
+        enrollment, step, why = candidate.enrollment, candidate.step, candidate.skipped
+        self.skipped += 1
+        if why is None or step is None:
+            return (*_hold(candidate), candidate.holds[0])
+        row = _action_row(enrollment, step, new_id(), ActionStatus.SKIPPED, error=why)
+        enrollment.pass_step(step.step_number, self.now, self.allowances.plans[enrollment.instance_id])
+        if enrollment.is_open:
+            return Fate.MOVED, [row], Hold(HoldReason.STEP_DELAY, why, enrollment.next_action_at)
+        return Fate.ENDED, [row], Hold(HoldReason.NO_STEP_LEFT, why)
 
     def _take(self, candidate: Candidate, kept: Mapping[UUID, str]) -> list[DueAction]:
         """Hands out the step of a candidate, if the limits allow it."""
@@ -206,7 +234,9 @@ def _fair_cutoff(candidates: Sequence[Candidate], streams: Sequence[DueStream], 
     over; then the next of its stream may come before enrollments of other streams that share the same limits.
     """
     unused = {
-        candidate.enrollment.id for candidate in candidates if candidate.holds or candidate.has_reservation(allowances)
+        candidate.enrollment.id
+        for candidate in candidates
+        if candidate.holds or candidate.skipped is not None or candidate.has_reservation(allowances)
     }
     if not unused:
         return len(candidates)

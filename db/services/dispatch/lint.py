@@ -21,7 +21,7 @@ from db.domain.sending import of_settings
 from db.domain.sending_domains import SendingDomain, domain_of
 from db.domain.states import CampaignStatus, Channel
 from db.models import CampaignEnrollment, CampaignInstance, CampaignTemplate, Contact, Mailbox
-from db.services.campaigns import templates
+from db.services.campaigns import step_conditions, templates
 from db.services.campaigns.step_texts import UNSUBSCRIBE_URL, campaign_variables
 from db.services.mail import sending_domains
 from db.services.state import usage
@@ -58,13 +58,14 @@ class _Use(NamedTuple):
         return f"{{{{ {'.'.join(self.path)} }}}}"
 
 
-def of_template(template: CampaignTemplate, *, public_url: str | None) -> list[str]:
+def of_template(template: CampaignTemplate, *, public_url: str | None, hears_webhooks: bool = True) -> list[str]:
     """Returns warnings about texts that can't be read, placeholders of other programs, variables that no contact and no
-    campaign can have, and the link to unsubscribe where there is none, each with its place. `public_url`: see
-    Texts.of_campaigns."""
+    campaign can have, the link to unsubscribe where there is none, and conditions that nothing meets, each with its
+    place. `public_url`: see Texts.of_campaigns. hears_webhooks: whether a provider's webhook is set up."""
     uses = _uses(template)
     foreign = _foreign((where, text) for _, where, text in _texts(template))
-    return [*_unreadable(template), *foreign, *_unknown(uses), *_without_link(template, public_url)]
+    unheard = [] if hears_webhooks else step_conditions.of_webhooks(step_conditions.of_template(template))
+    return [*_unreadable(template), *foreign, *_unknown(uses), *_without_link(template, public_url), *unheard]
 
 
 def _unknown(uses: Iterable[_Use]) -> Iterator[str]:
@@ -100,7 +101,9 @@ def _needs_link(text: str, where: str) -> bool:
     return False
 
 
-def of_campaign(session: Session, *, campaign: CampaignInstance, public_url: str | None) -> list[str]:
+def of_campaign(
+    session: Session, *, campaign: CampaignInstance, public_url: str | None, hears_webhooks: bool = True
+) -> list[str]:
     """Returns the warnings about the template, variables that the campaign does not fill in, and what the enrolled
     people lack."""
     template = templates.get(session, template_id=campaign.template_id)
@@ -112,7 +115,7 @@ def of_campaign(session: Session, *, campaign: CampaignInstance, public_url: str
     ]
     words = [(f"settings.variables.{name}", text) for name, text in known.items() if isinstance(text, str)]
     return [
-        *of_template(template, public_url=public_url),
+        *of_template(template, public_url=public_url, hears_webhooks=hears_webhooks),
         *_foreign(words),
         *unfilled,
         *_lacking(session, campaign.id, template),

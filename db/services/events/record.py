@@ -27,7 +27,7 @@ from db.domain.counting import contribution
 from db.domain.drafts import Approval
 from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput, Outdated
-from db.domain.events import SENDS, EventType, EventVerdict, NewEvent, Stop
+from db.domain.events import FACTS, SENDS, EventType, EventVerdict, NewEvent, Stop
 from db.domain.history import first_unsubscribe, note
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Plan
@@ -35,7 +35,7 @@ from db.domain.states import ActionStatus, Channel, StopReason, SuppressionReaso
 from db.postgres.context import is_careful
 from db.postgres.json import rows_parameter, to_text
 from db.postgres.results import named
-from db.services.campaigns import plans
+from db.services.campaigns import condition_waits, plans
 from db.services.events import batches, event_rows, messages, placement
 from db.services.events.batches import Batch, BatchRow, ChangedAction, Outcome
 from db.services.events.find import Locked, lock_enrollments
@@ -65,7 +65,10 @@ def record(session: Session, *, events: Sequence[NewEvent], source: str = "event
     batches.read_actions(session, batch.rows)
     revealing = {row.key.instance_id for row in batch.rows if batches.may_reveal_a_send(row)}
     batches.read_plans(session, batch, revealing)
-    return _record(session, batch, [None] * len(events))
+    recorded = _record(session, batch, [None] * len(events))
+    awaited = (row.enrollment.id for row in batch.rows if row.event.event_type in FACTS)
+    condition_waits.end_of_enrollments(session, enrollment_ids=awaited)
+    return recorded
 
 
 class Known(NamedTuple):

@@ -56,10 +56,12 @@ class TakenOver(NamedTuple):
 
 
 class NextMails(NamedTuple):
-    """The mails to send now, in their order. next_at: when to look again, as far as that depends on time alone."""
+    """The mails to send now, in their order. next_at: when to look again, as far as that depends on time alone.
+    is_more: at once, since this time all that was due was set aside."""
 
     mails: Sequence[QueuedMail]
     next_at: datetime | None
+    is_more: bool = False
 
 
 def hold(session: Session, lease: HeldLease) -> None:
@@ -118,7 +120,7 @@ def next_mails(
     mailbox = session.get_one(Mailbox, lease.mailbox_id)
     queued = _queue(session, [due.action_id for due in found.actions])
     mails = [_mail(due, queued[due.action_id], mailbox) for due in found.actions if due.action_id in queued]
-    return NextMails(mails, found.next_due_at)
+    return NextMails(mails, found.next_due_at, found.is_more)
 
 
 def _claim(

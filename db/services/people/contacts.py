@@ -14,7 +14,7 @@ from db.domain.merging import Person, merge
 from db.domain.searching import words_of
 from db.models import Contact
 from db.postgres.json import rows_parameter
-from db.services.campaigns import zones
+from db.services.campaigns import condition_waits, zones
 from db.services.paging import Page, page
 from db.services.people import opt_outs
 from db.services.people.opt_outs import ANOTHER_ADDRESS
@@ -143,7 +143,9 @@ def _change(session: Session, people: Mapping[UUID, Person], *, overwrite: bool)
     before = opt_outs.lock_addresses(session, contact_ids=people)
     rows = [{"id": id_, **people[id_].fields.values()} for id_ in before]
     changed = session.execute(_OVERWRITE if overwrite else _FILL, rows_parameter(rows))
-    zones.of_people(session, contact_ids=[contact_id for contact_id, has_moved in changed if has_moved])
+    moved: dict[UUID, bool] = dict(tuple(row) for row in changed)
+    zones.of_people(session, contact_ids=[contact_id for contact_id, has_moved in moved.items() if has_moved])
+    condition_waits.end_of_people(session, contact_ids=moved)
     present: dict[UUID, set[str]] = {}
     besides: dict[UUID, set[str]] = {}
     joined: set[UUID] = set()

@@ -71,7 +71,12 @@ def _campaign(session: "Session", campaign_id: UUID, app: App) -> CampaignRecord
     )
     return CampaignRecord(
         campaign=CampaignOut.model_validate(campaign),
-        warnings=lint.of_campaign(session, campaign=campaign, public_url=app.settings.public_base),
+        warnings=lint.of_campaign(
+            session,
+            campaign=campaign,
+            public_url=app.settings.public_base,
+            hears_webhooks=app.settings.hears_webhooks,
+        ),
         metrics=MetricsAnswer.of(campaign_id, report),
         explain_due=ExplainAnswer.of(
             explain.campaign(session, campaign_id=campaign_id, now=app.clock(), public_url=app.settings.public_base)
@@ -81,7 +86,9 @@ def _campaign(session: "Session", campaign_id: UUID, app: App) -> CampaignRecord
 
 def _template(session: "Session", template_id: UUID, app: App) -> TemplateAnswer:
     template = templates.get(session, template_id=template_id)
-    warnings = lint.of_template(template, public_url=app.settings.public_base)
+    warnings = lint.of_template(
+        template, public_url=app.settings.public_base, hears_webhooks=app.settings.hears_webhooks
+    )
     return TemplateAnswer(template=TemplateOut.model_validate(template), warnings=warnings)
 
 
