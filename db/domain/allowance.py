@@ -155,7 +155,7 @@ class Allowances:
             return asking
         if not able:
             return min(pool, key=lambda mailbox: ending(self._held(mailbox)))
-        ready = [mailbox for mailbox in able if not self._held(mailbox)]
+        ready = [mailbox for mailbox in able if not self._is_in_gap(mailbox)]
         first = asking or (self.pools.fewest(instance_id, ready) if ready else None)
         if first is not None and self.pools.is_entitled(instance_id, first, able):
             return first
@@ -167,6 +167,11 @@ class Allowances:
         limits = own.limits if own is not None else []
         full = [limit.hold for limit in limits if limit.free == 0 and (is_gap_counted or limit.since is not None)]
         return [*mailbox.holds(self.now), *full]
+
+    def _is_in_gap(self, mailbox: PoolMailbox) -> bool:
+        """Returns whether a mailbox that may send today has to wait after its last mail."""
+        own = self.by_owner.get(Account(Channel.EMAIL, mailbox.address))
+        return own is not None and any(limit.free == 0 for limit in own.limits if limit.since is None)
 
     def _is_for_another(self, route: Route) -> bool:
         """Returns whether the person gets another mailbox than the one that asks."""

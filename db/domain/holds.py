@@ -98,10 +98,15 @@ _STATES = {
 }
 
 
+def of_status(status: CampaignStatus) -> list[Hold]:
+    """Returns the hold on every action of a campaign that is not active."""
+    return [_STATES[status]] if status in _STATES else []
+
+
 def of_campaign(status: CampaignStatus, sending: Sending, now: datetime) -> list[Hold]:
     """Returns what holds back every action of the campaign, except a window in the person's own zone: see
     `of_window`."""
-    holds = [_STATES[status]] if status in _STATES else []
+    holds = of_status(status)
     if not sending.follows_contact or sending.opening(now) is None:
         holds += of_window(sending, None, now)
     return holds

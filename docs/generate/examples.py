@@ -85,6 +85,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "preview_action": {"campaign_id": _CAMPAIGN, "contact_id": _CONTACT, "step_number": 1},
     "explain_due": {"campaign_id": _CAMPAIGN},
+    "forecast": {"campaign_id": _CAMPAIGN, "days": 7},
     "record_event": {
         "event": {
             "event_type": "replied",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 ARGUMENTS: Mapping[str, str] = {
+    "forecast.days": "1 to 90, from today on.",
     "wait_hours": "With else wait: so long, counted from the moment at which the step was due.",
     "LinkedInStepIn.when": "Send only if so, as in `email_steps`.",
     "LinkedInStepIn.else": "If not: skip it, or wait for it and skip it then.",
@@ -169,9 +170,12 @@ ARGUMENTS: Mapping[str, str] = {
 }
 
 RESULTS: Mapping[str, str] = {
+    "forecast.days": "By date and mailbox.",
     "when": "The condition of the step, if it has one.",
     "else": "What becomes of the step where that is false.",
     "wait_hours": "How long it waits then.",
+    "ForecastDay.date": "In the time zone of the mailbox, or else of the campaign.",
+    "ForecastDay.planned": "How many steps go out.",
     "WhenOut.fact": "What is asked.",
     "WhenOut.is": "What it must be.",
     "WhenOut.not": "What it must not be.",

@@ -1,6 +1,6 @@
 """Due steps, and what agents report of them."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Self
 from uuid import UUID
 
@@ -155,6 +155,20 @@ class ExplainAnswer(Answer):
             channel=step.channel if step else None,
             step_number=step.step_number if step else None,
         )
+
+
+class ForecastDay(Answer):
+    """A day of a mailbox, in its time zone; without mailbox, of the steps that go out from none."""
+
+    date: date
+    mailbox: Maybe[str] = None
+    planned: int
+    binding_limit: Annotated[Maybe[str], Field(description="What kept people waiting who were due.")] = None
+
+
+class ForecastAnswer(Answer):
+    days: list[ForecastDay]
+    ends_on: Annotated[Maybe[date], Field(description="When the last step goes out, if within 90 days.")] = None
 
 
 class PreviewAnswer(Answer):

@@ -10,7 +10,7 @@ from pydantic import Field
 from db.domain.errors import InvalidInput
 from db.domain.field_limits import DESCRIPTION_MAX
 from db.domain.states import ActionOutcome, Channel, ReportVerdict
-from db.services.dispatch import actions, claims, explain
+from db.services.dispatch import actions, claims, explain, forecast as forecasts
 from db.services.dispatch.reports import Report, complete_all
 from db.services.enrollments import enrollments
 from db.services.people import suppressions
@@ -23,6 +23,8 @@ from mcp_server.schemas.actions import (
     CompleteActionsAnswer,
     DueActionOut,
     ExplainAnswer,
+    ForecastAnswer,
+    ForecastDay,
     PreviewAnswer,
     ReportRow,
     SetAsideOut,
@@ -38,6 +40,7 @@ from mcp_server.schemas.base import (
     sort_out,
 )
 from mcp_server.schemas.enrollments import ActionOut, EnrollmentOut
+from mcp_server.schemas.mailboxes import MailboxName
 from mcp_server.schemas.templates import StepNumber, Variant
 
 
@@ -180,6 +183,25 @@ def preview_action(
         suppressed=None if refusal is None else refusal.reason,
         unmet=unmet,
     )
+
+
+@toolsets.actions.read("Forecast")
+def forecast(
+    call: Call,
+    campaign_id: UUID | None = None,
+    mailbox: MailboxName | None = None,
+    days: Annotated[int, Field(ge=1, le=forecasts.DAYS_MAX), no_flag] = 14,
+) -> ForecastAnswer:
+    """Say what will go out each day from each mailbox if nothing new comes in, and which limit keeps people waiting."""
+    found = forecasts.forecast(
+        call.session,
+        campaign_id=campaign_id,
+        mailbox=mailbox,
+        days=days,
+        now=call.now,
+        public_url=call.app.settings.public_base,
+    )
+    return ForecastAnswer(days=[ForecastDay(**day._asdict()) for day in found.days], ends_on=found.ends_on)
 
 
 @toolsets.actions.read("Explain what is due")

@@ -23,11 +23,11 @@ from db.domain.states import (
     SuppressionReason,
     SuppressionState,
 )
+from db.domain.streams import DueStream
 from db.domain.webhooks import NewDelivery, Settled, StoreVerdict
 from db.postgres.database import Database
 from db.services.campaigns import campaigns
 from db.services.dispatch import due_queue
-from db.services.dispatch.due_streams import DueStream
 from db.services.enrollments import enrollments
 from db.services.erasure import erasure
 from db.services.events import deliveries, events

@@ -38,7 +38,7 @@ from db.services.people import (
     suppressions,
 )
 from db.services.state import message_rows, pauses
-from tests.support import mail_batches
+from tests.support import condition_batches, mail_batches
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all, person
 from tests.support.campaigns import NOW, make_campaign
 
@@ -56,6 +56,7 @@ def everything(session: Session, *, people: int, tag: str) -> None:
     mail_batches.read(session, tag, people)
     mail_batches.sent(session, emails, tag)
     mail_batches.replied(session, emails, tag)
+    condition_batches.asked(session, emails)
     _stopped(session, emails, tag, campaign_id)
 
 

@@ -19,9 +19,9 @@ from db.domain.errors import NotFound, Refused
 from db.domain.holds import Hold
 from db.domain.scheduling import Plan
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus
+from db.domain.streams import DueStream
 from db.services.campaigns import campaigns, plans
 from db.services.dispatch import drafting, due_queue, due_streams, limits
-from db.services.dispatch.due_streams import DueStream
 from db.services.dispatch.hand_out import DueAction, HandOut
 from db.services.mail import mailboxes, pools
 from db.services.state import counters, pauses, usage

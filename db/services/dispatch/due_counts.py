@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.streams import NOBODY
 from db.models import Mailbox
 from db.models.campaigns import LANE_MAILBOX, LANE_ZONE
 from db.postgres.json import rows_parameter
@@ -61,7 +62,4 @@ def of_mailboxes(session: Session, *, rows: Iterable[Mailbox], now: datetime) ->
         if stream.lane is not None
     ]
     found = session.execute(_COUNT, {**rows_parameter(asked), "now": now}) if asked else ()
-    return {
-        None if mailbox == due_streams.NOBODY else mailbox: Due(int(count), int(overdue))
-        for mailbox, count, overdue in found
-    }
+    return {None if mailbox == NOBODY else mailbox: Due(int(count), int(overdue)) for mailbox, count, overdue in found}

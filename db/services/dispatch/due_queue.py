@@ -17,9 +17,10 @@ from db.domain import holds
 from db.domain.allowance import Allowances
 from db.domain.enrollment import Enrollment
 from db.domain.holds import Hold
+from db.domain.streams import NOBODY, DueStream
 from db.models.campaigns import IN_QUEUE, LANE_MAILBOX, LANE_ZONE
 from db.postgres.json import rows_parameter
-from db.services.dispatch.due_streams import NOBODY, DueStream, finder
+from db.services.dispatch.due_streams import finder
 from db.services.state import enrollment_rows
 
 _QUEUE = f"""

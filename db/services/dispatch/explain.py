@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.domain import holds
+from db.domain import holds, streams as streams_of
 from db.domain.allowance import Allowances, Reservation
 from db.domain.drafts import WAITING_FOR_APPROVAL
 from db.domain.enrollment import Enrollment
@@ -20,13 +20,13 @@ from db.domain.pools import Pools, Route
 from db.domain.scheduling import Plan, Step, next_step
 from db.domain.sending import Sending
 from db.domain.states import CampaignStatus, EnrollmentStatus
+from db.domain.streams import DueStream
 from db.models.campaigns import IN_QUEUE
 from db.postgres import faults
 from db.services.campaigns import campaigns, plans
 from db.services.dispatch import due_queue, due_streams, limits
 from db.services.dispatch.candidates import Candidate, after_skips, examine
 from db.services.dispatch.due_queue import QueuePosition
-from db.services.dispatch.due_streams import DueStream
 from db.services.mail import leases, pools
 from db.services.state import enrollment_rows
 
@@ -85,7 +85,7 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     if reached:
         before = _how_many_before(session, one)
         found += [limit.behind(before) for limit in reached]
-    calendars = due_streams.calendars(allowances, candidate.route, one.instance_id, one.zone)
+    calendars = streams_of.calendars(allowances, candidate.route, one.instance_id, one.zone)
     next_at = holds.can_move_at(found, calendars, now)
     if sending.is_sent_by_server(candidate.step.channel):
         return _by_server(session, found, next_at, one.mailbox_id, sending, candidate.step)

@@ -23,12 +23,13 @@ from db.domain.mail import provider_headers, unsubscribe_mails
 from db.domain.pools import PoolMailbox
 from db.domain.scheduling import Step
 from db.domain.states import ActionStatus, Channel, EnrollmentCommand, EnrollmentStatus, StopReason
+from db.domain.streams import DueStream
 from db.models import Contact
 from db.postgres import faults
 from db.services.campaigns.step_texts import Text
 from db.services.dispatch import claim_rows, drafting
 from db.services.dispatch.candidates import Candidate, examine
-from db.services.dispatch.due_streams import DueStream, finder
+from db.services.dispatch.due_streams import finder
 from db.services.mail import pools
 from db.services.state import enrollment_rows, message_rows
 from db.services.state.message_rows import Handed

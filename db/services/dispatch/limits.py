@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from db.domain.allowance import Allowances
 from db.domain.pools import Pools
 from db.domain.scheduling import Plan
+from db.domain.streams import DueStream
 from db.services.dispatch import due_queue
-from db.services.dispatch.due_streams import DueStream
 from db.services.mail import pools
 from db.services.state import usage
 

@@ -6,7 +6,6 @@ waits.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
@@ -14,13 +13,13 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db.domain import campaign_settings
+from db.domain import campaign_settings, pacing
 from db.domain.action import Action
 from db.domain.allowance import Account, Allowances, Owner, of_pace
 from db.domain.pools import Pools
 from db.domain.scheduling import Plan
-from db.domain.sending import WORKSPACE_ZONE, Pace, Sender, Usage, day_of, hour_of, of_settings, quarter_of
-from db.domain.states import CampaignStatus, Channel
+from db.domain.sending import Pace, Sender, Usage, day_of, hour_of, of_settings, quarter_of
+from db.domain.states import CampaignStatus
 from db.models import CampaignInstance
 from db.postgres.json import rows_parameter, to_text
 
@@ -36,7 +35,7 @@ def allowances_for(
 ) -> Allowances:
     """Returns what is left of the limits of these campaigns and of the mailboxes of `pools`. `lock` keeps it true until
     the transaction ends, for the other mailboxes than the one that asks only roughly."""
-    paces = {**_of_campaigns(plans, now), **_of_accounts(session, plans, pools, now)}
+    paces = {owner: source.pace(now) for owner, source in sources(session, plans=plans, pools=pools).items()}
     limited = {owner: pace for owner, pace in paces.items() if pace.limits.are_set}
     asking = pools.mailboxes[pools.asking] if pools.asking is not None else None
     if lock:
@@ -44,38 +43,15 @@ def allowances_for(
             session,
             (owner for owner, pace in limited.items() if asking is None or pace.account in (None, asking.address)),
         )
-    usages = _usages(session, limited, now)
-    by_owner = {owner: of_pace(pace, usages.get(owner, Usage()), now) for owner, pace in paces.items()}
+    used = usages(session, paces=limited, now=now)
+    by_owner = {owner: of_pace(pace, used.get(owner, Usage()), now) for owner, pace in paces.items()}
     return Allowances(plans, now, by_owner, pools)
 
 
-def _of_campaigns(plans: Mapping[UUID, Plan], now: datetime) -> dict[Owner, Pace]:
-    return {
-        instance_id: Pace(plan.sending.limits_on(plan.sending.today(now)), plan.sending.zone)
-        for instance_id, plan in plans.items()
-    }
-
-
-def _of_accounts(session: Session, plans: Mapping[UUID, Plan], pools: Pools, now: datetime) -> dict[Owner, Pace]:
-    """Returns the pace of each account that the campaigns name, and of each mailbox. One that is both keeps to the
-    limits of both."""
-    wanted = {
-        Account(channel, sender.account) for plan in plans.values() for channel, sender in plan.sending.senders.items()
-    }
-    known = accounts(session) if wanted or pools.mailboxes else {}
-    found: dict[Owner, Pace] = {}
-    for account in wanted:
-        sender = known.get(account, Sender(account.account))
-        found[account] = Pace(sender.limits, sender.zone or WORKSPACE_ZONE, account.account)
-    for mailbox in pools.mailboxes.values():
-        sending = replace(mailbox.pace, started_at=mailbox.since or now)  # its ramp-up may begin now
-        limits = sending.limits_on(sending.today(now))
-        for account, sender in known.items():
-            if account.channel is Channel.EMAIL and account.account.strip().lower() == mailbox.address:
-                limits = limits.tightened(sender.limits)
-        pace = Pace(limits, mailbox.pace.zone, mailbox.address, is_mailbox=True)
-        found[Account(Channel.EMAIL, mailbox.address)] = pace
-    return found
+def sources(session: Session, *, plans: Mapping[UUID, Plan], pools: Pools) -> dict[Owner, pacing.Source]:
+    """Returns the paces of these campaigns, of the accounts that they name, and of the mailboxes of `pools`."""
+    known = accounts(session) if pools.mailboxes or pacing.accounts_of(plans.values()) else {}
+    return pacing.sources(plans, pools, known)
 
 
 def accounts(session: Session) -> dict[Account, Sender]:
@@ -133,7 +109,7 @@ def _lock(session: Session, owners: Iterable[Owner]) -> None:
         session.execute(_LOCK, rows_parameter(names))
 
 
-def _usages(session: Session, paces: Mapping[Owner, Pace], now: datetime) -> dict[Owner, Usage]:
+def usages(session: Session, *, paces: Mapping[Owner, Pace], now: datetime) -> dict[Owner, Usage]:
     """Returns what each owner has used of its day and hour."""
     if not paces:
         return {}
@@ -148,13 +124,13 @@ def _usages(session: Session, paces: Mapping[Owner, Pace], now: datetime) -> dic
         for number, owner in enumerate(owners)
     ]
     found = session.execute(_READ, {**rows_parameter(rows), "kept": now - KEPT})
-    usages: dict[Owner, Usage] = {}
+    used_by: dict[Owner, Usage] = {}
     for number, last_at, used, in_hour, *earlier in found:
         owner = owners[int(number)]
         places = zip(_days(paces[owner], now), (used, *earlier), strict=True)
         place = next((count for start, count in places if last_at >= start), 0)
-        usages[owner] = Usage(used, last_at, in_hour, place)
-    return usages
+        used_by[owner] = Usage(used, last_at, in_hour, place)
+    return used_by
 
 
 def _days(pace: Pace, now: datetime) -> tuple[datetime, datetime, datetime]:

@@ -4,7 +4,7 @@ nothing, stops the text and never leaves a hole in it, unless the text has a def
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache, wraps
 from typing import Any, cast
 
@@ -116,8 +116,21 @@ def stops_without(text: str, name: str, where: str) -> bool:
     """Returns whether `text` can't be filled in for somebody who has all its variables but `name`. InvalidInput, naming
     `where`, if it is no template."""
     variables = _somebody(_parse(text, where))
-    if variables.pop(name, None) is None:
-        return False
+    return variables.pop(name, None) is not None and _stops(text, variables, where)
+
+
+def needed(text: str, where: str, has: Callable[[tuple[str, ...]], bool]) -> set[tuple[str, ...]] | None:
+    """Returns the variables, each by its path, without which `text` can't be filled in; None if it can't be for
+    anybody. `has`: whether there can be a value for a path. InvalidInput, naming `where`, if it is no template."""
+    template = _parse(text, where)
+    paths = {path for path, _ in _variables(template)}
+    lacking = {path for path in paths if not has(path)}
+    if _stops(text, _without(template, lacking), where):
+        return None
+    return {path for path in paths - lacking if _stops(text, _without(template, {*lacking, path}), where)}
+
+
+def _stops(text: str, variables: dict[str, Any], where: str) -> bool:
     try:
         _render(_TRIAL.from_string(text), variables, where)
     except MissingVariable:
@@ -125,6 +138,17 @@ def stops_without(text: str, name: str, where: str) -> bool:
     except InvalidInput:
         pass  # as in check
     return False
+
+
+def _without(template: BoundTemplate, paths: Collection[tuple[str, ...]]) -> dict[str, Any]:
+    variables = _somebody(template)
+    for path in paths:
+        at: object = variables
+        for part in path[:-1]:
+            at = cast("dict[str, object]", at).get(part) if isinstance(at, dict) else None
+        if isinstance(at, dict):
+            cast("dict[str, object]", at).pop(path[-1], None)
+    return variables
 
 
 def _somebody(template: BoundTemplate) -> dict[str, Any]:
