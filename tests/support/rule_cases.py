@@ -52,6 +52,8 @@ def check(table: str, rule: str, **changes: object) -> Case:
 
 def conditions(table: str) -> list[Case]:
     wrong = (
+        '"text"',
+        "null",
         '{"fact": "opened"}',
         '{"fact": "opend", "else": "skip"}',
         '{"fact": "opened", "else": "skip", "who": "Ada"}',
@@ -70,7 +72,7 @@ def conditions(table: str) -> list[Case]:
     )
     late = f'{{"fact": "opened", "else": "skip", "step_number": {3 if table == "email_sequences" else 4}}}'
     return [
-        *no_object(table, "condition"),
+        Case(f"ck_{table}_condition_object", table, {"condition": '[{"fact": "opened", "else": "skip"}]'}),
         *(Case(f"ck_{table}_condition", table, {"condition": given}) for given in wrong),
         Case(f"ck_{table}_condition_before", table, {"condition": late}),
     ]
