@@ -271,6 +271,7 @@ def test_whose_lease_ran_out_is_found_by_the_place_they_keep(database: Database)
 
 
 def test_a_report_never_looks_at_events_or_enrollments(database: Database) -> None:
-    plan = "".join(plans(database, report(group_by)) for group_by in GroupBy)
+    # No counter is kept of a mailbox: that report reads the steps.
+    plan = "".join(plans(database, report(group_by)) for group_by in GroupBy if group_by is not GroupBy.MAILBOX)
     assert "campaign_metrics" in plan
     assert not re.search(r"on (campaign_events|campaign_enrollments|campaign_actions)\b", plan)
