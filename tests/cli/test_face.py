@@ -38,7 +38,7 @@ def test_the_version_is_told(offline: Cli) -> None:
 
 @pytest.mark.parametrize("command", [*[(verb,) for verb in ALL], *NESTED, *TOKENS, *CAMPAIGNS, *EDITS], ids=" ".join)
 def test_every_command_and_option_is_explained(offline: Cli, command: tuple[str, ...]) -> None:
-    done = offline.run(*command, "--help")
+    done = offline.run_here(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Usage: python -m mcp_server {' '.join(command)}" in done.stdout
 

@@ -98,7 +98,7 @@ def test_every_setting_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_value_that_cannot_be_used_is_named_by_its_variable(offline: Cli, name: str) -> None:
-    done = offline.run("jobs", "list", given=None, **{variable(name): WRONG[name]})
+    done = offline.run_here("jobs", "list", **{variable(name): WRONG[name]})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"sales-automation-mcp: {variable(name)}: ")
     assert done.stderr.count("\n") == 1

@@ -118,7 +118,7 @@ _KINDS: dict[str, Callable[[Schema, Schema], st.SearchStrategy[Any]]] = {
     "array": _array,
     "object": _object,
 }
-few = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+few = settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 
 
 @pytest.mark.parametrize("name", OFFERED)

@@ -388,7 +388,7 @@ def assert_same_but_for_steps_passed(known: dict[str, Any], expected: dict[str, 
 any_history = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
-@settings(any_history, max_examples=40)
+@settings(any_history, max_examples=20)
 @given(histories(), st.randoms(use_true_random=False), st.data())
 def test_any_order_and_any_split_of_a_history_ends_alike(
     database: Database, history: list[Told], chance: Any, data: st.DataObject
@@ -396,7 +396,7 @@ def test_any_order_and_any_split_of_a_history_ends_alike(
     each_way_ends_alike(database, history, chance, data, assert_same)
 
 
-@settings(any_history, max_examples=40)
+@settings(any_history, max_examples=20)
 @given(tangled_histories(), st.randoms(use_true_random=False), st.data())
 def test_any_order_and_any_split_of_a_tangled_history_ends_alike(
     database: Database, history: list[Told], chance: Any, data: st.DataObject

@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from mcp_server.__main__ import cli
 from tests.support.patience import PATIENCE
 from tests.support.processes import environment
 
@@ -34,3 +37,9 @@ class Cli:
         )
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def run_here(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """The same within this process, for what ends before the command does anything: a process takes a second to
+        start."""
+        done = CliRunner().invoke(cli, arguments, env={**self.env, **more}, prog_name="python -m mcp_server")
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
