@@ -131,8 +131,10 @@ def addresses(raw: bytes) -> tuple[Address, ...]:
             address = token[0]  # a part before the @ in quotes: not a name, with an address of another at its end
         elif bare is not None and bare.startswith("@") and address.endswith('"'):
             address += bare
-        elif quoted is not None or bare is not None:
-            name.append(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare)
+        elif quoted is not None:
+            name.append(re.sub(r"\\(.)", r"\1", quoted))
+        elif bare is not None:
+            name.append(bare)
         if len(found) >= _ADDRESSES_MAX:
             return tuple(found)
     _add(found, name, address)

@@ -280,6 +280,7 @@ class Answer(BaseModel):
 Warnings = Annotated[
     list[str],
     Field(exclude_if=is_nothing, description="What is likely to stop texts from being sent; nothing if left out."),
+    untold,
 ]
 
 

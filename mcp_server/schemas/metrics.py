@@ -77,10 +77,10 @@ class MetricsAnswer(Answer):
     totals: Totals
     rates: Rates
     channels: Annotated[
-        Maybe[list[MetricsGroup]], Field(description="Where the totals are of both channels: each by itself.")
+        Maybe[list[MetricsGroup]], Field(description="Where the totals are of both channels: each by itself."), untold
     ] = None
     groups: list[MetricsGroup]
-    comparison: Maybe[ComparisonOut] = None
+    comparison: Annotated[Maybe[ComparisonOut], untold] = None
 
     @classmethod
     def of(cls, campaign_id: UUID, report: "Report", *, group_by: GroupBy = GroupBy.TOTAL) -> Self:

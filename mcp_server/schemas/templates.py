@@ -22,6 +22,7 @@ from mcp_server.schemas.base import (
     is_nothing,
     no_flag,
     said,
+    untold,
 )
 from mcp_server.schemas.conditions import AlsoElse, AlsoWhen, Else, WaitHours, When, WhenOut, condition
 
@@ -197,6 +198,7 @@ class TemplateAnswer(Answer):
     affects: Annotated[
         list[AffectedOut],
         Field(exclude_if=is_nothing, description="What the change means for people in running campaigns, if anything."),
+        untold,
     ] = []
     undo: Undo = None
 
