@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Final
-
-from mcp.server.mcpserver import Context
+from typing import TYPE_CHECKING, Any, Final
 
 from db.domain.access import ACTOR_LOCAL, PROGRAM_SCOPES, Caller, Scope
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import Context  # takes a second to import, and `import` needs none of it
 
 LOCAL: Final = Caller(ACTOR_LOCAL, PROGRAM_SCOPES)
 # A request that bypassed the gate. None should exist; if one did, it could do nothing.
@@ -51,7 +52,7 @@ def invoked(invocation: Invocation) -> Generator[None]:
         _current.reset(token)
 
 
-def of_context(context: Context[Any, Any] | None, arguments: Mapping[str, Any], without_http: Caller) -> Invocation:
+def of_context(context: "Context[Any, Any] | None", arguments: Mapping[str, Any], without_http: Caller) -> Invocation:
     """Returns the call of an MCP request. `without_http`: who calls where the request came by no HTTP."""
     try:
         request: Any = context.request_context.request if context is not None else None
