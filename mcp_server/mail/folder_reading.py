@@ -273,8 +273,9 @@ class FolderReading:
         """Fetches a part of mails in the selected folder. Returns it, and the UIDs of mails that are left for later."""
 
         def gives_another() -> bool:
-            others = sorted(set(self._client.search(["ALL"])).difference(uids))
-            return bool(others and fetch(others[-1:]))
+            others = set(self._client.search(["ALL"])).difference(uids)
+            # The oldest: mails that a server can't give tend to come one after the other.
+            return bool(others and fetch([min(others)]))
 
         place = Place(name, self._positions[name].uidvalidity, part)
         return self._failures.fetch(place, uids, fetch, gives_another)
@@ -304,6 +305,7 @@ class FolderReading:
         for message_id, mail in rows.items():
             if self._is_there(mail):
                 self._failures.forget(mail.folder, mail.uid)
+                self._app.run("try a mail again", partial(incoming.note_tried, message_id=message_id))
                 try:
                     is_fetched = self._read(mail.folder, [mail.uid])
                 except FAILURES as error:

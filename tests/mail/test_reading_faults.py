@@ -159,6 +159,26 @@ def test_a_mail_that_is_never_given_holds_up_no_other_and_is_read_when_it_is(
 
 
 @needs_dovecot
+def test_of_mails_that_were_left_one_that_ends_the_connection_holds_up_no_other(
+    app: App, dovecot_server: Dovecot, way: FaultyWay, user: str
+) -> None:
+    known = written_to(app, ["ada@example.net", "ben@example.net", "cid@example.net"])
+    mails = [letter(email, answers=own_id) for email, (_, own_id) in known.items()]
+    mailbox_id = connect(app, way.port, username=user)
+    faults = [never(uid, b"BODY.PEEK[]", CLOSE) for uid in (2, 3)]
+    way.fault = lambda line: faults[0](line) or faults[1](line)
+    for new, expected in ((mails[:2], (1, 0, 1)), (mails[2:], (1, 0, 2))):
+        dovecot_server.put(user, new, at=LATER)
+        for _ in range(2):
+            read_once(app, mailbox_id)
+        assert counts(app) == expected
+    way.fault = faults[0]
+    for _ in range(2):
+        assert read_once(app, mailbox_id) is None
+    assert counts(app) == (2, 0, 1)
+
+
+@needs_dovecot
 def test_a_wrong_password_is_told_and_others_are_read(
     app: App, dovecot_server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,8 +127,9 @@ _LEFT = text(f"""
     SELECT m.id, m.folder, m.uidvalidity, m.uid FROM messages m
     WHERE m.mailbox_id = :mailbox AND m.status = '{MessageStatus.PENDING}'
       AND NOT EXISTS (SELECT FROM message_bodies b WHERE b.message_id = m.id)
-    ORDER BY m.id LIMIT :limit
+    ORDER BY m.updated_at, m.id LIMIT :limit
 """).columns(*named("id", "folder", "uidvalidity", "uid"))
+_TRIED = text("UPDATE messages SET updated_at = clock_timestamp() WHERE id = :id")
 
 
 def leave(session: Session, *, mailbox_id: UUID, mails: Sequence[LeftMail], now: datetime) -> None:
@@ -143,9 +144,16 @@ def leave(session: Session, *, mailbox_id: UUID, mails: Sequence[LeftMail], now:
 
 
 def left(session: Session, *, mailbox_id: UUID, limit: int) -> Mapping[UUID, LeftMail]:
-    """Returns message -> where it lies, of the mails of a mailbox that are still to be fetched, the oldest first."""
+    """Returns message -> where it lies, of the mails of a mailbox that are still to be fetched: first those that were
+    not tried for the longest."""
     rows = session.execute(_LEFT, {"mailbox": mailbox_id, "limit": limit})
     return {id_: LeftMail(*place) for id_, *place in rows}
+
+
+def note_tried(session: Session, *, message_id: UUID) -> None:
+    """Notes that such a mail is tried now. To be committed before it is: it may end the connection, and the others come
+    before it then."""
+    session.execute(_TRIED, {"id": message_id})
 
 
 class Pending(NamedTuple):
