@@ -101,6 +101,21 @@ def test_a_reply_goes_before_steps_and_counts_under_the_limits_and_no_window(dat
     assert len(talk.outbox.claim(hours=24)) == 1
 
 
+def test_each_attempt_that_a_server_refuses_before_the_mail_is_told(database: Database) -> None:
+    talk = new_talk(database)
+    talk.queued()
+    hours = 2.0
+    for minutes in (1, 5, 15):
+        (mail,) = talk.outbox.claim(hours=hours)
+        assert talk.outbox.deferred(mail, hours=hours) == at(hours) + timedelta(minutes=minutes)
+        hours += 1
+    (mail,) = talk.outbox.claim(hours=hours)
+    assert mail.attempts == 3
+    talk.outbox.refused(mail, BounceKind.HARD, hours=hours)
+    assert talk.statuses()[0][0] == "refused"
+    assert look(database, "SELECT email FROM suppressions") == [("bob@example.com",)]
+
+
 def test_those_to_whom_the_person_wrote_too_get_a_copy(database: Database) -> None:
     to = f"Ann <{OWNER.upper()}>, Boss@Example.com"
     talk = new_talk(database, to=to, Cc=f'{LISTED}, "no address", bob@example.com, {BOSS}, "a b"@example.com')

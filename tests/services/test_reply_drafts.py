@@ -111,8 +111,12 @@ def test_a_rejected_reply_does_not_go_out_approved_or_not(database: Database) ->
     reject(database, talk.drafted())
     draft = talk.drafted("Again")
     approve(database, draft)
+    used = "SELECT sum(used)::int FROM sender_usage"
+    before = look(database, used)
     (claimed,) = talk.outbox.claim(hours=2)
+    assert look(database, used) != before
     reject(database, draft)
+    assert look(database, used) == before
     assert talk.outbox.begin(claimed, hours=2) is NotBegun.CLAIMED_ANEW
     assert talk.statuses() == [("not_sent", "A person rejected it.")]
     assert drafts_of(database) == [DraftStatus.REJECTED, DraftStatus.REJECTED]

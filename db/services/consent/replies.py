@@ -229,5 +229,5 @@ def check_not_sent(session: Session, *, draft: ActionDraft) -> None:
     """Takes an approved reply out of the queue. Refused if it is not there any more."""
     if draft.status != DraftStatus.APPROVED:
         return
-    if reply_rows.drop(session, message_id=draft.id, why="A person rejected it.") is None:
+    if not reply_rows.drop(session, message_id=draft.id, why="A person rejected it."):
         raise Refused("This reply is on its way, or was sent, so it can't be taken back. get_thread shows it.")

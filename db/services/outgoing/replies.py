@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from db.domain import threads
 from db.domain.allowance import Account, Allowances, Reservation
 from db.domain.mail.message import Address
-from db.domain.sending import quarter_of
 from db.domain.states import Channel
 from db.domain.threads import SentMail
 from db.models import Mailbox
@@ -99,7 +98,4 @@ def _mail(reply: QueuedReply, token: UUID, mailbox: Mailbox) -> QueuedMail:
 def drop(session: Session, *, mail: QueuedMail, reason: NotBegun | None = None, why: str = "") -> None:
     """Lets a reply not go out, and gives its place under the limits back. why: instead of what `reason` says."""
     told = why or (_WHY[reason] if reason is not None else "")
-    dropped = reply_rows.drop(session, message_id=mail.message_id, why=told)
-    if dropped is not None and dropped.reserved_at is not None:
-        account = Account(Channel.EMAIL, mail.sender.address)
-        usage.release(session, reservations={(account, quarter_of(dropped.reserved_at)): 1})
+    reply_rows.drop(session, message_id=mail.message_id, why=told)

@@ -12,11 +12,14 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.allowance import Account
 from db.domain.drafts import Consent, DraftStatus, Wording
 from db.domain.mail.verdict import MailKind
+from db.domain.sending import quarter_of
 from db.domain.states import Channel, MessageDirection, MessageStatus
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
+from db.services.state import usage
 
 ANSWERABLE: Final = f"""
     {{message}}.direction = '{MessageDirection.IN}' AND {{message}}.kind IS NOT NULL
@@ -182,26 +185,25 @@ _DROP = text(f"""
         UPDATE messages
         SET status = '{MessageStatus.NOT_SENT}', next_attempt_at = NULL, answer = :why, updated_at = now()
         WHERE id = :message AND status = '{MessageStatus.QUEUED}' AND replies_to IS NOT NULL
-        RETURNING id, reserved_at
+        RETURNING id, mailbox_id, reserved_at
     ), drafts AS (
         UPDATE action_drafts SET status = '{DraftStatus.STALE}', updated_at = now()
         WHERE id = :message AND status = '{DraftStatus.APPROVED}' AND EXISTS (SELECT FROM dropped)
     )
-    SELECT id, reserved_at FROM dropped
-""").columns(*named("id", "reserved_at"))
+    SELECT b.address, d.reserved_at FROM dropped d LEFT JOIN mailboxes b ON b.id = d.mailbox_id
+""").columns(*named("address", "reserved_at"))
 
 
-class Dropped(NamedTuple):
-    """A reply that does not go out. reserved_at: when a send was reserved for it, if one was."""
-
-    message_id: UUID
-    reserved_at: datetime | None
-
-
-def drop(session: Session, *, message_id: UUID, why: str) -> Dropped | None:
-    """Lets a queued reply not go out, and makes its draft stale. Returns None if it is not queued."""
+def drop(session: Session, *, message_id: UUID, why: str) -> bool:
+    """Lets a queued reply not go out, makes its draft stale, and gives its place under the limits back. Returns False
+    if it is not queued."""
     row = session.execute(_DROP, {"message": message_id, "why": why}).one_or_none()
-    return None if row is None else Dropped(*row)
+    if row is None:
+        return False
+    address, reserved_at = row
+    if address is not None and reserved_at is not None:
+        usage.release(session, reservations={(Account(Channel.EMAIL, address), quarter_of(reserved_at)): 1})
+    return True
 
 
 _DROP_OF_MAILBOX = text(f"""
@@ -273,9 +275,10 @@ def next_of(session: Session, *, mailbox_id: UUID, limit: int, now: datetime) ->
     return [QueuedReply(*row) for row in rows]
 
 
+# Without a moment of the next attempt, since what an attempt comes to is recorded only where none is told yet.
 _CLAIM = text(f"""
     UPDATE messages m
-    SET claim_token = w.token, reserved_at = w.reserved_at, updated_at = now()
+    SET claim_token = w.token, reserved_at = w.reserved_at, next_attempt_at = NULL, updated_at = now()
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(id uuid, token uuid, reserved_at timestamptz)
     WHERE m.id = w.id AND m.status = '{MessageStatus.QUEUED}'
 """)
