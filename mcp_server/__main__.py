@@ -206,7 +206,7 @@ def _mail(app: App, *, include_overdue: bool) -> Generator["MailboxLoops"]:
     if app.settings.read_mail:
         from mcp_server.mail.readers import Readers  # noqa: PLC0415  as above
 
-        yield Readers(app)
+        yield Readers(app, looks_at_domains=not app.settings.send)
 
 
 def _build(app: App) -> Any:  # noqa: ANN401  MCPServer, which is imported only to serve

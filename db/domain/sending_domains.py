@@ -11,8 +11,9 @@ LOOK_EACH: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class SendingDomain:
-    """What was seen of a domain. absent_since, absent_until: the first and the last look that found neither an SPF nor
-    a DMARC record, with no other answer in between. signed_at: when a mail from it was seen whose DKIM signature held.
+    """What was seen of a domain. looked_at: the last look, also if no resolver answered. absent_since, absent_until:
+    the first and the last look that found neither an SPF nor a DMARC record, with no other answer in between.
+    signed_at: when a mail from it was seen whose DKIM signature held.
     """
 
     domain: str
@@ -25,7 +26,7 @@ class SendingDomain:
         """Returns what is known after a look. is_absent: None where the resolver gave no answer, which says nothing."""
         signed_at = now if is_signed else self.signed_at
         if is_absent is None:
-            return replace(self, signed_at=signed_at)
+            return replace(self, looked_at=now, signed_at=signed_at)
         since = (self.absent_since or now) if is_absent else None
         return SendingDomain(self.domain, now, since, now if is_absent else None, signed_at)
 

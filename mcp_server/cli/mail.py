@@ -183,7 +183,7 @@ def _run(app: "App", *, include_overdue: bool) -> None:
     from mcp_server.mail.senders import Senders  # noqa: PLC0415  as above
 
     senders = [Senders(app, include_overdue=include_overdue)] if app.settings.send else []
-    loops = [*senders, Readers(app)]
+    loops = [*senders, Readers(app, looks_at_domains=not senders)]
     for one in loops:
         one.start()
     try:

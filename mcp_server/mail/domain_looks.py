@@ -4,7 +4,7 @@ domain without any of them is held after three days. A resolver that does not an
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC
 from functools import partial
@@ -50,16 +50,19 @@ class DomainLooks:
     def _loop(self) -> None:
         while True:
             try:
-                look_all(self._app)
+                look_all(self._app, is_ending=self._stopping.is_set)
             except Exception as error:  # noqa: BLE001  nothing may end the loop
                 logger.info("The domains of mailboxes can't be looked at: %s", type(error).__name__)
             if self._stopping.wait(_TURN_SECONDS):
                 return
 
 
-def look_all(app: App) -> None:
+def look_all(app: App, *, is_ending: Callable[[], bool] = lambda: False) -> None:
     """Looks at the domains of all mailboxes that send, unless that was done within the hour. Where time is simulated,
-    only the resolver of SALES_AUTOMATION_DNS_SERVER is asked: the real one knows nothing of invented domains."""
+    only the resolver of SALES_AUTOMATION_DNS_SERVER is asked: the real one knows nothing of invented domains.
+
+    is_ending: whether to leave the others for later, as the process ends.
+    """
     if not _is_to_look(app):
         return
     choose = partial(sending_domains.to_look_at, now=app.clock(), limit=_DOMAINS_MOST)
@@ -70,11 +73,13 @@ def look_all(app: App) -> None:
 
     resolver = Resolver(app.settings.resolver)
     for seen, rows in found:
-        is_absent = _is_absent(resolver, seen.domain)
-        if resolver.is_silent:
+        if is_ending():
             return
+        is_absent = _is_absent(resolver, seen.domain)
         is_signed = bool(is_absent) and seen.signed_at is None and _is_signed(app, seen.domain, rows)
         _note(app, seen.domain, is_absent=is_absent, is_signed=is_signed)
+        if resolver.is_silent:
+            return  # of this domain alone, or of all: the next turn begins with the others
 
 
 def note(app: App, resolver: "Resolver", domain: str, results: Sequence[str]) -> SendingDomain | None:

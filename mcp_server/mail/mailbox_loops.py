@@ -36,8 +36,10 @@ class MailboxLoops(ABC):
     patience: ClassVar[float]
     """Seconds within which the loops end together; what is left is cut off then."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, looks_at_domains: bool = True) -> None:
+        """looks_at_domains: also looks at the domains of mailboxes; one in a process is enough."""
         self._app = app
+        self._looks_at_domains = looks_at_domains
         self._stopping = threading.Event()
         self._changed = app.mailboxes_changed.listen()
         self._loops: dict[UUID, tuple[MailServer, bytes | None, MailboxLoop]] = {}
@@ -79,15 +81,17 @@ class MailboxLoops(ABC):
         from mcp_server.mail.domain_looks import DomainLooks  # noqa: PLC0415  see above
         from mcp_server.mail.lease_keeper import LeaseKeeper  # noqa: PLC0415  see above
 
-        looks = DomainLooks(self._app, self._stopping)
-        looks.start()
+        looks = DomainLooks(self._app, self._stopping) if self._looks_at_domains else None
+        if looks is not None:
+            looks.start()
         with LeaseKeeper(self._app) as keeper:
             while not self._stopping.is_set():
                 self._changed.clear()
                 self._look(keeper)
                 self._changed.wait(LOOK_AGAIN_SECONDS)
             self._end()
-        looks.join()
+        if looks is not None:
+            looks.join()
 
     def _look(self, keeper: "LeaseKeeper") -> None:
         try:

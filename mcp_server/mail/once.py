@@ -50,7 +50,6 @@ def read_all(app: App) -> list[Outcome]:
 def send_all(app: App, *, include_overdue: bool = False) -> list[Outcome]:
     """Sends from every mailbox that is not paused what is due and what its pace allows now. Returns how each is, by
     address. include_overdue: also what is due for so long that it waits for a person."""
-    domain_looks.look_all(app)
     rows = app.run("look for mailboxes", mailboxes.list_sending, read_only=True)
     with LeaseKeeper(app) as keeper:
         books = Books(app)
@@ -58,6 +57,7 @@ def send_all(app: App, *, include_overdue: bool = False) -> list[Outcome]:
             MailboxSender(app, keeper, books, row.id, row.address, include_overdue=include_overdue) for row in rows
         ]
         are_done = _run(senders, _SENT_AT_ONCE)
+    domain_looks.look_all(app)  # for the next run: a server that does not answer holds nothing up now
     return _outcomes(app, rows, senders, are_done, [sender.sent for sender in senders])
 
 

@@ -22,8 +22,8 @@ class Readers(MailboxLoops):
     name = "readers"
     patience = 5.0
 
-    def __init__(self, app: App) -> None:
-        super().__init__(app)
+    def __init__(self, app: App, *, looks_at_domains: bool = True) -> None:
+        super().__init__(app, looks_at_domains=looks_at_domains)
         self._unknown: UnknownMails | None = None
 
     def _list(self, session: "Session") -> "Sequence[Mailbox]":

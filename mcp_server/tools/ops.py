@@ -78,10 +78,7 @@ def run_maintenance(call: Call) -> MaintenanceAnswer:
     """Match events that waited, give up on old ones, forget old answers and finished jobs: now, instead of within the
     hour. warning names what is unusual. Next: list_orphaned_events.
     """
-    from mcp_server.mail import domain_looks  # noqa: PLC0415  a server that is never asked starts without it
-
     answer = MaintenanceAnswer.model_validate(maintain(call.app))
-    domain_looks.look_all(call.app)
     call.app.run("audit", lambda session: call.note(session, answer.model_dump(mode="json")))
     return answer
 

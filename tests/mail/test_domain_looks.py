@@ -15,11 +15,12 @@ from db.services.campaigns import campaigns
 from db.services.dispatch import claims, explain, lint
 from db.services.mail import sending_domains
 from mcp_server.mail import domain_looks
+from mcp_server.mail.dns import NoAnswer
 from mcp_server.process.app import App
 from tests.support.campaigns import NOW
 from tests.support.dns import Resolver
 from tests.support.mail_servers import imap_server, smtp_server
-from tests.support.outgoing import ANN, BEN, connect, running
+from tests.support.outgoing import ANN, BEN, CLEO, connect, running
 from tests.support.server import call
 from tests.support.steps import claim_for
 
@@ -71,10 +72,37 @@ def test_a_resolver_that_fails_says_nothing(app: App, database: Database, resolv
     look(app, NOW)
     resolver.fails = {DOMAIN}
     try:
-        assert look(app, LATER) == SendingDomain(DOMAIN, NOW, NOW, NOW)
+        assert look(app, LATER) == SendingDomain(DOMAIN, LATER, NOW, NOW)
+        resolver.asked.clear()
+        assert look(app, LATER + HOUR / 2).looked_at == LATER
+        assert resolver.asked == []
     finally:
         resolver.fails = set()
-    assert look(app, LATER).is_held
+    assert look(app, LATER + HOUR).is_held
+
+
+def test_a_domain_whose_servers_do_not_answer_holds_up_no_other(
+    app: App, database: Database, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent:
+        """A resolver that waits in vain for the first domain."""
+
+        def __init__(self, _: object) -> None:
+            self.is_silent = False
+
+        def texts(self, name: str) -> list[str]:
+            if name.endswith(DOMAIN):
+                self.is_silent = True
+                raise NoAnswer
+            return []
+
+    monkeypatch.setattr("mcp_server.mail.dns.Resolver", Silent)
+    for address in (ANN, CLEO):
+        connect(database, address)
+    look(app, NOW)
+    look(app, NOW + HOUR / 4)
+    seen = app.run("look", partial(sending_domains.known, domains=["other.example"]))["other.example"]
+    assert seen.absent_since == NOW + HOUR / 4
 
 
 def test_only_a_named_resolver_is_asked_in_simulated_time(app: App, database: Database, resolver: Resolver) -> None:
