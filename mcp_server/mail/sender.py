@@ -92,7 +92,7 @@ class MailboxSender(MailboxLoop):
                 self._line.close()
                 self._record_at_last()
             if is_once:
-                copies.finish()
+                copies.finish(self._stopping)
 
     def _send_what_is_due(self, lease: Lease, copies: SentCopies, *, is_once: bool) -> None:
         in_vain = 0

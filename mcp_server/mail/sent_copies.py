@@ -40,6 +40,7 @@ AGAIN: Final = (300.0, 900.0, 3600.0)
 """Seconds after which a copy that the server does not take is tried again. It is left out then."""
 _PATIENCE: Final = 1.0
 _FINISH_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +104,13 @@ class SentCopies:
             self._looks_at = [now + seconds for seconds in LOOKS]
         self.file()
 
-    def finish(self) -> None:
-        """Waits until all is done that there is to do now, but not for long."""
+    def finish(self, stopping: threading.Event) -> None:
+        """Waits until all is done that there is to do now, but not for long, and not once `stopping` is set."""
         self._is_finishing.set()
-        self._is_done.wait(_FINISH_SECONDS)
+        ends = time.monotonic() + _FINISH_SECONDS
+        while not stopping.is_set() and time.monotonic() < ends:
+            if self._is_done.wait(_LOOK_SECONDS):
+                return
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
