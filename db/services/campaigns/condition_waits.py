@@ -16,7 +16,7 @@ from db.services.campaigns import plans
 _READ = """
     SELECT e.id, e.instance_id, e.contact_id, e.a_b_variant, e.current_step, e.delay_from, e.next_action_at
     FROM campaign_enrollments e JOIN campaign_instances i ON i.id = e.instance_id
-    WHERE e.{column} IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE e.{column} = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND e.status IN ('active', 'paused') AND e.next_action_at IS NOT NULL AND e.delay_from IS NOT NULL
       AND (
           EXISTS (

@@ -85,7 +85,7 @@ def steps_of_template(session: Session, *, template_id: UUID) -> list[Step]:
 # result columns, takes longer than running it.
 _OF_CAMPAIGNS = text(f"""
     SELECT i.id, {COLUMNS} FROM campaign_instances i
-    WHERE i.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE i.id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """).columns(*named("id"), *NAMES)
 
 
@@ -140,7 +140,7 @@ def note_served(session: Session, *, plans: Mapping[UUID, Plan], until: datetime
 
 _ZONES = text("""
     SELECT id, timezone FROM contacts
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """)
 
 
@@ -156,7 +156,7 @@ def of_campaign(session: Session, *, instance_id: UUID) -> Plan:
 
 _CHANGED_AT = text("""
     SELECT id, updated_at FROM campaign_instances
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """)
 
 

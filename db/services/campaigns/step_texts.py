@@ -79,7 +79,7 @@ class Source(NamedTuple):
 _OF_CAMPAIGNS = text("""
     WITH wanted AS MATERIALIZED (
         SELECT id, template_id, name, settings FROM campaign_instances
-        WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
     )
     SELECT id, template_id, name, settings, NULL, NULL, NULL, NULL, NULL, NULL FROM wanted
     UNION ALL

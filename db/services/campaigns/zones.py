@@ -48,7 +48,7 @@ _LOCK_CAMPAIGNS = text("""
         SELECT 1 FROM campaign_instances i
         WHERE i.id IN (
             SELECT e.instance_id FROM campaign_enrollments e
-            WHERE e.contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+            WHERE e.contact_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
               AND e.status IN ('enrolled', 'active', 'paused')
         )
         ORDER BY i.id FOR SHARE
@@ -60,7 +60,7 @@ _OF_PEOPLE = text("""
         FROM campaign_enrollments e
         JOIN contacts c ON c.id = e.contact_id
         JOIN campaign_instances i ON i.id = e.instance_id
-        WHERE e.contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        WHERE e.contact_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
           AND e.status IN ('enrolled', 'active', 'paused') AND e.zone IS NOT NULL
         ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
     )

@@ -97,7 +97,7 @@ def wording(
 
 _MAILBOXES = text("""
     SELECT id, address, signature FROM mailboxes
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """)
 
 

@@ -39,7 +39,8 @@ class Decided(NamedTuple):
 _LOCK_CAMPAIGNS = text("""
     SELECT count(*) FROM (
         SELECT 1 FROM campaign_instances
-        WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)) ORDER BY id FOR SHARE
+        WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
+        ORDER BY id FOR SHARE
     ) locked
 """)
 

@@ -51,7 +51,7 @@ _FACTS = f"""
 _OF_ROWS = "SELECT instance_id, id FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, id uuid)"
 _OF_CAMPAIGNS = """
     SELECT instance_id, id FROM campaign_enrollments
-    WHERE instance_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE instance_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND (status = 'active' OR paused_until IS NOT NULL) AND next_action_at < :until
 """
 _READ = text(_FACTS.format(asked=_OF_ROWS))

@@ -33,7 +33,7 @@ _WAITING = text(f"""
     SELECT e.instance_id, e.id, e.contact_id, e.a_b_variant, e.current_step, e.next_action_at, e.delay_from, e.zone,
            e.mailbox_id, c.absent_until
     FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
-    WHERE e.instance_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE e.instance_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND (e.status = 'active' OR e.paused_until IS NOT NULL) AND e.next_action_at < :until
       AND NOT EXISTS (
           SELECT FROM messages m
@@ -43,7 +43,7 @@ _WAITING = text(f"""
 """)
 _CLAIMED = text(f"""
     SELECT enrollment_id, step_number, reserved_at, sender FROM campaign_actions
-    WHERE instance_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE instance_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND status = '{ActionStatus.CLAIMED}' AND reserved_at IS NOT NULL AND lease_until IS NOT NULL
 """)
 

@@ -131,7 +131,7 @@ def _lacking(
 
 _APPROVED = text(f"""
     SELECT enrollment_id, step_number FROM action_drafts
-    WHERE instance_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE instance_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND status = '{DraftStatus.APPROVED}' AND decided_by IS NOT NULL
 """)
 

@@ -63,10 +63,10 @@ def _of_person(ref: ContactRef) -> ContactFields:
     return fields if ref.contact_id is None else ContactFields(fields.email, fields.linkedin_url)
 
 
-_LOCK_CONTACTS = text("""
+LOCK_CONTACTS = text("""
     SELECT count(*) FROM (
         SELECT 1 FROM contacts
-        WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
         ORDER BY id FOR SHARE
     ) locked
 """)
@@ -74,4 +74,4 @@ _LOCK_CONTACTS = text("""
 
 def lock_contacts(session: Session, *, contact_ids: Iterable[UUID]) -> None:
     """Keeps these people as they are, against a suppression, an absence or a new time zone under way."""
-    session.execute(_LOCK_CONTACTS, rows_parameter(list(set(contact_ids))))
+    session.execute(LOCK_CONTACTS, rows_parameter(list(set(contact_ids))))

@@ -125,7 +125,7 @@ def _insert(
 _EXISTING = text("""
     SELECT contact_id, id FROM campaign_enrollments
     WHERE instance_id = :campaign
-      AND contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+      AND contact_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """)
 
 

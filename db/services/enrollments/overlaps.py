@@ -101,7 +101,7 @@ def find(session: Session, *, people: Mapping[int, ContactRef], campaign_id: UUI
 
 _EMAILS = text("""
     SELECT id, email FROM contacts
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)) AND email IS NOT NULL
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))) AND email IS NOT NULL
 """)
 _HOW_MANY = text("""
     SELECT count(DISTINCT e.contact_id)

@@ -22,7 +22,7 @@ _BY_ENROLLING = frozenset({StopReason.FINISHED, StopReason.MANUAL, StopReason.MO
 # A step that was sent or skipped lies behind, though events may know of it before its enrollment came so far.
 _LAST_PASSED = text(f"""
     SELECT a.enrollment_id, max(a.step_number) FROM campaign_actions a
-    WHERE a.enrollment_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE a.enrollment_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND a.instance_id = :campaign
       AND (a.sent_at IS NOT NULL OR a.status = '{ActionStatus.SKIPPED}')
     GROUP BY a.enrollment_id
@@ -30,7 +30,7 @@ _LAST_PASSED = text(f"""
 _LOCK = text(f"""
     SELECT {enrollment_rows.COLUMNS} FROM campaign_enrollments e
     WHERE e.instance_id = :campaign AND e.status = '{EnrollmentStatus.COMPLETED}'
-      AND e.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+      AND e.id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
     ORDER BY e.id FOR NO KEY UPDATE OF e
 """)
 

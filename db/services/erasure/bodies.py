@@ -61,7 +61,8 @@ _BODIES = text("SELECT id, body FROM webhook_deliveries WHERE body IS NOT NULL")
 _DROP_CODED = text("""
     UPDATE webhook_deliveries d
     SET body = CASE WHEN d.status = 'waiting' THEN d.body END, updated_at = now()
-    WHERE d.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)) AND d.body IS NOT NULL
+    WHERE d.id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
+      AND d.body IS NOT NULL
     RETURNING d.body IS NULL
 """)
 _READ_AT_ONCE: Final = 100

@@ -242,10 +242,10 @@ _ANSWERS = text("""
 # an address can't stay.
 _DROP_ANSWERS = text("""
     UPDATE idempotency_keys SET response = NULL, request_hash = ''
-    WHERE key IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    WHERE key = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
 """)
 _DROP_KEYS = text("""
-    DELETE FROM idempotency_keys WHERE key IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    DELETE FROM idempotency_keys WHERE key = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
 """)
 
 
@@ -296,7 +296,7 @@ def _replace_suppressions(session: Session, person: _Person) -> int:
 
 
 _DROP_EXCLUSIONS = text("""
-    DELETE FROM campaign_exclusions WHERE address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    DELETE FROM campaign_exclusions WHERE address = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
     RETURNING id
 """)
 
@@ -307,11 +307,11 @@ def _drop_exclusions(session: Session, person: _Person) -> int:
 
 
 _DROP_CONSENTS = text("""
-    DELETE FROM consents WHERE address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    DELETE FROM consents WHERE address = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
 """)
 _DROP_ADDRESSES = text("""
     DELETE FROM contact_addresses WHERE contact_id = :id
-       OR address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+       OR address = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
     RETURNING contact_id
 """)
 

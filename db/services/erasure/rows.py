@@ -147,7 +147,7 @@ CLEAN_ORPHANS = text(f"""
                SELECT m.provider_message_id FROM campaign_messages m JOIN mine
                ON m.instance_id = mine.instance_id AND m.enrollment_id = mine.id)
            OR o.email IN (SELECT address FROM known)
-           OR o.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:mentioning AS jsonb)) AS uuid))
+           OR o.id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:mentioning AS jsonb)) AS uuid)))
            OR {_MADE_OF.format(value="o.provider_event_id")}
     )
     UPDATE orphaned_events o

@@ -380,7 +380,7 @@ _WRITING = f"""
     SELECT (SELECT {counters.METRICS_KEYS} FROM metrics), (SELECT {counters.STATUSES_KEYS} FROM totals),
            (SELECT jsonb_agg(DISTINCT provider_message_id) FROM orphaned_events
             WHERE status = 'waiting'
-              AND provider_message_id IN (SELECT jsonb_array_elements_text(CAST(:messages AS jsonb)))),
+              AND provider_message_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:messages AS jsonb))))),
            (SELECT updated_at FROM campaign_instances WHERE id = CAST(:campaign AS uuid)), {messages.IS_ELSEWHERE}
 """
 # On one line: psycopg parses a statement of more than 4,096 characters anew each time. This one is longer, and the

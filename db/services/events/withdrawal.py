@@ -107,7 +107,7 @@ def _ended_by(event: _Found, locked: Locked) -> Enrollment | None:
 
 _SUPPRESSED = text(f"""
     SELECT {enrollment_rows.COLUMNS} FROM campaign_enrollments e
-    WHERE e.contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE e.contact_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND e.stop_reason = '{StopReason.SUPPRESSED}' AND e.updated_at >= :since
     ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
 """)

@@ -32,13 +32,13 @@ class _Owner:
 _MAILBOXES = text(f"""
     SELECT id, address, guarded_since FROM mailboxes
     WHERE status <> '{MailboxStatus.PAUSED}' AND (CAST(:rows AS jsonb) IS NULL
-          OR address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
+          OR address = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))))
     ORDER BY id
 """).columns(*named("id", "address", "guarded_since"))
 _CAMPAIGNS = text(f"""
     SELECT id, NULL::text, guarded_since FROM campaign_instances
     WHERE status = '{CampaignStatus.ACTIVE}' AND (CAST(:rows AS jsonb) IS NULL
-          OR id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
+          OR id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))))
     ORDER BY id
 """).columns(*named("id", "address", "guarded_since"))
 

@@ -46,13 +46,13 @@ _RENEW = text(f"""
     UPDATE mailbox_leases SET renewed_at = now(), expires_at = now() + interval '{LEASE_SECONDS} seconds'
     WHERE (mailbox_id, role) IN (
         SELECT mailbox_id, role FROM mailbox_leases
-        WHERE token IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        WHERE token = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
         FOR UPDATE SKIP LOCKED
     )
 """)
 _HELD = text("""
     SELECT token FROM mailbox_leases
-    WHERE token IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE token = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """)
 _GIVE_BACK = text("DELETE FROM mailbox_leases WHERE mailbox_id = :mailbox_id AND role = :role AND token = :token")
 _HOLDERS = text("SELECT mailbox_id, role, holder FROM mailbox_leases WHERE expires_at > now()")

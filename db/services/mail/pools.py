@@ -23,8 +23,8 @@ _READ = text("""
     SELECT m.id, m.address, m.status, m.problem, m.settings, m.sends_since, m.smtp_host, m.imap_host IS NOT NULL,
            d.domain, d.looked_at, d.absent_since, d.absent_until, d.signed_at
     FROM mailboxes m LEFT JOIN sending_domains d ON d.domain = split_part(m.address, '@', 2)
-    WHERE m.address IN (SELECT jsonb_array_elements_text(CAST(:addresses AS jsonb)))
-       OR m.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid))
+    WHERE m.address = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:addresses AS jsonb))))
+       OR m.id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:ids AS jsonb)) AS uuid)))
     ORDER BY m.id
 """).columns(
     *named("id", "address", "status", "problem", "settings", "sends_since", "smtp_host", "is_read"),
@@ -106,7 +106,8 @@ def mails(session: Session, *, pools: Pools, until: datetime) -> Counter[UUID]:
 _BEGIN = text("""
     UPDATE mailboxes SET sends_since = :now
     WHERE sends_since IS NULL AND id IN (
-        SELECT id FROM mailboxes WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        SELECT id FROM mailboxes
+        WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
         ORDER BY id FOR NO KEY UPDATE
     )
 """)
@@ -121,7 +122,7 @@ def note_first(session: Session, *, pools: Pools, addresses: Collection[str], no
 
 _ADDRESSES = text("""
     SELECT id, address FROM mailboxes
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """)
 
 
@@ -140,7 +141,7 @@ def kept(session: Session, *, enrollments: Sequence[Enrollment], plans: Mapping[
 _OF_PERSON = text("""
     SELECT id, address FROM mailboxes
     WHERE id = :mailbox OR (CAST(:mailbox AS uuid) IS NULL
-          AND address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
+          AND address = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))))
 """)
 
 

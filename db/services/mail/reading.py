@@ -63,7 +63,7 @@ _PASS_OVER = text("""
 _TAKE_BACK = text("""
     DELETE FROM unrelated_mails
     WHERE mailbox_id = :mailbox_id
-      AND hash IN (SELECT decode(jsonb_array_elements_text(CAST(:rows AS jsonb)), 'hex'))
+      AND hash = ANY (ARRAY(SELECT decode(jsonb_array_elements_text(CAST(:rows AS jsonb)), 'hex')))
 """)
 
 

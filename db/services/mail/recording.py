@@ -240,7 +240,7 @@ def _row(mail: Judged) -> dict[str, Any]:
 
 
 _FORGET = text(
-    "DELETE FROM messages WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))"
+    "DELETE FROM messages WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))"
 )
 
 

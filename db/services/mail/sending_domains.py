@@ -18,7 +18,7 @@ _MAILBOXES_MOST: Final = 3
 
 _READ = text("""
     SELECT domain, looked_at, absent_since, absent_until, signed_at FROM sending_domains
-    WHERE domain IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))
+    WHERE domain = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))))
 """).columns(*named("domain", "looked_at", "absent_since", "absent_until", "signed_at"))
 
 

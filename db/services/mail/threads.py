@@ -109,7 +109,7 @@ def refresh(session: Session, *, thread_ids: Mapping[UUID, bool]) -> None:
 _SENDABLE = ", ".join(f"'{state}'" for state in STATES_BEFORE[MessageCommand.SEND] if state is not MessageStatus.SENT)
 _CAME_BACK = text(f"""
     UPDATE messages SET status = '{MessageStatus.SENT}', next_attempt_at = NULL, updated_at = now()
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND replies_to IS NOT NULL AND sending_at IS NOT NULL
       AND status IN ({_SENDABLE})
 """)

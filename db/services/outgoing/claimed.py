@@ -24,12 +24,12 @@ def lock(session: Session, *, enrollment_ids: Iterable[UUID]) -> list[Enrollment
 
 _OF_ACTIONS = text("""
     SELECT enrollment_id FROM campaign_actions
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
 """)
 _END = text(f"""
     WITH before AS MATERIALIZED (
         SELECT instance_id, id, enrollment_id, lease_until FROM campaign_actions
-        WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+        WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
           AND status = '{ActionStatus.CLAIMED}' AND lease_until > :now
         ORDER BY instance_id, id FOR NO KEY UPDATE
     )

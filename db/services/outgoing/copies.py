@@ -32,7 +32,7 @@ _UNFILED = text(f"""
 """).columns(*named("id", "internet_message_id", "raw"))
 _FILED = text(f"""
     UPDATE messages SET filed_at = :now, updated_at = now()
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND status = '{MessageStatus.SENT}' AND filed_at IS NULL
 """)
 _LEAVE_OUT = text(f"""

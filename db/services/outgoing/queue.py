@@ -140,7 +140,7 @@ def _claim(
 # A claim has left them without a status, as what it hands to agents.
 _QUEUE = text(f"""
     UPDATE messages SET status = '{MessageStatus.QUEUED}', updated_at = now()
-    WHERE action_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE action_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND direction = '{MessageDirection.OUT}' AND status IS NULL
     RETURNING action_id, id
 """).columns(*named("action_id", "id"))

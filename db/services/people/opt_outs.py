@@ -103,7 +103,7 @@ def add_for_contacts(
 
 _LOCK_PEOPLE = text("""
     SELECT id, email, linkedin_url FROM contacts
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)) AND erased_at IS NULL
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))) AND erased_at IS NULL
     ORDER BY id FOR NO KEY UPDATE
 """)
 
@@ -232,7 +232,7 @@ _WORKS = text("""
 """)
 _WORKING = text("""
     SELECT address, works_at FROM consents
-    WHERE address IN (SELECT jsonb_array_elements_text(CAST(:rows AS jsonb))) AND works_at IS NOT NULL
+    WHERE address = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:rows AS jsonb)))) AND works_at IS NOT NULL
 """)
 
 

@@ -11,9 +11,9 @@ from db.postgres.json import rows_parameter, to_text
 
 _COUNT = text("""
     SELECT count(*) FROM contacts
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND split_part(split_part(lower(email), '@', 1), '+', 1)
-          IN (SELECT jsonb_array_elements_text(CAST(:roles AS jsonb)))
+          = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:roles AS jsonb))))
 """)
 
 

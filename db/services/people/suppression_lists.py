@@ -85,7 +85,7 @@ _CONCERNED = text(f"""
 """)
 _LOCK = text("""
     SELECT id FROM contacts
-    WHERE id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)) ORDER BY id FOR UPDATE
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))) ORDER BY id FOR UPDATE
 """)
 
 

@@ -118,7 +118,7 @@ def restore(before: Snapshot, enrollments: Iterable[Enrollment]) -> None:
 
 _OPEN_OF_CONTACTS = text(f"""
     SELECT {COLUMNS} FROM campaign_enrollments e
-    WHERE e.contact_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE e.contact_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND e.status IN ('enrolled', 'active', 'paused')
       AND (CAST(:campaign AS uuid) IS NULL OR e.instance_id = :campaign)
     ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
@@ -136,7 +136,7 @@ def lock_open_of_contacts(
 
 _SOME = text(f"""
     SELECT {COLUMNS} FROM campaign_enrollments e
-    WHERE e.id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE e.id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
     ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
 """)
 

@@ -105,7 +105,7 @@ _OF_ACTIONS = text(f"""
     SELECT m.action_id, CASE WHEN b.message_id IS NOT NULL THEN m.subject END, b.body, m.internet_message_id,
            m.status, m.id
     FROM messages m LEFT JOIN message_bodies b ON b.message_id = m.id
-    WHERE m.action_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE m.action_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND m.direction = '{MessageDirection.OUT}'
 """).columns(*named("action_id", "subject", "body", "internet_message_id", "status", "id"))
 

@@ -122,7 +122,7 @@ def draft(session: Session, *, reply: NewReply) -> None:
 # What was read later has a later id. The owner of a mailbox may have answered by hand.
 _OUTDATE = text(f"""
     UPDATE action_drafts d SET status = '{DraftStatus.STALE}', updated_at = now()
-    WHERE d.thread_id IN (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))
+    WHERE d.thread_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND d.status = '{DraftStatus.WAITING}'
       AND (d.replies_to IS DISTINCT FROM (
                SELECT m.id FROM messages m WHERE m.thread_id = d.thread_id AND {ANSWERABLE.format(message="m")}
