@@ -7,7 +7,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from mcp_server.__main__ import cli
-from tests.support.patience import PATIENCE
+from tests.support import forks
 from tests.support.processes import environment
 
 COMMAND = [sys.executable, "-m", "mcp_server"]
@@ -27,14 +27,7 @@ class Cli:
 
     def run(self, *arguments: str | Path, given: bytes | None = None, **more: str) -> subprocess.CompletedProcess[str]:
         """The finished process; `given` is its stdin, `more` are further variables."""
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            input=given or b"",
-            env={**self.env, **more},
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        done = forks.run([*map(str, arguments)], env={**self.env, **more}, given=given or b"")
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -7,8 +7,11 @@ import sys
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 
+from tests.support import forks
+from tests.support.forks import Forked
 from tests.support.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "mcp_server"]
@@ -48,14 +51,28 @@ def server_process(
 @contextmanager
 def http_server(database_url: str, *arguments: str, command: Sequence[str] = SERVE_HTTP, **more: str) -> Generator[str]:
     """The base URL of a server of which the process does not matter."""
-    with server_process(database_url, *arguments, command=command, is_read=False, **more) as (base, _):
-        yield base
+    if command is not SERVE_HTTP:
+        with server_process(database_url, *arguments, command=command, is_read=False, **more) as (base, _):
+            yield base
+        return
+    options = [*SERVE_HTTP[len(COMMAND) :], "--port", "0", *arguments]
+    reader, writer = os.pipe()
+    with Path(os.devnull).open("r+b") as nothing, os.fdopen(reader) as lines, os.fdopen(writer, "wb") as stderr:
+        env = environment(database_url, **more)
+        with Forked(options, env=env, stdin=nothing, stdout=nothing, stderr=stderr) as process:
+            stderr.close()
+            line = next(line for line in lines if "listening on" in line)
+            rest = Thread(target=deque, args=(lines, 0), daemon=True)
+            rest.start()
+            yield line.split("listening on ")[1].split(" ")[0]
+            process.terminate()
+            process.wait()
+            rest.join(PATIENCE)
 
 
 def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    done = forks.run(arguments, env=env)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @contextmanager
