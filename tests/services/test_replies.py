@@ -287,6 +287,7 @@ def change_address(talk: Talk) -> None:
 MEANWHILE: dict[str, tuple[Callable[[Talk], object], NotBegun, str]] = {
     "suppressed": (lambda talk: suppress(talk.database, "bob@example.com"), NotBegun.SUPPRESSED, "not_sent"),
     "moved": (change_address, NotBegun.ADDRESS, "queued"),
+    "by hand": (lambda talk: talk.owner_writes(hours=1), NotBegun.APPROVAL, "not_sent"),
     "asked": (lambda talk: talk.asks(), NotBegun.APPROVAL, "not_sent"),
     "stopped": (lambda talk: talk.database.run("stop", partial(stopping.stop, now=NOW)), NotBegun.STOPPED, "queued"),
     "paused": (

@@ -64,6 +64,12 @@ class Talk:
         own_id = f"at-{hours}@example.com"
         self.inbox.bring(mail(words, answers=answers or self.sent.internet_message_id, id_=own_id), hours=hours)
 
+    def owner_writes(self, *, hours: float = 3) -> None:
+        """The owner of the mailbox answers by hand."""
+        answers = self.sent.internet_message_id
+        raw = mail("I will call.", sender=OWNER, to="bob@example.com", answers=answers, id_="hand@x.example")
+        self.inbox.bring(raw, hours=hours)
+
     def asks(self, approval: str = "all") -> None:
         """The campaign asks for approval from now on."""
         fields = {"settings": {"mailboxes": [OWNER], "approval": approval}}

@@ -25,7 +25,7 @@ _WHY: Final[Mapping[NotBegun, str]] = MappingProxyType(
         NotBegun.ERASED: "The person was erased.",
         NotBegun.SUPPRESSED: "The person, or somebody who would get a copy, was suppressed before it went out.",
         NotBegun.WORDS: "It reads otherwise than it was written or approved: recipient, signature or text has changed.",
-        NotBegun.APPROVAL: "Approval is asked for since it was written, or a message came in since it was approved.",
+        NotBegun.APPROVAL: "Approval is asked for since it was written, or somebody has written in the thread since.",
     }
 )
 

@@ -158,9 +158,11 @@ def queue(session: Session, *, reply: NewReply, internet_message_id: str, consen
     session.execute(_QUEUE, reply.as_message(internet_message_id, consent, now))
 
 
-# Of a campaign that asked nobody: it does not ask now either.
+# Of a campaign that asked nobody: it does not ask now either. The owner of the mailbox may have answered by hand.
 _IS_APPROVED = text(f"""
-    SELECT CASE WHEN m.approval = 'none' THEN coalesce(i.settings ->> 'approval', 'none') = 'none'
+    SELECT NOT EXISTS (SELECT FROM messages n
+                       WHERE n.thread_id = m.thread_id AND n.kind = '{MailKind.OWNER_WROTE}' AND n.id > m.id)
+       AND CASE WHEN m.approval = 'none' THEN coalesce(i.settings ->> 'approval', 'none') = 'none'
            ELSE EXISTS (
                SELECT FROM action_drafts d
                WHERE d.id = m.id AND d.status = '{DraftStatus.APPROVED}' AND d.decided_by IS NOT NULL
@@ -176,7 +178,7 @@ _IS_APPROVED = text(f"""
 
 def is_approved(session: Session, *, message_id: UUID) -> bool:
     """Returns whether a reply may go out as of now: a person has approved it and not changed their mind, and nothing
-    has come in since; or nobody was asked, and nobody is now."""
+    has come in since; or nobody was asked, and nobody is now. In either case the owner has not written since."""
     return bool(session.scalar(_IS_APPROVED, {"message": message_id}))
 
 
