@@ -18,7 +18,9 @@ from db.domain.states import (
     ActionOutcome,
     EnrollmentAction,
     LinkedInStepType,
+    PathType,
     SuppressionReason,
+    TemplateType,
 )
 from db.domain.templates import EmailStep, LinkedInStep
 from db.domain.webhooks import NewDelivery
@@ -188,9 +190,9 @@ def test_no_campaign_is_made_of_a_template_that_is_being_archived(database: Data
 
 
 def test_a_step_number_belongs_to_the_channel_that_came_first(database: Database) -> None:
-    scene = new_scene(database, 0)
-    with database.transaction("look") as session:
-        template_id = campaigns.get(session, campaign_id=scene.campaign_id).template_id
+    make = partial(templates.create, name="T", type=TemplateType.MULTI_CHANNEL, path_type=PathType.STRUCTURED)
+    with database.transaction("a template without a campaign, which would be locked too") as session:
+        template_id = make(session, description=None, settings={}, email_steps=ONE_STEP, linkedin_steps=[]).id
     add = partial(templates.update, template_id=template_id, fields={})
     email = partial(add, email_steps=[EmailStep(4, "Four", "The last of all")], linkedin_steps=[])
     visit = partial(add, email_steps=[], linkedin_steps=[LinkedInStep(4, LinkedInStepType.MESSAGE, "Hello")])
@@ -199,14 +201,21 @@ def test_a_step_number_belongs_to_the_channel_that_came_first(database: Database
     assert isinstance(met.second.exception(), InvalidInput)
 
 
-def test_whoever_is_paused_while_the_campaign_ends_is_counted_where_they_were(database: Database) -> None:
+@pytest.mark.parametrize("stop", [stop_by_event, stop_by_suppression])
+def test_whoever_is_stopped_while_the_campaign_ends_is_counted_where_they_were(
+    database: Database, caplog: pytest.LogCaptureFixture, stop: Callable[[UUID, UUID], Work[Any]]
+) -> None:
     scene = new_scene(database, 2)
-    pause = partial(enrollments.update, enrollment_id=scene.enrollments[0], action=EnrollmentAction.PAUSE, now=NOW)
-    met = meet(database, pause, partial(campaigns.complete, campaign_id=scene.campaign_id, now=NOW))
+    first = stop(scene.enrollments[0], scene.enrollments[0])
+    met = meet(database, first, partial(campaigns.complete, campaign_id=scene.campaign_id, now=NOW))
     assert met.waited
     met.second.result()
-    assert {state(database, enrollment_id)["status"] for enrollment_id in scene.enrollments} == {"completed"}
+    assert [state(database, enrollment_id)["status"] for enrollment_id in scene.enrollments] == [
+        "unsubscribed",
+        "completed",
+    ]
     assert_counters_are_exact(database)
+    assert not caplog.records, "nothing had to be recounted"
 
 
 def test_a_webhook_request_is_worked_on_by_one_and_waited_for_by_nobody(database: Database) -> None:
