@@ -50,6 +50,9 @@ class Enrollment:
     """Why the server paused it; None if a person did, or if it is not paused."""
     paused_until: datetime | None = None
     """When its pause ends by itself; None if that takes a person, or if it is not paused."""
+    busy_since: datetime | None = None
+    """When its step was due that has to wait for another campaign of the person. It is written, and read nowhere: any
+    other change of the enrollment ends the note."""
 
     @property
     def is_open(self) -> bool:
@@ -101,6 +104,10 @@ class Enrollment:
         switched on meanwhile is never sent after it."""
         self.current_step = max(self.current_step, step_number - 1)
         self.next_action_at = until
+
+    def wait_for_others(self, until: datetime) -> None:
+        """Lets its step, which is due, wait until then for another campaign of the person, or until that wakes it."""
+        self.busy_since, self.next_action_at = self.next_action_at, until
 
     def pause(self, reason: str | None = None) -> None:
         """Pauses it until somebody resumes it, also if its pause would have ended by itself."""

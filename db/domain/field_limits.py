@@ -31,6 +31,8 @@ MAIL_FOLDER_MAX = 1_000
 MAIL_ANSWER_MAX = 500
 MESSAGE_SUBJECT_MAX = 998
 RETENTION_DAYS_MAX = 36_500
+DAYS_BETWEEN_MAX = 365
+TOUCHES_MAX = 50
 REJECT_REASON_MAX = 1_000
 DRAFTS_MAX = 100
 # Of a reply: copies that a call asks for, and those that the person asked for.

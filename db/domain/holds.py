@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
+from uuid import UUID
 
 from db.domain import drafts
 from db.domain.enrollment import Enrollment
@@ -28,6 +29,7 @@ class HoldReason(StrEnum):
     ENROLLMENT_ENDED = "enrollment_ended"
     SUPPRESSED = "suppressed"
     ABSENT = "absent"
+    CONTACT_BUSY = "contact_busy"
     NO_STEP_LEFT = "no_step_left"
     NOBODY_WAITS = "nobody_waits"
     MISSING_ADDRESS = "missing_address"
@@ -77,6 +79,9 @@ class Hold:
         return replace(self, detail=f"{self.detail}{turn}", position=before + 1)
 
 
+BUSY_AGAIN: Final = timedelta(hours=1)
+"""After so long a claim looks again at a step whose person is busy, if nothing wakes it before."""
+_BUSY_AGAIN_MOST: Final = timedelta(days=1)
 _UNTIL_A_PERSON = (
     HoldReason.REPLY_UNSURE,
     HoldReason.OWNER_WROTE,
@@ -164,6 +169,35 @@ def of_absence(absent_until: datetime | None, now: datetime) -> list[Hold]:
     return [
         Hold(HoldReason.ABSENT, "The person is away. Every campaign goes on the day after their return.", absent_until)
     ]
+
+
+def of_conversation(campaign: str, campaign_id: UUID, until: datetime | None) -> Hold:
+    """Returns the hold on a step whose person another campaign writes to; until: when the days between campaigns are
+    over, None while that one goes on."""
+    if until is None:
+        detail = (
+            f"Campaign {campaign} ({campaign_id}) writes to this person, and one campaign at a time does. The step is "
+            "due when that one ends for them."
+        )
+        return Hold(HoldReason.CONTACT_BUSY, detail)
+    detail = f"Campaign {campaign} ({campaign_id}) wrote to this person, and days_between_campaigns are not over."
+    return Hold(HoldReason.CONTACT_BUSY, detail, until)
+
+
+def of_touches(touches: int, until: datetime) -> Hold:
+    """Returns the hold on a step to somebody who got as many in the last seven days as the workspace allows."""
+    detail = f"The person got {touches} in the last 7 days, as many as touches_per_week allows."
+    return Hold(HoldReason.CONTACT_BUSY, detail, until)
+
+
+def busy_again(until: datetime | None, now: datetime) -> datetime:
+    """Returns when a claim looks again at a step whose person is busy until then."""
+    return now + BUSY_AGAIN if until is None else min(until, now + _BUSY_AGAIN_MOST)
+
+
+def with_busy(held: Sequence[Hold], busy: Hold, *, has_waited: bool) -> list[Hold]:
+    """Returns all holds. While a step waits for another campaign, that says more than when it is looked at again."""
+    return [*(hold for hold in held if not has_waited or hold.reason is not HoldReason.STEP_DELAY), busy]
 
 
 def of_overdue(due: datetime | None, before: datetime | None) -> list[Hold]:

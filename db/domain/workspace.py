@@ -11,8 +11,11 @@ DEFAULT_RETENTION_DAYS: Final = 1_095
 @dataclass(frozen=True, slots=True)
 class WorkspaceSettings:
     """`timezone` is given to campaigns whose settings name none. The words of messages are kept for
-    `retention_days`."""
+    `retention_days`. A person hears of another campaign `days_between_campaigns` after the last step of one, and gets
+    at most `touches_per_week` in any seven days; 0: any number."""
 
     timezone: str = "UTC"
     retention_days: int = DEFAULT_RETENTION_DAYS
+    days_between_campaigns: int = 0
+    touches_per_week: int = 0
     guardrails: Guardrails = field(default_factory=Guardrails)

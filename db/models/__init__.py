@@ -3,6 +3,7 @@
 from db.models.base import Base
 from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
 from db.models.contacts import CampaignExclusion, Consent, Contact, ContactAddress, Suppression, email_domain
+from db.models.conversations import Conversation
 from db.models.drafts import ActionDraft
 from db.models.events import CampaignEvent, CampaignMessage, OrphanedEvent
 from db.models.idempotency import IdempotencyKey
@@ -35,6 +36,7 @@ __all__ = [
     "Consent",
     "Contact",
     "ContactAddress",
+    "Conversation",
     "EmailSequence",
     "EnrollmentTotal",
     "IdempotencyKey",

@@ -106,6 +106,8 @@ class CampaignEnrollment(Mutable, Base):
     mailbox_id: Mapped[UUID | None] = mapped_column(ForeignKey("mailboxes.id"))
     # When its next step is looked at again for a draft, after none could be made. Any change of it brings that forward.
     draft_again_at: Mapped[datetime | None]
+    # When its next step was due, while that waits for another campaign of the person. Any change of it ends the note.
+    busy_since: Mapped[datetime | None]
     # the declarative base uses the name `metadata`
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
 
@@ -144,6 +146,13 @@ Index(
     CampaignEnrollment.next_action_at,
     CampaignEnrollment.id,
     postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),
+)
+# Who waits for another campaign of their person.
+Index(
+    "ix_campaign_enrollments_busy",
+    CampaignEnrollment.instance_id,
+    CampaignEnrollment.id,
+    postgresql_where=CampaignEnrollment.busy_since.is_not(None),
 )
 Index(
     "ix_campaign_enrollments_mailbox_id",

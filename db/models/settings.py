@@ -17,6 +17,8 @@ class Settings(Mutable, Base):
         CheckConstraint("id = 1", name="one_row"),
         length("timezone", 1, field_limits.TIMEZONE_MAX),
         within("retention_days", 1, field_limits.RETENTION_DAYS_MAX),
+        within("days_between_campaigns", 0, field_limits.DAYS_BETWEEN_MAX),
+        within("touches_per_week", 0, field_limits.TOUCHES_MAX),
         within("bounce_rate", 0, 1),
         within("complaint_rate", 0, 1),
     )
@@ -27,4 +29,7 @@ class Settings(Mutable, Base):
     # The guardrails: shares of mails that pause a campaign or a mailbox.
     bounce_rate: Mapped[float | None]
     complaint_rate: Mapped[float | None]
+    # How long a person hears of one campaign alone after its last step, and how often in a week; 0 is no limit.
+    days_between_campaigns: Mapped[int | None]
+    touches_per_week: Mapped[int | None]
     sending_stopped_at: Mapped[datetime | None]

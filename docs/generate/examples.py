@@ -155,7 +155,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "list_audit": {"tool": "erase_contact", "since": "2026-11-01T00:00:00Z"},
     "run_maintenance": {},
     "get_settings": {},
-    "update_settings": {"retention_days": 365},
+    "update_settings": {"retention_days": 365, "days_between_campaigns": 30},
     "draft_action": {
         "enrollment_id": _ENROLLMENT,
         "subject": "Your talk in Bonn",

@@ -204,6 +204,8 @@ class GuardrailsOut(Answer):
 class SettingsOut(Answer):
     timezone: Annotated[str, Field(description="Of new campaigns that name none.")]
     retention_days: Annotated[int, Field(description="How long the words of messages are kept.")]
+    days_between_campaigns: Annotated[int, Field(description="From a person's last step to another campaign.")]
+    touches_per_week: Annotated[int, Field(description="What a person gets at most; 0: any number.")]
     guardrails: GuardrailsOut
 
 

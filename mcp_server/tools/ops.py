@@ -5,9 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from db.domain.errors import StoreUnavailable
-from db.domain.field_limits import PAGE_DEFAULT, RETENTION_DAYS_MAX, TOKEN_NAME_MAX, TOOL_NAME_MAX
+from db.domain.field_limits import (
+    DAYS_BETWEEN_MAX,
+    PAGE_DEFAULT,
+    RETENTION_DAYS_MAX,
+    TOKEN_NAME_MAX,
+    TOOL_NAME_MAX,
+    TOUCHES_MAX,
+)
 from db.services.mail import mailboxes, progress
 from db.services.ops import audit, settings
+from db.services.people import conversations
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call, Mode
 from mcp_server.jobs.maintenance import maintain
@@ -97,6 +105,8 @@ def update_settings(
     retention_days: Annotated[
         int | None, Field(ge=1, le=RETENTION_DAYS_MAX, description="Older words of messages are deleted"), no_flag
     ] = None,
+    days_between_campaigns: Annotated[int | None, Field(ge=0, le=DAYS_BETWEEN_MAX), no_flag] = None,
+    touches_per_week: Annotated[int | None, Field(ge=0, le=TOUCHES_MAX, description="0: any"), no_flag] = None,
     guardrails: GuardrailsIn | None = None,
 ) -> SettingsAnswer:
     """Change the settings that hold for all campaigns; what is left out stays.
@@ -106,8 +116,12 @@ def update_settings(
     """
     before = settings.get(call.session)
     rates = guardrails.model_dump(exclude_none=True) if guardrails is not None else {}
-    changed = settings.update(call.session, timezone=timezone, retention_days=retention_days, **rates)
-    former = {name: getattr(before, name) for name in given(timezone=timezone, retention_days=retention_days)}
+    rules = given(days_between_campaigns=days_between_campaigns, touches_per_week=touches_per_week)
+    plain = {**given(timezone=timezone, retention_days=retention_days), **rules}
+    changed = settings.update(call.session, **plain, **rates)
+    if rules:
+        conversations.look_again(call.session)
+    former = {name: getattr(before, name) for name in plain}
     former |= {"guardrails": {name: getattr(before.guardrails, name) for name in rates}} if rates else {}
     undo = spelled("update_settings", **former) if former else None
     return SettingsAnswer(settings=SettingsOut.model_validate(changed), undo=undo)

@@ -27,9 +27,9 @@ from db.services.mail.mailboxes import MailboxChange
 from db.services.mail.matching import Asked
 from db.services.ops import audit, idempotency
 from db.services.outgoing import copies, signs
-from db.services.people import suppressions
+from db.services.people import conversations, suppressions
 from db.services.reports import overview
-from db.services.state import message_rows
+from db.services.state import conversation_rows, message_rows
 from db.services.state.harm import Harmed
 from tests.support.campaigns import NOW as START, new_scene
 from tests.support.meeting import Work as InSession
@@ -145,6 +145,7 @@ NEEDED: dict[str, Work] = {
     ),
     "ix_campaign_actions_sent": check_guardrails,
     "ix_campaign_actions_sent_by_sender": check_guardrails,
+    "ix_campaign_enrollments_busy": lambda session, _campaign, _enrollment: conversations.look_again(session),
     "ix_campaign_enrollments_due": claim_and_complete,
     "ix_campaign_enrollments_due_after_pause": look_into_the_queue,
     "ix_campaign_enrollments_due_by_lane": claim_by_zone,
@@ -163,6 +164,9 @@ NEEDED: dict[str, Work] = {
     "ix_campaign_templates_active": list_templates,
     "ix_contact_addresses_address": unsubscribe_an_address,
     "ix_contacts_lower_company": find(company="Acme"),
+    "ix_conversations_enrollment_id": lambda session, _campaign, enrollment_id: conversation_rows.free(
+        session, enrollment_ids=[enrollment_id]
+    ),
     "ix_idempotency_keys_created_at": before_now(idempotency.prune_some),
     "ix_messages_cc": erase,
     "ix_messages_enrollment_id": erase,

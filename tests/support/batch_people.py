@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
@@ -27,6 +28,8 @@ def person(email: str, **more: Any) -> ContactFields:
 
 
 def enroll_all(session: Session, campaign_id: UUID, refs: Sequence[ContactRef]) -> Sequence[enrollments.Enrolled]:
+    """Enrolls people with whom no campaign is in conversation any more."""
+    session.execute(text("DELETE FROM conversations"))
     given = dict(enumerate(refs))
     answers = enrollments.enroll(session, campaign_id=campaign_id, people=given, start_at=None, now=NOW)
     return [answers[number] for number in given]

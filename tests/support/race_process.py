@@ -11,12 +11,15 @@ from db.domain.events import EventType
 from db.domain.states import ActionOutcome, EnrollmentAction, SuppressionReason
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
+from db.services.dispatch import reports
+from db.services.dispatch.reports import Report
 from db.services.enrollments import enrollments
 from db.services.erasure import erasure
 from db.services.people import suppressions
 from tests.support.campaigns import NOW, enroll, event, record
 from tests.support.steps import claim_at, claim_for, report_at
 
+SENT, FAILED = ActionOutcome.SENT, ActionOutcome.FAILED
 MANUAL = SuppressionReason.MANUAL
 
 
@@ -35,6 +38,35 @@ def _send(database: Database, mailbox_ids: list[UUID], rounds: int) -> list[str]
     return handed
 
 
+def _write(database: Database, campaign_ids: list[UUID]) -> list[str]:
+    """Claims in one campaign after the other until nothing is due, and reports each step as sent, but some as failed;
+    the enrollments that were handed out."""
+    handed: list[str] = []
+    while True:
+        claims = [claim_at(database, campaign_id, NOW, limit=500) for campaign_id in campaign_ids]
+        for claim in claims:
+            told = [
+                Report(due.action_id, due.lease_token, SENT if due.enrollment.id.int % 20 else FAILED)
+                for due in claim.actions
+            ]
+            database.run("report", partial(reports.complete_all, reports=told, now=NOW))
+            handed += [str(due.enrollment.id) for due in claim.actions]
+        if not any(claim.actions or claim.is_more for claim in claims):
+            return handed
+
+
+def _record(database: Database, batches: list[list[tuple[str, str, str]]]) -> list[str]:
+    """Records each batch of events: their kind, enrollment and key; the verdicts."""
+    answer: list[str] = []
+    for batch in batches:
+        given = [
+            event(EventType(kind), UUID(who), step_number=1, provider="p", provider_event_id=key)
+            for kind, who, key in batch
+        ]
+        answer += [str(outcome.verdict) for outcome in record(database, *given)]
+    return answer
+
+
 def main() -> None:
     """Argument: the URL. Waits for the work, a line of JSON on stdin, does it, and prints the answer as JSON."""
     database = Database.open(DatabaseConfig(url=sys.argv[1], max_attempts=10))
@@ -43,17 +75,14 @@ def main() -> None:
     work = json.loads(sys.stdin.readline())
     answer: list[str] = []
     if work["do"] == "record":
-        for batch in work["batches"]:
-            given = [
-                event(EventType(kind), UUID(who), step_number=1, provider="p", provider_event_id=key)
-                for kind, who, key in batch
-            ]
-            answer += [str(outcome.verdict) for outcome in record(database, *given)]
+        answer += _record(database, work["batches"])
     elif work["do"] in ("enroll", "many"):
         for part in work.get("works", [work]):
             answer += [str(verdict) for verdict in enroll(database, UUID(part["campaign"]), part["emails"])]
     elif work["do"] == "send":
         answer += _send(database, [UUID(mailbox_id) for mailbox_id in work["mailboxes"]], work["rounds"])
+    elif work["do"] == "write":
+        answer += _write(database, [UUID(campaign_id) for campaign_id in work["campaigns"]])
     elif work["do"] == "suppress":
         for email in work["emails"]:
             database.run("suppress", partial(suppressions.suppress, email=email, reason=MANUAL, source=None))

@@ -62,6 +62,7 @@ SCENE: tuple[tuple[str, Mapping[str, Any]], ...] = (
         "campaign_enrollments",
         {"instance_id": CAMPAIGN, "id": ENROLLMENT, "contact_id": ADA, "status": "enrolled"},
     ),
+    ("conversations", {"contact_id": ADA, "instance_id": CAMPAIGN, "enrollment_id": ENROLLMENT}),
     (
         "campaign_actions",
         {
@@ -274,6 +275,7 @@ ANOTHER: dict[str, Mapping[str, Any]] = {
     "suppressions": {"id": uuid(90), "email": "cleo@example.com", "reason": "manual"},
     "campaign_exclusions": {**_STANDING["campaign_exclusions"], "id": uuid(90), "address": "@example.com"},
     "campaign_enrollments": {**_STANDING["campaign_enrollments"], "id": uuid(90), "contact_id": BEN},
+    "conversations": {**_STANDING["conversations"], "contact_id": BEN},
     "campaign_actions": {**_STANDING["campaign_actions"], "id": uuid(90), "step_number": 2},
     "campaign_events": {**_STANDING["campaign_events"], "id": uuid(90), "provider_event_id": "event-2"},
     "campaign_messages": {**_STANDING["campaign_messages"], "provider_message_id": "message-2"},

@@ -22,7 +22,8 @@ from db.domain.webhooks import NewDelivery, Normalised, StoredDelivery
 from db.postgres.json import rows_parameter
 from db.services import secrets
 from db.services.campaigns import campaigns, positions, templates, zones
-from db.services.dispatch import actions, claims, explain
+from db.services.dispatch import actions, claims, explain, reports
+from db.services.dispatch.reports import Report
 from db.services.enrollments import enrollments, overlaps
 from db.services.erasure import erasure
 from db.services.events import deliveries, events, orphans
@@ -30,6 +31,7 @@ from db.services.ops import audit, idempotency, tokens
 from db.services.people import (
     absences,
     contacts,
+    conversations,
     exclusions,
     opt_outs,
     role_addresses,
@@ -50,6 +52,7 @@ def everything(session: Session, *, people: int, tag: str) -> None:
     campaign_id = _recorded(session, emails, tag)
     _placed_anew(session, emails)
     _handed_out(session, emails, tag)
+    _talked_to(session, emails)
     _started(session, emails)
     _written_down(session, emails, tag)
     _respelled(session, emails, tag)
@@ -155,6 +158,22 @@ def _handed_out(session: Session, emails: Sequence[str], tag: str) -> None:
     _followed_up(session, emails)
     mail_batches.mailed(session, emails, tag)
     mail_batches.asked(session, emails, tag)
+
+
+def _talked_to(session: Session, emails: Sequence[str]) -> None:
+    """People of two campaigns, of which one has them, gives some of them back, and ends."""
+    one, other = (make_campaign(session, email_steps=[EmailStep(1, "One", "The first of all")]) for _ in range(2))
+    for campaign_id in (one, other):
+        enroll_all(session, campaign_id, by_email(emails))
+    claim = partial(claims.claim, session, channel=None, limit=len(emails), lease_seconds=60)
+    handed = claim(campaign_id=one, now=NOW).actions
+    claim(campaign_id=other, now=NOW)
+    skipped = [Report(due.action_id, due.lease_token, ActionOutcome.SKIPPED) for due in handed]
+    reports.complete_all(session, reports=skipped[::2], now=NOW)
+    claim(campaign_id=other, now=NOW)
+    conversations.look_again(session)
+    claim(campaign_id=other, now=NOW)
+    campaigns.complete(session, campaign_id=one, now=NOW)
 
 
 def _followed_up(session: Session, emails: Sequence[str]) -> None:

@@ -64,8 +64,8 @@ def everything(database: Database) -> str:
                   AND data_type NOT IN ('uuid', 'integer', 'bigint', 'boolean', 'date', 'timestamp with time zone')
             """)
         ).all()
-        # All but one have a column that can.
-        assert {table for table, *_ in columns} >= set(Base.metadata.tables) - {"campaign_usage"}
+        # All but two have a column that can.
+        assert {table for table, *_ in columns} >= set(Base.metadata.tables) - {"campaign_usage", "conversations"}
         assert len(columns) > 60
         found: list[str] = []
         for table, column, is_binary in columns:

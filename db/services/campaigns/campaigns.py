@@ -25,7 +25,7 @@ from db.postgres.json import rows_parameter
 from db.services.campaigns import approvals, plans, step_texts, zones
 from db.services.ops import audit, settings as workspace
 from db.services.paging import Page, page
-from db.services.state import counters
+from db.services.state import conversation_rows, counters
 
 # Large enough to make round trips cheap, and small enough to stay far from statement_timeout.
 _CHUNK = 20_000
@@ -203,7 +203,9 @@ def complete(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignI
     campaign.paused_at = campaign.pause_reason = None
     campaign.completed_at = now
     session.flush()  # the enrollments are moved by a statement of their own
-    _count_moves(session, campaign_id, _in_chunks(session, _END, {"campaign": campaign_id}), EnrollmentStatus.COMPLETED)
+    moved = _in_chunks(session, _END, {"campaign": campaign_id})
+    conversation_rows.wake_besides(session, campaign_id=campaign_id)
+    _count_moves(session, campaign_id, moved, EnrollmentStatus.COMPLETED)
     return campaign
 
 
@@ -292,7 +294,7 @@ _END = text(f"""
     WITH {_PICKED.format(which=_OPEN)}, moved AS (
         UPDATE campaign_enrollments e
         SET status = 'completed', stop_reason = 'campaign_completed', next_action_at = NULL, pause_reason = NULL,
-            paused_until = NULL, updated_at = now()
+            paused_until = NULL, busy_since = NULL, updated_at = now()
         WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
     ) {_LAST}
 """)

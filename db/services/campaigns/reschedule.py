@@ -40,7 +40,7 @@ _COMING = text("""
 # as before, after another delay. The delay is added in UTC, by name: an addition to a timestamptz depends on the time
 # zone of the session.
 _MOVE = text("""
-    UPDATE campaign_enrollments e SET updated_at = now(), next_action_at = greatest(
+    UPDATE campaign_enrollments e SET updated_at = now(), busy_since = NULL, next_action_at = greatest(
         (e.delay_from AT TIME ZONE 'UTC' + n.hours * interval '1 hour') AT TIME ZONE 'UTC',
         (SELECT max(a.lease_until) FROM campaign_actions a
          WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number > e.current_step

@@ -27,7 +27,7 @@ from db.services.dispatch.held_steps import Held
 from db.services.events import events, messages
 from db.services.events.record import Known
 from db.services.mail import threads
-from db.services.state import action_rows, draft_rows, enrollment_rows, message_rows, usage
+from db.services.state import action_rows, conversation_rows, draft_rows, enrollment_rows, message_rows, usage
 
 
 class Completed(NamedTuple):
@@ -81,6 +81,7 @@ def complete(
     held.settle(outcome)
     if outcome is not ActionOutcome.SENT:
         _note_report(session, held, error)
+        conversation_rows.free(session, enrollment_ids=[held.enrollment.id])
     if enrollment_rows.changes(before, [held.enrollment]).rows:
         held.updated_at = held.began_at
     return _completed(held)

@@ -27,7 +27,8 @@ from db.services.consent import asked as asked_of
 from db.services.consent.drafting import Undecided
 from db.services.dispatch import facts
 from db.services.people import suppressions
-from db.services.state import enrollment_rows, message_rows
+from db.services.state import conversation_rows, enrollment_rows, message_rows
+from db.services.state.conversation_rows import Busy
 from db.services.state.draft_rows import Draft
 from db.services.state.message_rows import SentStep
 from db.services.texts.liquid import BrokenText, MissingVariable
@@ -75,6 +76,11 @@ class Candidate:
         waits = bool(self.holds) and self.holds[0].reason is HoldReason.CONDITION_WAITS
         return waits or self.skipped is not None
 
+    @property
+    def is_busy(self) -> bool:
+        """Returns whether another campaign of the person comes first, and nothing else does."""
+        return bool(self.holds) and self.holds[0].reason is HoldReason.CONTACT_BUSY
+
     def has_reservation(self, allowances: Allowances) -> bool:
         """Returns whether its reservation spares a daily limit one send."""
         return self.route is not None and allowances.has_reservation(self.route, self.reservation)
@@ -105,8 +111,11 @@ def examine(
     texts = Texts.of_campaigns(session, concerned, public_url)
     steps = {enrollment.id: texts.next_step(enrollment) for enrollment in enrollments}
     leases, done, mails = _actions(session, enrollments, steps)
-    sent = _sent(session, enrollments, steps)
-    upcoming = [(enrollment, step) for enrollment in enrollments if (step := steps[enrollment.id]) is not None]
+    open_ = [enrollment for enrollment in enrollments if enrollment.is_open and steps[enrollment.id] is not None]
+    busy = conversation_rows.busy(session, enrollments=open_, now=now)
+    free = [enrollment for enrollment in enrollments if enrollment.id not in busy]
+    sent = _sent(session, free, steps)
+    upcoming = [(enrollment, step) for enrollment in free if (step := steps[enrollment.id]) is not None]
     asked = asked_of.read(session, texts=texts, steps=upcoming)
     known = facts.read(
         session, enrollments=[enrollment for enrollment, step in upcoming if step.condition is not None], people=people
@@ -127,8 +136,9 @@ def examine(
             held.append(Hold(HoldReason.NO_STEP_LEFT, "No active step is left for this person."))
             found.append(Candidate(enrollment, contact, held))
             continue
-        if _is_false(enrollment, step, known):
-            found.append(_of_false(enrollment, contact, step, held, now))
+        early = _without_text(enrollment, contact, step, held, busy.get(enrollment.id), known, now)
+        if early is not None:
+            found.append(early)
             continue
         if enrollment.is_open:
             held = holds.with_mail(held, holds.of_mail(*mails.get(enrollment.id, (None, None)), now))
@@ -188,6 +198,32 @@ def _explained(candidate: Candidate, reasons: Sequence[str]) -> Candidate:
         return candidate
     first, *others = candidate.holds
     return replace(candidate, holds=[replace(first, detail=" ".join([*reasons, first.detail])), *others])
+
+
+def _without_text(
+    enrollment: Enrollment,
+    contact: Contact,
+    step: Step,
+    held: Sequence[Hold],
+    busy: Busy | None,
+    known: Mapping[UUID, Facts],
+    now: datetime,
+) -> Candidate | None:
+    """Returns the candidate of a step whose text is not asked for, since its person is busy or its condition false."""
+    if busy is not None:  # many may wait for long, and are looked at again
+        return Candidate(enrollment, contact, _with_busy(held, busy), step)
+    return _of_false(enrollment, contact, step, held, now) if _is_false(enrollment, step, known) else None
+
+
+def _with_busy(held: Sequence[Hold], busy: Busy) -> list[Hold]:
+    """Returns the holds on a step whose person gets nothing of its campaign now."""
+    if busy.campaign_id is not None:
+        hold = holds.of_conversation(busy.campaign or "", busy.campaign_id, busy.until)
+    else:
+        assert busy.touches is not None, "it is one or the other"
+        assert busy.until is not None, "a week ends"
+        hold = holds.of_touches(busy.touches, busy.until)
+    return holds.with_busy(held, hold, has_waited=busy.has_waited)
 
 
 def _is_false(enrollment: Enrollment, step: Step, known: Mapping[UUID, Facts]) -> bool:

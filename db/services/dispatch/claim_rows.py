@@ -13,7 +13,7 @@ from db.domain.counting import Deltas, contribution
 from db.domain.events import EFFECTS, EventType
 from db.postgres.json import to_text
 from db.postgres.results import named
-from db.services.state import counters, enrollment_rows, message_rows
+from db.services.state import conversation_rows, counters, enrollment_rows, message_rows
 
 _WRITE = text(f"""
     WITH actions AS MATERIALIZED (
@@ -71,6 +71,7 @@ def write(
             session.execute(_CHANGE_VARIANT, values)
     counters.METRICS.add(session, counters.metrics_rows(deltas))
     counters.add_statuses(session, changed.moves)
+    conversation_rows.wake(session, contact_ids=changed.ended)
     return handed
 
 

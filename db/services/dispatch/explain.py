@@ -305,7 +305,7 @@ def _all_overdue(session: Session, streams: Sequence[DueStream], plan: Plan, now
 def _leased(
     session: Session, stream: DueStream, waits: list[Hold], plan: Plan, known: Pools, now: datetime
 ) -> list[Hold]:
-    """Returns `waits` of the stream, with a step delay replaced by the lease if it is one."""
+    """Returns `waits` of the stream, with a step delay replaced by the lease or the other campaign if it is one."""
     delay = next((hold for hold in waits if hold.reason is HoldReason.STEP_DELAY), None)
     if delay is None or delay.until is None:
         return waits
@@ -313,6 +313,8 @@ def _leased(
     unlimited = Allowances(running, now, pools=known)
     first = due_queue.front(session, streams=[stream], allowances=unlimited, limit=1, now=delay.until, take=False)
     for candidate in examine(session, enrollments=first, plans=running, now=now):
+        if candidate.is_busy:
+            return [candidate.holds[0], *(other for other in waits if other is not delay)]
         for hold in candidate.holds:
             if hold.reason is HoldReason.LEASE_HELD and hold.until is not None and hold.until >= delay.until:
                 return [hold, *(other for other in waits if other is not delay)]

@@ -31,7 +31,7 @@ from db.services.dispatch import claim_rows, drafting
 from db.services.dispatch.candidates import Candidate, examine
 from db.services.dispatch.due_streams import finder
 from db.services.mail import pools
-from db.services.state import enrollment_rows, message_rows
+from db.services.state import conversation_rows, enrollment_rows, message_rows
 from db.services.state.message_rows import Handed
 from db.services.texts import unsubscribe_links
 from db.services.texts.unsubscribe_links import Link
@@ -64,8 +64,9 @@ class HandOut:
     """What a claim hands out, under which limits, and what it has set aside meanwhile.
 
     ended: the totals of pauses that have ended, which are written with the first changes. unreadable: campaign -> why
-    nothing of it can be handed out. stuck: enrollments that can't even be paused. room: how many more steps may be
-    handed out. skipped: how many were held back by a condition so far.
+    nothing of it can be handed out. stuck: enrollments that can't even be paused, or whose person another claim takes
+    at this moment. room: how many more steps may be handed out. skipped: how many were held back by a condition, or by
+    another campaign of their person, so far.
     """
 
     streams: Sequence[DueStream]
@@ -134,6 +135,7 @@ class HandOut:
         )
         kept = pools.kept(session, enrollments=found, plans=self.allowances.plans)
         cutoff = _fair_cutoff(candidates, self.streams, self.allowances)
+        talking = self._talk(session, candidates[: cutoff + 1])
         for position, candidate in enumerate(candidates):
             if candidate.is_broken and candidate.holds[0].reason is HoldReason.INVALID_TEXT:
                 # The campaign's fault, not the person's.
@@ -145,10 +147,11 @@ class HandOut:
                     blocked += rows
                     held.append((fate, hold))
             elif candidate.holds:
-                fate, rows = _hold(candidate)
+                self.skipped += candidate.is_busy
+                fate, rows = _hold(candidate, self.now)
                 blocked += rows
                 held.append((fate, candidate.holds[0]))
-            elif position <= cutoff and len(handed) < self.room:
+            elif candidate.enrollment.id in talking and len(handed) < self.room:
                 # The next round finds the others again, behind those that come before them.
                 handed += self._take(candidate, kept)
         drafting.keep(session, candidates=candidates, plans=self.allowances.plans, now=self.now)
@@ -156,13 +159,24 @@ class HandOut:
         self.aside.add(held)  # once it is written: else the same people are settled again
         return handed
 
+    def _talk(self, session: Session, candidates: Sequence[Candidate]) -> set[UUID]:
+        """Takes the conversations of the people whose steps may be handed out now, as many as there is room for.
+        Returns their enrollments. Who is in another claim at this moment is left to the next one; who is in this claim
+        twice is busy in its next round."""
+        able = [one.enrollment for one in candidates if not one.holds and one.skipped is None and one.step is not None]
+        able = able[: self.room]
+        talking = conversation_rows.take(session, enrollments=able, now=self.now)
+        people = {enrollment.contact_id for enrollment in able if enrollment.id in talking}
+        self.stuck |= {enrollment.id for enrollment in able if enrollment.contact_id not in people}
+        return talking
+
     def _hold_back(self, candidate: Candidate) -> tuple[Fate, list[dict[str, Any]], Hold]:
         """Lets a step wait for its condition, or passes it. Returns what becomes of the enrollment, with the row of the
         action that is passed, and why."""
         enrollment, step, why = candidate.enrollment, candidate.step, candidate.skipped
         self.skipped += 1
         if why is None or step is None:
-            return (*_hold(candidate), candidate.holds[0])
+            return (*_hold(candidate, self.now), candidate.holds[0])
         row = _action_row(enrollment, step, new_id(), ActionStatus.SKIPPED, error=why)
         enrollment.pass_step(step.step_number, self.now, self.allowances.plans[enrollment.instance_id])
         if enrollment.is_open:
@@ -258,13 +272,16 @@ _ENDS = {
 }
 
 
-def _hold(candidate: Candidate) -> tuple[Fate, list[dict[str, Any]]]:
+def _hold(candidate: Candidate, now: datetime) -> tuple[Fate, list[dict[str, Any]]]:
     """Does what the first hold on an enrollment asks for. Returns what that is, and the row of the action to write with
     it, if any."""
     enrollment, hold = candidate.enrollment, candidate.holds[0]
     if hold.reason in _ENDS:
         enrollment.stop(_ENDS[hold.reason])
         return Fate.ENDED, []
+    if candidate.is_busy:
+        enrollment.wait_for_others(holds.busy_again(hold.until, now))
+        return Fate.MOVED, []
     if hold.until is not None:
         enrollment.next_action_at = hold.until
         return Fate.MOVED, []

@@ -22,7 +22,7 @@ from db.services.dispatch.held_steps import Held
 from db.services.events import events
 from db.services.events.record import Known
 from db.services.mail import threads
-from db.services.state import enrollment_rows, message_rows, usage
+from db.services.state import conversation_rows, enrollment_rows, message_rows, usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +153,14 @@ _NOTE = text("""
 def _note_reports(session: Session, together: Mapping[int, Held], reports: Sequence[Report]) -> None:
     """Stores what was not sent, and why."""
     rows: list[dict[str, object]] = []
+    enrollment_ids: list[UUID] = []
     concerned: dict[UUID, plans.Plan] = {}
     for index, held in together.items():
         outcome = reports[index].outcome
         held.settle(outcome)
         if outcome is not ActionOutcome.SENT:
             concerned[held.action.instance_id] = held.plan
+            enrollment_ids.append(held.enrollment.id)
             note = {"status": held.status, "reported": held.action.reported, "error": reports[index].error}
             rows.append({"instance_id": held.action.instance_id, "id": held.id, **note})
     if rows:
@@ -166,6 +168,7 @@ def _note_reports(session: Session, together: Mapping[int, Held], reports: Seque
         moments = plans.changed_at(session, instance_ids=concerned)
         for instance_id, plan in concerned.items():
             plans.check(plan, moments.get(instance_id))
+        conversation_rows.free(session, enrollment_ids=enrollment_ids)
 
 
 def _alone(session: Session, report: Report, now: datetime) -> Result:

@@ -15,7 +15,7 @@ from db.domain.states import EnrollmentCommand, EnrollmentStatus, EnrollVerdict,
 from db.models import CampaignEnrollment, Contact
 from db.services.campaigns import campaigns
 from db.services.enrollments.enrollments import Former, enroll
-from db.services.state import enrollment_rows
+from db.services.state import conversation_rows, enrollment_rows
 
 
 class Moved(NamedTuple):
@@ -45,6 +45,7 @@ def move(session: Session, *, enrollment_id: UUID, campaign_id: UUID, now: datet
     if answer.verdict not in (EnrollVerdict.ENROLLED, EnrollVerdict.REOPENED) or answer.enrollment_id is None:
         there = f" The person's enrollment there is {answer.enrollment_id}." if answer.enrollment_id else ""
         raise Refused(f"The person can't be moved: {answer.reason or answer.verdict}.{there} Nothing was changed.")
+    conversation_rows.hand_on(session, former=enrollment_id, to=answer.enrollment_id)
     former = _end(session, enrollment_id, now)
     if former.status is EnrollmentStatus.PAUSED:
         _pause(session, answer.enrollment_id, former.paused_until, now)

@@ -40,7 +40,7 @@ from db.services.events import batches, event_rows, messages, placement
 from db.services.events.batches import Batch, BatchRow, ChangedAction, Outcome
 from db.services.events.find import Locked, lock_enrollments
 from db.services.people import opt_outs
-from db.services.state import action_rows, counters, draft_rows, enrollment_rows, harm, usage
+from db.services.state import action_rows, conversation_rows, counters, draft_rows, enrollment_rows, harm, usage
 from db.services.state.draft_rows import SentUnasked
 
 _NO_PLAN = Plan(())
@@ -334,6 +334,7 @@ def write(
         raise Outdated
     counters.METRICS.add_missing(session, metrics, known_metrics or ())
     counters.STATUSES.add_missing(session, statuses, known_statuses or ())
+    conversation_rows.wake(session, contact_ids=enrollments.ended)
     return awaited or []
 
 

@@ -9,17 +9,29 @@ from db.domain.guardrails import Guardrails
 from db.domain.workspace import WorkspaceSettings
 from db.postgres.results import named
 
-_GET = text("SELECT timezone, retention_days, bounce_rate, complaint_rate FROM settings").columns(
-    *named("timezone", "retention_days", "bounce_rate", "complaint_rate")
+_NAMES = (
+    "timezone",
+    "retention_days",
+    "bounce_rate",
+    "complaint_rate",
+    "days_between_campaigns",
+    "touches_per_week",
 )
+_GET = text("""
+    SELECT timezone, retention_days, bounce_rate, complaint_rate, days_between_campaigns, touches_per_week FROM settings
+""").columns(*named(*_NAMES))
 _SET = text("""
-    INSERT INTO settings (id, timezone, retention_days, bounce_rate, complaint_rate)
-    VALUES (1, :timezone, :retention_days, :bounce_rate, :complaint_rate)
+    INSERT INTO settings (id, timezone, retention_days, bounce_rate, complaint_rate, days_between_campaigns,
+                          touches_per_week)
+    VALUES (1, :timezone, :retention_days, :bounce_rate, :complaint_rate, :days_between_campaigns, :touches_per_week)
     ON CONFLICT (id) DO UPDATE
     SET timezone = coalesce(excluded.timezone, settings.timezone),
         retention_days = coalesce(excluded.retention_days, settings.retention_days),
         bounce_rate = coalesce(excluded.bounce_rate, settings.bounce_rate),
-        complaint_rate = coalesce(excluded.complaint_rate, settings.complaint_rate), updated_at = excluded.updated_at
+        complaint_rate = coalesce(excluded.complaint_rate, settings.complaint_rate),
+        days_between_campaigns = coalesce(excluded.days_between_campaigns, settings.days_between_campaigns),
+        touches_per_week = coalesce(excluded.touches_per_week, settings.touches_per_week),
+        updated_at = excluded.updated_at
 """)
 _GUARDRAILS = ("bounce_rate", "complaint_rate")
 
@@ -39,6 +51,8 @@ def update(
     retention_days: int | None = None,
     bounce_rate: float | None = None,
     complaint_rate: float | None = None,
+    days_between_campaigns: int | None = None,
+    touches_per_week: int | None = None,
 ) -> WorkspaceSettings:
     """Changes what is given; None stays as it is. Returns the settings as they are then."""
     session.execute(
@@ -48,6 +62,8 @@ def update(
             "retention_days": retention_days,
             "bounce_rate": bounce_rate,
             "complaint_rate": complaint_rate,
+            "days_between_campaigns": days_between_campaigns,
+            "touches_per_week": touches_per_week,
         },
     )
     return get(session)

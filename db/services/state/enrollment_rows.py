@@ -14,7 +14,7 @@ from db.domain.enrollment import Enrollment
 from db.domain.states import EnrollmentStatus, StopReason
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
-from db.services.state import counters
+from db.services.state import conversation_rows, counters
 
 
 class Key(NamedTuple):
@@ -35,6 +35,7 @@ _CHANGING = (
     "unsubscribed_at",
     "inferred_until",
     "mailbox_id",
+    "busy_since",
 )
 _state: Callable[[Enrollment], tuple[Any, ...]] = attrgetter(*_CHANGING)
 """The columns of an enrollment that can change."""
@@ -160,7 +161,7 @@ WRITING = """
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,
         stop_reason = n.stop_reason, delay_from = n.delay_from, pause_reason = n.pause_reason,
         paused_until = n.paused_until, unsubscribed_at = n.unsubscribed_at, inferred_until = n.inferred_until,
-        mailbox_id = n.mailbox_id, draft_again_at = NULL, updated_at = now()
+        mailbox_id = n.mailbox_id, busy_since = n.busy_since, draft_again_at = NULL, updated_at = now()
     FROM (SELECT * FROM jsonb_populate_recordset(NULL::campaign_enrollments, CAST(:enrollments AS jsonb))
           LIMIT (SELECT jsonb_array_length(CAST(:enrollments AS jsonb)))) n
     WHERE e.instance_id = n.instance_id AND e.id = n.id
@@ -170,10 +171,13 @@ _WRITE = text(WRITING)
 
 
 class Changes(NamedTuple):
-    """The rows to write for changed enrollments, and the changes in the totals by status."""
+    """The rows to write for changed enrollments, and the changes in the totals by status. Who writes them wakes the
+    people of those that ended: see conversation_rows.wake."""
 
     rows: list[dict[str, Any]]
     moves: Counter[tuple[UUID, EnrollmentStatus]]
+    ended: Sequence[UUID] = ()
+    """The people whose enrollments have ended, so that other campaigns may write to them."""
 
 
 def changes(before: Snapshot, after: Iterable[Enrollment]) -> Changes:
@@ -183,7 +187,8 @@ def changes(before: Snapshot, after: Iterable[Enrollment]) -> Changes:
     for enrollment in changed:
         moves[enrollment.instance_id, before[enrollment.id][0]] -= 1
         moves[enrollment.instance_id, enrollment.status] += 1
-    return Changes([_values(enrollment) for enrollment in changed], moves)
+    ended = [enrollment.contact_id for enrollment in changed if not enrollment.is_open]
+    return Changes([_values(enrollment) for enrollment in changed], moves, ended)
 
 
 def save(session: Session, *, before: Snapshot, after: Iterable[Enrollment]) -> None:
@@ -192,6 +197,7 @@ def save(session: Session, *, before: Snapshot, after: Iterable[Enrollment]) -> 
     if changed.rows:
         session.execute(_WRITE, {"enrollments": rows_parameter(changed.rows)["rows"]})
         counters.add_statuses(session, changed.moves)
+        conversation_rows.wake(session, contact_ids=changed.ended)
 
 
 def _values(enrollment: Enrollment) -> dict[str, Any]:
@@ -208,4 +214,5 @@ def _values(enrollment: Enrollment) -> dict[str, Any]:
         "unsubscribed_at": enrollment.unsubscribed_at,
         "inferred_until": enrollment.inferred_until,
         "mailbox_id": enrollment.mailbox_id,
+        "busy_since": enrollment.busy_since,
     }

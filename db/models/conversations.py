@@ -1,0 +1,22 @@
+"""Conversations: one campaign at a time writes to a person."""
+
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.models.base import Base, Mutable, of_enrollment
+
+
+class Conversation(Mutable, Base):
+    """The enrollment that writes to a person, or did last. See db.services.state.conversation_rows."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (of_enrollment(),)
+
+    contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True)
+    instance_id: Mapped[UUID]
+    enrollment_id: Mapped[UUID]
+
+
+Index("ix_conversations_enrollment_id", Conversation.enrollment_id, Conversation.instance_id)
