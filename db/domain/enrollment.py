@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from db.domain.action import Action
@@ -18,6 +19,7 @@ from db.domain.states import (
     move_enrollment,
 )
 
+REPLIED_ELSEWHERE: Final = "replied_elsewhere"
 _FINISH = Stop(EnrollmentCommand.COMPLETE, StopReason.FINISHED)
 _TERMINAL = frozenset({EnrollmentStatus.COMPLETED, EnrollmentStatus.BOUNCED, EnrollmentStatus.UNSUBSCRIBED})
 
@@ -115,6 +117,25 @@ class Enrollment:
             self.status = move_enrollment(self.status, EnrollmentCommand.PAUSE)
         self.paused_until = None
         self.pause_reason = reason
+
+    def wait_for_a_person(self, reason: str) -> None:
+        """Pauses it until somebody resumes it, unless it has ended or waits for a person already. An approval is none:
+        it would let the enrollment go on all the same."""
+        if self.is_open:
+            self.end_wait()
+            if self.status is not EnrollmentStatus.PAUSED or self.paused_until is not None:
+                self.pause(reason)
+
+    def is_held_by_reply(self, enrollment_id: UUID) -> bool:
+        """Returns whether it waits because the person has answered that other enrollment."""
+        reason = self.pause_reason or ""
+        is_held = self.status is EnrollmentStatus.PAUSED and reason.startswith(REPLIED_ELSEWHERE)
+        return is_held and str(enrollment_id) in reason
+
+    def go_on(self, *, is_draft: bool) -> None:
+        """Takes back what it waited for a person for: its step is due when it was before."""
+        self.status = EnrollmentStatus.ENROLLED if is_draft else EnrollmentStatus.ACTIVE
+        self.pause_reason = None
 
     def pause_until(self, until: datetime, absent_until: datetime | None, now: datetime) -> None:
         """Pauses it until then, or changes until when it is paused. The step is due at the end, plus what is left of

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from db.domain import drafts
-from db.domain.enrollment import Enrollment
+from db.domain.enrollment import REPLIED_ELSEWHERE, Enrollment
 from db.domain.scheduling import Step
 from db.domain.sending import Sending, zone
 from db.domain.states import CampaignStatus, Channel, EnrollmentStatus, MessageStatus
@@ -39,6 +39,7 @@ class HoldReason(StrEnum):
     INTERNAL_FAULT = "internal_fault"
     REPLY_UNSURE = "reply_unsure"
     OWNER_WROTE = "owner_wrote"
+    REPLIED_ELSEWHERE = REPLIED_ELSEWHERE
     DELIVERY_UNKNOWN = "delivery_unknown"
     DEFERRED = "deferred"
     WAITING_FOR_APPROVAL = drafts.WAITING_FOR_APPROVAL
@@ -85,6 +86,7 @@ _BUSY_AGAIN_MOST: Final = timedelta(days=1)
 _UNTIL_A_PERSON = (
     HoldReason.REPLY_UNSURE,
     HoldReason.OWNER_WROTE,
+    HoldReason.REPLIED_ELSEWHERE,
     HoldReason.DELIVERY_UNKNOWN,
     HoldReason.WAITING_FOR_APPROVAL,
 )
@@ -315,6 +317,15 @@ def of_owner(mailbox: str) -> Hold:
         "resume goes on with the next step; with action complete it ends."
     )
     return Hold(HoldReason.OWNER_WROTE, detail)
+
+
+def of_reply_elsewhere(campaign_id: UUID, enrollment_id: UUID) -> Hold:
+    """Returns the hold on an enrollment whose person has answered another one."""
+    detail = (
+        f"{REPLIED_ELSEWHERE}: the person has answered campaign {campaign_id} (enrollment {enrollment_id}). "
+        "update_enrollment with action resume goes on with the next step; with action complete it ends."
+    )
+    return Hold(HoldReason.REPLIED_ELSEWHERE, detail)
 
 
 def of_mail(status: MessageStatus | None, next_attempt_at: datetime | None, now: datetime) -> list[Hold]:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, Mutable, of_enrollment
@@ -14,7 +14,9 @@ class Conversation(Mutable, Base):
     __tablename__ = "conversations"
     __table_args__ = (of_enrollment(),)
 
-    contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="CASCADE"), primary_key=True)
+    # It goes with the enrollment, which is of this person. A foreign key of its own would let claims, which hold the
+    # enrollment, wait for who has locked the person and comes for the enrollment next.
+    contact_id: Mapped[UUID] = mapped_column(primary_key=True)
     instance_id: Mapped[UUID]
     enrollment_id: Mapped[UUID]
 

@@ -37,9 +37,6 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("contact_id", name=op.f("pk_conversations")),
         sa.ForeignKeyConstraint(
-            ["contact_id"], ["contacts.id"], name=op.f("fk_conversations_contacts"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
             ["instance_id", "enrollment_id"],
             ["campaign_enrollments.instance_id", "campaign_enrollments.id"],
             name=op.f("fk_conversations_campaign_enrollments"),

@@ -19,6 +19,7 @@ from db.postgres.database import Database
 from db.services.campaigns import campaigns
 from db.services.dispatch import claims, explain
 from db.services.enrollments import enrollments, moving
+from db.services.events import withdrawal
 from db.services.ops import settings
 from db.services.people import conversations
 from tests.support.campaigns import (
@@ -27,6 +28,7 @@ from tests.support.campaigns import (
     enroll,
     event,
     make_campaign,
+    new_scene,
     record,
     state,
     verdicts,
@@ -276,6 +278,65 @@ def test_a_claim_passes_over_many_who_are_busy_and_does_not_read_them_again(data
     with database.transaction("look") as session:
         waiting = text("SELECT count(*) FROM campaign_enrollments WHERE next_action_at <= :now")
         assert session.scalar(waiting, {"now": NOW}) == 0
+
+
+def test_an_answer_holds_the_other_campaigns_of_the_person_until_somebody_lets_them_go_on(database: Database) -> None:
+    one, in_one, other, in_other = two(database)
+    draft = database.run("draft", partial(make_campaign, email_steps=[EmailStep(1, "A", "A" * 10)], start_at=None))
+    (in_draft,) = enroll(database, draft, [ADA])
+    send(database, one)
+    record(database, event(EventType.REPLIED, in_one, hours=1))
+    assert state(database, in_one)["stop_reason"] == "replied"
+    assert [hold for hold, _ in holds_of(database, in_other)] == [HoldReason.REPLIED_ELSEWHERE]
+    assert str(one) in told(database, in_other).holds[0].detail
+    assert state(database, in_draft)["status"] == "paused"
+    assert hand_out(database, other, NOW + DAY) == []
+    update(database, in_other, EnrollmentAction.RESUME, NOW + DAY)
+    assert hand_out(database, other, NOW + DAY) == [in_other]
+    assert_counters_are_exact(database)
+
+
+def test_a_linkedin_answer_holds_them_too_and_an_automatic_one_does_not(database: Database) -> None:
+    (in_one,) = new_scene(database, 1).enrollments
+    _, (in_other,) = campaign(database, "p0@example.com")
+    record(database, event(EventType.SENT, in_one, step_number=1), event(EventType.AUTO_REPLIED, in_one, hours=1))
+    assert state(database, in_other)["status"] == "active"
+    record(database, event(EventType.MESSAGE_REPLIED, in_one, hours=2, step_number=2))
+    assert state(database, in_other)["status"] == "paused"
+
+
+def test_an_answer_holds_nobody_else_and_no_enrollment_that_waits_for_a_person_already(database: Database) -> None:
+    one, (in_one, _) = campaign(database, ADA, BEN)
+    _, (in_other, of_ben) = campaign(database, ADA, BEN)
+    update(database, in_other, EnrollmentAction.PAUSE)
+    record(database, event(EventType.REPLIED, in_one))
+    assert [hold for hold, _ in holds_of(database, in_other)] == [HoldReason.ENROLLMENT_PAUSED]
+    assert state(database, of_ben)["status"] == "active"
+    assert one
+
+
+def test_an_answer_that_is_taken_back_takes_its_holds_back(database: Database) -> None:
+    one, in_one, other, in_other = two(database)
+    draft = database.run("draft", partial(make_campaign, email_steps=[EmailStep(1, "A", "A" * 10)], start_at=None))
+    (in_draft,) = enroll(database, draft, [ADA])
+    send(database, one)
+    before = [state(database, id_) for id_ in (in_one, in_other, in_draft)]
+    for key in ("1", "2"):
+        record(database, event(EventType.REPLIED, in_one, hours=1, provider="p", provider_event_id=key))
+    withdraw = partial(withdrawal.withdraw, provider="p", now=NOW + DAY)
+    database.run("withdraw", partial(withdraw, provider_event_ids=["1"]))
+    assert state(database, in_other)["status"] == "paused", "the other answer stands"
+    database.run("withdraw", partial(withdraw, provider_event_ids=["2"]))
+    assert [state(database, id_) for id_ in (in_one, in_other, in_draft)] == before
+    assert hand_out(database, other) == []
+    assert_counters_are_exact(database)
+
+
+def test_a_claim_does_not_wait_for_who_has_locked_the_person(database: Database) -> None:
+    one, (in_one,) = campaign(database, ADA)
+    with database.transaction("stop") as session, ThreadPoolExecutor(1) as beside:
+        session.execute(text("SELECT id FROM contacts FOR UPDATE"))  # as an unsubscribe does, and then the enrollments
+        assert beside.submit(hand_out, database, one).result(PATIENCE) == [in_one]
 
 
 def test_one_claim_of_all_campaigns_writes_to_a_person_once(database: Database) -> None:

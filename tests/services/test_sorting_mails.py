@@ -65,9 +65,11 @@ def test_an_unsubscribe_that_was_none_is_lifted_in_every_campaign(database: Data
     assert state(database, other)["stop_reason"] == "suppressed"
     sort(inbox, MailKind.HUMAN)
     assert look(database, "SELECT 1 FROM suppressions") == []
-    assert state(database, other)["status"] == "active"
+    assert state(database, other)["status"] == "paused", "since the person has answered"
     assert state(database, inbox.enrollments[0])["stop_reason"] == "replied"
     assert_counters_are_exact(database)
+    sort(inbox, MailKind.AUTO_REPLY)
+    assert state(database, other)["status"] == "active"
 
 
 def test_what_a_hand_suppressed_stays(database: Database) -> None:

@@ -538,7 +538,6 @@ REFERENCES = [
     Case("fk_unrelated_mails_mailboxes", "unrelated_mails", {"mailbox_id": NOWHERE}),
     Case("fk_contact_addresses_contacts", "contact_addresses", {"contact_id": NOWHERE}),
     Case("fk_campaign_enrollments_contacts", "campaign_enrollments", {"contact_id": NOWHERE}),
-    Case("fk_conversations_contacts", "conversations", {"contact_id": NOWHERE}),
     Case("fk_conversations_campaign_enrollments", "conversations", {"enrollment_id": NOWHERE}),
     Case("fk_campaign_actions_campaign_enrollments", "campaign_actions", {"enrollment_id": NOWHERE}),
     Case("fk_campaign_events_campaign_enrollments", "campaign_events", {"enrollment_id": NOWHERE}),

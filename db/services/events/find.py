@@ -91,7 +91,7 @@ _FOUND = f"""
     )
 """
 
-# The people whom an event stops, found by enrollment or by address alone.
+# The people whom an event stops or holds everywhere, found by enrollment or by address alone.
 _STOPPED = """
     SELECT e.contact_id FROM found f JOIN campaign_enrollments e USING (instance_id, id) WHERE f.stops
     UNION
@@ -131,7 +131,7 @@ def lock_enrollments(session: Session, *, events: Sequence[NewEvent]) -> Locked:
     """Returns the enrollments of `events`, locked until the transaction ends. Unmatched events are not in
     `of_event`."""
     parameter = rows_parameter([_reference(index, event) for index, event in enumerate(events)])
-    if any(event.suppresses for event in events):
+    if any(event.suppresses or event.is_reply for event in events):
         # Contacts are locked first, so that nobody enrolls the person in another campaign meanwhile.
         session.execute(_LOCK_CONTACTS, parameter)
         rows = session.execute(_LOCK_WITH_PEOPLE, parameter)
@@ -205,7 +205,7 @@ def _reference(index: int, event: NewEvent) -> dict[str, Any]:
         "message_id": event.provider_message_id,
         "campaign_id": event.campaign_id,
         "email": event.email,
-        "stops": event.suppresses,
+        "stops": event.suppresses or event.is_reply,
     }
 
 

@@ -29,6 +29,7 @@ from db.domain.enrollment import Enrollment
 from db.domain.errors import InvalidInput, Outdated
 from db.domain.events import FACTS, SENDS, EventType, EventVerdict, NewEvent, Stop
 from db.domain.history import first_unsubscribe, note
+from db.domain.holds import of_reply_elsewhere
 from db.domain.metrics import Milestone
 from db.domain.scheduling import Plan
 from db.domain.states import ActionStatus, Channel, StopReason, SuppressionReason
@@ -282,6 +283,10 @@ def _working_since(session: Session, bouncing: Sequence[BatchRow]) -> dict[UUID,
 
 def _stop(batch: Batch, row: BatchRow, stop: Stop) -> None:
     row.enrollment.stop(stop)
+    if row.event.is_reply:
+        for other in batch.locked.of_contact[row.enrollment.contact_id]:
+            if other.id != row.enrollment.id:
+                other.wait_for_a_person(of_reply_elsewhere(row.enrollment.instance_id, row.enrollment.id).detail)
     if row.event.suppresses:
         contact_id = row.enrollment.contact_id
         reason = SuppressionReason(stop.reason)

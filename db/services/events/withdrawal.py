@@ -76,6 +76,7 @@ def withdraw(session: Session, *, provider: str, provider_event_ids: Collection[
     _lift(session, provider, found, locked)
     for enrollment in dict.fromkeys(enrollment.id for enrollment in (*filter(None, concerned), *others)):
         _take_up(session, locked.enrollments[enrollment], placements, now)
+    _let_go_on(session, locked, {locked.enrollments[event.enrollment_id].id for event in found})
     record.write(session, batch, before, ())
     placements.save(session, batch)
     session.execute(_DELETE, rows_parameter([{"instance_id": event.instance_id, "id": event.id} for event in found]))
@@ -175,6 +176,19 @@ def _take_up(session: Session, enrollment: Enrollment, placements: Placements, n
     stops = [*_stops(left), *_ends(status, is_suppressed=bool(held) or enrollment.is_erased)]
     upcoming = next_step(plan.steps, enrollment.current_step, enrollment.recipient)
     enrollment.take_up(upcoming, stops, now)
+
+
+def _let_go_on(session: Session, locked: Locked, enrollment_ids: Collection[UUID]) -> None:
+    """Lets the other enrollments go on that waited because the person had answered one of these, if that is taken
+    back."""
+    taken_back = [locked.enrollments[id_] for id_ in enrollment_ids]
+    for enrollment in taken_back:
+        if enrollment.stop_reason is StopReason.REPLIED:
+            continue
+        for other in locked.of_contact[enrollment.contact_id]:
+            if other.is_held_by_reply(enrollment.id):
+                found = plans.with_status(session, instance_id=other.instance_id)
+                other.go_on(is_draft=found is not None and found[0] is CampaignStatus.DRAFT)
 
 
 def _stops(left: Iterable[Stop | None]) -> list[Stop]:
