@@ -170,7 +170,7 @@ REACHED: Mapping[EventType, frozenset[Milestone]] = MappingProxyType(
 
 # Asked of every event several times, and true of few.
 _STOPS = frozenset(kind for kind, effect in EFFECTS.items() if effect.stop is not None) | {EventType.AUTO_REPLIED}
-_REPLIES = frozenset({EventType.REPLIED, EventType.MESSAGE_REPLIED})
+REPLIES = frozenset({EventType.REPLIED, EventType.MESSAGE_REPLIED})
 _SUPPRESSES = frozenset(kind for kind, effect in EFFECTS.items() if effect.suppresses)
 
 SOFT_BOUNCE = Effect(Channel.EMAIL, Milestone.SENT)
@@ -239,7 +239,7 @@ class NewEvent:
     @property
     def is_reply(self) -> bool:
         """Whether a person has answered, who then gets nothing of other campaigns until somebody lets them go on."""
-        return self.event_type in _REPLIES
+        return self.event_type in REPLIES
 
     @property
     def is_wish(self) -> bool:

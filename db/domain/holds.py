@@ -328,6 +328,15 @@ def of_reply_elsewhere(campaign_id: UUID, enrollment_id: UUID) -> Hold:
     return Hold(HoldReason.REPLIED_ELSEWHERE, detail)
 
 
+def of_reply_of_colleague(campaign_id: UUID, enrollment_id: UUID) -> Hold:
+    """Returns the hold on an enrollment at whose company somebody else has answered another one."""
+    detail = (
+        f"{REPLIED_ELSEWHERE}: a colleague has answered campaign {campaign_id} (enrollment {enrollment_id}). "
+        "update_enrollment with action resume goes on with the next step; with action complete it ends."
+    )
+    return Hold(HoldReason.REPLIED_ELSEWHERE, detail)
+
+
 def of_mail(status: MessageStatus | None, next_attempt_at: datetime | None, now: datetime) -> list[Hold]:
     """Returns the hold on a step whose mail this server has begun to send, or is to try again later."""
     if status in (MessageStatus.SENDING, MessageStatus.UNKNOWN):

@@ -149,6 +149,7 @@ class StopReason(StrEnum):
     MANUAL = "manual"
     MOVED = "moved"
     HAS_LEFT = "has_left"
+    COLLEAGUE_REPLIED = "colleague_replied"
 
 
 STOP_RANKS: Mapping[StopReason, int] = MappingProxyType(
@@ -158,6 +159,7 @@ STOP_RANKS: Mapping[StopReason, int] = MappingProxyType(
         StopReason.CAMPAIGN_COMPLETED: 0,
         StopReason.MANUAL: 0,
         StopReason.MOVED: 0,
+        StopReason.COLLEAGUE_REPLIED: 0,
         # Nothing was left to send, which says nothing of the person.
         StopReason.FINISHED: 1,
         # A program says so. What the person does afterwards says more.

@@ -1,9 +1,19 @@
 """The settings of a workspace: what holds for all of its campaigns and people."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from db.domain.guardrails import Guardrails
+
+
+class Colleagues(StrEnum):
+    """What an answer does to the enrollments of others at the same company."""
+
+    NOTHING = "nothing"
+    HOLD = "hold"
+    STOP = "stop"
+
 
 DEFAULT_RETENTION_DAYS: Final = 1_095
 
@@ -18,4 +28,5 @@ class WorkspaceSettings:
     retention_days: int = DEFAULT_RETENTION_DAYS
     days_between_campaigns: int = 0
     touches_per_week: int = 0
+    colleagues: Colleagues = Colleagues.NOTHING
     guardrails: Guardrails = field(default_factory=Guardrails)

@@ -6,7 +6,8 @@ from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import field_limits
-from db.models.base import Base, Mutable, length, within
+from db.domain.workspace import Colleagues
+from db.models.base import Base, Mutable, length, one_of, within
 
 
 class Settings(Mutable, Base):
@@ -19,6 +20,7 @@ class Settings(Mutable, Base):
         within("retention_days", 1, field_limits.RETENTION_DAYS_MAX),
         within("days_between_campaigns", 0, field_limits.DAYS_BETWEEN_MAX),
         within("touches_per_week", 0, field_limits.TOUCHES_MAX),
+        one_of("colleagues", Colleagues),
         within("bounce_rate", 0, 1),
         within("complaint_rate", 0, 1),
     )
@@ -32,4 +34,5 @@ class Settings(Mutable, Base):
     # How long a person hears of one campaign alone after its last step, and how often in a week; 0 is no limit.
     days_between_campaigns: Mapped[int | None]
     touches_per_week: Mapped[int | None]
+    colleagues: Mapped[str | None]
     sending_stopped_at: Mapped[datetime | None]

@@ -45,6 +45,7 @@ ARGUMENTS: Mapping[str, str] = {
     "ContactIn.timezone": "IANA name of the zone in which the person lives.",
     "EnrollIn.timezone": "IANA name of the zone in which the person lives.",
     "days_between_campaigns": "Days from a person's last step in one campaign to the first in another.",
+    "update_settings.colleagues": "What a reply does to the enrollments of others at the same registrable domain.",
     "touches_per_week": "What a person gets in any seven days at most, of all campaigns; 0: any number.",
     "update_settings.timezone": "IANA name of the zone of campaigns that name none.",
     "CampaignSettings.timezone": "IANA name such as Europe/Berlin; UTC if left out.",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from db.domain.access import AuditOutcome
 from db.domain.jobs import JobStatus
+from db.domain.workspace import Colleagues
 from mcp_server.process.telemetry import CallOutcome, DatabaseState
 from mcp_server.schemas.base import Answer, Given, Maybe, NextCursor, Second, Undo, is_nothing, no_flag, untold
 from mcp_server.schemas.mailboxes import MailboxHealth
@@ -206,6 +207,7 @@ class SettingsOut(Answer):
     retention_days: Annotated[int, Field(description="How long the words of messages are kept.")]
     days_between_campaigns: Annotated[int, Field(description="From a person's last step to another campaign.")]
     touches_per_week: Annotated[int, Field(description="What a person gets at most; 0: any number.")]
+    colleagues: Annotated[Colleagues, Field(description="What a reply does to others at the same company.")]
     guardrails: GuardrailsOut
 
 

@@ -13,6 +13,7 @@ from db.domain.field_limits import (
     TOOL_NAME_MAX,
     TOUCHES_MAX,
 )
+from db.domain.workspace import Colleagues
 from db.services.mail import mailboxes, progress
 from db.services.ops import audit, settings
 from db.services.people import conversations
@@ -107,6 +108,7 @@ def update_settings(
     ] = None,
     days_between_campaigns: Annotated[int | None, Field(ge=0, le=DAYS_BETWEEN_MAX), no_flag] = None,
     touches_per_week: Annotated[int | None, Field(ge=0, le=TOUCHES_MAX, description="0: any"), no_flag] = None,
+    colleagues: Annotated[Colleagues | None, Field(description="What a reply does to them")] = None,
     guardrails: GuardrailsIn | None = None,
 ) -> SettingsAnswer:
     """Change the settings that hold for all campaigns; what is left out stays.
@@ -117,7 +119,7 @@ def update_settings(
     before = settings.get(call.session)
     rates = guardrails.model_dump(exclude_none=True) if guardrails is not None else {}
     rules = given(days_between_campaigns=days_between_campaigns, touches_per_week=touches_per_week)
-    plain = {**given(timezone=timezone, retention_days=retention_days), **rules}
+    plain = {**given(timezone=timezone, retention_days=retention_days, colleagues=colleagues), **rules}
     changed = settings.update(call.session, **plain, **rates)
     if rules:
         conversations.look_again(call.session)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
-from db.services.enrollments.overlaps import company_domain
+from db.services.people.companies import company_domain
 from tests.support.server import call, new_campaign
 
 pytestmark = pytest.mark.anyio

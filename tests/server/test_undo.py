@@ -183,7 +183,7 @@ async def test_what_is_done_to_suppressions_and_settings_is_taken_back(client: C
     assert "undo" not in await call(client, "suppress", domain="example.com")  # it was there before
     assert "undo" not in await call(client, "suppress", email="ann@example.org", reason="unsubscribed")
     before = await call(client, "get_settings")
-    rates, rules = {"bounce_rate": 0}, {"days_between_campaigns": 30, "touches_per_week": 3}
+    rates, rules = {"bounce_rate": 0}, {"days_between_campaigns": 30, "touches_per_week": 3, "colleagues": "stop"}
     changed = await call(client, "update_settings", retention_days=9, timezone="Asia/Tokyo", guardrails=rates, **rules)
     assert changed["settings"]["guardrails"] == {"bounce_rate": 0, "complaint_rate": 0.001}
     assert {name: changed["settings"][name] for name in rules} == rules

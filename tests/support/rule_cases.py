@@ -242,6 +242,7 @@ FORMS = [
     *out_of_range("settings", "retention_days", 1, field_limits.RETENTION_DAYS_MAX),
     *out_of_range("settings", "days_between_campaigns", 0, field_limits.DAYS_BETWEEN_MAX),
     *out_of_range("settings", "touches_per_week", 0, field_limits.TOUCHES_MAX),
+    unknown_word("settings", "colleagues"),
     *out_of_range("settings", "bounce_rate", 0, 1),
     *out_of_range("settings", "complaint_rate", 0, 1),
     *too_short_or_long("orphaned_events", "reason", 1, 500),

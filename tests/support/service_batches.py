@@ -19,6 +19,7 @@ from db.domain.ids import new_id, new_ids
 from db.domain.states import ActionOutcome, Channel, EnrollmentStatus, LinkedInStepType, SuppressionReason
 from db.domain.templates import EmailStep, LinkedInStep
 from db.domain.webhooks import NewDelivery, Normalised, StoredDelivery
+from db.domain.workspace import Colleagues
 from db.postgres.json import rows_parameter
 from db.services import secrets
 from db.services.campaigns import campaigns, positions, templates, zones
@@ -26,8 +27,8 @@ from db.services.dispatch import actions, claims, explain, reports
 from db.services.dispatch.reports import Report
 from db.services.enrollments import enrollments, overlaps
 from db.services.erasure import erasure
-from db.services.events import deliveries, events, orphans
-from db.services.ops import audit, idempotency, tokens
+from db.services.events import deliveries, events, orphans, withdrawal
+from db.services.ops import audit, idempotency, settings, tokens
 from db.services.people import (
     absences,
     contacts,
@@ -53,6 +54,7 @@ def everything(session: Session, *, people: int, tag: str) -> None:
     _placed_anew(session, emails)
     _handed_out(session, emails, tag)
     _talked_to(session, emails)
+    _answered(session, emails, tag)
     _started(session, emails)
     _written_down(session, emails, tag)
     _respelled(session, emails, tag)
@@ -174,6 +176,18 @@ def _talked_to(session: Session, emails: Sequence[str]) -> None:
     conversations.look_again(session)
     claim(campaign_id=other, now=NOW)
     campaigns.complete(session, campaign_id=one, now=NOW)
+
+
+def _answered(session: Session, emails: Sequence[str], tag: str) -> None:
+    """Answers that hold colleagues, and are taken back."""
+    settings.update(session, colleagues=Colleagues.HOLD)
+    campaign_id = make_campaign(session, email_steps=[EmailStep(1, "One", "The first of all")])
+    answers = enroll_all(session, campaign_id, by_email(emails))
+    replied = partial(NewEvent, EventType.REPLIED, Channel.EMAIL, NOW, provider=tag)
+    ids = [answer.enrollment_id for answer in answers if answer.enrollment_id]
+    events.record_events(session, events=[replied(enrollment_id=id_, provider_event_id=str(id_)) for id_ in ids[::2]])
+    withdrawal.withdraw(session, provider=tag, provider_event_ids=[str(id_) for id_ in ids[:1]], now=NOW)
+    settings.update(session, colleagues=Colleagues.NOTHING)
 
 
 def _followed_up(session: Session, emails: Sequence[str]) -> None:

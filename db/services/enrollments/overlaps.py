@@ -2,21 +2,17 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactRef
-from db.domain.freemail import FREEMAIL
 from db.domain.overlap import OverlapKind
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
-
-if TYPE_CHECKING:
-    from publicsuffixlist import PublicSuffixList
+from db.services.people.companies import company_of
 
 COLLEAGUES_MOST: Final = 20
 """Of one company as many are told."""
@@ -91,7 +87,7 @@ def find(session: Session, *, people: Mapping[int, ContactRef], campaign_id: UUI
             "contact_id": ref.contact_id,
             "email": ref.fields.email and ref.fields.email.lower(),
             "linkedin_url": ref.fields.linkedin_url and ref.fields.linkedin_url.lower(),
-            "company": _company(ref.fields.email or emails.get(ref.contact_id)),
+            "company": company_of(ref.fields.email or emails.get(ref.contact_id)),
         }
         for row, ref in people.items()
     ]
@@ -117,21 +113,3 @@ def how_many(session: Session, *, contact_ids: Collection[UUID], campaign_id: UU
     if not contact_ids:
         return 0
     return session.scalars(_HOW_MANY, {**rows_parameter(sorted(contact_ids)), "campaign": campaign_id}).one()
-
-
-def _company(email: str | None) -> str | None:
-    return company_domain(email.rpartition("@")[2]) if email else None
-
-
-def company_domain(domain: str) -> str | None:
-    """Returns the registrable domain of a domain, example.co.uk for mail.example.co.uk; None for a host of free
-    addresses."""
-    found = _suffixes().privatesuffix(domain.lower())
-    return None if found is None or found in FREEMAIL else found
-
-
-@cache
-def _suffixes() -> "PublicSuffixList":
-    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415  its list takes long to read
-
-    return PublicSuffixList()

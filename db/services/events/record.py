@@ -40,7 +40,7 @@ from db.services.campaigns import condition_waits, plans
 from db.services.events import batches, event_rows, messages, placement
 from db.services.events.batches import Batch, BatchRow, ChangedAction, Outcome
 from db.services.events.find import Locked, lock_enrollments
-from db.services.people import opt_outs
+from db.services.people import colleagues, opt_outs
 from db.services.state import action_rows, conversation_rows, counters, draft_rows, enrollment_rows, harm, usage
 from db.services.state.draft_rows import SentUnasked
 
@@ -69,6 +69,7 @@ def record(session: Session, *, events: Sequence[NewEvent], source: str = "event
     recorded = _record(session, batch, [None] * len(events))
     awaited = (row.enrollment.id for row in batch.rows if row.event.event_type in FACTS)
     condition_waits.end_of_enrollments(session, enrollment_ids=awaited)
+    colleagues.note_answers(session, answered=[row.enrollment for row in batch.rows if row.event.is_reply])
     return recorded
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.enrollment import Enrollment
-from db.domain.events import EFFECTS, EventType, NewEvent, Stop
+from db.domain.events import EFFECTS, REPLIES, EventType, NewEvent, Stop
 from db.domain.scheduling import Plan, next_step
 from db.domain.states import CampaignStatus, Channel, EnrollmentCommand, StopReason
 from db.postgres.json import rows_parameter
@@ -21,7 +21,7 @@ from db.services.events import batches, history, record
 from db.services.events.batches import Batch
 from db.services.events.find import Locked, lock_enrollments
 from db.services.events.placement import Placement, Placements
-from db.services.people import opt_outs, suppressions
+from db.services.people import colleagues, opt_outs, suppressions
 from db.services.state import enrollment_rows
 
 
@@ -79,6 +79,8 @@ def withdraw(session: Session, *, provider: str, provider_event_ids: Collection[
     _let_go_on(session, locked, {locked.enrollments[event.enrollment_id].id for event in found})
     record.write(session, batch, before, ())
     placements.save(session, batch)
+    for event in found:
+        _free_colleagues(session, event, locked, placements, now)
     session.execute(_DELETE, rows_parameter([{"instance_id": event.instance_id, "id": event.id} for event in found]))
     return len(found)
 
@@ -187,8 +189,26 @@ def _let_go_on(session: Session, locked: Locked, enrollment_ids: Collection[UUID
             continue
         for other in locked.of_contact[enrollment.contact_id]:
             if other.is_held_by_reply(enrollment.id):
-                found = plans.with_status(session, instance_id=other.instance_id)
-                other.go_on(is_draft=found is not None and found[0] is CampaignStatus.DRAFT)
+                other.go_on(is_draft=_is_draft(session, other))
+
+
+def _free_colleagues(session: Session, event: _Found, locked: Locked, placements: Placements, now: datetime) -> None:
+    """Lets colleagues go on whom an answer had held or stopped, if that is taken back."""
+    answered = locked.enrollments[event.enrollment_id]
+    if event.event_type not in REPLIES or answered.stop_reason is StopReason.REPLIED:
+        return
+    freed = colleagues.of_answer(session, answered=answered)
+    before = enrollment_rows.snapshot([*freed.held, *freed.stopped])
+    for other in freed.held:
+        other.go_on(is_draft=_is_draft(session, other))
+    for other in freed.stopped:
+        _take_up(session, other, placements, now)
+    enrollment_rows.save(session, before=before, after=[*freed.held, *freed.stopped])
+
+
+def _is_draft(session: Session, enrollment: Enrollment) -> bool:
+    found = plans.with_status(session, instance_id=enrollment.instance_id)
+    return found is not None and found[0] is CampaignStatus.DRAFT
 
 
 def _stops(left: Iterable[Stop | None]) -> list[Stop]:

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.domain.guardrails import Guardrails
-from db.domain.workspace import WorkspaceSettings
+from db.domain.workspace import Colleagues, WorkspaceSettings
 from db.postgres.results import named
 
 _NAMES = (
@@ -16,14 +16,17 @@ _NAMES = (
     "complaint_rate",
     "days_between_campaigns",
     "touches_per_week",
+    "colleagues",
 )
 _GET = text("""
-    SELECT timezone, retention_days, bounce_rate, complaint_rate, days_between_campaigns, touches_per_week FROM settings
+    SELECT timezone, retention_days, bounce_rate, complaint_rate, days_between_campaigns, touches_per_week, colleagues
+    FROM settings
 """).columns(*named(*_NAMES))
 _SET = text("""
     INSERT INTO settings (id, timezone, retention_days, bounce_rate, complaint_rate, days_between_campaigns,
-                          touches_per_week)
-    VALUES (1, :timezone, :retention_days, :bounce_rate, :complaint_rate, :days_between_campaigns, :touches_per_week)
+                          touches_per_week, colleagues)
+    VALUES (1, :timezone, :retention_days, :bounce_rate, :complaint_rate, :days_between_campaigns, :touches_per_week,
+            :colleagues)
     ON CONFLICT (id) DO UPDATE
     SET timezone = coalesce(excluded.timezone, settings.timezone),
         retention_days = coalesce(excluded.retention_days, settings.retention_days),
@@ -31,6 +34,7 @@ _SET = text("""
         complaint_rate = coalesce(excluded.complaint_rate, settings.complaint_rate),
         days_between_campaigns = coalesce(excluded.days_between_campaigns, settings.days_between_campaigns),
         touches_per_week = coalesce(excluded.touches_per_week, settings.touches_per_week),
+        colleagues = coalesce(excluded.colleagues, settings.colleagues),
         updated_at = excluded.updated_at
 """)
 _GUARDRAILS = ("bounce_rate", "complaint_rate")
@@ -41,7 +45,8 @@ def get(session: Session) -> WorkspaceSettings:
     row: dict[str, Any] = dict(session.execute(_GET).mappings().one_or_none() or {})
     given = {name: value for name, value in row.items() if value is not None}
     guardrails = Guardrails(**{name: given.pop(name) for name in _GUARDRAILS if name in given})
-    return WorkspaceSettings(**given, guardrails=guardrails)
+    colleagues = Colleagues(given.pop("colleagues", Colleagues.NOTHING))
+    return WorkspaceSettings(**given, colleagues=colleagues, guardrails=guardrails)
 
 
 def update(
@@ -53,6 +58,7 @@ def update(
     complaint_rate: float | None = None,
     days_between_campaigns: int | None = None,
     touches_per_week: int | None = None,
+    colleagues: Colleagues | None = None,
 ) -> WorkspaceSettings:
     """Changes what is given; None stays as it is. Returns the settings as they are then."""
     session.execute(
@@ -64,6 +70,7 @@ def update(
             "complaint_rate": complaint_rate,
             "days_between_campaigns": days_between_campaigns,
             "touches_per_week": touches_per_week,
+            "colleagues": colleagues,
         },
     )
     return get(session)

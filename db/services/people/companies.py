@@ -1,0 +1,28 @@
+"""The company of an address: its registrable domain, unless anybody can have an address there."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from db.domain.freemail import FREEMAIL
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
+
+
+def company_of(email: str | None) -> str | None:
+    """Returns the company of an address; None without one, or if it is at a host of free addresses."""
+    return company_domain(email.rpartition("@")[2]) if email else None
+
+
+def company_domain(domain: str) -> str | None:
+    """Returns the registrable domain of a domain, example.co.uk for mail.example.co.uk; None for a host of free
+    addresses."""
+    found = _suffixes().privatesuffix(domain.lower())
+    return None if found is None or found in FREEMAIL else found
+
+
+@cache
+def _suffixes() -> "PublicSuffixList":
+    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415  its list takes long to read
+
+    return PublicSuffixList()
