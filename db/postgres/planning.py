@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from psycopg import Connection
+from psycopg.pq import TransactionStatus
 
 from db.postgres.json import Rows
 
@@ -33,7 +34,10 @@ class Planning:
         """connection -> the version that its plans are not older than"""
 
     def prepare(self, connection: Connection[Any], parameters: object) -> None:
-        """Makes the connection forget its plans, if they may be wrong for the next statement."""
+        """Makes the connection forget its plans, if they may be wrong for the next statement. Not after a failure: then
+        PostgreSQL takes nothing but the rollback, which is to be done in any case."""
+        if connection.info.transaction_status is TransactionStatus.INERROR:
+            return
         count = row_count(parameters)
         version = self._version
         known = self._planned.setdefault(connection, version)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from psycopg import Connection as PsycopgConnection
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from db.models import Base
@@ -177,6 +178,14 @@ def test_every_connection_hears_of_what_a_batch_did_to_the_tables(fresh_database
         assert read(other) == 1
         other.rollback()
     database.close()
+
+
+def test_a_batch_that_fails_is_rolled_back_and_its_transaction_goes_on(database: Database) -> None:
+    wrong = text("SELECT 1 / (CAST(n AS int) - 1) FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS r(n)")
+    with database.transaction("batch") as session:
+        with pytest.raises(DataError), session.begin_nested():
+            session.execute(wrong, rows_parameter(list(range(2_000))))
+        assert session.scalar(text("SELECT 1")) == 1
 
 
 GIVEN: list[tuple[object, int]] = [

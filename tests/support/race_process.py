@@ -43,7 +43,7 @@ def _write(database: Database, campaign_ids: list[UUID]) -> list[str]:
     the enrollments that were handed out."""
     handed: list[str] = []
     while True:
-        claims = [claim_at(database, campaign_id, NOW, limit=500) for campaign_id in campaign_ids]
+        claims = [claim_at(database, campaign_id, NOW, limit=250) for campaign_id in campaign_ids]
         for claim in claims:
             told = [
                 Report(due.action_id, due.lease_token, SENT if due.enrollment.id.int % 20 else FAILED)
