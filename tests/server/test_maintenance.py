@@ -114,8 +114,14 @@ async def test_words_are_kept_as_long_as_retention_days_says(app: App, clock: Cl
         clock.now += timedelta(hours=1)
         await call(client, "claim_due_actions")
         first = await call(client, "get_settings")
-        guardrails = {"bounce_rate": 0.05, "complaint_rate": 0.001}
-        assert first == {"settings": {"timezone": "UTC", "retention_days": 1_095, "guardrails": guardrails}}
+        assert first["settings"] == {
+            "timezone": "UTC",
+            "retention_days": 1_095,
+            "days_between_campaigns": 0,
+            "touches_per_week": 0,
+            "colleagues": "nothing",
+            "guardrails": {"bounce_rate": 0.05, "complaint_rate": 0.001},
+        }
         clock.now += timedelta(days=1_094)
         assert (await call(client, "run_maintenance"))["messages"] == 0
         changed = await call(client, "update_settings", retention_days=1_000)

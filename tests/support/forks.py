@@ -39,7 +39,11 @@ class _Server:
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(PATIENCE)
-        connection.connect(self._path)
+        try:
+            connection.connect(self._path)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def _end(self) -> None:
