@@ -231,15 +231,13 @@ async def test_without_a_public_address_there_are_no_headers_and_the_variable_is
 ) -> None:
     plain = {**STEP, "body": "Good morning, all"}
     async with Client(build_server(make_app())) as client:
-        for step, problem in ((plain, None), (STEP, "unsubscribe_url")):
+        for step, problem, email in ((plain, None, "ann@example.com"), (STEP, "unsubscribe_url", "bob@example.com")):
             template = await call(client, "create_template", name="T", type="email", email_steps=[step])
             assert ("warnings" in template) == (problem is not None)
             made = await call(client, "create_campaign", name="C", template_id=template["template"]["id"])
             campaign = made["campaign"]["id"]
             await call(client, "start_campaign", campaign_id=campaign)
-            enrolled = await call(
-                client, "enroll_contacts", campaign_id=campaign, contacts=[{"email": "ann@example.com"}]
-            )
+            enrolled = await call(client, "enroll_contacts", campaign_id=campaign, contacts=[{"email": email}])
             id_ = enrolled["results"][0]["enrollment_id"]
             explained = await call(client, "explain_due", enrollment_id=id_)
             if problem is None:
