@@ -28,7 +28,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 def import_all() -> None:
     for package in (db, mcp_server):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith("__main__"):
+            if not module.name.endswith("__main__") and not module.name.startswith("mcp_server.demo."):  # an extra
                 importlib.import_module(module.name)
 
 
