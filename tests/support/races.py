@@ -11,7 +11,7 @@ from tests.support.patience import PATIENCE
 ROOT = Path(__file__).parent.parent.parent
 
 
-def race(database_url: str, *works: dict[str, Any]) -> list[list[str]]:
+def race(database_url: str, *works: dict[str, Any], patience: float = PATIENCE) -> list[list[str]]:
     """Do all the works at the same moment, each in a process of its own; their answers."""
     command = [sys.executable, "-m", "tests.support.race_process", database_url]
     racers = [
@@ -27,7 +27,7 @@ def race(database_url: str, *works: dict[str, Any]) -> list[list[str]]:
             racer.stdin.flush()
         answers: list[list[str]] = []
         for racer in racers:
-            said, _ = racer.communicate(timeout=PATIENCE)
+            said, _ = racer.communicate(timeout=patience)
             assert racer.returncode == 0
             answers.append(json.loads(said))
         return answers
