@@ -93,8 +93,9 @@ def _copy_tree(target: Path) -> Path:
 
 def _failures(tests: Sequence[str], root: Path, *, first_only: bool) -> list[str]:
     """Those of the tests that fail in that tree, by their names. CannotTry where pytest can't run them."""
-    # Without bytecode, since two texts of one length, written in the same second, would share it.
-    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    # With bytecode of its own, since two texts of one length, written in the same second, would share it.
+    bytecode = tempfile.TemporaryDirectory(prefix="bytecode-", ignore_cleanup_errors=True)
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONPYCACHEPREFIX": bytecode.name}
     environment["HYPOTHESIS_PROFILE"] = "unshrunk"
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-n", "0", "-p", "no:cacheprovider", *tests]
     try:
@@ -109,6 +110,8 @@ def _failures(tests: Sequence[str], root: Path, *, first_only: bool) -> list[str
         )
     except subprocess.TimeoutExpired:
         return [f"no end within {_PATIENCE} s"]
+    finally:
+        bytecode.cleanup()
     if done.returncode not in (0, 1):
         raise CannotTry(f"pytest ended with {done.returncode}: {(done.stdout + done.stderr).strip().splitlines()[-1:]}")
     return re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)

@@ -163,7 +163,9 @@ def test_links_and_sessions_end(make_app: MakeApp, database: Database) -> None:
         ended = tickets.issue(key, Kind.SESSION, NOW - LIFETIMES[Kind.SESSION])
         live = tickets.issue(key, Kind.SESSION, NOW - LIFETIMES[Kind.SESSION] + timedelta(minutes=1))
         client.cookies.clear()
-        for text, status in ((ended, 401), (live, 200)):
+        of_tomorrow = tickets.issue(key, Kind.SESSION, NOW + timedelta(days=1))
+        no_session = tickets.issue(key, Kind.LINK, NOW)
+        for text, status in ((ended, 401), (live, 200), (of_tomorrow, 401), (no_session, 401)):
             held = {"Cookie": f"{cookie_name(key)}={text}"}
             assert client.get("/dashboard/api/campaigns", headers=held).status_code == status
 
@@ -305,6 +307,11 @@ def test_what_is_used_up_is_kept_for_as_long_as_it_would_hold(database: Database
     assert use_up(session, NOW) is True
     assert use_up(session, NOW) is False
     last = NOW + LIFETIMES[Kind.SESSION]
+    soon = last - timedelta(minutes=30)
+    early = tickets.read(key, Kind.LINK, tickets.issue(key, Kind.LINK, soon), soon)
+    assert early is not None
+    assert use_up(early, soon) is True
+    assert use_up(session, soon) is False
     assert kept(last - timedelta(seconds=1)) == {session.id}
     assert kept(last) == frozenset()
     assert use_up(late, last) is True

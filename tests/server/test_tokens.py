@@ -24,6 +24,7 @@ from db.services.ops import tokens
 from mcp_server.calls.toolsets import TOOLSETS
 from mcp_server.http.token_cache import DEFAULT, KEPT_SECONDS, TokenCache
 from mcp_server.process.app import App
+from tests.support.http_app import served
 from tests.support.patience import PATIENCE
 from tests.support.processes import COMMAND, ERAS, TOKEN, environment, http_server, run
 from tests.support.server import NOW, call, new_campaign, refusal
@@ -210,6 +211,13 @@ def test_another_address_is_served_with_a_stored_token(database: Database, datab
     result = run("serve", "--transport", "sse", "--port", "0", "--host", "0.0.0.0", env=environment(database_url))
     assert result.returncode == 2
     assert "tokens create" in result.stderr
+
+
+def test_a_server_for_other_machines_is_open_to_nobody_without_a_token(make_app: Callable[..., App]) -> None:
+    with served(make_app(), host="0.0.0.0") as client:
+        assert client.post("/mcp", json={}).status_code == 401
+    with served(make_app()) as client:
+        assert client.post("/mcp", json={}).status_code != 401
 
 
 def test_a_server_that_had_a_token_does_not_open_when_it_ends(database: Database, database_url: str) -> None:
