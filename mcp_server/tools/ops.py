@@ -16,7 +16,7 @@ from db.domain.field_limits import (
 from db.domain.workspace import Colleagues
 from db.services.mail import mailboxes, progress
 from db.services.ops import audit, settings
-from db.services.people import conversations
+from db.services.state import conversation_rows
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call, Mode
 from mcp_server.jobs.maintenance import maintain
@@ -122,7 +122,7 @@ def update_settings(
     plain = {**given(timezone=timezone, retention_days=retention_days, colleagues=colleagues), **rules}
     changed = settings.update(call.session, **plain, **rates)
     if rules:
-        conversations.look_again(call.session)
+        conversation_rows.wake_all(call.session)
     former = {name: getattr(before, name) for name in plain}
     former |= {"guardrails": {name: getattr(before.guardrails, name) for name in rates}} if rates else {}
     undo = spelled("update_settings", **former) if former else None

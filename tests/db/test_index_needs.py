@@ -27,7 +27,7 @@ from db.services.mail.mailboxes import MailboxChange
 from db.services.mail.matching import Asked
 from db.services.ops import audit, idempotency
 from db.services.outgoing import copies, signs
-from db.services.people import conversations, suppressions
+from db.services.people import suppressions
 from db.services.reports import overview
 from db.services.state import conversation_rows, message_rows
 from db.services.state.harm import Harmed
@@ -145,7 +145,7 @@ NEEDED: dict[str, Work] = {
     ),
     "ix_campaign_actions_sent": check_guardrails,
     "ix_campaign_actions_sent_by_sender": check_guardrails,
-    "ix_campaign_enrollments_busy": lambda session, _campaign, _enrollment: conversations.look_again(session),
+    "ix_campaign_enrollments_busy": lambda session, _campaign, _enrollment: conversation_rows.wake_all(session),
     "ix_campaign_enrollments_due": claim_and_complete,
     "ix_campaign_enrollments_due_after_pause": look_into_the_queue,
     "ix_campaign_enrollments_due_by_lane": claim_by_zone,

@@ -21,7 +21,7 @@ from db.services.dispatch import claims, explain
 from db.services.enrollments import enrollments, moving
 from db.services.events import withdrawal
 from db.services.ops import settings
-from db.services.people import conversations
+from db.services.state import conversation_rows
 from tests.support.campaigns import (
     NOW,
     assert_counters_are_exact,
@@ -91,7 +91,7 @@ def between(database: Database, **rules: Any) -> None:
 
     def work(session: Session) -> None:
         settings.update(session, **rules)
-        conversations.look_again(session)
+        conversation_rows.wake_all(session)
 
     database.run("settings", work)
 

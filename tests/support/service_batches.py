@@ -32,7 +32,6 @@ from db.services.ops import audit, idempotency, settings, tokens
 from db.services.people import (
     absences,
     contacts,
-    conversations,
     exclusions,
     opt_outs,
     role_addresses,
@@ -40,7 +39,7 @@ from db.services.people import (
     suppression_lists,
     suppressions,
 )
-from db.services.state import message_rows, pauses
+from db.services.state import conversation_rows, message_rows, pauses
 from tests.support import condition_batches, mail_batches
 from tests.support.batch_people import LATER, PUBLIC_URL, SENT, by_email, enroll_all, person
 from tests.support.campaigns import NOW, make_campaign
@@ -173,7 +172,7 @@ def _talked_to(session: Session, emails: Sequence[str]) -> None:
     skipped = [Report(due.action_id, due.lease_token, ActionOutcome.SKIPPED) for due in handed]
     reports.complete_all(session, reports=skipped[::2], now=NOW)
     claim(campaign_id=other, now=NOW)
-    conversations.look_again(session)
+    conversation_rows.wake_all(session)
     claim(campaign_id=other, now=NOW)
     campaigns.complete(session, campaign_id=one, now=NOW)
 
