@@ -319,19 +319,10 @@ def of_owner(mailbox: str) -> Hold:
     return Hold(HoldReason.OWNER_WROTE, detail)
 
 
-def of_reply_elsewhere(campaign_id: UUID, enrollment_id: UUID) -> Hold:
-    """Returns the hold on an enrollment whose person has answered another one."""
+def of_reply_elsewhere(who: str, campaign_id: UUID, enrollment_id: UUID) -> Hold:
+    """Returns the hold on an enrollment while somebody has answered another one; `who`: the person, or a colleague."""
     detail = (
-        f"{REPLIED_ELSEWHERE}: the person has answered campaign {campaign_id} (enrollment {enrollment_id}). "
-        "update_enrollment with action resume goes on with the next step; with action complete it ends."
-    )
-    return Hold(HoldReason.REPLIED_ELSEWHERE, detail)
-
-
-def of_reply_of_colleague(campaign_id: UUID, enrollment_id: UUID) -> Hold:
-    """Returns the hold on an enrollment at whose company somebody else has answered another one."""
-    detail = (
-        f"{REPLIED_ELSEWHERE}: a colleague has answered campaign {campaign_id} (enrollment {enrollment_id}). "
+        f"{REPLIED_ELSEWHERE}: {who} has answered campaign {campaign_id} (enrollment {enrollment_id}). "
         "update_enrollment with action resume goes on with the next step; with action complete it ends."
     )
     return Hold(HoldReason.REPLIED_ELSEWHERE, detail)

@@ -12,7 +12,7 @@ from db.domain.contacts import ContactRef
 from db.domain.overlap import OverlapKind
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
-from db.services.people.companies import company_of
+from db.services.people.companies import NAMES_OF_DOMAIN, company_of
 
 COLLEAGUES_MOST: Final = 20
 """Of one company as many are told."""
@@ -51,11 +51,7 @@ _FIND = text(f"""
     ), colleagues AS (
         SELECT companies.n, c.id, row_number() OVER (PARTITION BY companies.n ORDER BY c.id) AS place
         FROM contacts c
-        CROSS JOIN LATERAL (SELECT split_part(lower(c.email), '@', 2) AS domain) address
-        CROSS JOIN LATERAL (SELECT substr(domain, strpos(domain, '.') + 1) AS parent) above
-        CROSS JOIN LATERAL (
-            SELECT domain UNION SELECT parent UNION SELECT substr(parent, strpos(parent, '.') + 1)
-        ) names(name)
+        CROSS JOIN LATERAL {NAMES_OF_DOMAIN} AS names(name)
         JOIN companies ON companies.company = names.name
         WHERE NOT EXISTS (SELECT FROM known WHERE known.id = c.id)
           AND EXISTS (SELECT FROM campaign_enrollments e

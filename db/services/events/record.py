@@ -287,7 +287,9 @@ def _stop(batch: Batch, row: BatchRow, stop: Stop) -> None:
     if row.event.is_reply:
         for other in batch.locked.of_contact[row.enrollment.contact_id]:
             if other.id != row.enrollment.id:
-                other.wait_for_a_person(of_reply_elsewhere(row.enrollment.instance_id, row.enrollment.id).detail)
+                other.wait_for_a_person(
+                    of_reply_elsewhere("the person", row.enrollment.instance_id, row.enrollment.id).detail
+                )
     if row.event.suppresses:
         contact_id = row.enrollment.contact_id
         reason = SuppressionReason(stop.reason)

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from db.domain.enrollment import Enrollment
 from db.domain.events import Stop
-from db.domain.holds import of_reply_of_colleague
+from db.domain.holds import of_reply_elsewhere
 from db.domain.states import EnrollmentCommand, StopReason
 from db.domain.workspace import Colleagues
 from db.postgres.json import rows_parameter
 from db.services.ops import settings
-from db.services.people.companies import company_of
+from db.services.people.companies import NAMES_OF_DOMAIN, company_of
 from db.services.state import enrollment_rows
 
 _MOST: Final = 500
@@ -36,11 +36,7 @@ _AT_COMPANIES = text(f"""
     ), people AS MATERIALIZED (
         SELECT c.id, companies.name
         FROM contacts c
-        CROSS JOIN LATERAL (SELECT split_part(lower(c.email), '@', 2) AS domain) address
-        CROSS JOIN LATERAL (SELECT substr(domain, strpos(domain, '.') + 1) AS parent) above
-        CROSS JOIN LATERAL (
-            SELECT domain UNION SELECT parent UNION SELECT substr(parent, strpos(parent, '.') + 1)
-        ) names(name)
+        CROSS JOIN LATERAL {NAMES_OF_DOMAIN} AS names(name)
         JOIN companies ON companies.name = names.name
         WHERE EXISTS (
             SELECT FROM campaign_enrollments e WHERE e.contact_id = c.id
@@ -74,7 +70,7 @@ def note_answers(session: Session, *, answered: Iterable[Enrollment]) -> None:
     for company, other in found:
         source = by_person[companies[company]]
         if rule is Colleagues.HOLD:
-            other.wait_for_a_person(of_reply_of_colleague(source.instance_id, source.id).detail)
+            other.wait_for_a_person(of_reply_elsewhere("a colleague", source.instance_id, source.id).detail)
         elif other.is_open:
             other.stop(_STOP)
     enrollment_rows.save(session, before=before, after=others)

@@ -1,12 +1,20 @@
 """The company of an address: its registrable domain, unless anybody can have an address there."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from db.domain.freemail import FREEMAIL
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
+
+NAMES_OF_DOMAIN: Final = """(
+    SELECT n.name
+    FROM (SELECT split_part(lower(c.email), '@', 2)) a(domain)
+    CROSS JOIN LATERAL (SELECT substr(domain, strpos(domain, '.') + 1)) b(parent)
+    CROSS JOIN LATERAL (SELECT domain UNION SELECT parent UNION SELECT substr(parent, strpos(parent, '.') + 1)) n(name)
+)"""
+"""The names that may be the company of a contact `c`: the domain of the address, and the two above it."""
 
 
 def company_of(email: str | None) -> str | None:
