@@ -1,7 +1,8 @@
 """Conversations: one campaign at a time writes to a person.
 
 Of people who are in the middle of several campaigns, the one that touched them last has the conversation; the others
-wait until it ends. The new columns are NULL everywhere, so their tables are locked for a moment only.
+wait until it ends. Nobody writes enrollments while actions are read once for that. The new column comes after it: it is
+NULL everywhere, and enrollments are locked, for readers too, while they are read once for its index.
 """
 
 import sqlalchemy as sa
@@ -43,6 +44,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
     )
+    op.execute(_BEGUN)
     op.create_index("ix_conversations_enrollment_id", "conversations", ["enrollment_id", "instance_id"])
     op.add_column("campaign_enrollments", sa.Column("busy_since", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
@@ -56,7 +58,6 @@ def upgrade() -> None:
         op.create_check_constraint(
             op.f(f"ck_settings_{name}_range"), "settings", sa.text(f"{name} BETWEEN 0 AND {most}")
         )
-    op.execute(_BEGUN)
 
 
 def downgrade() -> None:

@@ -1,6 +1,6 @@
 """What an answer does to colleagues: a setting of the workspace, and why an enrollment ended.
 
-Nobody writes enrollments while their rule is changed.
+Enrollments are locked, for readers too, while they are read once for their new rule.
 """
 
 import sqlalchemy as sa
