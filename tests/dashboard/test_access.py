@@ -1,17 +1,16 @@
 """Who may see the dashboard's data, how a browser is signed in and out, and what the page may load."""
 
 from collections.abc import Generator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select, text
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from db.domain.access import Scope
-from db.models import UsedTicket
 from db.postgres.database import Database
 from db.services import secrets
 from db.services.ops import tickets
@@ -289,34 +288,6 @@ def test_a_link_signs_in_at_one_of_two_servers(make_app: MakeApp, database: Data
     with server(make_app(read_only=read_only)) as one, server(make_app()) as other:
         entered = [client.get(address, follow_redirects=False).status_code for client in (one, other, one)]
     assert entered == [303, 403, 403]
-
-
-def test_what_is_used_up_is_kept_for_as_long_as_it_would_hold(database: Database) -> None:
-    key = new_key(database)
-    session = tickets.read(key, Kind.SESSION, tickets.issue(key, Kind.SESSION, NOW), NOW)
-    late = tickets.read(key, Kind.LINK, tickets.issue(key, Kind.LINK, NOW), NOW)
-    assert session is not None
-    assert late is not None
-
-    def use_up(ticket: tickets.Ticket, now: datetime) -> bool:
-        return database.run("use up", lambda open_: tickets.use_up(open_, ticket=ticket, now=now))
-
-    def kept(now: datetime) -> frozenset[bytes]:
-        return database.run("used up", lambda open_: tickets.used_up(open_, now=now))
-
-    assert use_up(session, NOW) is True
-    assert use_up(session, NOW) is False
-    last = NOW + LIFETIMES[Kind.SESSION]
-    soon = last - timedelta(minutes=30)
-    early = tickets.read(key, Kind.LINK, tickets.issue(key, Kind.LINK, soon), soon)
-    assert early is not None
-    assert use_up(early, soon) is True
-    assert use_up(session, soon) is False
-    assert kept(last - timedelta(seconds=1)) == {session.id}
-    assert kept(last) == frozenset()
-    assert use_up(late, last) is True
-    with database.transaction("count") as open_:
-        assert open_.scalars(select(UsedTicket.id)).all() == [late.id]
 
 
 def test_a_sign_out_that_can_not_be_written_down_is_not_said_to_be_done(make_app: MakeApp, database: Database) -> None:
