@@ -11,6 +11,7 @@ import inspect
 import os
 import pkgutil
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -262,7 +263,8 @@ def _caller() -> str | None:
     frame = inspect.currentframe()
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and path != Path(__file__):
+        # A virtual environment may lie in the checkout, and the driver's own lines with it.
+        if path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix) and path != Path(__file__):
             inside = path.relative_to(ROOT)
             return f"{inside}:{frame.f_lineno}" if inside.parts[0] in PRODUCT else None
         frame = frame.f_back
