@@ -137,6 +137,22 @@ def test_the_erased_stay_suppressed_by_each_of_their_addresses(database: Databas
     assert claim.actions
 
 
+def test_who_had_the_address_of_the_erased_before_stays_suppressed_without_it(database: Database) -> None:
+    scene = new_scene(database, 0)
+    link = "https://www.linkedin.com/in/who-moved"
+    for person in (
+        ContactFields(email="shared@example.com", linkedin_url=link),
+        ContactFields(email="new@example.com", linkedin_url=link),
+        ContactFields(email="shared@example.com"),
+    ):
+        database.run("upsert", partial(contacts.find_or_create, people={0: person}, overwrite=True))
+    erase(database, **by_email("shared@example.com"))
+    assert "shared@example.com" not in everything(database)
+    for address in (ContactFields(email="new@example.com"), ContactFields(linkedin_url=link)):
+        (answer,) = take_in(database, scene.campaign_id, ContactRef(None, address))
+        assert answer.reason == "suppressed: unsubscribed"
+
+
 @pytest.mark.parametrize(
     ("earlier", "kept"),
     [(None, "unsubscribed"), (SuppressionReason.MANUAL, "manual"), (SuppressionReason.COMPLAINED, "complained")],
