@@ -50,6 +50,8 @@ class Tool:
     """Its writes leave a row in the audit log."""
     again: "Callable[[Call, dict[str, Any]], dict[str, Any]] | None" = None
     """What is said of a kept answer when the call is repeated under its key; the answer itself, if left out."""
+    looks_up: "Callable[[App, Mapping[str, Any]], Any] | None" = None
+    """Asks servers of others, before the transaction begins; the answer is `looked_up` of the call."""
 
     @property
     def name(self) -> str:
@@ -69,6 +71,8 @@ class Call:
     app: App
     tool: Tool
     invocation: Invocation
+    looked_up: Any = None
+    """What Tool.looks_up returned."""
     now: datetime = field(init=False)
     is_done: bool = field(init=False, default=False)
     """The tool has answered; its transaction may still be open."""

@@ -35,6 +35,8 @@ def run(tool: Tool, app: App, invocation: Invocation, arguments: dict[str, Any],
         missing = caller.missing_scope(invocation.caller, tool.scope, tool.name)
         if missing is not None:
             raise MissingScope(missing)
+        if tool.looks_up is not None:
+            call.looked_up = tool.looks_up(app, arguments)
         answer = _RUNNERS[tool.mode](call, arguments, None if key is None else Key(key, tool, arguments))
     except SalesAutomationError as refusal:
         if call.is_done and tool.mode in _NEXT_STEPS:

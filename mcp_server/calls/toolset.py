@@ -3,7 +3,7 @@ wrong in a call becomes a refusal that says what to do next."""
 
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from types import NoneType
@@ -47,8 +47,8 @@ class Traits(TypedDict, total=False):
     """What is special about a tool that writes.
 
     `destructive`: it can't be undone; `idempotent`: the same call twice has the effect of one. `mode`: see
-    mcp_server.calls.run. `scope`: another than its toolset's. `is_audited`: off for the small steps of those who work
-    on the job queue and the cache, which no log could hold.
+    mcp_server.calls.run; `again`, `looks_up`: see Tool. `scope`: another than its toolset's. `is_audited`: off for the
+    small steps of those who work on the job queue and the cache, which no log could hold.
     """
 
     destructive: bool
@@ -58,6 +58,7 @@ class Traits(TypedDict, total=False):
     is_audited: bool
     scope: Scope
     again: "Callable[[Call, dict[str, Any]], dict[str, Any]]"
+    looks_up: "Callable[[App, Mapping[str, Any]], Any]"
 
 
 class Toolset:

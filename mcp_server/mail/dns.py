@@ -24,11 +24,13 @@ class NoAnswer(Refused):
 class Resolver:
     """Asks for records. Once the server has failed to answer, every further question fails at once.
 
-    server: host and port of a resolver; None for the machine's own. is_silent: whether it failed to answer.
+    server: host and port of a resolver; None for the machine's own. seconds: how long an answer may take. is_silent:
+    whether it failed to answer.
     """
 
-    def __init__(self, server: tuple[str, int] | None) -> None:
+    def __init__(self, server: tuple[str, int] | None, *, seconds: float = ANSWER_SECONDS) -> None:
         self._server = server
+        self._seconds = seconds
         self.is_silent = False
         self._resolver: dns.resolver.Resolver | None = None
         self._known: dict[tuple[str, dns.rdatatype.RdataType], Sequence[object]] = {}
@@ -61,7 +63,7 @@ class Resolver:
             raise NoAnswer("The resolver does not answer. Check the network, and SALES_AUTOMATION_DNS_SERVER.")
         try:
             resolver = self._resolver = self._resolver or self._made()
-            answer = resolver.resolve(name, kind, search=False, lifetime=ANSWER_SECONDS)
+            answer = resolver.resolve(name, kind, search=False, lifetime=self._seconds)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return self._known.setdefault((name, kind), ())
         except (dns.exception.SyntaxError, dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel):

@@ -84,6 +84,8 @@ class App:
         """Requests of providers to keep, in shared transactions."""
         self.mailboxes_changed = Broadcast()
         """Set where a mailbox was connected or changed, so that what reads and sends in this process looks at once."""
+        self.resolver_rests_until = 0.0
+        """By time.monotonic(): the resolver of recipients' domains is not asked before, since it has not answered."""
         self.stored: SharedCall[Stored] = SharedCall(self._read_stored)
         """What the database tells of the system's health."""
 

@@ -1,8 +1,9 @@
 """People: who they are, and which campaigns they are in."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import Field
@@ -25,6 +26,8 @@ from db.services.people.contacts import find, find_or_create
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call, Mode
 from mcp_server.jobs import erasure
+from mcp_server.mail import recipient_domains
+from mcp_server.process.app import App
 from mcp_server.schemas import undo
 from mcp_server.schemas.base import Cursor, Detail, Limit, Moment, Row, Search, shown_rows, sort_out, spelled, told_in
 from mcp_server.schemas.contacts import (
@@ -52,7 +55,13 @@ from mcp_server.schemas.enrollments import (
 )
 
 
-@toolsets.contacts.write("Enroll contacts", idempotent=True)
+def _domains_without_mail(app: App, arguments: Mapping[str, Any]) -> frozenset[str]:
+    people, _ = sort_out(arguments["contacts"])
+    emails = {person.email for person in people.values() if person.email is not None}
+    return recipient_domains.without_mail(app, campaign_id=arguments["campaign_id"], emails=emails)
+
+
+@toolsets.contacts.write("Enroll contacts", idempotent=True, looks_up=_domains_without_mail)
 def enroll_contacts(
     call: Call,
     campaign_id: UUID,
@@ -106,12 +115,20 @@ def enroll_contacts(
             *(_without_steps(call, campaign_id) if count[EnrollVerdict.ENROLLED] else []),
             *_told(busy),
             *of_roles,
+            *recipient_domains.warning(_unreachable(call, people, rows)),
         ],
         undo=undo.calls(spelled("update_enrollment", enrollment_id=id_, **end) for id_ in taken),
     )
 
 
 _GOING_ON: Final = (EnrollVerdict.ENROLLED, EnrollVerdict.REOPENED)
+
+
+def _unreachable(call: Call, people: Mapping[int, EnrollIn], rows: Sequence[EnrollRow]) -> list[str]:
+    """Returns the domain of each person taken in whose domain takes no mail."""
+    emails = [people[row.index].email for row in rows if row.status in _GOING_ON]
+    domains = [email.rpartition("@")[2].lower() for email in emails if email is not None]
+    return [domain for domain in domains if domain in call.looked_up]
 
 
 def _told(busy: int) -> list[str]:
