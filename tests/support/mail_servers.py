@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from anyio.from_thread import start_blocking_portal
-from proxyprotocol.reader import ProxyProtocolReader
+from proxyprotocol.sock import SocketInfo
 from pymap.backend.dict import DictBackend
 from pymap.imap import IMAPServer, IMAPService
 
@@ -203,7 +203,11 @@ async def _start_imap(address: str, password: str, tls: ssl.SSLContext | None, c
     given = ["--no-tls"] if certificate is None else ["--cert", str(certificate), "--key", str(certificate)]
     backend, config = await DictBackend.init(parser.parse_args(given))
     config.apply_context()
-    serve = ProxyProtocolReader(config.proxy_protocol).get_callback(IMAPServer(backend.login, config))
+
+    # The callback that pymap's own service uses leaves its task to the garbage collector from Python 3.13 on.
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await IMAPServer(backend.login, config)(reader, writer, SocketInfo.get(writer, None))
+
     return await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
 
 
