@@ -36,7 +36,8 @@ class Database:
         self.config = config
         self.watch = Watch()
         self.engine: Engine = open_engine(config, self.watch)
-        self._read_only = self.engine.execution_options(postgresql_readonly=True)
+        # What it reads by several statements is of one moment, as somebody else's commit may fall between two of them.
+        self._read_only = self.engine.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
         self._connections = monitor.Connections(self.engine)
         self._stopped: str | None = None
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier, Thread
 from traceback import walk_tb
@@ -366,6 +367,24 @@ def test_a_read_only_transaction_refuses_a_write_below_the_tools(items: Open) ->
     assert database.run("read", lambda session: session.scalar(text("SELECT count(*) FROM item")), read_only=True) == 2
     database.run("write", lambda session: add(session, 3))
     assert sorted(values(database)) == [1, 2, 3]
+
+
+def test_a_read_only_transaction_sees_one_moment_and_the_next_transaction_what_is_committed(items: Open) -> None:
+    database = items(pool_size=2)
+    count = text("SELECT count(*) FROM item")
+
+    def read(session: Session) -> tuple[int | None, int | None]:
+        before = session.scalar(count)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(database.run, "write", lambda session: add(session, 3)).result()
+        return before, session.scalar(count)
+
+    assert database.run("read", read, read_only=True) == (2, 2)
+    assert database.run("read", lambda session: session.scalar(count), read_only=True) == 3
+    level = text("SHOW transaction_isolation")
+    with ThreadPoolExecutor(2) as both:  # the connections of both, which are used again
+        looks = [both.submit(database.run, "look", lambda session: session.scalar(level)) for _ in range(4)]
+        assert {look.result() for look in looks} == {"read committed"}
 
 
 def test_a_database_that_is_read_only_by_default_stays_so_after_a_read(items: Open) -> None:

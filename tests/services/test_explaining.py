@@ -1,6 +1,7 @@
 """explain_due and claim_due_actions agree, whatever has happened to a campaign before."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,13 +11,16 @@ from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from sqlalchemy.event import listen
 from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.errors import Refused, SalesAutomationError
+from db.domain.events import EventType, NewEvent
 from db.domain.holds import HoldReason
 from db.domain.states import (
     ActionOutcome,
+    Channel,
     EnrollmentAction,
     LinkedInStepType,
     SuppressionReason,
@@ -25,9 +29,11 @@ from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
 from db.services.campaigns import campaigns, plans
 from db.services.dispatch import actions, claims, explain
+from db.services.dispatch.explain import Explanation
 from db.services.enrollments import enrollments
+from db.services.events.events import record_events
 from db.services.people import suppressions
-from tests.support.campaigns import NOW, make_campaign
+from tests.support.campaigns import NOW, make_campaign, new_scene
 from tests.support.steps import claim_at, report_at
 
 PEOPLE = 6
@@ -324,3 +330,30 @@ def test_whoever_waits_behind_others_for_a_limit_is_told_the_place_in_the_queue(
     report_at(database, due, ActionOutcome.SENT, later)
     positions = [position for _, position, _ in database.run("look", waits)]
     assert sorted(position for position in positions if position is not None) == [1, 2, 3]
+
+
+def test_a_step_that_is_recorded_as_sent_while_it_is_explained_is_no_fault(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = new_scene(database, 1)
+    asked: list[str] = []
+
+    def meanwhile(statement: str) -> None:
+        if "FROM campaign_actions" not in statement or asked:
+            return
+        asked.append(statement)
+        with ThreadPoolExecutor(1) as other:
+            event = NewEvent(EventType.SENT, Channel.EMAIL, NOW, scene.enrollments[0], step_number=1)
+            other.submit(database.run, "record", partial(record_events, events=[event])).result()
+
+    def look(session: Session) -> Explanation:
+        def before(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            meanwhile(statement)
+
+        listen(session.connection(), "before_cursor_execute", before)
+        return explain.campaign(session, campaign_id=scene.campaign_id, now=NOW)
+
+    found = database.run("explain", look, read_only=True)
+    assert asked
+    assert HoldReason.INTERNAL_FAULT not in {hold.reason for hold in found.holds}
+    assert "next again" not in caplog.text
