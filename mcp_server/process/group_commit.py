@@ -6,6 +6,7 @@ answer, after the commit that holds it. A transaction for each caller would be b
 """
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -43,8 +44,9 @@ class _Request(Generic[Item, Answer]):
 
 class GroupCommit(Generic[Item, Answer]):
     """`perform` takes the items of a group, in the order in which they came, and returns an answer for each; it does
-    all of them or, when it raises, none. It runs on a thread of its own. A process that ends does not wait
-    for it, since the database may have gone silent.
+    all of them or, when it raises, none. It runs on the thread of a caller who comes alone, which spares waking two
+    threads, or else on one of its own. A process that ends does not wait for that, since the database may have gone
+    silent.
 
     A refusal of the store concerns the whole group. Any other error may be one item's: the items are then performed one
     by one, so that the bad one fails alone.
@@ -55,6 +57,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._most = most
         self._waiting: list[_Request[Item, Answer]] = []
         self._came = threading.Condition(threading.Lock())
+        self._is_under_way = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -66,7 +69,11 @@ class GroupCommit(Generic[Item, Answer]):
         """Returns the answer for `item` once it is committed, or raises the error of its group. Blocks; any number of
         threads may call it."""
         request = _Request[Item, Answer](item, None)
-        self._enter(request)
+        if self._begin_alone():
+            # Neither the transaction of the caller nor what else belongs to its call is the group's.
+            contextvars.Context().run(self._perform_all, [request])
+        else:
+            self._enter(request)
         assert isinstance(request.future, Future)
         return request.future.result()
 
@@ -87,18 +94,35 @@ class GroupCommit(Generic[Item, Answer]):
             self._waiting.append(request)
             self._came.notify()
 
+    def _begin_alone(self) -> bool:
+        with self._came:
+            if self._is_under_way or self._waiting:
+                return False
+            self._is_under_way = True
+            return True
+
     def _work(self) -> None:
         """Performs what waits, and what comes meanwhile, until nothing has come for a while."""
         while group := self._next():
-            self._settle(group)
-            _hand_over(group)
+            self._perform_all(group)
 
     def _next(self) -> Sequence[_Request[Item, Answer]]:
+        """Returns the next group, once none is under way; an empty one if nobody has come for a while."""
         with self._came:
-            if not self._came.wait_for(lambda: self._waiting, _IDLE_SECONDS):
-                self._thread = None
+            while not self._came.wait_for(lambda: self._waiting and not self._is_under_way, _IDLE_SECONDS):
+                if not self._waiting:
+                    self._thread = None
+                    return ()
+            self._is_under_way = True
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         return group
+
+    def _perform_all(self, group: Sequence[_Request[Item, Answer]]) -> None:
+        self._settle(group)
+        with self._came:
+            self._is_under_way = False
+            self._came.notify()
+        _hand_over(group)
 
     def _settle(self, group: Sequence[_Request[Item, Answer]]) -> None:
         try:

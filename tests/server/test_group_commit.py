@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -57,6 +58,29 @@ def test_who_comes_first_does_not_wait_and_the_others_go_together() -> None:
     assert slow.groups[0] == [0]
     assert sorted(slow.groups[1]) == list(range(1, 9))
     assert len(slow.groups) == 2
+
+
+def test_who_comes_alone_is_served_on_the_own_thread_but_outside_of_the_own_transaction() -> None:
+    context: ContextVar[str] = ContextVar("context", default="none")
+    seen: list[tuple[threading.Thread, str]] = []
+
+    def perform(items: Sequence[int]) -> Sequence[int]:
+        seen.append((threading.current_thread(), context.get()))
+        return items
+
+    context.set("the caller's")
+    group_commit = GroupCommit(perform, most=100)
+    assert [group_commit.submit(number) for number in range(3)] == [0, 1, 2]
+    assert seen == [(threading.current_thread(), "none")] * 3
+
+
+def test_who_comes_alone_gets_the_own_error_and_the_next_is_served() -> None:
+    slow = Slow(fails_on=1)
+    slow.go.set()
+    group_commit = GroupCommit(slow, most=100)
+    with pytest.raises(ValueError, match="1"):
+        group_commit.submit(1)
+    assert group_commit.submit(2) == 20
 
 
 def test_a_group_has_a_size_and_the_lead_is_handed_on() -> None:
