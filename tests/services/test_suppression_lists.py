@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db.domain.contacts import ContactFields, SuppressionTarget
+from db.domain.contacts import CONSENT, ContactFields, SuppressionTarget
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason
 from db.postgres.database import Database
@@ -69,6 +69,16 @@ def test_a_list_changes_a_suppression_as_one_call_does(
         one_by_one(database, target, earlier, "first")
         one_by_one(database, target, later, "list")
     assert listed == rows(database)
+
+
+@pytest.mark.parametrize("later", SuppressionReason)
+@pytest.mark.parametrize("wish", sorted(CONSENT))
+def test_a_wish_stays_as_it_was_recorded_whatever_a_list_says(
+    database: Database, wish: SuppressionReason, later: SuppressionReason
+) -> None:
+    suppress_all(database, dict.fromkeys(TARGETS, wish), source="the person")
+    suppress_all(database, dict.fromkeys(TARGETS, later))
+    assert {row[1:3] for row in rows(database)} == {(wish, "the person")}
 
 
 def test_a_list_stops_its_people_and_counts_what_is_new(database: Database) -> None:
