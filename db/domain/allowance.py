@@ -140,6 +140,12 @@ class Allowances:
             self._next[route.instance_id] = self._choose(route.instance_id, possible) if possible else None
         return self._next[route.instance_id]
 
+    def asking(self, route: Route) -> PoolMailbox | None:
+        """Returns the mailbox that must be open for somebody to look at a step: the one that asks, if the person has
+        none yet, else that of the step."""
+        asking = self.pools.mailboxes.get(self.pools.asking) if self.pools.asking is not None else None
+        return asking if asking is not None and self._is_open(route) else self.mailbox(route)
+
     def _is_open(self, route: Route) -> bool:
         """Returns whether the person gets a mailbox only now."""
         sending = self.plans[route.instance_id].sending

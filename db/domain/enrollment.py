@@ -107,9 +107,10 @@ class Enrollment:
         self.current_step = max(self.current_step, step_number - 1)
         self.next_action_at = until
 
-    def wait_for_others(self, until: datetime) -> None:
-        """Lets its step, which is due, wait until then for another campaign of the person, or until that wakes it."""
-        self.busy_since, self.next_action_at = self.next_action_at, until
+    def wait_for_others(self, until: datetime, since: datetime | None) -> None:
+        """Lets its step, which is due, wait until then for another campaign of the person, or until that wakes it.
+        since: when the step was due that waits already, which keeps its place however often it is looked at."""
+        self.busy_since, self.next_action_at = since or self.next_action_at, until
 
     def pause(self, reason: str | None = None) -> None:
         """Pauses it until somebody resumes it, also if its pause would have ended by itself."""

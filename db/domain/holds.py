@@ -186,6 +186,11 @@ def of_conversation(campaign: str, campaign_id: UUID, until: datetime | None) ->
     return Hold(HoldReason.CONTACT_BUSY, detail, until)
 
 
+def of_ended_now() -> Hold:
+    """Returns the hold on a step whose person has had another enrollment end in the same claim."""
+    return Hold(HoldReason.CONTACT_BUSY, "Another campaign of this person has just ended. The next claim looks again.")
+
+
 def of_touches(touches: int, until: datetime) -> Hold:
     """Returns the hold on a step to somebody who got as many in the last seven days as the workspace allows."""
     detail = f"The person got {touches} in the last 7 days, as many as touches_per_week allows."

@@ -99,7 +99,7 @@ class DueStream:
 
 def calendars(allowances: Allowances, route: Route | None, instance_id: UUID, zone: str | None) -> list[OwnCalendar]:
     """Returns the calendars that must be open for a step of a campaign, `zone` being that of its person: that of
-    the campaign, and that of the mailbox from which it goes out."""
-    mailbox = allowances.mailbox(route) if route is not None else None
+    the campaign, and that of the mailbox that asks for it or from which it goes out."""
+    mailbox = allowances.asking(route) if route is not None else None
     own: OwnCalendar = (allowances.plans[instance_id].sending, zone)
     return [own] if mailbox is None else [own, (mailbox.pace, None)]

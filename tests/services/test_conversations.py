@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain import conditions
 from db.domain.aside import Fate
 from db.domain.events import EventType
 from db.domain.holds import BUSY_AGAIN, HoldReason
@@ -382,3 +383,72 @@ def test_what_a_person_does_meanwhile_ends_the_note_that_somebody_waits(database
     busy: Any = run_sql(database, "SELECT busy_since FROM campaign_enrollments WHERE id = :id", id=in_other)
     assert busy.scalar_one() is None
     assert hand_out(database, other, NOW + 2 * HOUR) == []
+
+
+def limited(database: Database, *emails: str, **settings: Any) -> tuple[UUID, list[UUID]]:
+    """A campaign of one step with these people, due half an hour after one another."""
+    make = partial(make_campaign, email_steps=[EmailStep(1, "Hello", "Nice to meet you.")], settings=settings)
+    made = database.run("campaign", make)
+    found: list[UUID] = []
+    for number, email in enumerate(emails):
+        (id_,) = enroll(database, made, [email])
+        found.append(id_)
+        at = {"id": id_, "at": NOW + number * HOUR / 2}
+        run_sql(database, "UPDATE campaign_enrollments SET next_action_at = :at, delay_from = :at WHERE id = :id", **at)
+    return made, found
+
+
+def test_who_waits_for_another_campaign_keeps_the_place_however_often_a_claim_looks(database: Database) -> None:
+    one, (in_one,) = campaign(database, ADA)
+    assert send(database, one) == [in_one]
+    other, (of_ada, of_ben) = limited(database, ADA, BEN, daily_limit=1, timezone="UTC")
+    assert hand_out(database, other) == []
+    run_sql(database, "UPDATE campaign_enrollments SET next_action_at = :at WHERE id = :id", id=of_ada, at=NOW + HOUR)
+    run_sql(database, "UPDATE campaign_enrollments SET next_action_at = :at WHERE id = :id", id=of_ben, at=NOW + DAY)
+    assert hand_out(database, other, NOW + HOUR) == [], "it is looked at for the second time"
+    run_sql(
+        database, "UPDATE campaign_enrollments SET next_action_at = :at WHERE id = :id", id=of_ben, at=NOW + HOUR / 2
+    )
+    assert send(database, one, NOW + DAY) == [in_one]
+    assert due_at(database, of_ada) == NOW
+    assert hand_out(database, other, NOW + DAY) == [of_ada]
+
+
+def test_whoever_is_busy_and_stands_behind_a_limit_is_not_looked_at(database: Database) -> None:
+    one, (in_one,) = campaign(database, BEN)
+    assert send(database, one) == [in_one]
+    carl = {"senders": {"email": {"account": "carl", "daily_limit": 1}}}
+    first, (of_ada,) = limited(database, ADA, **carl)
+    second, (of_ben,) = limited(database, BEN, **carl)
+    handed = claim_at(database, None, NOW)
+    assert [due.enrollment.id for due in handed.actions] == [of_ada]
+    assert handed.set_aside == []
+    assert due_at(database, of_ben) == NOW
+    assert first
+    assert second
+
+
+def test_whose_enrollment_ends_in_a_claim_gets_nothing_else_in_it_but_in_the_next_one(database: Database) -> None:
+    condition = conditions.of_json({"fact": "attribute", "name": "city", "else": "skip"})
+    steps = [EmailStep(1, "Hello", "Nice to meet you.", condition=condition)]
+    skipping = database.run("campaign", partial(make_campaign, email_steps=steps))
+    (skipped,) = enroll(database, skipping, [ADA])
+    other, (in_other, of_ben) = campaign(database, ADA, BEN)
+    claim = claim_at(database, None, NOW)
+    assert [due.enrollment.id for due in claim.actions] == [of_ben]
+    assert state(database, skipped)["status"] == "completed"
+    assert due_at(database, in_other) == NOW, "it is woken"
+    assert hand_out(database, other) == [in_other]
+
+
+def test_a_claim_that_only_ends_what_others_wait_for_says_that_more_is_due(database: Database) -> None:
+    condition = conditions.of_json({"fact": "attribute", "name": "city", "else": "skip"})
+    steps = [EmailStep(1, "A", "Nice to meet you."), EmailStep(2, "B", "Nice to meet you.", 24, condition=condition)]
+    one = database.run("campaign", partial(make_campaign, email_steps=steps))
+    (in_one,) = enroll(database, one, [ADA])
+    assert send(database, one) == [in_one]
+    other, (in_other,) = campaign(database, ADA)
+    assert hand_out(database, other, NOW + DAY) == []
+    claim = claim_at(database, one, NOW + DAY)
+    assert (claim.actions, claim.is_more) == ([], True)
+    assert due_at(database, in_other) == NOW + DAY - DAY

@@ -43,6 +43,7 @@ class Candidate:
     consent: what is asked of the text, and what was given. draft: the words of the step that may go out; is_literal:
     they were written for the person, and the text is made of them.
     skipped: why the step is skipped, since its condition is false, if nothing else holds it.
+    busy_since: when the step was due, if it has waited for another campaign of the person before.
     """
 
     enrollment: Enrollment
@@ -56,6 +57,7 @@ class Candidate:
     draft: Draft | None = None
     is_literal: bool = False
     skipped: str | None = None
+    busy_since: datetime | None = None
 
     @property
     def undecided(self) -> Undecided | None:
@@ -81,9 +83,18 @@ class Candidate:
         """Returns whether another campaign of the person comes first, and nothing else does."""
         return bool(self.holds) and self.holds[0].reason is HoldReason.CONTACT_BUSY
 
+    @property
+    def has_its_turn(self) -> bool:
+        """Returns whether what holds its step is looked at in its turn in the due queue, and not before."""
+        return self.is_conditional or self.is_busy
+
     def has_reservation(self, allowances: Allowances) -> bool:
         """Returns whether its reservation spares a daily limit one send."""
         return self.route is not None and allowances.has_reservation(self.route, self.reservation)
+
+    def is_limited(self, allowances: Allowances) -> bool:
+        """Returns whether a limit keeps its step back now."""
+        return self.route is None or bool(allowances.limits_for(self.route, self.reservation))
 
     def take(self, allowances: Allowances) -> Reservation | Hold | None:
         """Reserves what its step needs under the limits, or returns the hold. None: there is no step."""
@@ -211,7 +222,7 @@ def _without_text(
 ) -> Candidate | None:
     """Returns the candidate of a step whose text is not asked for, since its person is busy or its condition false."""
     if busy is not None:  # many may wait for long, and are looked at again
-        return Candidate(enrollment, contact, _with_busy(held, busy), step)
+        return Candidate(enrollment, contact, _with_busy(held, busy), step, busy_since=busy.since)
     return _of_false(enrollment, contact, step, held, now) if _is_false(enrollment, step, known) else None
 
 
@@ -223,7 +234,7 @@ def _with_busy(held: Sequence[Hold], busy: Busy) -> list[Hold]:
         assert busy.touches is not None, "it is one or the other"
         assert busy.until is not None, "a week ends"
         hold = holds.of_touches(busy.touches, busy.until)
-    return holds.with_busy(held, hold, has_waited=busy.has_waited)
+    return holds.with_busy(held, hold, has_waited=busy.since is not None)
 
 
 def _is_false(enrollment: Enrollment, step: Step, known: Mapping[UUID, Facts]) -> bool:

@@ -13,7 +13,7 @@ from db.domain.counting import Deltas, contribution
 from db.domain.events import EFFECTS, EventType
 from db.postgres.json import to_text
 from db.postgres.results import named
-from db.services.state import conversation_rows, counters, enrollment_rows, message_rows
+from db.services.state import counters, enrollment_rows, message_rows
 
 _WRITE = text(f"""
     WITH actions AS MATERIALIZED (
@@ -54,8 +54,9 @@ def write(
     messages: Sequence[dict[str, Any]],
     changed: enrollment_rows.Changes,
 ) -> dict[UUID, HandedAction]:
-    """Writes the actions, their messages and the changed enrollments. Returns enrollment -> its action. A sent step
-    can't be among these, since it lies behind its enrollment."""
+    """Writes the actions, their messages and the changed enrollments, and leaves it to the caller to wake whoever waits
+    for those that ended. Returns enrollment -> its action. A sent step can't be among these, since it lies behind its
+    enrollment."""
     if not (actions or changed.rows):
         return {}
     values = {"actions": to_text(actions), "messages": to_text(messages), "enrollments": to_text(changed.rows)}
@@ -71,7 +72,6 @@ def write(
             session.execute(_CHANGE_VARIANT, values)
     counters.METRICS.add(session, counters.metrics_rows(deltas))
     counters.add_statuses(session, changed.moves)
-    conversation_rows.wake(session, contact_ids=changed.ended)
     return handed
 
 

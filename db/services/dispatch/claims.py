@@ -24,7 +24,7 @@ from db.services.campaigns import campaigns, plans
 from db.services.dispatch import drafting, due_queue, due_streams, limits
 from db.services.dispatch.hand_out import DueAction, HandOut
 from db.services.mail import mailboxes, pools
-from db.services.state import counters, pauses, usage
+from db.services.state import conversation_rows, counters, pauses, usage
 from db.services.texts import unsubscribe_links
 
 __all__ = ["Claim", "DueAction", "claim", "claim_for_mailbox"]
@@ -170,6 +170,9 @@ class _Claiming:
         """Hands out what is due, and counts it."""
         work = self._begin(ended, unreadable)
         handed = self._hand_out(work)
+        # Not before: who waits for somebody of this claim is due for the next one, in the order of the queue.
+        is_woken = conversation_rows.wake(self.session, contact_ids=work.freed)
+        self.is_more = not handed and (self.is_more or is_woken)
         work.aside.add(
             drafting.draft_ahead(self.session, plans=self.drafted, now=self.order.now, public_url=self.order.public_url)
         )

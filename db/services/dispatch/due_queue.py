@@ -21,7 +21,7 @@ from db.domain.streams import NOBODY, DueStream
 from db.models.campaigns import IN_QUEUE, LANE_MAILBOX, LANE_ZONE
 from db.postgres.json import rows_parameter
 from db.services.dispatch.due_streams import finder
-from db.services.state import enrollment_rows
+from db.services.state import conversation_rows, enrollment_rows
 
 _QUEUE = f"""
     SELECT {enrollment_rows.COLUMNS}
@@ -280,9 +280,10 @@ _COUNT = text(f"""
         AS s(campaign uuid, mailbox uuid, zone text, due_from timestamptz, next_after int[])
     CROSS JOIN LATERAL (
         SELECT count(*) AS number FROM (
-            SELECT 1 FROM campaign_enrollments
+            SELECT 1 FROM campaign_enrollments e
             WHERE status = 'active' AND next_action_at IS NOT NULL AND instance_id = s.campaign {_OF_LANE}
               AND current_step = ANY (s.next_after) AND next_action_at <= :now
+              AND (busy_since IS NULL OR NOT {conversation_rows.OF_ANOTHER})
             LIMIT :most
         ) first
     ) waiting
@@ -291,7 +292,8 @@ _COUNT = text(f"""
 
 
 def count_due(session: Session, *, streams: Sequence[DueStream], now: datetime, most: int) -> Counter[UUID]:
-    """Returns campaign -> how many people of these streams, which have lanes, are due; at most `most` of each."""
+    """Returns campaign -> how many people of these streams, which have lanes, are due; at most `most` of each. Who is
+    only looked at again while another campaign writes to them is not counted."""
     rows = [
         {"campaign": stream.instance_id, **_lane_row(stream), "next_after": stream.next_after} for stream in streams
     ]

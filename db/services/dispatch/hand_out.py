@@ -1,10 +1,10 @@
 """Hands out due steps that were taken from the queue, and does with the others what holds them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy.exc import DBAPIError
@@ -66,7 +66,8 @@ class HandOut:
     ended: the totals of pauses that have ended, which are written with the first changes. unreadable: campaign -> why
     nothing of it can be handed out. stuck: enrollments that can't even be paused, or whose person another claim takes
     at this moment. room: how many more steps may be handed out. skipped: how many were held back by a condition, or by
-    another campaign of their person, so far.
+    another campaign of their person, so far. freed: people of whom an enrollment has ended. What else there is of them
+    waits for the next claim, so that nothing depends on how many are looked at together.
     """
 
     streams: Sequence[DueStream]
@@ -81,6 +82,7 @@ class HandOut:
     stuck: set[UUID] = field(default_factory=set[UUID])
     room: int = 0
     skipped: int = 0
+    freed: set[UUID] = field(default_factory=set[UUID])
 
     def settle_sound(self, session: Session, found: Sequence[Enrollment]) -> list[DueAction]:
         """Settles all of `found` at once. If that fails for some of them, settles the others without them; those are
@@ -127,37 +129,46 @@ class HandOut:
         """Hands out the steps of `found` that nothing holds back; ends, pauses or moves the others as their first hold
         says."""
         before = enrollment_rows.snapshot(found)
-        handed: list[DueAction] = []
-        held: list[tuple[Fate, Hold]] = []
-        blocked: list[dict[str, Any]] = []
         candidates = examine(
             session, enrollments=found, plans=self.allowances.plans, now=self.now, public_url=self.public_url
         )
         kept = pools.kept(session, enrollments=found, plans=self.allowances.plans)
         cutoff = _fair_cutoff(candidates, self.streams, self.allowances)
         talking = self._talk(session, candidates[: cutoff + 1])
+        handed, held = self._decide(candidates, cutoff, talking, kept)
+        drafting.keep(session, candidates=candidates, plans=self.allowances.plans, now=self.now)
+        changed = enrollment_rows.changes(before, found)
+        self._write(session, handed, [row for one in held for row in one.rows], changed)
+        self.freed.update(changed.ended)
+        self.aside.add((one.fate, one.hold) for one in held)  # once it is written: else they are settled again
+        return handed
+
+    def _decide(
+        self, candidates: Sequence[Candidate], cutoff: int, talking: Collection[UUID], kept: Mapping[UUID, str]
+    ) -> "tuple[list[DueAction], list[_HeldBack]]":
+        """Decides what becomes of each. Some are left to the next round."""
+        handed: list[DueAction] = []
+        held: list[_HeldBack] = []
+        written_to, freed = set[UUID](), set(self.freed)
         for position, candidate in enumerate(candidates):
+            person = candidate.enrollment.contact_id
             if candidate.is_broken and candidate.holds[0].reason is HoldReason.INVALID_TEXT:
                 # The campaign's fault, not the person's.
                 self.unreadable[candidate.enrollment.instance_id] = candidate.holds[0].detail
-            elif candidate.is_conditional:
+            elif candidate.has_its_turn or (person in freed and not candidate.holds):
                 # Asked in the order of the queue, and where a limit leaves a send, so that a forecast finds the same.
-                if position <= cutoff and candidate.route and not self.allowances.limits(candidate.route):
-                    fate, rows, hold = self._hold_back(candidate)
-                    blocked += rows
-                    held.append((fate, hold))
+                is_late = position > cutoff or candidate.is_limited(self.allowances)
+                if not is_late and person not in written_to:
+                    held.append(self._hold_back(candidate, is_freed=person in freed))
             elif candidate.holds:
-                self.skipped += candidate.is_busy
-                fate, rows = _hold(candidate, self.now)
-                blocked += rows
-                held.append((fate, candidate.holds[0]))
+                held.append(_hold(candidate, self.now))
             elif candidate.enrollment.id in talking and len(handed) < self.room:
                 # The next round finds the others again, behind those that come before them.
-                handed += self._take(candidate, kept)
-        drafting.keep(session, candidates=candidates, plans=self.allowances.plans, now=self.now)
-        self._write(session, handed, blocked, enrollment_rows.changes(before, found))
-        self.aside.add(held)  # once it is written: else the same people are settled again
-        return handed
+                handed += (taken := self._take(candidate, kept))
+                written_to.update(due.enrollment.contact_id for due in taken)
+            if not candidate.enrollment.is_open:
+                freed.add(person)
+        return handed, held
 
     def _talk(self, session: Session, candidates: Sequence[Candidate]) -> set[UUID]:
         """Takes the conversations of the people whose steps may be handed out now, as many as there is room for.
@@ -170,18 +181,21 @@ class HandOut:
         self.stuck |= {enrollment.id for enrollment in able if enrollment.contact_id not in people}
         return talking
 
-    def _hold_back(self, candidate: Candidate) -> tuple[Fate, list[dict[str, Any]], Hold]:
-        """Lets a step wait for its condition, or passes it. Returns what becomes of the enrollment, with the row of the
-        action that is passed, and why."""
+    def _hold_back(self, candidate: Candidate, *, is_freed: bool) -> "_HeldBack":
+        """Lets a step wait for its condition or for other campaigns, or passes it. is_freed: another enrollment of the
+        person has ended in this claim."""
         enrollment, step, why = candidate.enrollment, candidate.step, candidate.skipped
         self.skipped += 1
+        if is_freed and not candidate.is_busy:
+            enrollment.wait_for_others(holds.busy_again(None, self.now), candidate.busy_since)
+            return _HeldBack(Fate.MOVED, holds.of_ended_now())
         if why is None or step is None:
-            return (*_hold(candidate, self.now), candidate.holds[0])
+            return _hold(candidate, self.now)
         row = _action_row(enrollment, step, new_id(), ActionStatus.SKIPPED, error=why)
         enrollment.pass_step(step.step_number, self.now, self.allowances.plans[enrollment.instance_id])
         if enrollment.is_open:
-            return Fate.MOVED, [row], Hold(HoldReason.STEP_DELAY, why, enrollment.next_action_at)
-        return Fate.ENDED, [row], Hold(HoldReason.NO_STEP_LEFT, why)
+            return _HeldBack(Fate.MOVED, Hold(HoldReason.STEP_DELAY, why, enrollment.next_action_at), [row])
+        return _HeldBack(Fate.ENDED, Hold(HoldReason.NO_STEP_LEFT, why), [row])
 
     def _take(self, candidate: Candidate, kept: Mapping[UUID, str]) -> list[DueAction]:
         """Hands out the step of a candidate, if the limits allow it."""
@@ -242,16 +256,31 @@ def _handed(due: DueAction) -> Handed:
     return Handed(text.subject, text.body, text.new_thread, text.message_domain, mailbox_id, due.consent)
 
 
+class _HeldBack(NamedTuple):
+    """What became of an enrollment that was not handed out, and why. rows: the action to write with it, if any."""
+
+    fate: Fate
+    hold: Hold
+    rows: Sequence[dict[str, Any]] = ()
+
+
 def _fair_cutoff(candidates: Sequence[Candidate], streams: Sequence[DueStream], allowances: Allowances) -> int:
     """Returns the last position at which a step may be handed out in this round.
 
-    A stream was read up to its allowance. If one of those read is held back, or has a reservation, it leaves allowance
-    over; then the next of its stream may come before enrollments of other streams that share the same limits.
+    A stream was read up to its allowance. If one of those read is held back, has a reservation, or stands behind
+    another enrollment of its person, it leaves allowance over; then the next of its stream may come before enrollments
+    of other streams that share the same limits.
     """
+    first: dict[UUID, UUID] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.enrollment.contact_id, candidate.enrollment.id)
     unused = {
         candidate.enrollment.id
         for candidate in candidates
-        if candidate.holds or candidate.skipped is not None or candidate.has_reservation(allowances)
+        if candidate.holds
+        or candidate.skipped is not None
+        or candidate.has_reservation(allowances)
+        or first[candidate.enrollment.contact_id] != candidate.enrollment.id
     }
     if not unused:
         return len(candidates)
@@ -272,25 +301,25 @@ _ENDS = {
 }
 
 
-def _hold(candidate: Candidate, now: datetime) -> tuple[Fate, list[dict[str, Any]]]:
-    """Does what the first hold on an enrollment asks for. Returns what that is, and the row of the action to write with
-    it, if any."""
+def _hold(candidate: Candidate, now: datetime) -> _HeldBack:
+    """Does what the first hold on an enrollment asks for."""
     enrollment, hold = candidate.enrollment, candidate.holds[0]
     if hold.reason in _ENDS:
         enrollment.stop(_ENDS[hold.reason])
-        return Fate.ENDED, []
+        return _HeldBack(Fate.ENDED, hold)
     if candidate.is_busy:
-        enrollment.wait_for_others(holds.busy_again(hold.until, now))
-        return Fate.MOVED, []
+        enrollment.wait_for_others(holds.busy_again(hold.until, now), candidate.busy_since)
+        return _HeldBack(Fate.MOVED, hold)
     if hold.until is not None:
         enrollment.next_action_at = hold.until
-        return Fate.MOVED, []
+        return _HeldBack(Fate.MOVED, hold)
     if hold.reason in (HoldReason.INTERNAL_FAULT, HoldReason.DELIVERY_UNKNOWN, HoldReason.WAITING_FOR_APPROVAL):
         enrollment.pause(hold.detail)
     elif candidate.step is not None:
         enrollment.pause(hold.detail[:PAUSE_REASON_MAX])
-        return Fate.PAUSED, [_action_row(enrollment, candidate.step, new_id(), ActionStatus.FAILED, error=hold.detail)]
-    return Fate.PAUSED, []
+        row = _action_row(enrollment, candidate.step, new_id(), ActionStatus.FAILED, error=hold.detail)
+        return _HeldBack(Fate.PAUSED, hold, [row])
+    return _HeldBack(Fate.PAUSED, hold)
 
 
 def _claimed_row(due: DueAction, now: datetime) -> dict[str, Any]:

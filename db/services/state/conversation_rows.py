@@ -63,24 +63,32 @@ _ASKED = f"""
 """
 _BUSY = text(f"""
     WITH {_ASKED}
-    SELECT DISTINCT ON (h.id) h.id, h.campaign_id, i.name, h.until, h.touches, e.busy_since IS NOT NULL
+    SELECT DISTINCT ON (h.id) h.id, h.campaign_id, i.name, h.until, h.touches, e.busy_since
     FROM held h
     JOIN campaign_enrollments e ON e.id = h.id
     LEFT JOIN campaign_instances i ON i.id = h.campaign_id
     ORDER BY h.id, h.until DESC NULLS FIRST, h.campaign_id
-""").columns(*named("id", "campaign_id", "name", "until", "touches", "has_waited"))
+""").columns(*named("id", "campaign_id", "name", "until", "touches", "since"))
+
+
+OF_ANOTHER: Final = """EXISTS (
+    SELECT FROM conversations v
+    JOIN campaign_enrollments o ON o.instance_id = v.instance_id AND o.id = v.enrollment_id
+    WHERE v.contact_id = e.contact_id AND v.enrollment_id <> e.id AND o.status IN ('enrolled', 'active', 'paused')
+)"""
+"""Whether the person of an enrollment `e` has a conversation with another one that goes on."""
 
 
 class Busy(NamedTuple):
     """Why a person gets nothing of a campaign now: another campaign writes to them, or has until lately, or they got as
-    much in a week as they may. until: when that is over; None while the other campaign goes on. has_waited: whether the
-    step waits for it already."""
+    much in a week as they may. until: when that is over; None while the other campaign goes on. since: when the step
+    was due, if it waits already."""
 
     campaign_id: UUID | None
     campaign: str | None
     until: datetime | None
     touches: int | None
-    has_waited: bool
+    since: datetime | None
 
 
 def busy(session: Session, *, enrollments: Sequence[Enrollment], now: datetime) -> dict[UUID, Busy]:
@@ -186,7 +194,7 @@ _WAKE = text(f"""
         WHERE contact_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
           AND busy_since IS NOT NULL AND next_action_at IS NOT NULL
         ORDER BY instance_id, id FOR NO KEY UPDATE SKIP LOCKED
-    ) {_WAKING}
+    ) {_WAKING} RETURNING 1
 """)
 _WAKE_BESIDES = text(f"""
     WITH waiting AS MATERIALIZED (
@@ -208,12 +216,11 @@ _MOST: Final = 20_000
 """So many are woken at once; the others look again by themselves."""
 
 
-def wake(session: Session, *, contact_ids: Iterable[UUID]) -> None:
+def wake(session: Session, *, contact_ids: Iterable[UUID]) -> bool:
     """Makes the steps of these people due again that wait for a conversation. The next claim finds out if they have to
-    wait on."""
+    wait on. Returns whether there were any."""
     ids = sorted(set(contact_ids))
-    if ids:
-        session.execute(_WAKE, rows_parameter(ids))
+    return bool(ids) and session.execute(_WAKE, rows_parameter(ids)).first() is not None
 
 
 def wake_besides(session: Session, *, campaign_id: UUID) -> None:
