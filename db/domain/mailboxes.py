@@ -11,6 +11,9 @@ from db.domain import campaign_settings
 from db.domain.sending import Sending, of_settings
 from db.domain.shapes import Shape
 
+CLAIMED_MOST: Final = 20
+"""Mails that the sender of a mailbox claims at once, if its pace allows."""
+
 
 class MailboxStatus(StrEnum):
     """FAILING: the server can't use it, and says why; it becomes active again by itself once a check succeeds."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from db.domain.conversations import DAY, Rules
 from db.domain.guardrails import Guardrails
 
 
@@ -30,3 +31,7 @@ class WorkspaceSettings:
     touches_per_week: int = 0
     colleagues: Colleagues = Colleagues.NOTHING
     guardrails: Guardrails = field(default_factory=Guardrails)
+
+    @property
+    def conversation_rules(self) -> Rules:
+        return Rules(self.days_between_campaigns * DAY, self.touches_per_week)

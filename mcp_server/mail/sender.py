@@ -10,7 +10,7 @@ from uuid import UUID
 
 from db.domain.errors import LeaseLost, StoreUnavailable
 from db.domain.mail.verdict import OF_MAILBOX
-from db.domain.mailboxes import UNSENDABLE, LeaseRole, MailboxStatus
+from db.domain.mailboxes import CLAIMED_MOST, UNSENDABLE, LeaseRole, MailboxStatus
 from db.services.mail import mailboxes, stopping
 from db.services.outgoing import outcomes, queue
 from db.services.outgoing.mails import NotBegun
@@ -38,8 +38,6 @@ SIMULATED_LOOK_SECONDS: Final = 0.5
 SHORTEST_SECONDS: Final = 0.05
 IN_VAIN_MOST: Final = 3
 """As many rounds of mails in a row, of which none may go out, end a run that sends once."""
-CLAIMED_MOST: Final = 20
-"""Mails that are claimed at once, if the pace of the mailbox allows."""
 _RECORDING_SECONDS: Final = 2.0
 _STOPS_ALL: Final = frozenset({NotBegun.STOPPED, NotBegun.MAILBOX})
 

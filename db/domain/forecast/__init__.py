@@ -3,8 +3,9 @@
 Pure. `db.services.dispatch.forecast` reads what it begins with.
 """
 
+from db.domain.forecast.conversations import Conversations
 from db.domain.forecast.days import Day, Forecast, Wanted
 from db.domain.forecast.people import Waiting
 from db.domain.forecast.simulation import BEYOND, simulate
 
-__all__ = ["BEYOND", "Day", "Forecast", "Waiting", "Wanted", "simulate"]
+__all__ = ["BEYOND", "Conversations", "Day", "Forecast", "Waiting", "Wanted", "simulate"]

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from db.domain import holds
 from db.domain.allowance import Account
+from db.domain.conversations import Busy
 from db.domain.forecast.claimers import Claimer
 from db.domain.forecast.days import Sheet
 from db.domain.forecast.people import Queue, Waiting
 from db.domain.forecast.world import World, sheet_of
 from db.domain.holds import Hold, HoldReason
+from db.domain.mailboxes import CLAIMED_MOST
 from db.domain.pools import PoolMailbox
 from db.domain.scheduling import Step, due_at, waits_until
 from db.domain.sending import QUARTER, quarter_of
@@ -33,6 +35,9 @@ class Claim:
         self.open: set[Queue] = set()
         self.queues = claimer.look(now)
         self.sent = 0
+        self.most = CLAIMED_MOST if claimer.mailbox_id is not None else None
+        self.passed: list[Waiting] = []
+        self.ended: dict[UUID, UUID] = {}
         self._line: list[tuple[datetime, UUID, int, Queue]] = []
         self._in_line: set[Queue] = set()
 
@@ -44,12 +49,13 @@ class Claim:
         self._line = [self._head(queue) for queue in self.queues if queue.ready]
         heapify(self._line)
         self._in_line = {entry[-1] for entry in self._line}
-        while self._line:
+        while self._line and (self.most is None or self.sent < self.most):
             queue = heappop(self._line)[-1]
             self._in_line.discard(queue)
             if queue.ready and queue not in self.held and queue not in self.limits and self._is_open(queue):
                 self._settle(queue)
         self.world.counts.book(self.allowances)
+        self._report()
         self._look_again()
         self._tell()
         return self.sent
@@ -73,7 +79,7 @@ class Claim:
         for queue in self.queues:
             plan = self.world.plans[queue.route.instance_id]
             if queue.ready and queue.stream.takes_new_people(plan) and self._is_open(queue):
-                self.allowances.pools.waiting[queue.route.instance_id] += len(queue.ready)
+                self.allowances.pools.waiting[queue.route.instance_id] += self.world.count_new(queue)
 
     def _is_open(self, queue: Queue) -> bool:
         if queue not in self.open and queue not in self.held:
@@ -104,13 +110,36 @@ class Claim:
 
     def _hand_out(self, queue: Queue, person: Waiting) -> None:
         step = self.world.steps.next(person)
-        assert step is not None, "who waits has a next step"
         queue.take(person)
-        if person.is_held_by_condition(step):
+        busy = self._busy(person) if step is not None else None
+        if busy is not None:
+            self._let_wait(queue, person, busy)
+        else:
+            self._move_on(queue, person, step)
+        self._push(queue)
+
+    def _busy(self, person: Waiting) -> Busy | None:
+        """Returns why the person gets nothing of this campaign now. Whoever has had another enrollment end in this
+        claim waits for the next one."""
+        return Busy(None) if person.contact_id in self.ended else self.world.conversations.busy(person, self.now)
+
+    def _let_wait(self, queue: Queue, person: Waiting, busy: Busy) -> None:
+        """Lets somebody wait for other campaigns of theirs."""
+        person.busy_since = person.busy_since or person.due
+        self.world.conversations.note(person, queue, is_parked=busy.until is None)
+        if busy.until is not None:
+            person.due = holds.busy_again(busy.until, self.now)
+            self.world.wait(person, self.now)
+
+    def _move_on(self, queue: Queue, person: Waiting, step: Step | None) -> None:
+        """Sends somebody the step, if its condition is true."""
+        self.world.conversations.forget(person, queue)
+        if step is None:
+            self.ended[person.contact_id] = person.id
+        elif person.is_held_by_condition(step):
             self._hold_back(person, step)
         else:
             self._send(queue, person, step)
-        self._push(queue)
 
     def _hold_back(self, person: Waiting, step: Step) -> None:
         """Lets somebody wait for the condition of the step, or passes it."""
@@ -119,7 +148,8 @@ class Claim:
             person.due = until
             self._push(self.world.wait(person, self.now))
         else:
-            self._push(self._pass(person, step))
+            self._pass(person, step)
+            self._push(self.world.wait(person, self.now) if person.contact_id not in self.ended else None)
 
     def _send(self, queue: Queue, person: Waiting, step: Step) -> None:
         sending = self.world.plans[person.instance_id].sending
@@ -137,7 +167,10 @@ class Claim:
         self.world.book.send(sheet, person.instance_id, self.now)
         self.sent += 1
         self._wake_others(person.instance_id)
+        self.world.conversations.touch(person, self.now)
         self._pass(person, step)
+        if person.contact_id not in self.ended:
+            self.passed.append(person)
 
     def _wake_others(self, instance_id: UUID) -> None:
         """Lets those look again who waited for another mailbox to take somebody."""
@@ -147,16 +180,24 @@ class Claim:
                 claimer.plan(queue, self.now)
             waiting.clear()
 
-    def _pass(self, person: Waiting, step: Step) -> Queue | None:
-        """Lets somebody wait for the next step, for another claim: this one has not been reported yet. Returns their
-        queue."""
+    def _pass(self, person: Waiting, step: Step) -> None:
+        """Passes a step: the next one is due after its delay, or the enrollment has ended."""
         person.current_step, person.delay_from = step.step_number, self.now
         person.claimed = person.reservation = None
         upcoming = self.world.steps.next(person)
         if upcoming is None:
-            return None
-        person.due = due_at(self.now, upcoming)
-        return self.world.wait(person, self.now)
+            self.ended[person.contact_id] = person.id
+        else:
+            person.due = due_at(self.now, upcoming)
+
+    def _report(self) -> None:
+        """Lets the next claim have what comes after the steps that were sent, and those who waited for enrollments that
+        have ended."""
+        for person in self.passed:
+            self.world.wait(person, self.now)
+        for contact_id, enrollment_id in self.ended.items():
+            for person in self.world.conversations.end(contact_id, enrollment_id):
+                self.world.wait(person, self.now)
 
     def _look_again(self) -> None:
         """Plans when the claimer looks at its queues again."""

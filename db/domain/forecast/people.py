@@ -1,7 +1,7 @@
 """People who wait for a step, and the queues in which they wait."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -31,10 +31,18 @@ class Waiting:
     zone: str | None = None
     mailbox_id: UUID | None = None
     absent_until: datetime | None = None
+    busy_since: datetime | None = None
+    """When the step was due, if it waits for another campaign of the person."""
     claimed: int | None = None
     reservation: Reservation | None = None
     facts: Facts = NOTHING_KNOWN
     stops: frozenset[int] = frozenset()
+    is_dropped: bool = False
+    """It stands in a queue no more, though it is still found in it."""
+
+    def __lt__(self, other: "Waiting") -> bool:
+        """Lets somebody who was dropped and has come back stand in a queue twice."""
+        return self.is_dropped and not other.is_dropped
 
     def is_held_by_condition(self, step: Step) -> bool:
         """Returns whether the condition of the step is false. A step that was handed out is not asked about."""
@@ -49,6 +57,10 @@ class Steps:
 
     plans: Mapping[UUID, Plan]
     _stages: dict[tuple[UUID, int], Stage] = field(default_factory=dict[tuple[UUID, int], Stage], init=False)
+
+    def last(self, campaign_id: UUID) -> Step | None:
+        """Returns a step of the highest number: those who have none left wait with those who wait for it."""
+        return max(self.plans[campaign_id].steps, key=lambda step: step.step_number, default=None)
 
     def next(self, person: Waiting) -> Step | None:
         """Returns the next step of somebody; None if none is left."""
@@ -66,9 +78,13 @@ class Queue:
     stream: DueStream
     is_limited: bool
     reserved: int = 0
+    dropped: int = 0
+    """How many are still found in it who stand in it no more."""
     """How many have a reservation from before."""
     ready: list[tuple[datetime, UUID, Waiting]] = field(default_factory=list[tuple[datetime, UUID, Waiting]])
     later: list[tuple[datetime, UUID, Waiting]] = field(default_factory=list[tuple[datetime, UUID, Waiting]])
+    busy: set[UUID] = field(default_factory=set[UUID])
+    """Who of it waits for another campaign of the person, in it or not."""
 
     @property
     def route(self) -> Route:
@@ -83,17 +99,42 @@ class Queue:
         later, ready = self.later, self.ready
         while later and later[0][0] <= now:
             heappush(ready, heappop(later))
+        self._trim()
+
+    def _trim(self) -> None:
+        """Takes out who was dropped and has come to the front."""
+        while self.dropped and self.ready and self.ready[0][2].is_dropped:
+            heappop(self.ready)
+            self.dropped -= 1
+        while self.dropped and self.later and self.later[0][2].is_dropped:
+            heappop(self.later)
+            self.dropped -= 1
+
+    def drop(self, person: Waiting) -> Waiting:
+        """Takes somebody out, wherever they stand. Returns them as they may be added again."""
+        again = replace(person)
+        person.is_dropped = True
+        self.reserved -= person.reservation is not None
+        self.dropped += 1
+        self._trim()
+        return again
 
     def first_due(self) -> datetime | None:
         """Returns when the first of all is due, in the past or the future."""
         firsts = [heap[0][0] for heap in (self.ready, self.later) if heap]
         return min(firsts, default=None)
 
+    def ids(self) -> set[UUID]:
+        """Returns all who wait in it."""
+        return {id_ for heap in (self.ready, self.later) for _, id_, _ in heap}
+
     def take(self, person: Waiting) -> Waiting:
         """Takes somebody who is ready out of the queue."""
         self.reserved -= person.reservation is not None
         if self.ready[0][2] is person:
-            return heappop(self.ready)[2]
+            heappop(self.ready)
+            self._trim()
+            return person
         self.ready.remove((person.due, person.id, person))
         heapify(self.ready)
         return person
@@ -102,4 +143,5 @@ class Queue:
         """Returns those who are ready and whose step was claimed before, in their order."""
         if not self.reserved:
             return []
-        return [person for _, _, person in sorted(self.ready) if person.reservation is not None]
+        found = sorted(self.ready, key=lambda entry: entry[:2])
+        return [person for _, _, person in found if person.reservation is not None and not person.is_dropped]

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from db.domain.allowance import Owner
 from db.domain.forecast.claim import Claim
+from db.domain.forecast.conversations import Conversations
 from db.domain.forecast.counts import Counts
 from db.domain.forecast.days import Book, Forecast, Sheet, Wanted
 from db.domain.forecast.people import Waiting
 from db.domain.forecast.world import World
+from db.domain.holds import HoldReason
 from db.domain.pacing import Source
 from db.domain.pools import Pools
 from db.domain.scheduling import Plan
@@ -31,30 +33,49 @@ def simulate(
     people: Iterable[Waiting],
     wanted: Wanted,
     now: datetime,
+    conversations: Conversations | None = None,
 ) -> Forecast:
     """Returns what goes out from `now` on.
 
     plans: active campaigns that can be read. pools: their mailboxes, with how many people each writes to. sources,
-    usages: the paces of all owners, and what they have used. people: all who wait in these campaigns.
+    usages: the paces of all owners, and what they have used. people: all who wait in these campaigns. conversations:
+    those of the people whom several campaigns write to.
     """
-    counts = Counts(sources, usages, now)
-    world = World(plans, dict(pools.mailboxes), pools.of_campaign, Counter(pools.people), counts, Book(wanted, now))
+    world = World(
+        plans,
+        dict(pools.mailboxes),
+        pools.of_campaign,
+        Counter(pools.people),
+        Counts(sources, usages, now),
+        Book(wanted, now),
+        conversations or Conversations(),
+        {id_: plan.overdue_before(now) for id_, plan in plans.items()},
+    )
     _add(world, people, now)
     _run(world, now)
-    asked = [queue for queue in world.queues.values() if world.book.counts(queue.route.instance_id)]
-    return world.book.told(world.sheets(), is_over=not any(queue.first_due() for queue in asked))
+    return world.book.told(world.sheets(), is_over=_is_over(world))
 
 
 def _add(world: World, people: Iterable[Waiting], now: datetime) -> None:
-    """Lets people wait. Who is long overdue for an email of the server stays where they are."""
-    before = {id_: plan.overdue_before(now) for id_, plan in world.plans.items()}
+    """Lets people wait: those who wait for another campaign until that has ended for them."""
     for person in people:
-        step, oldest = world.steps.next(person), before[person.instance_id]
-        if step is None:
+        queue = world.queue_of(person) if person.busy_since is not None else None
+        if queue is not None and world.conversations.is_held(person):
+            world.conversations.note(person, queue, is_parked=True)
             continue
-        is_old = oldest is not None and person.due < oldest
-        if not (is_old and world.plans[person.instance_id].sending.is_sent_by_server(step.channel)):
-            world.wait(person, now)
+        world.wait(person, now)
+        if queue is not None:
+            world.conversations.note(person, queue, is_parked=False)
+
+
+def _is_over(world: World) -> bool:
+    """Returns whether nobody who is asked about waits any more, apart from those for whom a person must do something
+    first: let another campaign of theirs go on, or end it."""
+    asked = [queue for queue in world.queues.values() if world.book.counts(queue.route.instance_id)]
+    if any(queue.first_due() for queue in asked):
+        return False
+    holders = {holder for person, holder in world.conversations.parked() if world.book.counts(person.instance_id)}
+    return not holders or not any(holders & queue.ids() for queue in world.queues.values())
 
 
 def _run(world: World, now: datetime) -> None:
@@ -95,3 +116,5 @@ def _close(world: World, end: datetime, sheet: Sheet) -> None:
         book.close(sheet, end, world.reason(left[0], sheet, end - timedelta(microseconds=1)))
     else:
         book.leave(sheet, None)
+        if any(queue.busy for queue in world.queues_of[sheet] if book.counts(queue.route.instance_id)):
+            book.close(sheet, end, HoldReason.CONTACT_BUSY)

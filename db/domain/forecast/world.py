@@ -9,6 +9,7 @@ from uuid import UUID
 from db.domain import holds
 from db.domain.allowance import Account, Allowances, Owner
 from db.domain.forecast.claimers import Agenda, Claimer
+from db.domain.forecast.conversations import Conversations
 from db.domain.forecast.counts import Counts
 from db.domain.forecast.days import Book, Sheet, word
 from db.domain.forecast.people import Queue, Steps, Waiting
@@ -29,6 +30,9 @@ class World:
     people: Counter[tuple[UUID, UUID]]
     counts: Counts
     book: Book
+    conversations: Conversations
+    before: Mapping[UUID, datetime | None]
+    """campaign -> when an email of the server must have been due to be overdue."""
     steps: Steps = field(init=False)
     agenda: Agenda = field(init=False)
     """Of several claimers at one moment mailboxes come by their addresses, and agents last."""
@@ -48,11 +52,11 @@ class World:
         self.queues_of, self.waiting_turn = defaultdict(list), defaultdict(dict)
 
     def wait(self, person: Waiting, now: datetime) -> Queue | None:
-        """Lets somebody wait for the next step. Returns their queue; None if nothing of it goes out by itself."""
-        step = self.steps.next(person)
-        if step is None or step.step_number in person.stops:
+        """Lets somebody wait for the next step, or for the end if none is left. Returns their queue; None if nothing of
+        it goes out by itself."""
+        queue = self.queue_of(person)
+        if queue is None:
             return None
-        queue = self._queue(person, step)
         if person.absent_until is not None and person.absent_until > person.due:
             person.due = person.absent_until
         first = queue.first_due()
@@ -61,6 +65,18 @@ class World:
             for claimer in self.claimers_of[queue]:
                 claimer.plan(queue, max(person.due, now))
         return queue
+
+    def queue_of(self, person: Waiting) -> Queue | None:
+        """Returns where somebody waits; None for who needs another person before anything goes out: also who is long
+        overdue for an email of the server."""
+        step = self.steps.next(person) or self.steps.last(person.instance_id)
+        if step is None or (step.step_number in person.stops and not person.is_held_by_condition(step)):
+            return None
+        oldest = self.before[person.instance_id]
+        is_old = oldest is not None and person.due < oldest
+        if is_old and self.plans[person.instance_id].sending.is_sent_by_server(step.channel):
+            return None
+        return self._queue(person, step)
 
     def _queue(self, person: Waiting, step: Step) -> Queue:
         sending = self.plans[person.instance_id].sending
@@ -138,6 +154,15 @@ class World:
     def is_anybody_ready(self, sheet: Sheet) -> bool:
         """Returns whether somebody waits who was due when their queue was looked at last."""
         return any(queue.ready and self.book.counts(queue.route.instance_id) for queue in self.queues_of[sheet])
+
+    def count_new(self, queue: Queue) -> int:
+        """Returns how many of a queue are due, apart from those whom another campaign writes to."""
+        if not (queue.busy or queue.dropped):
+            return len(queue.ready)
+        return sum(not self._is_away(person) for _, _, person in queue.ready)
+
+    def _is_away(self, person: Waiting) -> bool:
+        return person.is_dropped or (person.busy_since is not None and self.conversations.is_held(person))
 
     def note_first(self, mailbox: PoolMailbox, now: datetime) -> None:
         """Notes that a mailbox sends from now on."""

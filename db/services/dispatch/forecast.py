@@ -14,7 +14,7 @@ from db.domain import holds
 from db.domain.allowance import Reservation
 from db.domain.conditions import Facts
 from db.domain.errors import InvalidInput, Refused
-from db.domain.forecast import BEYOND, Day, Forecast, Waiting, Wanted, simulate
+from db.domain.forecast import BEYOND, Conversations, Day, Forecast, Waiting, Wanted, simulate
 from db.domain.scheduling import Plan
 from db.domain.sending import zone
 from db.domain.states import ActionStatus, CampaignStatus, MessageStatus
@@ -24,14 +24,15 @@ from db.services.campaigns import campaigns, plans
 from db.services.dispatch import facts, stopping_steps
 from db.services.dispatch.stopping_steps import Stops
 from db.services.mail import mailboxes, pools
-from db.services.state import usage
+from db.services.ops import settings
+from db.services.state import conversation_rows, usage
 
 DAYS_MAX: Final = BEYOND.days
 _PEOPLE_MOST: Final = 300_000
 
 _WAITING = text(f"""
     SELECT e.instance_id, e.id, e.contact_id, e.a_b_variant, e.current_step, e.next_action_at, e.delay_from, e.zone,
-           e.mailbox_id, c.absent_until
+           e.mailbox_id, c.absent_until, e.busy_since
     FROM campaign_enrollments e JOIN contacts c ON c.id = e.contact_id
     WHERE e.instance_id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
       AND (e.status = 'active' OR e.paused_until IS NOT NULL) AND e.next_action_at < :until
@@ -74,6 +75,10 @@ def forecast(
             return idle
     running = {id_: plan for id_, plan in plans.of_active(session).items() if plan.problem is None}
     people = _waiting(session, running, now, public_url)
+    rules = settings.get(session).conversation_rules
+    talks = conversation_rows.of_people(
+        session, contact_ids=(person.contact_id for person in people), rules=rules, now=now
+    )
     bound = {person.mailbox_id for person in people if person.mailbox_id is not None}
     known = pools.of_plans(session, plans=running, mailbox_ids=bound)
     known.people = pools.people(session, pools=known, campaigns=known.of_campaign)
@@ -87,6 +92,7 @@ def forecast(
         people=people,
         wanted=Wanted(days, campaign_id, address),
         now=now,
+        conversations=Conversations(rules, talks),
     )
 
 

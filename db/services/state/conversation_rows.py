@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.domain.conversations import Conversation, Rules
 from db.domain.enrollment import Enrollment
 from db.domain.states import ActionStatus
 from db.postgres.json import rows_parameter
@@ -97,6 +98,66 @@ def busy(session: Session, *, enrollments: Sequence[Enrollment], now: datetime) 
         return {}
     found = session.execute(_BUSY, {**_rows(enrollments), "now": now})
     return {id_: Busy(*rest) for id_, *rest in found}
+
+
+_OF_PEOPLE = text(f"""
+    WITH asked AS MATERIALIZED (
+        SELECT id FROM (SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid) AS id) a
+        WHERE :alone OR (SELECT count(*) FROM (
+            SELECT FROM campaign_enrollments WHERE contact_id = a.id LIMIT 2
+        ) several) = 2
+    )
+    SELECT a.id, e.id, v.enrollment_id IS NOT NULL,
+           e.status IN ('enrolled', 'active', 'paused') AND i.status IN ('draft', 'active', 'paused'),
+           x.touched_at, x.is_claimed, x.recent
+    FROM asked a
+    JOIN campaign_enrollments e ON e.contact_id = a.id
+    JOIN campaign_instances i ON i.id = e.instance_id
+    LEFT JOIN conversations v ON v.contact_id = a.id AND v.enrollment_id = e.id
+    CROSS JOIN LATERAL (
+        SELECT max(sent_at) AS touched_at, bool_or(status = '{ActionStatus.CLAIMED}') AS is_claimed,
+               array_agg(sent_at) FILTER (WHERE sent_at > CAST(:now AS timestamptz) - interval '168 hours') AS recent
+        FROM campaign_actions WHERE enrollment_id = e.id AND instance_id = e.instance_id
+    ) x
+""")
+_PEOPLE: Final = 20_000
+
+
+def of_people(
+    session: Session, *, contact_ids: Iterable[UUID], rules: Rules, now: datetime
+) -> dict[UUID, Conversation]:
+    """Returns what is known of those of these people who have enrollments in several campaigns, or of all if the rules
+    hold also who is in one alone."""
+    found: dict[UUID, Conversation] = {}
+    ids = sorted(set(contact_ids))
+    for start in range(0, len(ids), _PEOPLE):
+        values = {**rows_parameter(ids[start : start + _PEOPLE]), "alone": rules.touches > 0, "now": now}
+        for row in session.execute(_OF_PEOPLE, values):
+            _note(found, *row)
+    for known in found.values():
+        known.recent.sort()
+    return found
+
+
+def _note(
+    found: dict[UUID, Conversation],
+    contact_id: UUID,
+    enrollment_id: UUID,
+    is_holder: bool,
+    is_open: bool,
+    touched_at: datetime | None,
+    is_claimed: bool | None,
+    recent: Sequence[datetime] | None,
+) -> None:
+    """Adds what is known of one enrollment."""
+    known = found.get(contact_id)
+    if known is None:
+        known = found[contact_id] = Conversation()
+    if is_holder:
+        known.holder, known.is_live = enrollment_id, is_open and (bool(is_claimed) or touched_at is not None)
+    if touched_at is not None:
+        known.touched[enrollment_id] = touched_at
+    known.recent += recent or ()
 
 
 def _rows(enrollments: Iterable[Enrollment]) -> dict[str, Any]:
