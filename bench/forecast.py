@@ -34,8 +34,8 @@ POOL = [f"m{number:02}@example.com" for number in range(20)]
 def look(opened: Database, days: int) -> Forecast:
     """A forecast of all campaigns, a minute after their start."""
     now = NOW + timedelta(minutes=1)
-    ask = partial(forecast.forecast, campaign_id=None, mailbox=None, days=days, now=now)
-    return opened.run("forecast", ask, read_only=True)
+    ask = partial(forecast.read, campaign_id=None, mailbox=None, days=days, now=now)
+    return opened.run("forecast", ask, read_only=True)()
 
 
 def seconds(opened: Database, campaign_id: UUID, given: Mapping[str, Any]) -> float:

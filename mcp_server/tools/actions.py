@@ -1,6 +1,7 @@
 """The agent's loop: claim what is due, do it, report it."""
 
 from collections import Counter
+from functools import partial
 from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from db.services.dispatch.reports import Report, complete_all
 from db.services.enrollments import enrollments
 from db.services.people import suppressions
 from mcp_server.calls import toolsets
-from mcp_server.calls.call import Call
+from mcp_server.calls.call import Call, Mode
 from mcp_server.schemas.actions import (
     ActionReport,
     ClaimDueAnswer,
@@ -185,7 +186,7 @@ def preview_action(
     )
 
 
-@toolsets.actions.read("Forecast")
+@toolsets.actions.read("Forecast", mode=Mode.APART)
 def forecast(
     call: Call,
     campaign_id: UUID | None = None,
@@ -193,14 +194,15 @@ def forecast(
     days: Annotated[int, Field(ge=1, le=forecasts.DAYS_MAX), no_flag] = 14,
 ) -> ForecastAnswer:
     """Say what will go out each day from each mailbox if nothing new comes in, and which limit keeps people waiting."""
-    found = forecasts.forecast(
-        call.session,
+    read = partial(
+        forecasts.read,
         campaign_id=campaign_id,
         mailbox=mailbox,
         days=days,
         now=call.now,
         public_url=call.app.settings.public_base,
     )
+    found = call.app.run("forecast", read, read_only=True)()
     return ForecastAnswer(days=[ForecastDay(**day._asdict()) for day in found.days], ends_on=found.ends_on)
 
 

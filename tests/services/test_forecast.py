@@ -30,8 +30,8 @@ ZONES = (BERLIN, "Asia/Tokyo", NEW_YORK, None)
 
 
 def told(database: Database, now: datetime = NOW, days: int = DAYS, **of: Any) -> Forecast:
-    look = partial(forecast.forecast, **{"campaign_id": None, "mailbox": None, **of}, days=days, now=now)
-    return database.run("forecast", look, read_only=True)
+    look = partial(forecast.read, **{"campaign_id": None, "mailbox": None, **of}, days=days, now=now)
+    return database.run("forecast", look, read_only=True)()
 
 
 def counted(found: Forecast) -> Rows:

@@ -21,8 +21,8 @@ DAY = timedelta(days=1)
 
 
 def told(database: Database, now: datetime = NOW, days: int = 30, campaign_id: UUID | None = None) -> Forecast:
-    look = partial(forecast.forecast, campaign_id=campaign_id, mailbox=None, days=days, now=now)
-    return database.run("forecast", look, read_only=True)
+    look = partial(forecast.read, campaign_id=campaign_id, mailbox=None, days=days, now=now)
+    return database.run("forecast", look, read_only=True)()
 
 
 def assert_it_happens(workspace: Workspace, start: datetime, days: int) -> None:

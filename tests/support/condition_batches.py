@@ -38,4 +38,4 @@ def asked(session: Session, emails: Sequence[str]) -> None:
     events.record_events(session, events=[opened(enrollment_id=id_) for id_ in ids])
     asking = make_campaign(session, email_steps=STEPS, settings={"approval": "first_step"})
     enroll_all(session, asking, by_email(emails))
-    forecast.forecast(session, campaign_id=None, mailbox=None, days=3, now=LATER, public_url=PUBLIC_URL)
+    forecast.read(session, campaign_id=None, mailbox=None, days=3, now=LATER, public_url=PUBLIC_URL)()

@@ -1,9 +1,10 @@
 """Forecasts what goes out in the next days: reads who waits and what is left of the limits, and lets the claims of
 those days run in memory (db.domain.forecast)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -49,7 +50,7 @@ _CLAIMED = text(f"""
 """)
 
 
-def forecast(
+def read(
     session: Session,
     *,
     campaign_id: UUID | None,
@@ -57,9 +58,10 @@ def forecast(
     days: int,
     now: datetime,
     public_url: str | None = None,
-) -> Forecast:
-    """Returns what goes out on each of the next days, of one campaign or of all active ones, and from one mailbox (its
-    id or address) or from all. Days are those of the mailbox, or else of the campaign, in its time zone.
+) -> Callable[[], Forecast]:
+    """Reads what a forecast begins with. Returns the function that makes it, which needs no transaction and may take
+    many seconds: what goes out on each of the next days, of one campaign or of all active ones, and from one mailbox
+    (its id or address) or from all. Days are those of the mailbox, or else of the campaign, in its time zone.
 
     Conditions are as they are now, drafts that nobody has approved wait, and each claimed step is sent at once.
     InvalidInput for other numbers of days than 1 to DAYS_MAX.
@@ -72,7 +74,7 @@ def forecast(
     if campaign_id is not None:
         idle = _of_idle(session, campaign_id, now)
         if idle is not None:
-            return idle
+            return lambda: idle
     running = {id_: plan for id_, plan in plans.of_active(session).items() if plan.problem is None}
     people = _waiting(session, running, now, public_url)
     rules = settings.get(session).conversation_rules
@@ -84,7 +86,8 @@ def forecast(
     known.people = pools.people(session, pools=known, campaigns=known.of_campaign)
     sources = usage.sources(session, plans=running, pools=known)
     paces = {owner: source.pace(now) for owner, source in sources.items()}
-    return simulate(
+    return partial(
+        simulate,
         plans=running,
         pools=known,
         sources=sources,
