@@ -49,10 +49,8 @@ _BLOAT = text("""
     WHERE pg_relation_size(relid) > 8 * 1024 * 1024 ORDER BY n_dead_tup::float / (n_live_tup + 1) DESC LIMIT 5
 """)
 _EVENTS = text("""
-    SELECT count(*) FROM (
-        SELECT provider_event_id FROM campaign_events WHERE provider = 'standard'
-        UNION ALL SELECT provider_event_id FROM orphaned_events WHERE provider = 'standard'
-    ) events
+    SELECT split_part(provider_event_id, ':', 1) FROM campaign_events WHERE provider = 'standard'
+    UNION ALL SELECT split_part(provider_event_id, ':', 1) FROM orphaned_events WHERE provider = 'standard'
 """)
 _MAILS = text("""
     SELECT internet_message_id, status FROM messages
@@ -192,7 +190,7 @@ def check(opened: Database, server: Server, agents: Agents, smtp: SmtpServer) ->
     accepted = Counter(header_id(envelope.content) for envelope in smtp.taken)
     with opened.transaction("check") as session:
         kept = dict(tuple(row) for row in session.execute(_MAILS))
-        events = session.scalars(_EVENTS).one()
+        events = Counter(session.scalars(_EVENTS))
         bloat = session.execute(_BLOAT).all()
     statuses = Counter(kept.values())
     sent = {id_ for id_, status in kept.items() if status == "sent"}
@@ -201,11 +199,13 @@ def check(opened: Database, server: Server, agents: Agents, smtp: SmtpServer) ->
         "no mail went out twice": not [id_ for id_, count in accepted.items() if count > 1],
         "what is sent was accepted": sent <= set(accepted),
         "what was accepted is known": set(accepted) <= set(kept),
-        "each webhook that was taken counts once": events == len(agents.acknowledged),
+        "each webhook that was taken counts": agents.acknowledged <= set(events),
+        "no webhook counts twice": events.total() == len(events),
         "no call met a fault": not agents.faults,
         "the log tells of no fault": not faults,
     }
-    print(f"{len(smtp.taken):,} mails accepted; {dict(statuses)}; {events:,} webhooks, {len(agents.enrolled):,} people")
+    print(f"{len(smtp.taken):,} mails accepted: {dict(statuses)}")
+    print(f"{len(events):,} webhooks, {len(agents.enrolled):,} people")
     print(f"{sum(agents.calls.values()):,} calls, {sum(agents.refused.values()):,} refused while the disk was full")
     for name, length, live, dead, vacuumed in bloat:
         print(f"{name}: {length / 2**20:.0f} MiB, {live:,} rows, {dead:,} dead ones, vacuumed {vacuumed} times")
