@@ -135,7 +135,7 @@ def _suppressed(side: Side) -> dict[str, Any]:
 
 def _complete_campaign(side: Side) -> Prepared:
     """A campaign in which a twentieth of all people are."""
-    return partial(side.tool, "complete_campaign", campaign_id=str(side.filled.senders.pop().campaign_id))
+    return partial(side.tool, "complete_campaign", campaign_id=side.filled.senders.pop().campaign_id)
 
 
 def _typed(text: Callable[[Side], str]) -> Call:
@@ -158,12 +158,12 @@ def _of_campaign(side: Side) -> dict[str, Any]:
 
 def _step(side: Side) -> dict[str, Any]:
     person = side.person()
-    return {"campaign_id": str(person.sender.campaign_id), "step_number": 1, "contact_id": person.contact}
+    return {"campaign_id": person.sender.campaign_id, "step_number": 1, "contact_id": person.contact}
 
 
 def _events_of(side: Side) -> dict[str, Any]:
     person = side.person()
-    return {"campaign_id": str(person.sender.campaign_id), "enrollment_id": person.enrollment}
+    return {"campaign_id": person.sender.campaign_id, "enrollment_id": person.enrollment}
 
 
 def _draft(side: Side) -> dict[str, Any]:
@@ -235,7 +235,7 @@ READS: Final[Mapping[str, Call]] = {
     "list_threads of a kind": _tool("list_threads", lambda _: {"kind": "human"}),
     "list_threads, complaints": _tool("list_threads", lambda _: {"kind": "complaint"}),
     "list_threads of a campaign, answered": _tool(
-        "list_threads", lambda side: {"campaign_id": str(side.filled.senders[0].campaign_id), "state": "answered"}
+        "list_threads", lambda side: {"campaign_id": side.filled.senders[0].campaign_id, "state": "answered"}
     ),
     "get_thread": _tool("get_thread", _thread),
     "list_drafts": _tool("list_drafts"),

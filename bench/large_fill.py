@@ -66,7 +66,7 @@ class Filled:
     seconds: float = 0.0
 
     @property
-    def agents(self) -> list[UUID]:
+    def agents(self) -> list[str]:
         """The campaigns whose steps agents send."""
         return [sender.campaign_id for sender in self.senders if sender.mailbox_id is None]
 
@@ -89,7 +89,7 @@ def fill(url: str, people: int) -> Filled:
         _copy(filled.url, Rows(people, filled.senders))
     with opened.transaction("counts") as session:
         for kind in (recount.METRICS, recount.STATUSES):
-            recount.recount(session, kind, instance_ids=[sender.campaign_id for sender in filled.senders])
+            recount.recount(session, kind, instance_ids=[UUID(sender.campaign_id) for sender in filled.senders])
         session.execute(_USAGE, {"now": NOW})
         session.execute(_SENDER_USAGE, {"now": NOW})
         session.execute(_SENDERS_RUN, {"now": NOW})
@@ -109,7 +109,7 @@ def _campaigns(session: Session) -> list[Sender]:
         if number < _POOLS:
             address = f"box-{number}@example.com"
             smtp = MailServer("smtp.example.com", 587, Security.STARTTLS)
-            mailbox_id = mailboxes.connect(session, address=address, change=MailboxChange(smtp=smtp)).id
+            mailbox_id = str(mailboxes.connect(session, address=address, change=MailboxChange(smtp=smtp)).id)
             settings["mailboxes"] = [address]
         has_drafts = number == _POOLS - 1
         if has_drafts:
@@ -128,7 +128,7 @@ def _campaigns(session: Session) -> list[Sender]:
             session, name=f"Campaign {number}", template_id=template.id, settings=settings, provider_config={}
         )
         campaigns.start(session, campaign_id=campaign.id, now=NOW)
-        made.append(Sender(campaign.id, mailbox_id, address, has_drafts))
+        made.append(Sender(str(campaign.id), mailbox_id, address, has_drafts))
     return made
 
 

@@ -7,13 +7,14 @@ the second and for the first. So there are ten events and one message for each p
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Final, LiteralString, NamedTuple
-from uuid import UUID
 
 from bench.postgres import NOW
 
 DAYS: Final = 62
 _START: Final = NOW - timedelta(days=DAYS)
+_START_MILLISECONDS: Final = int(_START.timestamp() * 1_000)
 _CHUNK: Final = 20_000
 _END: Final = DAYS * 86_400
 _FIRMS: Final = 30_011
@@ -54,20 +55,26 @@ BODY: Final = "Good morning, I saw what you build, and have a question on it. Wo
 class Sender(NamedTuple):
     """A campaign, and the mailbox that it sends from; None where agents send."""
 
-    campaign_id: UUID
-    mailbox_id: UUID | None
+    campaign_id: str
+    mailbox_id: str | None
     address: str | None
     has_drafts: bool = False
 
 
 def moment(seconds: float) -> str:
     """Returns the moment so many seconds after the start of all."""
-    return (_START + timedelta(seconds=int(seconds))).isoformat(sep=" ")
+    minute, second = divmod(int(seconds), 60)
+    return f"{_minute(minute)}:{second:02}+00"
+
+
+@cache
+def _minute(number: int) -> str:
+    return (_START + timedelta(minutes=number)).strftime("%Y-%m-%d %H:%M")
 
 
 def id_of(seconds: float, kind: int, number: int) -> str:
     """Returns a UUIDv7 of that moment, another for each kind and number."""
-    millisecond = int((_START.timestamp() + seconds) * 1_000)
+    millisecond = _START_MILLISECONDS + int(seconds * 1_000)
     return f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7{kind:03x}-8000-{number:012x}"
 
 
@@ -136,7 +143,7 @@ class Rows:
                 rows.clear()
 
     def _add(self, table: LiteralString, *values: object) -> None:
-        row = "\t".join("\\N" if value is None else str(value) for value in values)
+        row = "\t".join(["\\N" if value is None else str(value) for value in values])
         self.tables[table].append(f"{row}\n")
 
     def _person(self, number: int) -> None:

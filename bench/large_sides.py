@@ -95,11 +95,11 @@ class Side:
 
     def campaign(self) -> str:
         """Returns one of the campaigns at random."""
-        return str(self.dice.choice(self.filled.senders).campaign_id)
+        return self.dice.choice(self.filled.senders).campaign_id
 
     def agents_campaign(self) -> str:
         """Returns one of those whose steps agents send."""
-        return str(self.dice.choice(self.filled.agents))
+        return self.dice.choice(self.filled.agents)
 
 
 def _settings(filled: Filled, home: Path) -> Settings:

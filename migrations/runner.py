@@ -1,6 +1,7 @@
 """Bring a database to the schema that this program needs, once, however many servers start at the same instant."""
 
 import logging
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import resources
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 # Any fixed number will do; it must be the same in every version of the program.
 LOCK: Final = 7_202_611_240_001
 PATIENCE: Final = 60.0
+_BETWEEN_LOOKS: Final = 0.1
 BASE: Final = "base"
 """The revision of an empty database."""
 
@@ -158,18 +160,24 @@ def _take_turn(connection: Connection, patience: float) -> None:
     connection.execute(text("SELECT set_config('statement_timeout', '0', false)"))
     connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": f"{patience * 1000:.0f}ms"})
     connection.commit()
-    if not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+    if not _try(connection):
         logger.warning("waiting for another process, which migrates this database")
-        try:
-            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-        except DBAPIError as error:
-            if not isinstance(error.orig, pg.LockNotAvailable):
-                raise
-            connection.rollback()
-            pids = ", ".join(map(str, connection.scalars(_HOLDER, {"lock": LOCK})))
-            raise Busy(
-                f"Another process has been migrating this database for more than {patience:g} seconds (its backend has "
-                f"the pid {pids}). Try again when it is done, or end it if it hangs."
-            ) from None
+        deadline = time.monotonic() + patience
+        while not _try(connection):
+            if time.monotonic() > deadline:
+                pids = ", ".join(map(str, connection.scalars(_HOLDER, {"lock": LOCK})))
+                raise Busy(
+                    f"Another process has been migrating this database for more than {patience:g} seconds (its backend "
+                    f"has the pid {pids}). Try again when it is done, or end it if it hangs."
+                )
+            time.sleep(_BETWEEN_LOOKS)
     connection.execute(text("SET lock_timeout = '30s'"))
     connection.commit()
+
+
+def _try(connection: Connection) -> bool:
+    """Takes the lock if it is free. No transaction stays open: whoever builds an index concurrently waits for all that
+    are, and would wait for who waits for it."""
+    taken = connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK})
+    connection.commit()
+    return bool(taken)

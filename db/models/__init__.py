@@ -2,7 +2,16 @@
 
 from db.models.base import Base
 from db.models.campaigns import CampaignAction, CampaignEnrollment, CampaignInstance
-from db.models.contacts import CampaignExclusion, Consent, Contact, ContactAddress, Suppression, email_domain
+from db.models.contacts import (
+    DOMAIN_BACKWARDS,
+    FULL_NAME,
+    CampaignExclusion,
+    Consent,
+    Contact,
+    ContactAddress,
+    Suppression,
+    has_domain,
+)
 from db.models.conversations import Conversation
 from db.models.drafts import ActionDraft
 from db.models.events import CampaignEvent, CampaignMessage, OrphanedEvent
@@ -20,6 +29,8 @@ from db.models.templates import CampaignTemplate, EmailSequence, LinkedInSequenc
 from db.models.webhooks import WebhookDelivery
 
 __all__ = [
+    "DOMAIN_BACKWARDS",
+    "FULL_NAME",
     "AccessToken",
     "ActionDraft",
     "AuditRecord",
@@ -57,5 +68,5 @@ __all__ = [
     "UnrelatedMail",
     "UsedTicket",
     "WebhookDelivery",
-    "email_domain",
+    "has_domain",
 ]

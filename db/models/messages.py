@@ -201,6 +201,14 @@ Index(
     postgresql_where=Message.mailbox_id.is_not(None),
     postgresql_nulls_not_distinct=True,
 )
+# When a mailbox sent, and what it received.
+Index(
+    "ix_messages_mailbox_id",
+    Message.mailbox_id,
+    Message.direction,
+    Message.occurred_at,
+    postgresql_where=Message.mailbox_id.is_not(None),
+)
 Index("ix_messages_internet_message_id", Message.internet_message_id)
 Index("ix_messages_thread_id", Message.thread_id, Message.occurred_at)
 Index("ix_messages_pending", Message.mailbox_id, Message.id, postgresql_where=Message.status == "pending")

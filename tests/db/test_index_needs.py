@@ -14,7 +14,7 @@ from db.domain.drafts import DraftStatus
 from db.domain.events import EventType, NewEvent
 from db.domain.mailboxes import MailServer, Security
 from db.domain.sending import WEEKDAYS
-from db.domain.states import Channel, SuppressionReason, SuppressionState, ThreadState
+from db.domain.states import Channel, EnrollmentStatus, SuppressionReason, SuppressionState, ThreadState
 from db.postgres.database import Database
 from db.services.campaigns import campaigns, templates
 from db.services.consent import drafts
@@ -22,13 +22,13 @@ from db.services.dispatch import claims
 from db.services.enrollments import enrollments
 from db.services.erasure import erasure
 from db.services.events import deliveries, events, orphans
-from db.services.mail import guardrails, incoming, mailboxes, matching, pools, threads
+from db.services.mail import guardrails, incoming, mailboxes, matching, pools, progress, threads
 from db.services.mail.mailboxes import MailboxChange
 from db.services.mail.matching import Asked
 from db.services.ops import audit, idempotency
 from db.services.outgoing import copies, signs
 from db.services.people import suppressions
-from db.services.reports import overview
+from db.services.reports import overview, typeahead
 from db.services.state import conversation_rows, message_rows
 from db.services.state.harm import Harmed
 from tests.support.campaigns import NOW as START, new_scene
@@ -112,6 +112,16 @@ def list_threads(**filters: Any) -> Work:
     return lambda session, _campaign, _enrollment: threads.list_(session, limit=50, cursor=None, **filters)
 
 
+def look_at_a_mailbox(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    change = MailboxChange(smtp=MailServer("smtp.example.com", 465, Security.TLS))
+    mailbox = mailboxes.connect(session, address="ann@example.com", change=change)
+    return progress.of_mailboxes(session, rows=[mailbox], now=NOW)
+
+
+def propose(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
+    return typeahead.enrollments(session, typed="ada", limit=10)
+
+
 def erase(session: Session, _campaign: UUID, enrollment_id: UUID) -> object:
     contact_id = enrollments.get(session, enrollment_id=enrollment_id).contact.id
     return erasure.erase(session, contact_id=contact_id, now=NOW)
@@ -153,6 +163,9 @@ NEEDED: dict[str, Work] = {
     "ix_campaign_enrollments_mailbox_id": lambda session, _campaign, _enrollment: pools.bound(
         session, mailbox_id=uuid4()
     ),
+    "ix_campaign_enrollments_not_active": lambda session, campaign_id, _enrollment: enrollments.list_(
+        session, campaign_id=campaign_id, status=EnrollmentStatus.PAUSED, limit=50, cursor=None, now=NOW
+    ),
     "ix_campaign_enrollments_paused_until": claim_and_complete,
     "ix_campaign_events_enrollment_occurred": list_events(of_enrollment=True),
     "ix_campaign_events_occurred": list_events(since=NOW),
@@ -163,7 +176,12 @@ NEEDED: dict[str, Work] = {
     ),
     "ix_campaign_templates_active": list_templates,
     "ix_contact_addresses_address": unsubscribe_an_address,
-    "ix_contacts_lower_company": find(company="Acme"),
+    "ix_contacts_company": find(company="Acme"),
+    "ix_contacts_domain": lambda session, _campaign, _enrollment: suppressions.suppress(
+        session, domain="example.com", reason=SuppressionReason.MANUAL, source=None
+    ),
+    "ix_contacts_full_name": propose,
+    "ix_contacts_last_name": propose,
     "ix_conversations_enrollment_id": lambda session, _campaign, enrollment_id: conversation_rows.free(
         session, enrollment_ids=[enrollment_id]
     ),
@@ -174,6 +192,7 @@ NEEDED: dict[str, Work] = {
     "ix_messages_pending": lambda session, _campaign, _enrollment: incoming.pending(
         session, mailbox_id=uuid4(), limit=10
     ),
+    "ix_messages_mailbox_id": look_at_a_mailbox,
     "ix_messages_outgoing": lambda session, _campaign, _enrollment: signs.unknown_ids(
         session, mailbox_ids=[uuid4()], now=NOW
     ),

@@ -150,8 +150,8 @@ LISTS: dict[str, tuple[Work, str]] = {
         r"ix_campaign_enrollments_id",
     ),
     "contacts": (find(search="ada"), r"pk_contacts"),
-    "a contact": (find(email="ada@example.com"), r"uq_contacts_lower_email"),
-    "contacts of a company": (find(company="Acme"), r"ix_contacts_lower_company.*\n\s*Index Cond"),
+    "a contact": (find(email="ada@example.com"), r"uq_contacts_email"),
+    "contacts of a company": (find(company="Acme"), r"ix_contacts_company.*\n\s*Index Cond"),
     "campaigns": (
         lambda session, _campaign, _enrollment: campaigns.list_(
             session, status=CampaignStatus.ACTIVE, template_id=None, limit=50, cursor=None
@@ -186,7 +186,7 @@ LISTS: dict[str, tuple[Work, str]] = {
         lambda session, _campaign, _enrollment: suppressions.suppress(
             session, email="ada@example.com", reason=SuppressionReason.MANUAL, source=None
         ),
-        r"uq_contacts_lower_email",
+        r"uq_contacts_email",
     ),
     "webhook requests": (list_deliveries(), r"pk_webhook_deliveries"),
     "webhook requests of a provider": (list_deliveries("ses"), r"ix_webhook_deliveries_provider_received"),

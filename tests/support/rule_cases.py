@@ -493,7 +493,7 @@ RELATIONS = [
 UNIQUE = [
     Case("uq_email_sequences_template_id_step_number_a_b_variant", "email_sequences", {"step_number": 1}),
     Case("uq_linkedin_sequences_template_id_step_number", "linkedin_sequences", {"step_number": 2}),
-    Case("uq_contacts_lower_email", "contacts", {"email": "ada@example.com"}),
+    Case("uq_contacts_email", "contacts", {"email": "ada@example.com"}),
     Case("uq_contacts_linkedin_url", "contacts", {"linkedin_url": f"{PROFILE}ada"}),
     Case("uq_suppressions_email", "suppressions", {"email": "stop@example.com"}),
     Case("uq_suppressions_domain", "suppressions", {"email": None, "domain": "stop.example.com"}),

@@ -27,7 +27,7 @@ from db.domain.states import (
     StopReason,
     move_enrollment,
 )
-from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact, email_domain
+from db.models import CampaignAction, CampaignEnrollment, CampaignEvent, Contact, has_domain
 from db.postgres.json import rows_parameter
 from db.services.campaigns import campaigns, plans
 from db.services.enrollments import ended_pauses, reopening
@@ -328,7 +328,7 @@ def list_(
     if contact_id is not None:
         statement = statement.where(CampaignEnrollment.contact_id == contact_id)
     if domain is not None:
-        theirs = select(Contact.id).where(email_domain == domain)
+        theirs = select(Contact.id).where(has_domain(domain))
         statement = statement.where(CampaignEnrollment.contact_id.in_(theirs))
     if status is not None:
         statement = statement.where(ended_pauses.has(status, now))

@@ -12,7 +12,7 @@ from db.domain.contacts import ContactRef
 from db.domain.overlap import OverlapKind
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
-from db.services.people.companies import NAMES_OF_DOMAIN, company_of
+from db.services.people.companies import WORKS_AT, company_of
 
 COLLEAGUES_MOST: Final = 20
 """Of one company as many are told."""
@@ -33,7 +33,8 @@ class Overlap:
     current_step: int
 
 
-# Colleagues are found by reading all people once: an index on the domains would make each new contact a tenth slower.
+# The planner takes a company for hundreds of people, and would read all enrollments for them; OFFSET 0 lets it look up
+# those of each.
 _FIND = text(f"""
     WITH asked AS MATERIALIZED (
         SELECT n, contact_id, email, linkedin_url, company FROM jsonb_to_recordset(CAST(:rows AS jsonb))
@@ -50,9 +51,7 @@ _FIND = text(f"""
         SELECT company, min(n) AS n FROM asked WHERE company IS NOT NULL GROUP BY company
     ), colleagues AS (
         SELECT companies.n, c.id, row_number() OVER (PARTITION BY companies.n ORDER BY c.id) AS place
-        FROM contacts c
-        CROSS JOIN LATERAL {NAMES_OF_DOMAIN} AS names(name)
-        JOIN companies ON companies.company = names.name
+        FROM companies JOIN contacts c ON {WORKS_AT.format(company="companies.company")}
         WHERE NOT EXISTS (SELECT FROM known WHERE known.id = c.id)
           AND EXISTS (SELECT FROM campaign_enrollments e
                       WHERE e.contact_id = c.id AND e.status IN ('enrolled', 'active', 'paused'))
@@ -60,14 +59,19 @@ _FIND = text(f"""
         SELECT n, id, '{OverlapKind.PERSON}' AS kind FROM known
         UNION ALL
         SELECT n, id, '{OverlapKind.COLLEAGUE}' FROM colleagues WHERE place <= {COLLEAGUES_MOST}
+    ), first AS MATERIALIZED (
+        SELECT found.n, found.kind, found.id AS contact_id, i.id AS instance_id, i.name, e.id, e.current_step
+        FROM found
+        CROSS JOIN LATERAL (
+            SELECT e.instance_id, e.id, e.current_step FROM campaign_enrollments e
+            WHERE e.contact_id = found.id AND e.status IN ('enrolled', 'active', 'paused') OFFSET 0
+        ) e
+        JOIN campaign_instances i ON i.id = e.instance_id AND i.status IN ('draft', 'active', 'paused')
+        WHERE e.instance_id IS DISTINCT FROM CAST(:campaign AS uuid)
+        ORDER BY found.kind DESC, found.n, e.id LIMIT :limit
     )
-    SELECT found.n, found.kind, c.id, c.email, i.id, i.name, e.id, e.current_step
-    FROM found
-    JOIN contacts c ON c.id = found.id
-    JOIN campaign_enrollments e ON e.contact_id = c.id AND e.status IN ('enrolled', 'active', 'paused')
-    JOIN campaign_instances i ON i.id = e.instance_id AND i.status IN ('draft', 'active', 'paused')
-    WHERE e.instance_id IS DISTINCT FROM CAST(:campaign AS uuid)
-    ORDER BY found.kind DESC, found.n, e.id LIMIT :limit
+    SELECT f.n, f.kind, f.contact_id, c.email, f.instance_id, f.name, f.id, f.current_step
+    FROM first f JOIN contacts c ON c.id = f.contact_id ORDER BY f.kind DESC, f.n, f.id
 """).columns(*named("n", "kind", "contact_id", "email", "campaign_id", "campaign", "enrollment_id", "current_step"))
 
 

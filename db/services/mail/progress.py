@@ -46,22 +46,32 @@ _WENT_OUT = f"""
     direction = '{MessageDirection.OUT}'
     AND (status IS NULL OR status IN ('{MessageStatus.SENT}', '{MessageStatus.RECORDED}'))
 """
+# Each count by an index that holds little more than what is counted: a mailbox may have sent a million mails.
 _PROGRESS = text(f"""
-    SELECT b.id, f.last_read_at, m.last_sent_at, m.recorded, u.unrelated, m.pending, coalesce(f.to_join, 0),
-           m.sent_today, m.queued, m.unknown, r.holder, s.holder
+    SELECT b.id, f.last_read_at, m.last_sent_at, m.incoming - p.pending, u.unrelated, p.pending,
+           coalesce(f.to_join, 0), m.sent_today, o.queued, o.unknown, r.holder, s.holder
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS b(id uuid, since timestamptz)
     CROSS JOIN LATERAL (
         SELECT max(last_read_at) AS last_read_at, sum(to_join) AS to_join FROM mailbox_folders WHERE mailbox_id = b.id
     ) f
     CROSS JOIN LATERAL (
-        SELECT max(occurred_at) FILTER (WHERE {_WENT_OUT}) AS last_sent_at,
-               count(*) FILTER (WHERE status = '{MessageStatus.RECORDED}') AS recorded,
-               count(*) FILTER (WHERE status = '{MessageStatus.PENDING}') AS pending,
-               count(*) FILTER (WHERE {_WENT_OUT} AND occurred_at >= b.since) AS sent_today,
-               count(*) FILTER (WHERE status = '{MessageStatus.QUEUED}') AS queued,
-               count(*) FILTER (WHERE status = '{MessageStatus.UNKNOWN}') AS unknown
-        FROM messages WHERE mailbox_id = b.id
+        SELECT (SELECT occurred_at FROM messages WHERE mailbox_id = b.id AND {_WENT_OUT}
+                ORDER BY occurred_at DESC LIMIT 1) AS last_sent_at,
+               (SELECT count(*) FROM messages WHERE mailbox_id = b.id AND direction = '{MessageDirection.IN}')
+                   AS incoming,
+               (SELECT count(*) FROM messages WHERE mailbox_id = b.id AND {_WENT_OUT} AND occurred_at >= b.since)
+                   AS sent_today
     ) m
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS pending FROM messages WHERE mailbox_id = b.id AND status = '{MessageStatus.PENDING}'
+    ) p
+    CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE status = '{MessageStatus.QUEUED}') AS queued,
+               count(*) FILTER (WHERE status = '{MessageStatus.UNKNOWN}') AS unknown
+        FROM messages
+        WHERE mailbox_id = b.id
+          AND status IN ('{MessageStatus.QUEUED}', '{MessageStatus.SENDING}', '{MessageStatus.UNKNOWN}')
+    ) o
     CROSS JOIN LATERAL (SELECT count(*) AS unrelated FROM unrelated_mails WHERE mailbox_id = b.id) u
     LEFT JOIN mailbox_leases r ON r.mailbox_id = b.id AND r.role = '{LeaseRole.READER}' AND r.expires_at > now()
     LEFT JOIN mailbox_leases s ON s.mailbox_id = b.id AND s.role = '{LeaseRole.SENDER}' AND s.expires_at > now()

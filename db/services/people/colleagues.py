@@ -14,7 +14,7 @@ from db.domain.states import EnrollmentCommand, StopReason
 from db.domain.workspace import Colleagues
 from db.postgres.json import rows_parameter
 from db.services.ops import settings
-from db.services.people.companies import NAMES_OF_DOMAIN, company_of
+from db.services.people.companies import WORKS_AT, company_of
 from db.services.state import enrollment_rows
 
 _MOST: Final = 500
@@ -27,25 +27,21 @@ _EMAILS = text("""
     SELECT id, email FROM contacts
     WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid))) AND email IS NOT NULL
 """)
-# All people are read once, as db.services.enrollments.overlaps does: an index would slow down every new contact.
 # Enrollments are locked after those of who has answered; two answers of one company at the same moment may therefore
 # meet crosswise, and one of them is recorded again.
-_AT_COMPANIES = text(f"""
+AT_COMPANIES = text(f"""
     WITH companies AS MATERIALIZED (
         SELECT DISTINCT jsonb_array_elements_text(CAST(:rows AS jsonb)) AS name
     ), people AS MATERIALIZED (
         SELECT c.id, companies.name
-        FROM contacts c
-        CROSS JOIN LATERAL {NAMES_OF_DOMAIN} AS names(name)
-        JOIN companies ON companies.name = names.name
+        FROM companies JOIN contacts c ON {WORKS_AT.format(company="companies.name")}
         WHERE EXISTS (
             SELECT FROM campaign_enrollments e WHERE e.contact_id = c.id
               AND (e.status IN ('enrolled', 'active', 'paused') OR e.stop_reason IN {_ANSWERED})
         )
-        ORDER BY c.id LIMIT :most
     )
     SELECT people.name, {enrollment_rows.COLUMNS}
-    FROM people JOIN campaign_enrollments e ON e.contact_id = people.id
+    FROM (SELECT * FROM people ORDER BY id LIMIT :most) people JOIN campaign_enrollments e ON e.contact_id = people.id
       AND (e.status IN ('enrolled', 'active', 'paused') OR e.stop_reason IN {_ANSWERED})
     ORDER BY e.instance_id, e.id FOR NO KEY UPDATE OF e
 """)
@@ -86,7 +82,7 @@ def _at(session: Session, companies: Mapping[str, UUID]) -> list[_Colleague]:
     """Returns the enrollments at these companies that are open, or ended by an answer, locked."""
     if not companies:
         return []
-    rows = session.execute(_AT_COMPANIES, {**rows_parameter(sorted(companies)), "most": _MOST})
+    rows = session.execute(AT_COMPANIES, {**rows_parameter(sorted(companies)), "most": _MOST})
     return [_Colleague(company, enrollment_rows.from_row(columns)) for company, *columns in rows]
 
 

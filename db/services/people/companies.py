@@ -4,17 +4,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from db.domain.freemail import FREEMAIL
+from db.models import DOMAIN_BACKWARDS
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
 
-NAMES_OF_DOMAIN: Final = """(
-    SELECT n.name
-    FROM (SELECT split_part(lower(c.email), '@', 2)) a(domain)
-    CROSS JOIN LATERAL (SELECT substr(domain, strpos(domain, '.') + 1)) b(parent)
-    CROSS JOIN LATERAL (SELECT domain UNION SELECT parent UNION SELECT substr(parent, strpos(parent, '.') + 1)) n(name)
-)"""
-"""The names that may be the company of a contact `c`: the domain of the address, and the two above it."""
+_DOMAIN: Final = DOMAIN_BACKWARDS.format(row="c")
+WORKS_AT: Final = f"""
+    {_DOMAIN} ~>=~ reverse({{company}}) AND {_DOMAIN} ~<~ (reverse({{company}}) || '/')
+    AND starts_with({_DOMAIN} || '.', reverse({{company}}) || '.')
+"""
+"""Whether the address of a contact `c` is at the domain of a company, or at one below it. The bounds are for the index:
+'/' is the next character after the dot."""
 
 
 def company_of(email: str | None) -> str | None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.domain.contacts import CONSENT, SuppressionTarget, strength
 from db.domain.errors import InvalidInput
 from db.domain.states import SuppressionReason, SuppressVerdict
+from db.models import DOMAIN_BACKWARDS
 from db.postgres.json import rows_parameter
 from db.services.people import suppression_rows
 from db.services.people.opt_outs import ANOTHER_ADDRESS, IS_SHARED, add_for_contacts
@@ -78,7 +79,8 @@ _CONCERNED = text(f"""
             n int, email text, domain text, linkedin_url text, is_wish boolean)
     )
     SELECT g.n, contacts.id FROM given g JOIN contacts ON lower(contacts.email) = g.email
-    UNION SELECT g.n, contacts.id FROM given g JOIN contacts ON split_part(contacts.email, '@', 2) = g.domain
+    UNION SELECT g.n, contacts.id FROM given g
+        JOIN contacts ON {DOMAIN_BACKWARDS.format(row="contacts")} = reverse(g.domain)
     UNION SELECT g.n, contacts.id FROM given g JOIN contacts ON lower(contacts.linkedin_url) = lower(g.linkedin_url)
     UNION SELECT g.n, a.contact_id FROM given g JOIN contact_addresses a
         ON a.address = lower(coalesce(g.email, g.linkedin_url)) WHERE g.is_wish OR ({IS_SHARED})

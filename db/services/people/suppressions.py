@@ -17,7 +17,7 @@ from db.domain.contacts import CONSENT, SuppressionTarget, strength
 from db.domain.errors import InvalidInput, NotFound, Refused
 from db.domain.events import Stop
 from db.domain.states import EnrollmentCommand, StopReason, SuppressionReason, SuppressionState, SuppressVerdict
-from db.models import Contact, ContactAddress, Suppression, email_domain
+from db.models import Contact, ContactAddress, Suppression, has_domain
 from db.postgres.json import rows_parameter
 from db.services.paging import Page, page
 from db.services.people import opt_outs, suppression_rows
@@ -165,7 +165,7 @@ def _belongs_to(target: SuppressionTarget) -> ColumnElement[bool]:
     if target.email is not None:
         return func.lower(Contact.email) == target.email
     if target.domain is not None:
-        return email_domain == target.domain
+        return has_domain(target.domain)
     return func.lower(Contact.linkedin_url) == func.lower(target.linkedin_url)
 
 

@@ -6,23 +6,33 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from db.models import FULL_NAME
+
 # Below this, the start of a person's name tells too little for a search of all people.
 _PERSON_MIN = 3
 
 _BY_ID = "id BETWEEN CAST(:low AS uuid) AND CAST(:high AS uuid)"
 _BY_NAME = "starts_with(lower(name), lower(CAST(:typed AS text)))"
+_BEYOND = "chr(1114111)"
+"""The last of all characters."""
 # From the end of the primary key, and no further than the limit.
 _CAMPAIGNS = text(f"SELECT id FROM campaign_instances WHERE {_BY_ID} OR {_BY_NAME} ORDER BY id DESC LIMIT :limit")
 _TEMPLATES = text(
     f"SELECT id FROM campaign_templates WHERE is_active AND ({_BY_ID} OR {_BY_NAME}) ORDER BY id DESC LIMIT :limit"
 )
+# Each by its own index; joined by OR, all people would be read.
+_STARTING = f"""
+    (SELECT id FROM contacts
+     WHERE {{text}} ~>=~ lower(CAST(:typed AS text)) AND {{text}} ~<~ (lower(CAST(:typed AS text)) || {_BEYOND})
+       AND char_length(CAST(:typed AS text)) >= {_PERSON_MIN}
+     ORDER BY id DESC LIMIT :limit)
+"""
 _ENROLLMENTS = text(f"""
     WITH people AS MATERIALIZED (
-        SELECT c.id FROM contacts c, lower(CAST(:typed AS text)) AS typed
-        WHERE char_length(typed) >= {_PERSON_MIN} AND (
-            starts_with(c.email, typed) OR starts_with(lower(c.last_name), typed)
-            OR starts_with(lower(concat_ws(' ', c.first_name, c.last_name)), typed))
-        ORDER BY c.id DESC LIMIT :limit
+        {_STARTING.format(text="lower(email)")} UNION
+        {_STARTING.format(text="lower(last_name)")} UNION
+        {_STARTING.format(text=FULL_NAME)}
+        ORDER BY id DESC LIMIT :limit
     ), found AS (
         (SELECT id FROM campaign_enrollments WHERE {_BY_ID} ORDER BY id DESC LIMIT :limit)
         UNION
