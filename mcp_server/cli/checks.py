@@ -67,6 +67,8 @@ def run_checks(app: App) -> Iterator[Check]:
         yield check_binaries()
     if settings.database_url is not None or home.verdict is not Verdict.FAILED:
         yield check_database(app)
+    if app.open_database is not None:
+        yield check_search(app)
     if settings.database_url is not None:
         yield check_encryption(app)
     if home.verdict is not Verdict.FAILED:
@@ -149,6 +151,20 @@ def _timed_ping(app: App) -> float:
     started = time.perf_counter()
     app.run("doctor", health.ping, read_only=True)
     return time.perf_counter() - started
+
+
+def check_search(app: App) -> Check:
+    """Says how people are found by a part of a name: by an index, or by reading all of them."""
+    state = health.SearchState(is_indexed=False, can_be=False)
+    with suppress(SalesAutomationError):  # it went away since the last check
+        state = app.run("doctor", health.search, read_only=True)
+    if state.is_indexed:
+        return Check("search", Verdict.OK, "any part of a name is found by an index")
+    found = "the start of a name is found by an index, and any other part by reading all people"
+    if not state.can_be:
+        return Check("search", Verdict.OK, f"{found}: this PostgreSQL has no pg_trgm")
+    advice = "Build the index as docs/operations.md says, under Tuning; it pays from some 100,000 people on."
+    return Check("search", Verdict.WARNING, found, advice)
 
 
 def check_encryption(app: App) -> Check:

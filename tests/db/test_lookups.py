@@ -1,23 +1,34 @@
 """What is looked up among very many: what is found, and by which plan where the planner has a choice."""
 
 import re
+from collections.abc import Callable
+from importlib import import_module
+from uuid import UUID
 
+import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
-from db.domain.contacts import ContactFields
+from db.domain.contacts import ContactFields, ContactRef
 from db.domain.states import DeliveryStatus
 from db.postgres.database import Database
-from db.services.enrollments import enrollments
+from db.postgres.json import rows_parameter
+from db.services.enrollments import enrollments, overlaps
 from db.services.events import deliveries
-from db.services.people import contacts
+from db.services.people import colleagues, contacts
 from docs.generate.regions import PAGES
-from tests.support.plans import campaign, watched
+from tests.support.plans import NOW, campaign, watched
 
 # One person in two is of a domain of many, and each of the others of a domain of their own.
 PEOPLE = """
     INSERT INTO contacts (id, email)
     SELECT gen_random_uuid(), 'p' || n || '@' || CASE WHEN n % 2 = 0 THEN 'many' ELSE 'own' || n END || '.example'
+    FROM generate_series(1, 20000) n
+"""
+# Ten of each company.
+COMPANIES = """
+    INSERT INTO contacts (id, email, company)
+    SELECT gen_random_uuid(), 'p' || n || '@firm' || n % 2000 || '.example', 'Firm ' || n % 2000
     FROM generate_series(1, 20000) n
 """
 ENROLLED = """
@@ -65,10 +76,63 @@ def test_the_enrollments_of_a_domain_are_read_by_how_many_people_it_has(database
         many, _ = plans_for_the_people_of(session, "many.example")
         session.rollback()
     for plan in (few, average):
-        assert re.search(r"Seq Scan on contacts\s.*\n\s*Filter: \(split_part", plan), plan
+        assert re.search(r"ix_contacts_domain.*\n\s*Index Cond: \(reverse", plan), plan
         assert re.search(r"uq_campaign_enrollments_contact_id_instance_id on", plan), plan
     # From the newest on, until a page is full.
     assert re.search(r"Index Scan Backward using ix_campaign_enrollments_id", many), many
+
+
+def many_people(session: Session) -> UUID:
+    """A campaign with people of many companies; PostgreSQL knows how many."""
+    campaign_id = campaign(session)
+    session.execute(text("SET LOCAL statement_timeout = 0"))
+    session.execute(text(COMPANIES))
+    session.execute(text("ANALYZE contacts"))
+    session.execute(text(ENROLLED), {"campaign": campaign_id})
+    session.execute(text("ANALYZE contacts, campaign_enrollments"))
+    return campaign_id
+
+
+def test_colleagues_are_found_by_their_domain_and_not_among_all_people(database: Database) -> None:
+    asked = {0: ContactRef(None, ContactFields(email="ada@firm7.example"))}
+    with database.transaction("many people") as session:
+        many_people(session)
+        connection = session.connection()
+        with watched(connection) as seen:
+            assert len(overlaps.find(session, people=asked, campaign_id=None)) == 10
+        plan = explained(connection, *seen[0])
+        assert "Seq Scan on campaign_enrollments" not in plan, plan
+        companies = rows_parameter(["firm7.example"])
+        with watched(connection) as seen:
+            session.execute(colleagues.AT_COMPANIES, {**companies, "most": 500})
+        plan += explained(connection, *seen[0])
+        session.rollback()
+    assert plan.count("ix_contacts_domain") == 2
+    assert "Seq Scan on contacts" not in plan, plan
+
+
+def test_a_company_of_few_is_not_looked_for_among_all_people(database: Database) -> None:
+    with database.transaction("many people") as session:
+        many_people(session)
+        connection = session.connection()
+        with watched(connection) as seen:
+            contacts.find(session, search=None, email=None, company="FIRM 7", limit=50, cursor=None)
+        plan = explained(connection, *seen[0])
+        session.rollback()
+    assert re.search(r"ix_contacts_company.*\n\s*Index Cond", plan), plan
+
+
+def test_a_colleague_is_at_the_domain_of_the_company_or_below_it_and_not_beside_it(database: Database) -> None:
+    theirs = ("acme.example", "mail.acme.example", "a.b.c.acme.example")
+    others = ("my-acme.example", "acme.example.net", "acme-sales.example", "example")
+    with database.transaction("colleagues") as session:
+        campaign_id = campaign(session)
+        people = [ContactRef(None, ContactFields(email=f"ben@{domain}")) for domain in (*theirs, *others)]
+        enrollments.enroll(session, campaign_id=campaign_id, people=dict(enumerate(people)), start_at=None, now=NOW)
+        asked = {0: ContactRef(None, ContactFields(email="ada@acme.example"))}
+        found = overlaps.find(session, people=asked, campaign_id=None)
+        session.rollback()
+    assert {overlap.email for overlap in found} == {f"ben@{domain}" for domain in theirs}
 
 
 def test_failed_webhooks_are_found_by_their_index_in_a_plan_for_any_parameters(database: Database) -> None:
@@ -83,19 +147,25 @@ def test_failed_webhooks_are_found_by_their_index_in_a_plan_for_any_parameters(d
     assert re.search(r"ix_webhook_deliveries_unrecorded.*\n\s*Index Cond: \(status = 'failed'", plan), plan
 
 
-def test_the_index_that_the_documentation_offers_is_of_what_is_searched(database: Database) -> None:
+def offered_by_the_documentation() -> str:
     page = (PAGES / "operations.md").read_text()
-    offered = re.search(
-        r"CREATE INDEX CONCURRENTLY (\w+) ON contacts USING gin \((.+?) gin_trgm_ops\)", page, re.DOTALL
-    )
+    offered = re.search(r"CREATE INDEX CONCURRENTLY \w+ ON contacts USING gin \((.+?) gin_trgm_ops\)", page, re.DOTALL)
     assert offered
+    return offered[1]
+
+
+def built_by_the_migration() -> str:
+    return import_module("migrations.versions.0058_parts_of_names").SEARCHED
+
+
+@pytest.mark.parametrize("expression", [offered_by_the_documentation, built_by_the_migration])
+def test_the_index_of_parts_of_names_is_of_what_is_searched(database: Database, expression: Callable[[], str]) -> None:
     with database.transaction("compare") as session:
         connection = session.connection()
         # The embedded PostgreSQL has no pg_trgm. A B-tree of the same expression takes it in the same way.
-        connection.exec_driver_sql(f"CREATE INDEX {offered[1]} ON contacts ({offered[2]})")
+        connection.exec_driver_sql(f"CREATE INDEX of_parts ON contacts ({expression()})")
         indexed = connection.scalar(
-            text("SELECT pg_get_expr(indexprs, indrelid) FROM pg_index WHERE indexrelid = CAST(:name AS regclass)"),
-            {"name": offered[1]},
+            text("SELECT pg_get_expr(indexprs, indrelid) FROM pg_index WHERE indexrelid = 'of_parts'::regclass")
         )
         with watched(connection) as seen:
             contacts.find(session, search="ada", email=None, company=None, limit=50, cursor=None)

@@ -32,6 +32,14 @@ class ServerState:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchState:
+    """is_indexed: whether an index finds people by any part of a name. can_be: whether the server has what it takes."""
+
+    is_indexed: bool
+    can_be: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """orphans: events that wait for their enrollment. unreadable: the first campaigns that the server has paused ->
     why. due: steps past their due time in active campaigns, whatever holds them, counted up to MOST_DUE; oldest_due:
@@ -64,6 +72,12 @@ _SERVER = text("""
     SELECT split_part(current_setting('server_version'), ' ', 1), (SELECT version_num FROM alembic_version),
            coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
 """)
+_SEARCH = text("""
+    SELECT EXISTS (
+               SELECT FROM pg_index i JOIN pg_opclass o ON o.oid = ANY (i.indclass)
+               WHERE i.indrelid = 'contacts'::regclass AND i.indisvalid AND o.opcname = 'gin_trgm_ops'),
+           EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')
+""")
 _PING = text("SELECT 1")
 _UNREADABLE = text("""
     SELECT id, pause_reason FROM campaign_instances WHERE status = 'paused' AND pause_reason IS NOT NULL
@@ -94,6 +108,11 @@ _SHARE = text("""
 def server(session: Session) -> ServerState:
     """Returns what the database server says of itself. The database must have been migrated."""
     return ServerState(*session.execute(_SERVER).one())
+
+
+def search(session: Session) -> SearchState:
+    """Returns how people are found by a part of a name."""
+    return SearchState(*session.execute(_SEARCH).one())
 
 
 def ping(session: Session) -> None:

@@ -193,7 +193,7 @@ def existing(session: Session, *, contact_ids: Sequence[UUID]) -> set[UUID]:
 
 
 # One text, so that each person costs one comparison; of immutable functions, so that it can be indexed with pg_trgm
-# (docs/operations.md). Nobody searches for a line break.
+# (migration 0058). Nobody searches for a line break.
 _SEARCHED = literal_column(
     "(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || E'\\n' || coalesce(email, '')"
     " || E'\\n' || coalesce(company, '') || E'\\n' || coalesce(title, ''))",
