@@ -343,6 +343,30 @@ WRITES: Final[Mapping[str, Call]] = {
     "update_settings": _tool("update_settings", lambda side: {"days_between_campaigns": side.next() % 30}),
 }  # fmt: skip
 
+
+def _command(*arguments: str) -> Call:
+    return lambda side: partial(side.command, *arguments)
+
+
+def _export(what: str) -> Call:
+    def prepared(side: Side) -> Prepared:
+        campaign_id, file = side.filled.agents[0], str(side.home / f"{what}.csv")
+        return partial(side.command, "export", "--campaign", campaign_id, "--what", what, "--output", file)
+
+    return prepared
+
+
+COMMANDS: Final[Mapping[str, Call]] = {
+    "`doctor`": _command("doctor"),
+    "`campaigns list`": _command("campaigns", "list"),
+    "`drafts list`": _command("drafts", "list"),
+    "`mailboxes list`": _command("mailboxes", "list"),
+    "`export` of the people of a campaign": _export("enrollments"),
+    "`export` of its messages": _export("messages"),
+    "`export` of its events": _export("events"),
+}
+"""Each is a process. An export writes a twentieth of all rows."""
+
 SLOW: Final[Mapping[str, Call]] = {
     "run_maintenance": _tool("run_maintenance"),
     "replay_mail": _tool("replay_mail", lambda _: {"since": "2026-11-01T00:00:00Z"}),
