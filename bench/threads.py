@@ -111,7 +111,6 @@ def main() -> None:
         report("list_threads, a page of 50", figures, against="10,000 messages", unit="ms")
         growth = ratio(figures, "1,000,000 messages", "10,000 messages")
         verdict("list_threads, 1,000,000 / 10,000 messages", growth, "at most 1.3", met=growth <= 1.3)
-        # A kind that no thread has is looked for in all of them.
         nowhere = lists(large, [{"kind": MailKind.COMPLAINT}], rows=0)
         print(f"  a kind that no thread has: {nowhere():.1f} ms")
 

@@ -44,12 +44,21 @@ class Thread(Mutable, Base):
 
 
 Index("ix_threads_enrollment_id", Thread.enrollment_id)
-# Threads are listed by their latest message: all, or those of a state, a campaign, a person or a mailbox.
+# Threads are listed by their latest message: all, or those of a state, a campaign, a person, a mailbox
+# or a kind.
 Index("ix_threads_latest_last_message_at", Thread.last_message_at, Thread.id)
 Index("ix_threads_latest_state", Thread.state, Thread.last_message_at, Thread.id)
 Index("ix_threads_latest_instance_id", Thread.instance_id, Thread.last_message_at, Thread.id)
 Index("ix_threads_latest_contact_id", Thread.contact_id, Thread.last_message_at, Thread.id)
 Index("ix_threads_latest_mailbox_id", Thread.mailbox_id, Thread.last_message_at, Thread.id)
+# Most threads have no answer.
+Index(
+    "ix_threads_latest_last_kind",
+    Thread.last_kind,
+    Thread.last_message_at,
+    Thread.id,
+    postgresql_where=Thread.last_kind.is_not(None),
+)
 
 
 class Message(Mutable, Base):

@@ -63,6 +63,8 @@ class AuditRecord(Created, Base):
         CheckConstraint(f"octet_length(arguments_digest) = {field_limits.HASH_BYTES}", name="arguments_digest_length"),
         CheckConstraint("(outcome = 'refused') = (error IS NOT NULL)", name="error_when_refused"),
         Index("ix_audit_log_at", "at", "id"),
+        Index("ix_audit_log_tool", "tool", "at", "id"),
+        Index("ix_audit_log_actor", "actor", "at", "id"),
     )
 
     id: Mapped[UUID] = primary_key()

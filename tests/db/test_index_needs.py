@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.drafts import DraftStatus
 from db.domain.events import EventType, NewEvent
+from db.domain.mail.verdict import MailKind
 from db.domain.mailboxes import MailServer, Security
 from db.domain.sending import WEEKDAYS
 from db.domain.states import Channel, EnrollmentStatus, SuppressionReason, SuppressionState, ThreadState
@@ -118,6 +119,12 @@ def look_at_a_mailbox(session: Session, _campaign: UUID, _enrollment: UUID) -> o
     return progress.of_mailboxes(session, rows=[mailbox], now=NOW)
 
 
+def list_audit(*, tool: str | None = None, actor: str | None = None) -> Work:
+    return lambda session, _campaign, _enrollment: audit.list_(
+        session, since=None, until=None, tool=tool, actor=actor, limit=50, cursor=None
+    )
+
+
 def propose(session: Session, _campaign: UUID, _enrollment: UUID) -> object:
     return typeahead.enrollments(session, typed="ada", limit=10)
 
@@ -143,7 +150,9 @@ NEEDED: dict[str, Work] = {
     "ix_action_drafts_instance_id": lambda session, campaign_id, _enrollment: list_drafts(session, campaign_id),
     "ix_action_drafts_status": lambda session, _campaign, _enrollment: list_drafts(session, None),
     "ix_action_drafts_thread_id": before_now(message_rows.forget_some),
+    "ix_audit_log_actor": list_audit(actor="ada"),
     "ix_audit_log_at": before_now(audit.prune_some),
+    "ix_audit_log_tool": list_audit(tool="erase_contact"),
     "ix_campaign_actions_bounced": check_guardrails,
     "ix_campaign_actions_bounced_by_sender": check_guardrails,
     "ix_campaign_actions_complained": check_guardrails,
@@ -211,6 +220,7 @@ NEEDED: dict[str, Work] = {
     "ix_threads_enrollment_id": erase,
     "ix_threads_latest_contact_id": list_threads(contact_id=uuid4()),
     "ix_threads_latest_instance_id": list_threads(campaign_id=uuid4()),
+    "ix_threads_latest_last_kind": list_threads(kind=MailKind.COMPLAINT),
     "ix_threads_latest_last_message_at": list_threads(),
     "ix_threads_latest_mailbox_id": list_threads(mailbox_id=uuid4()),
     "ix_threads_latest_state": list_threads(state=ThreadState.NEEDS_ANSWER),
