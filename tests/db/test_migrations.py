@@ -399,3 +399,31 @@ def test_the_rules_for_standing_rows_are_checked_beside_readers_and_writers(fres
         other.execute(text("INSERT INTO contacts (id, email) VALUES (gen_random_uuid(), 'a@example.com')"))
         other.execute(text("SELECT count(*) FROM suppressions, orphaned_events"))
         migrate(fresh.engine, "0007")  # the next one indexes contacts, and waits for their writers
+
+
+ADDED = text("INSERT INTO contacts (id, email) VALUES (gen_random_uuid(), :email)")
+BUILDING = text("SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()")
+
+
+def test_indexes_are_built_while_others_write(fresh: Database) -> None:
+    migrate(fresh.engine, "0055")
+    with ThreadPoolExecutor(1) as pool:
+        with fresh.engine.connect() as slow:
+            slow.execute(ADDED, {"email": "ada@example.com"})  # and is not committed yet
+            done = pool.submit(migrate, fresh.engine)
+            with fresh.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watch:
+                assert wait_until(lambda: bool(watch.scalar(BUILDING)), PATIENCE)
+            with fresh.engine.begin() as another:
+                another.execute(text("SET LOCAL lock_timeout = '1s'"))
+                another.execute(ADDED, {"email": "ben@example.com"})
+            slow.commit()
+        done.result(PATIENCE)
+    ensure_current(fresh.engine, upgrade=False)
+
+
+def test_what_is_left_of_a_build_that_failed_is_replaced(fresh: Database, migrated: Database) -> None:
+    migrate(fresh.engine, "0055")
+    with fresh.engine.begin() as connection:
+        connection.execute(text("CREATE INDEX ix_contacts_company ON contacts (title)"))
+    migrate(fresh.engine)
+    assert differences(catalog_of(fresh), catalog_of(migrated)) == []
