@@ -24,6 +24,11 @@ def _waits(person: Person) -> bool:
     return person.fate.end is None
 
 
+def _kept_for(what: int) -> Callable[[Person], bool]:
+    """Whether a person is kept for one kind of call, each of which ends what there is of somebody."""
+    return lambda person: person.number % 11 == what
+
+
 def _is_of_agents(person: Person) -> bool:
     return person.sender.mailbox_id is None
 
@@ -134,8 +139,9 @@ def _suppressed(side: Side) -> dict[str, Any]:
 
 
 def _complete_campaign(side: Side) -> Prepared:
-    """A campaign in which a twentieth of all people are."""
-    return partial(side.tool, "complete_campaign", campaign_id=side.filled.senders.pop().campaign_id)
+    """A campaign in which a twentieth of all people are, another one each time."""
+    number = side.kept["completed"] = side.kept.get("completed", 0) + 1
+    return partial(side.tool, "complete_campaign", campaign_id=side.filled.agents[-number])
 
 
 def _typed(text: Callable[[Side], str]) -> Call:
@@ -171,7 +177,7 @@ def _draft(side: Side) -> dict[str, Any]:
 
 
 def _not_suppressed(side: Side) -> dict[str, Any]:
-    return {"email": side.person(high=0.8, fits=lambda person: person.number % 7 == 0).email}
+    return {"email": side.person(high=0.8, fits=_kept_for(7)).email}
 
 
 def _enrollment(side: Side) -> dict[str, Any]:
@@ -301,9 +307,9 @@ WRITES: Final[Mapping[str, Call]] = {
     "import_contacts, 500 rows": _tool("import_contacts", _csv),
     "update_enrollment, pause": _tool(
         "update_enrollment",
-        lambda side: {"enrollment_id": side.person(low=0.8).enrollment, "action": "pause"},
+        lambda side: {"enrollment_id": side.person(low=0.8, fits=_kept_for(5)).enrollment, "action": "pause"},
     ),
-    "suppress an address": _tool("suppress", lambda side: {"email": side.person(low=0.4).email}),
+    "suppress an address": _tool("suppress", lambda side: {"email": side.person(low=0.4, fits=_kept_for(6)).email}),
     "suppress a domain": _tool("suppress", lambda side: {"domain": f"firm{side.person().number % 30_011}.example"}),
     "suppress 1,000 addresses": _tool(
         "suppress", lambda side: {"addresses": [row["email"] for row in _new_people(side, 1_000)]}

@@ -22,6 +22,7 @@ from bench.large_fill import Filled
 from bench.large_rows import Person
 from bench.postgres import NOW
 from db.domain.access import Caller, Scope
+from db.domain.errors import StoreUnavailable
 from mcp_server.calls import caller
 from mcp_server.calls.caller import Invocation
 from mcp_server.calls.server import build_server
@@ -49,6 +50,7 @@ class Side:
         self.app = App(_settings(filled, home), clock=lambda: NOW)
         self.dice = random.Random(filled.people)
         self.number = 0
+        self._seen: set[int] = set()
         self.kept: dict[str, Any] = {}
         """What one call leaves for the next."""
         self._portal = portal
@@ -68,7 +70,9 @@ class Side:
             try:
                 found: object = self._portal.call(self._tools[name].run, arguments, Context())
             except ToolError as error:
-                if time.perf_counter() - start > _STOPPED_SECONDS:
+                # The SDK wraps the refusal of the tool's handler, which wraps that of the service.
+                cause = error.__cause__.__cause__ if error.__cause__ else None
+                if isinstance(cause, StoreUnavailable) and time.perf_counter() - start > _STOPPED_SECONDS:
                     raise Stopped(name) from error
                 raise
         return getattr(found, "structured_content", None) or {}
@@ -101,12 +105,16 @@ class Side:
         return self.number
 
     def person(self, *, low: float = 0.0, high: float = 1.0, fits: Callable[[Person], bool] = lambda _: True) -> Person:
-        """Returns a person at random, of those who stand between two shares of all, in order of enrolment."""
+        """Returns a person at random, of those who stand between two shares of all, in order of enrolment. Nobody is
+        returned twice, until a quarter was."""
         people = self.filled.people
+        if len(self._seen) > people / 4:
+            self._seen.clear()
         while True:
             number = self.dice.randrange(int(low * people), int(high * people))
             found = Person(number, people, self.filled.senders)
-            if fits(found):
+            if number not in self._seen and fits(found):
+                self._seen.add(number)
                 return found
 
     def campaign(self) -> str:

@@ -13,6 +13,7 @@ from db.domain.contacts import ContactFields, ContactRef
 from db.domain.states import DeliveryStatus
 from db.postgres.database import Database
 from db.postgres.json import rows_parameter
+from db.services.campaigns import campaigns
 from db.services.enrollments import enrollments, overlaps
 from db.services.events import deliveries
 from db.services.people import colleagues, contacts
@@ -109,6 +110,23 @@ def test_colleagues_are_found_by_their_domain_and_not_among_all_people(database:
         session.rollback()
     assert plan.count("ix_contacts_domain") == 2
     assert "Seq Scan on contacts" not in plan, plan
+
+
+def test_a_campaign_that_goes_on_does_not_read_its_people(database: Database) -> None:
+    with database.transaction("many people") as session:
+        campaign_id = many_people(session)
+        session.execute(text("UPDATE campaign_enrollments SET status = 'active', next_action_at = now()"))
+        session.execute(text("ANALYZE campaign_enrollments"))
+        campaigns.pause(session, campaign_id=campaign_id, now=NOW)
+        connection = session.connection()
+        with watched(connection) as seen:
+            campaigns.start(session, campaign_id=campaign_id, now=NOW)
+        of_people = [one for one in seen if "campaign_enrollments" in one[0]]
+        found = [explained(connection, *one) for one in of_people]
+        session.rollback()
+    assert len(found) == 2
+    for plan in found:
+        assert "ix_campaign_enrollments_not_active" in plan, plan
 
 
 def test_a_company_of_few_is_not_looked_for_among_all_people(database: Database) -> None:

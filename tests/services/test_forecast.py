@@ -10,7 +10,7 @@ import pytest
 
 from db.domain import conditions
 from db.domain.contacts import ContactFields, ContactRef
-from db.domain.errors import InvalidInput
+from db.domain.errors import InvalidInput, Refused
 from db.domain.events import EventType
 from db.domain.forecast import Forecast
 from db.domain.states import ActionOutcome, LinkedInStepType
@@ -18,7 +18,7 @@ from db.domain.templates import EmailStep, LinkedInStep
 from db.postgres.database import Database
 from db.services.dispatch import forecast
 from db.services.enrollments import enrollments
-from tests.support.campaigns import NOW, enroll, event, make_campaign, record
+from tests.support.campaigns import NOW, enroll, event, make_campaign, record, statements_of
 from tests.support.outgoing import ANN, BEN, connect, running
 from tests.support.simulated_days import Rows, run_days
 from tests.support.steps import claim, report, run_sql
@@ -194,3 +194,16 @@ def test_a_claimed_step_goes_out_when_its_lease_ends(database: Database) -> None
 def test_a_forecast_of_ten_years_is_refused(database: Database, days: int) -> None:
     with pytest.raises(InvalidInput, match="1 to 90"):
         told(database, days=days)
+
+
+def test_who_asks_about_too_many_people_is_refused_before_they_are_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "PEOPLE_MOST", 3)
+    campaign_id = make(database, [EmailStep(1, "Hello", "A text for everybody")], 4)
+
+    def refused() -> None:
+        with pytest.raises(Refused, match="More than 3 people wait"):
+            told(database, campaign_id=campaign_id)
+
+    assert not [statement for statement in statements_of(database, refused) if "JOIN contacts" in statement]

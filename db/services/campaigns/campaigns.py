@@ -272,8 +272,9 @@ _LAST = """
            (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)
 """
 _OPEN = "status IN ('enrolled', 'active', 'paused')"
-# An enrollment that was paused before the first start has no due time yet.
-_TO_START = "(status = 'enrolled' OR (status IN ('active', 'paused') AND next_action_at IS NULL))"
+# An enrollment that was paused before the first start has no due time yet. Who is active has one, and is not asked for:
+# a campaign that goes on does not read all of its people.
+_TO_START = "status IN ('enrolled', 'paused') AND (status = 'enrolled' OR next_action_at IS NULL)"
 # A due time for every variant of the first step, and for enrollments that have none of these.
 _DUE = """
     (SELECT due FROM dues
@@ -320,9 +321,10 @@ def _count_moves(
     counters.add_statuses(session, {**changes, (campaign_id, to): sum(moved.values())})
 
 
-_ONE_BY_ONE = text(f"""
+_ONE_BY_ONE = text("""
     SELECT e.id, e.paused_until, e.current_step, e.contact_id, e.a_b_variant FROM campaign_enrollments e
-    WHERE e.instance_id = :campaign AND e.id > :after AND {_OPEN} AND e.next_action_at IS NULL
+    WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'paused')
+      AND e.next_action_at IS NULL
       AND (e.current_step > 0 OR e.paused_until IS NOT NULL
            OR (CAST(:drawn AS bool) AND e.a_b_variant = ANY (:names) IS NOT TRUE))
     ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
