@@ -24,9 +24,11 @@ def _waits(person: Person) -> bool:
     return person.fate.end is None
 
 
-def _kept_for(what: int) -> Callable[[Person], bool]:
-    """Whether a person is kept for one kind of call, each of which ends what there is of somebody."""
-    return lambda person: person.number % 11 == what
+def _once(side: Side, low: float, high: float) -> Person:
+    """Somebody of whom a call ends what there is, and nobody twice."""
+    found = side.person(low=low, high=high, fits=lambda person: person.number not in side.used)
+    side.used.add(found.number)
+    return found
 
 
 def _is_of_agents(person: Person) -> bool:
@@ -177,7 +179,7 @@ def _draft(side: Side) -> dict[str, Any]:
 
 
 def _not_suppressed(side: Side) -> dict[str, Any]:
-    return {"email": side.person(high=0.8, fits=_kept_for(7)).email}
+    return {"email": _once(side, 0.0, 0.8).email}
 
 
 def _enrollment(side: Side) -> dict[str, Any]:
@@ -307,15 +309,8 @@ WRITES: Final[Mapping[str, Call]] = {
     "import_contacts, 500 rows": _tool("import_contacts", _csv),
     "update_enrollment, pause": _tool(
         "update_enrollment",
-        lambda side: {"enrollment_id": side.person(low=0.8, fits=_kept_for(5)).enrollment, "action": "pause"},
+        lambda side: {"enrollment_id": _once(side, 0.8, 1.0).enrollment, "action": "pause"},
     ),
-    "suppress an address": _tool("suppress", lambda side: {"email": side.person(low=0.4, fits=_kept_for(6)).email}),
-    "suppress a domain": _tool("suppress", lambda side: {"domain": f"firm{side.person().number % 30_011}.example"}),
-    "suppress 1,000 addresses": _tool(
-        "suppress", lambda side: {"addresses": [row["email"] for row in _new_people(side, 1_000)]}
-    ),
-    "unsuppress": _tool("unsuppress", _suppressed),
-    "erase_contact": _tool("erase_contact", _not_suppressed),
     "claim_due_actions of a campaign": _tool(
         "claim_due_actions", lambda side: {"campaign_id": side.agents_campaign(), "limit": 5, "lease_seconds": 60}
     ),
@@ -347,6 +342,13 @@ WRITES: Final[Mapping[str, Call]] = {
         side.tool, "reject_draft", draft_id=_waiting_draft(side)["id"], reason="No.", then="pause"
     ),
     "update_settings": _tool("update_settings", lambda side: {"days_between_campaigns": side.next() % 30}),
+    "suppress an address": _tool("suppress", lambda side: {"email": _once(side, 0.4, 1.0).email}),
+    "suppress a domain": _tool("suppress", lambda side: {"domain": f"firm{side.person().number % 30_011}.example"}),
+    "suppress 1,000 addresses": _tool(
+        "suppress", lambda side: {"addresses": [row["email"] for row in _new_people(side, 1_000)]}
+    ),
+    "unsuppress": _tool("unsuppress", _suppressed),
+    "erase_contact": _tool("erase_contact", _not_suppressed),
 }  # fmt: skip
 
 

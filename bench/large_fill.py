@@ -48,7 +48,7 @@ _SENDER_USAGE = text("""
 # A reply is refused while nobody would send it.
 _SENDERS_RUN = text("""
     INSERT INTO mailbox_leases (mailbox_id, role, holder, token, renewed_at, expires_at)
-    SELECT id, 'sender', 'bench', gen_random_uuid(), :now, CAST(:now AS timestamptz) + interval '1 day' FROM mailboxes
+    SELECT id, 'sender', 'bench', gen_random_uuid(), now(), now() + interval '1 day' FROM mailboxes
 """)
 _INDEXES: LiteralString = """
     SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index i
@@ -92,7 +92,7 @@ def fill(url: str, people: int) -> Filled:
             recount.recount(session, kind, instance_ids=[UUID(sender.campaign_id) for sender in filled.senders])
         session.execute(_USAGE, {"now": NOW})
         session.execute(_SENDER_USAGE, {"now": NOW})
-        session.execute(_SENDERS_RUN, {"now": NOW})
+        session.execute(_SENDERS_RUN)
     with opened.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
         connection.execute(text("CHECKPOINT"))

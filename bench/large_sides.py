@@ -50,7 +50,8 @@ class Side:
         self.app = App(_settings(filled, home), clock=lambda: NOW)
         self.dice = random.Random(filled.people)
         self.number = 0
-        self._seen: set[int] = set()
+        self.used: set[int] = set()
+        """The people of whom a call has ended what there is."""
         self.kept: dict[str, Any] = {}
         """What one call leaves for the next."""
         self._portal = portal
@@ -105,16 +106,12 @@ class Side:
         return self.number
 
     def person(self, *, low: float = 0.0, high: float = 1.0, fits: Callable[[Person], bool] = lambda _: True) -> Person:
-        """Returns a person at random, of those who stand between two shares of all, in order of enrolment. Nobody is
-        returned twice, until a quarter was."""
+        """Returns a person at random, of those who stand between two shares of all, in order of enrolment."""
         people = self.filled.people
-        if len(self._seen) > people / 4:
-            self._seen.clear()
         while True:
             number = self.dice.randrange(int(low * people), int(high * people))
             found = Person(number, people, self.filled.senders)
-            if number not in self._seen and fits(found):
-                self._seen.add(number)
+            if fits(found):
                 return found
 
     def campaign(self) -> str:

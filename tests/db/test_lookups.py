@@ -11,13 +11,16 @@ from sqlalchemy.orm import Session
 
 from db.domain.contacts import ContactFields, ContactRef
 from db.domain.states import DeliveryStatus
+from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.postgres.json import rows_parameter
 from db.services.campaigns import campaigns
+from db.services.dispatch import lint
 from db.services.enrollments import enrollments, overlaps
 from db.services.events import deliveries
 from db.services.people import colleagues, contacts
 from docs.generate.regions import PAGES
+from tests.support.campaigns import make_campaign
 from tests.support.plans import NOW, campaign, watched
 
 # One person in two is of a domain of many, and each of the others of a domain of their own.
@@ -127,6 +130,19 @@ def test_a_campaign_that_goes_on_does_not_read_its_people(database: Database) ->
     assert len(found) == 2
     for plan in found:
         assert "ix_campaign_enrollments_not_active" in plan, plan
+
+
+def test_what_people_of_a_campaign_lack_is_not_looked_for_among_all_people(database: Database) -> None:
+    with database.transaction("many people") as session:
+        many_people(session)
+        steps = [EmailStep(1, "Hello", "Hello {{ first_name }}, may I ask?")]
+        small = campaigns.get(session, campaign_id=make_campaign(session, email_steps=steps))
+        with watched(session.connection()) as seen:
+            lint.of_campaign(session, campaign=small, public_url=None)
+        plans = [explained(session.connection(), *one) for one in seen if "btrim" in one[0]]
+        session.rollback()
+    assert len(plans) == 1
+    assert "Seq Scan on contacts" not in plans[0], plans[0]
 
 
 def test_a_company_of_few_is_not_looked_for_among_all_people(database: Database) -> None:

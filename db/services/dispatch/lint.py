@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, or_, select, true
+from sqlalchemy.orm import Session, aliased
 
 from db.domain.allowance import Account
 from db.domain.contacts import CONTACT_TEXTS
@@ -216,20 +216,20 @@ def _lacking(session: Session, campaign_id: UUID, template: CampaignTemplate) ->
         .limit(_LOOKED_AT)
         .subquery()
     )
-    counts = [func.count().filter(_is_missing(path)) for path in wanted]
-    looked_at, *missing = session.execute(
-        select(func.count(), *counts).select_from(people).join(Contact, Contact.id == people.c.contact_id)
-    ).one()
+    # Each is looked up; joined, all people of all campaigns would be read for them.
+    person = aliased(Contact, select(Contact).where(Contact.id == people.c.contact_id).limit(1).lateral())
+    counts = [func.count().filter(_is_missing(person, path)) for path in wanted]
+    looked_at, *missing = session.execute(select(func.count(), *counts).select_from(people).join(person, true())).one()
     return list(_told(zip(wanted, missing, strict=True), looked_at))
 
 
-def _is_missing(path: tuple[str, ...]) -> ColumnElement[bool]:
+def _is_missing(person: type[Contact], path: tuple[str, ...]) -> ColumnElement[bool]:
     if path[0] != "attributes":
-        column = getattr(Contact, path[0])
+        column = getattr(person, path[0])
     elif len(path) == 2:
-        column = Contact.attributes[path[1]].astext
+        column = person.attributes[path[1]].astext
     else:  # what stands deeper may be a list, or made by the language of texts, as `size`
-        return ~Contact.attributes.has_key(path[1])
+        return ~person.attributes.has_key(path[1])
     return or_(column.is_(None), func.btrim(column) == "")
 
 
