@@ -6,19 +6,21 @@ bench/sending_kills.py does it at random, many times.
 import os
 from collections import Counter
 from collections.abc import Callable, Generator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from db.domain.mailboxes import Security
 from db.services.consent import replies
 from mcp_server.process.app import App
 from tests.support.campaigns import NOW
 from tests.support.dovecot import dovecot, needs_dovecot
 from tests.support.incoming import Inbox, mail
-from tests.support.killed_sender import POINTS, UNKNOWN, KilledSenders, killed_senders
-from tests.support.mail_servers import SmtpServer, smtp_server
+from tests.support.killed_sender import AROUND_POINTS, POINTS, UNKNOWN, KilledSenders, killed_senders
+from tests.support.mail_servers import Certificates, SmtpServer, certificates, smtp_server
 from tests.support.reading import ANN, expire_leases
 from tests.support.sending import books, connect, enrolled, sender_environment
 
@@ -31,8 +33,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def senders(postgres: str, home: Path) -> Generator[KilledSenders]:
-    env = sender_environment(postgres, home)
+def trusted(home: Path) -> Certificates:
+    return certificates(home, "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def senders(postgres: str, home: Path, trusted: Certificates) -> Generator[KilledSenders]:
+    env = sender_environment(postgres, home, SSL_CERT_FILE=str(trusted.authority))
     with (home / "log").open("wb") as log, killed_senders(env, log) as started:
         yield started
 
@@ -65,6 +72,56 @@ def test_a_sender_that_is_killed_at_any_point_sends_no_mail_twice_and_forgets_no
         assert senders.run() == 0
         assert len(books(app)) == 3
         assert check(app, server) == (point in UNKNOWN)
+
+
+@pytest.mark.parametrize(("point", "nth"), AROUND_POINTS)
+def test_a_sender_that_is_killed_while_it_connects_or_leaves_sends_every_mail_once(
+    app: App, senders: KilledSenders, trusted: Certificates, point: str, nth: int
+) -> None:
+    with smtp_server({ANN: "secret"}, starttls=trusted.context) as server:
+        connect(app, server.port, security=Security.STARTTLS)
+        enrolled(app, 3)
+        assert senders.run(point, nth) == -9
+        expire_leases(app)
+        assert senders.run() == 0
+        assert len(books(app)) == len(server.taken) == 3
+        assert check(app, server) == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("place", "unknown"), [("RCPT", 0), ("DATA", 1), ("DOT", 1)])
+def test_a_sender_that_is_killed_at_rset_forgets_no_mail(
+    app: App, senders: KilledSenders, when: str, place: str, unknown: int
+) -> None:
+    """The answer before it is not recorded yet: whoever takes over can't tell it from none."""
+    with smtp_server({ANN: "secret"}) as server:
+        connect(app, server.port)
+        enrolled(app, 3)
+        server.turns = {place: [None, "451 4.3.0 Later."]}
+        assert senders.run(f"{when} rset") == -9
+        expire_leases(app)
+        assert senders.run() == 0
+        assert len(books(app)) == 3
+        assert check(app, server) == unknown
+        assert len(server.taken) == 3 - unknown
+
+
+@pytest.mark.parametrize("when", ["within", "after"])
+def test_mails_that_a_killed_sender_was_giving_back_go_out_once(
+    app: App, senders: KilledSenders, home: Path, when: str
+) -> None:
+    with smtp_server({ANN: "secret"}) as server:
+        connect(app, server.port)
+        enrolled(app, 3)
+        server.turns = {"DOT": ["550 5.7.1 Not from here."]}
+        assert senders.run(f"{when} give mails back") == -9
+        expire_leases(app)
+        assert senders.run() == 0
+        (home / "clock").write_text((NOW + timedelta(hours=2)).isoformat())
+        assert senders.run() == 0
+        (home / "clock").write_text(NOW.isoformat())
+        assert len(books(app)) == len(server.taken) == 3
+        assert check(app, server) == 0
 
 
 @pytest.mark.parametrize(

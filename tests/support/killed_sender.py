@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from mcp_server.__main__ import cli
-from mcp_server.mail import once, readers, senders
+from mcp_server.mail import once, readers, senders, smtp_line
 from mcp_server.mail.clients import Smtp
 from mcp_server.process.app import App
 
@@ -29,12 +29,22 @@ TRANSACTIONS = (
 )
 COMMANDS = ("mail", "rcpt", "docmd", "content")
 """Methods of the client; the last two tell the server of the mail."""
+AROUND = ("connect", "ehlo", "starttls", "login", "noop", "rset", "quit")
+"""Methods of the client that concern no mail, or end one."""
+REPEATED = (*COMMANDS, "ehlo", "begin a mail", "record a mail")
+"""What is done more than once in a run."""
 POINTS = [
     *(f"{when} {name}" for name in TRANSACTIONS for when in ("within", "after")),
     *(f"{when} {name}" for name in COMMANDS for when in ("before", "after")),
     "amid content",
     "unanswered content",
 ]
+AROUND_POINTS = [
+    (f"{when} {name}", nth)
+    for name, nth in (("connect", 1), ("ehlo", 1), ("starttls", 1), ("ehlo", 2), ("login", 1), ("noop", 1), ("quit", 1))
+    for when in ("before", "after")
+]
+"""Points of a run over STARTTLS in which no mail is refused, each with the time at which it is meant."""
 UNKNOWN = {
     "after begin a mail",
     "before docmd",
@@ -56,13 +66,16 @@ def arm(point: str, nth: int) -> None:
     """Makes this process kill itself at the point, when it comes to it for the nth time; the first time for what is
     done once."""
     when, _, name = point.partition(" ")
-    left = [nth if name in (*COMMANDS, "begin a mail", "record a mail") else 1]
+    left = [nth if name in REPEATED else 1]
+    if name == "noop":
+        # A connection is asked only after a while if it lives still.
+        cast("Any", smtp_line)._FRESH_SECONDS = -1.0
 
     def is_now() -> bool:
         left[0] -= 1
         return left[0] == 0
 
-    if name in COMMANDS:
+    if name in (*COMMANDS, *AROUND):
         _arm_command(when, name, is_now)
     else:
         _arm_transaction(when, name, is_now)

@@ -59,12 +59,13 @@ def connect(
     address: str = ANN,
     password: str = SECRET,
     imap_user: str | None = None,
+    security: Security = Security.NONE,
     **settings: Any,
 ) -> UUID:
-    """Connects a mailbox without a pace, and gives it a password for both servers."""
+    """Connects a mailbox without a pace, and gives it a password for both servers. security: of SMTP."""
     imap = None if imap_port is None else MailServer("127.0.0.1", imap_port, Security.NONE, imap_user)
     pace = {"min_gap_seconds": 0, "daily_limit": 100_000, **settings}
-    change = MailboxChange(smtp=MailServer("127.0.0.1", smtp_port, Security.NONE), imap=imap, settings=pace)
+    change = MailboxChange(smtp=MailServer("127.0.0.1", smtp_port, security), imap=imap, settings=pace)
     row = app.run("connect", partial(mailboxes.connect, address=address, change=change))
     give_password(app, password, address)
     return row.id
