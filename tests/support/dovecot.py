@@ -22,7 +22,7 @@ needs_dovecot = pytest.mark.skipif(
     BINARY is None or os.name != "posix" or os.geteuid() != 0,
     reason="Dovecot is not installed (apt install dovecot-imapd), or the tests do not run as root",
 )
-_NOBODY = 65_534
+NOBODY = 65_534
 _CONF = """
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -37,7 +37,7 @@ first_valid_uid = 1
 default_process_limit = 200
 mail_max_userip_connections = 100
 mail_fsync = never
-mail_location = sdbox:~/mail
+mail_location = {location}
 passdb {{
   driver = static
   args = password=secret
@@ -52,6 +52,11 @@ service imap-login {{
   }}
   inet_listener imaps {{
     port = 0
+  }}
+}}
+service auth {{
+  unix_listener auth-client {{
+    mode = 0666
   }}
 }}
 service anvil {{
@@ -81,6 +86,16 @@ class Dovecot:
     folder: Path
     port: int
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    @property
+    def homes(self) -> Path:
+        """Where the folders of its users are."""
+        return self.folder / "homes"
+
+    @property
+    def sign_ins(self) -> Path:
+        """The socket at which another server asks it to judge sign-ins."""
+        return self.folder / "run" / "auth-client"
 
     def start(self) -> None:
         assert BINARY is not None
@@ -123,19 +138,20 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot() -> Generator[Dovecot]:
+def dovecot(location: str = "sdbox:~/mail") -> Generator[Dovecot]:
     """A server that lets every user in by the password `secret`. Each has an INBOX, and folders for junk and sent mail
-    that no usual name tells."""
+    that no usual name tells. location: where and how it keeps mails; in `maildir:~/Maildir` others may deliver."""
     folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
     folder.chmod(0o755)
     try:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        (folder / "homes").mkdir()
-        os.chown(folder / "homes", _NOBODY, _NOBODY)
-        (folder / "dovecot.conf").write_text(_CONF.format(folder=folder, port=port, uid=_NOBODY))
         server = Dovecot(folder, port)
+        server.homes.mkdir()
+        os.chown(server.homes, NOBODY, NOBODY)
+        conf = _CONF.format(folder=folder, port=port, uid=NOBODY, location=location)
+        (folder / "dovecot.conf").write_text(conf)
         server.start()
         try:
             yield server
