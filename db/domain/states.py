@@ -342,6 +342,16 @@ class ThreadState(StrEnum):
     CLOSED = "closed"
 
 
+class ThreadsIn(StrEnum):
+    """What threads are listed by: their state, or that nobody knows whether a mail of theirs went out."""
+
+    WAITING = "waiting"
+    NEEDS_ANSWER = "needs_answer"
+    ANSWERED = "answered"
+    CLOSED = "closed"
+    DELIVERY_UNKNOWN = "delivery_unknown"
+
+
 class OrphanStatus(StrEnum):
     WAITING = "waiting"
     EXPIRED = "expired"

@@ -70,7 +70,8 @@ class Message(Mutable, Base):
     hash: SHA-256 of its bytes as they came, or as they are sent.
 
     A mail that this server sends has a status of db.domain.states.MESSAGE_TRANSITIONS. attempts: how often it was tried
-    in vain, since first_tried_at. sending_at: when it began last. answer: what the server said last, in one line,
+    in vain, since first_tried_at. sending_at: when it began last. came_back: whether a mail came in that refers to it
+    before anybody knew that it was sent. answer: what the server said last, in one line,
     untrusted, or why it did not go out. bounce and rule: why it was refused. filed_at: when its copy in Sent was there.
 
     A reply belongs to no step. replies_to: the message that it answers, which may be deleted before it. cc: who gets a
@@ -187,6 +188,7 @@ class Message(Mutable, Base):
     first_tried_at: Mapped[datetime | None]
     next_attempt_at: Mapped[datetime | None]
     sending_at: Mapped[datetime | None]
+    came_back: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     answer: Mapped[str | None]
     filed_at: Mapped[datetime | None]
     replies_to: Mapped[UUID | None]

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
@@ -152,6 +152,12 @@ class MailboxAnswer(Answer):
     undo: Undo = None
 
 
+_ADVICE: Final = (
+    "Nobody knows whether the mails that are unknown went out. list_threads with state delivery_unknown shows them; "
+    "settle_message says what became of each."
+)
+
+
 class ProgressOut(Answer):
     """How far a mailbox is."""
 
@@ -164,6 +170,7 @@ class ProgressOut(Answer):
     to_join: Annotated[int, Field(exclude_if=is_nothing, description="Older mails that are still to be read.")] = 0
     queued: Annotated[int, Field(description="Mails that wait to be sent.")]
     unknown: Annotated[int, Field(description="Mails of which nobody knows whether they went out.")]
+    advice: Annotated[Maybe[str], Field(description="What to do about mails that are unknown."), untold] = None
     sent_today: Annotated[int, Field(description="Mails that went out today, in its time zone.")]
     reading: Annotated[bool, Field(description="Whether a server reads it now.")]
     sending: Annotated[bool, Field(description="Whether a server sends from it now.")]
@@ -181,6 +188,7 @@ class ProgressOut(Answer):
             "sent_today": progress.sent_today,
             "queued": progress.queued,
             "unknown": progress.unknown,
+            "advice": _ADVICE if progress.unknown else None,
             "reading": progress.reader is not None,
             "sending": progress.sender is not None,
         }

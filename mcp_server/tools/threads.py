@@ -8,7 +8,7 @@ from pydantic import Field
 from db.domain.access import Scope
 from db.domain.field_limits import BODY_MAX, PAGE_DEFAULT, REPLY_CC_MAX
 from db.domain.mail.verdict import MailKind
-from db.domain.states import Interest, SettledAs, ThreadState
+from db.domain.states import Interest, SettledAs, ThreadsIn
 from db.services.consent import drafts, replies
 from db.services.mail import conversations, mailboxes, sorting, threads
 from db.services.outgoing import settling
@@ -42,7 +42,7 @@ def list_threads(
     campaign_id: UUID | None = None,
     contact_id: UUID | None = None,
     mailbox: MailboxName | None = None,
-    state: ThreadState | None = None,
+    state: ThreadsIn | None = None,
     kind: Annotated[
         MailKind | None, told_in("in sort_reply, or bounce, other or owner_wrote, of the latest that came in")
     ] = None,

@@ -2,8 +2,12 @@
 
 import { badge, choice, empty, given, h, heading, paged, pages, redrawn, table, when, words } from "/dashboard/static/parts.js";
 
-const STATES = ["needs_answer", "answered", "waiting", "closed"];
+const STATES = ["needs_answer", "delivery_unknown", "answered", "waiting", "closed"];
 const KINDS = ["human", "auto_reply", "absence", "has_left", "unsubscribe", "bounce", "complaint", "other", "owner_wrote"];
+const NONE = {
+  needs_answer: ["Nobody waits for an answer", "Threads in which a person wrote last stand here. Choose another state to see the others."],
+  delivery_unknown: ["Every mail is settled", "Threads with a mail of which nobody knows whether it went out stand here."],
+};
 const options = (all, values) => ({ "": all, ...Object.fromEntries(values.map((value) => [value, words(value)])) });
 
 export async function show(root, { signal, announce, title }) {
@@ -33,7 +37,6 @@ const threads = (chosen, signal, announce) => paged({
     { name: "Messages", kind: "number", cell: (row) => String(row.messages) },
     { name: "Latest", kind: "moment", cell: (row) => when(row.last_message_at) },
   ], rows),
-  none: () => (chosen.state === "needs_answer" && !chosen.kind
-    ? empty("Nobody waits for an answer", "Threads in which a person wrote last stand here. Choose another state to see the others.")
+  none: () => (NONE[chosen.kind ? "" : chosen.state] ? empty(...NONE[chosen.state])
     : empty("No thread fits", "Threads begin with the first email that is sent to a person. Choose another state or kind.")),
 });

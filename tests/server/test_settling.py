@@ -38,3 +38,10 @@ async def test_a_program_settles_nothing(client: Client, database: Database) -> 
     assert "mail settle" in told
     report = (await call(client, "get_mailbox", mailbox="cleo@other.example"))["mailbox"]
     assert (report["unknown"], report["queued"]) == (1, 0)
+    (health,) = (await call(client, "get_health"))["mailboxes"]
+    for told in (report["advice"], health["advice"]):
+        assert "list_threads with state delivery_unknown" in told
+        assert "settle_message" in told
+    (thread,) = (await call(client, "list_threads", state="delivery_unknown"))["threads"]
+    (message,) = (await call(client, "get_thread", thread_id=thread["id"]))["messages"]
+    assert (message["id"], message["status"]) == (str(mail.message_id), "unknown")

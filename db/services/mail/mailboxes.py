@@ -24,7 +24,7 @@ from db.domain.mailboxes import (
 )
 from db.domain.states import MessageStatus
 from db.models import Mailbox
-from db.services.mail import pools
+from db.services.mail import pools, threads
 from db.services.state import reply_rows
 
 _FOUND_BY: Final = (
@@ -187,7 +187,7 @@ def credential_of(row: Mailbox, service: Service) -> bytes | None:
 # What it was sending when its process ended: nobody takes it over any more, and a person settles it.
 _LOSE = text(f"""
     UPDATE messages SET status = '{MessageStatus.UNKNOWN}', updated_at = now()
-    WHERE mailbox_id = :mailbox AND status = '{MessageStatus.SENDING}'
+    WHERE mailbox_id = :mailbox AND status = '{MessageStatus.SENDING}' RETURNING action_id
 """)
 
 
@@ -205,7 +205,8 @@ def remove(session: Session, *, mailbox: UUID | str, move_to: UUID | str | None 
         if other.id == row.id:
             raise InvalidInput(f"{row.address} can't take over its own people. Name another mailbox.")
         moved = pools.move(session, mailbox_id=row.id, address=row.address, to=(other.id, other.address))
-    session.execute(_LOSE, {"mailbox": row.id})
+    lost = session.scalars(_LOSE, {"mailbox": row.id}).all()
+    threads.join_steps(session, action_ids=[action_id for action_id in lost if action_id is not None])
     reply_rows.drop_of_mailbox(session, mailbox_id=row.id, why=f"The mailbox {row.address} was removed.")
     session.delete(row)
     session.flush()

@@ -4,12 +4,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from db.domain.errors import NotFound
 from db.domain.mail.verdict import MailKind
-from db.domain.states import STATES_BEFORE, Channel, MessageCommand, MessageDirection, MessageStatus, ThreadState
+from db.domain.states import (
+    STATES_BEFORE,
+    Channel,
+    MessageCommand,
+    MessageDirection,
+    MessageStatus,
+    ThreadsIn,
+    ThreadState,
+)
 from db.models import Message, MessageBody, Thread
 from db.postgres.json import rows_parameter
 from db.services.paging import Page, page
@@ -58,9 +66,32 @@ def join_sent(session: Session, *, message_ids: Collection[UUID]) -> Mapping[UUI
 
 
 def join_steps(session: Session, *, action_ids: Collection[UUID]) -> None:
-    """Puts the mails of steps that were sent into their threads."""
+    """Puts the mails of steps that were sent into their threads; so those of which nobody knows whether they were."""
     if action_ids:
         session.execute(_JOIN_STEPS, rows_parameter(sorted(action_ids)))
+
+
+_LEAVE = text("""
+    WITH leaving AS MATERIALIZED (
+        SELECT id, thread_id FROM messages
+        WHERE id = :message AND action_id IS NOT NULL AND thread_id IS NOT NULL
+    ), left_over AS (
+        UPDATE messages m SET thread_id = NULL, updated_at = now() FROM leaving WHERE m.id = leaving.id
+    )
+    SELECT thread_id FROM leaving
+""")
+_DELETE_EMPTY = text("""
+    DELETE FROM threads t WHERE t.id = :thread AND NOT EXISTS (SELECT FROM messages WHERE thread_id = t.id)
+""")
+
+
+def leave(session: Session, *, message_id: UUID) -> None:
+    """Takes the mail of a step out of its thread, as it was not sent; it joins one once it is. A thread that was begun
+    for it alone is deleted."""
+    thread_id = session.scalar(_LEAVE, {"message": message_id})
+    if thread_id is not None:
+        session.execute(_DELETE_EMPTY, {"thread": thread_id})
+        refresh(session, thread_ids={thread_id: False})
 
 
 # What somebody wrote last decides who has to answer. Steps of the campaign and mails of programs answer nobody, and a
@@ -108,15 +139,17 @@ def refresh(session: Session, *, thread_ids: Mapping[UUID, bool]) -> None:
 
 _SENDABLE = ", ".join(f"'{state}'" for state in STATES_BEFORE[MessageCommand.SEND] if state is not MessageStatus.SENT)
 _CAME_BACK = text(f"""
-    UPDATE messages SET status = '{MessageStatus.SENT}', next_attempt_at = NULL, updated_at = now()
+    UPDATE messages
+    SET came_back = TRUE, status = CASE WHEN replies_to IS NULL THEN status ELSE '{MessageStatus.SENT}' END,
+        next_attempt_at = CASE WHEN replies_to IS NULL THEN next_attempt_at END, updated_at = now()
     WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
-      AND replies_to IS NOT NULL AND sending_at IS NOT NULL
-      AND status IN ({_SENDABLE})
+      AND sending_at IS NOT NULL AND status IN ({_SENDABLE})
 """)
 
 
 def note_came_back(session: Session, *, message_ids: Collection[UUID]) -> None:
-    """Notes that mails came in that refer to these: replies of which nobody knew whether they went out are sent."""
+    """Notes that mails came in that refer to these. Replies of which nobody knew whether they went out are sent; steps
+    are by the next call of signs.settle, which completes them."""
     if message_ids:
         session.execute(_CAME_BACK, rows_parameter(sorted(message_ids)))
 
@@ -127,7 +160,7 @@ def list_(
     campaign_id: UUID | None = None,
     contact_id: UUID | None = None,
     mailbox_id: UUID | None = None,
-    state: ThreadState | None = None,
+    state: ThreadsIn | None = None,
     kind: MailKind | None = None,
     since: datetime | None = None,
     limit: int,
@@ -139,11 +172,15 @@ def list_(
         (Thread.instance_id, campaign_id),
         (Thread.contact_id, contact_id),
         (Thread.mailbox_id, mailbox_id),
-        (Thread.state, state),
+        (Thread.state, None if state is ThreadsIn.DELIVERY_UNKNOWN else state),
         (Thread.last_kind, kind),
     ):
         if value is not None:
             statement = statement.where(column == value)
+    if state is ThreadsIn.DELIVERY_UNKNOWN:
+        # Found first, since they are few: a walk along the latest threads would look at all of them.
+        unknown = select(Message.thread_id).where(Message.status == MessageStatus.UNKNOWN)
+        statement = statement.where(Thread.id == func.any(func.array(unknown.scalar_subquery())))
     if since is not None:
         statement = statement.where(Thread.last_message_at >= since)
     return page(

@@ -13,6 +13,7 @@ from db.domain.holds import HoldReason
 from db.domain.states import ActionStatus, EnrollmentCommand, EnrollmentStatus, move_enrollment
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
+from db.services.mail import threads
 from db.services.state import enrollment_rows
 
 
@@ -59,8 +60,8 @@ def give_back(session: Session, *, action_ids: Sequence[UUID], now: datetime, du
 
 
 def lose(session: Session, *, enrollments: Collection[Enrollment], lost: Mapping[UUID, UUID], now: datetime) -> None:
-    """Holds the enrollments of mails of which nobody knows whether they went out. enrollments: locked. lost: enrollment
-    -> the action of the mail."""
+    """Holds the enrollments of mails of which nobody knows whether they went out, and puts the mails into threads: a
+    person finds them there. enrollments: locked. lost: enrollment -> the action of the mail."""
     concerned = [enrollment for enrollment in enrollments if enrollment.id in lost]
     before = enrollment_rows.snapshot(concerned)
     for enrollment in concerned:
@@ -70,6 +71,7 @@ def lose(session: Session, *, enrollments: Collection[Enrollment], lost: Mapping
     enrollment_rows.save(session, before=before, after=concerned)
     actions = rows_parameter(sorted(lost.values()))
     session.execute(_END, {**actions, "now": now})
+    threads.join_steps(session, action_ids=lost.values())
 
 
 def is_held(enrollment: Enrollment) -> bool:

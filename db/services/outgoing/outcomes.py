@@ -161,6 +161,7 @@ def _try_again(
     if mail.action_id is not None:
         claimed.give_back(session, action_ids=[mail.action_id], now=now, due_at=again_at)
         claimed.go_on(session, enrollment_ids=[mail.enrollment_id], due_at=again_at)
+        threads.leave(session, message_id=mail.message_id)
     return again_at
 
 

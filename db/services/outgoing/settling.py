@@ -73,6 +73,8 @@ def settle_message(session: Session, *, message_id: UUID, outcome: SettledAs, no
     claimed.go_on(session, enrollment_ids=[enrollment.id for enrollment in found], due_at=due_at)
     if row.replies_to is not None and row.thread_id is not None:
         threads.refresh(session, thread_ids={row.thread_id: outcome is SettledAs.SENT})
+    elif outcome is SettledAs.NOT_SENT:
+        threads.leave(session, message_id=message_id)
     session.refresh(row)
     return row
 

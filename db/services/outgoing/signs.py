@@ -35,14 +35,13 @@ _ACTION = """
 """
 _MOST: Final = 500
 
-# An answer that refers to a mail puts it into its thread; nothing else does before it is sent.
 _TOLD = text(f"""
     SELECT m.id, m.enrollment_id, m.action_id, a.lease_token, a.sent_at IS NOT NULL,
-           m.sending_at IS NOT NULL AND (a.sent_at IS NOT NULL OR m.thread_id IS NOT NULL)
+           m.sending_at IS NOT NULL AND (a.sent_at IS NOT NULL OR m.came_back)
     FROM messages m {_ACTION}
     JOIN campaign_enrollments e ON e.instance_id = m.instance_id AND e.id = m.enrollment_id
     WHERE m.mailbox_id = :mailbox AND m.status IN ('{MessageStatus.QUEUED}', '{MessageStatus.UNKNOWN}')
-      AND (a.sent_at IS NOT NULL OR (m.thread_id IS NOT NULL AND m.sending_at IS NOT NULL)
+      AND (a.sent_at IS NOT NULL OR (m.came_back AND m.sending_at IS NOT NULL)
            OR (m.status = '{MessageStatus.QUEUED}'
                AND (e.status NOT IN ('enrolled', 'active', 'paused') OR a.step_number <= e.current_step)))
     ORDER BY m.id LIMIT {_MOST}

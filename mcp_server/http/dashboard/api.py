@@ -70,7 +70,9 @@ TOOLS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Endpoint -> the tool that answers it. Each changes nothing. Its arguments are those of the query."""
 
-DECISIONS: Final[Mapping[str, str]] = MappingProxyType({"approve": "approve_drafts", "reject": "reject_draft"})
+DECISIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"approve": "approve_drafts", "reject": "reject_draft", "settle": "settle_message"}
+)
 """Endpoint -> the tool that it calls. These change something, as SWITCHES do; their arguments are a JSON object in the
 body."""
 
@@ -142,8 +144,8 @@ class Api:
         return await self._respond(name, Invocation(who, dict(request.query_params), ""))
 
     async def decide(self, request: Request) -> Response:
-        """Answers POST /dashboard/api/{name}: a person decides on drafts, or holds all sending. A form of another page
-        can't send JSON."""
+        """Answers POST /dashboard/api/{name}: a person decides on drafts, says whether a mail went out, or holds all
+        sending. A form of another page can't send JSON."""
         name, who = request.path_params["name"], request.scope[caller.SCOPE_KEY]
         if name not in DECISIONS.keys() | SWITCHES:
             return refused(404, "not_found", "There is no such endpoint.")
