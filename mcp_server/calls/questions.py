@@ -135,20 +135,15 @@ class Questions:
             return settling.unsettled(session, message_id=given.message_id)
 
         mail = self._app.run("ask a person", work, read_only=True)
-        if mail is None:
+        if mail is None or (mail.is_queued and given.outcome is SettledAs.SENT):
             return None
-        asked = (
-            "Did this mail go out? Its step is done then."
-            if given.outcome is SettledAs.SENT
-            else "Did this mail not go out? It is sent again then."
-        )
         lines = [
-            f"{asked} Look into its mailbox first.",
+            _about_mail(mail, given.outcome),
             "",
             f"To: {mail.recipient or 'nobody who is known'}",
             f"From: {mail.sender or 'a mailbox that was removed'}",
             f"Subject: {mail.subject or ''}",
-            f"Begun: {mail.began_at:%Y-%m-%d %H:%M:%S}Z",
+            f"{'Written' if mail.is_queued else 'Begun'}: {mail.began_at:%Y-%m-%d %H:%M:%S}Z",
             f"Message-ID: <{mail.internet_message_id}>",
         ]
         return visible("\n".join(lines))
@@ -210,6 +205,16 @@ def _can_ask(context: "Context[Any, Any]") -> bool:
     capabilities = context.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
+def _about_mail(mail: "Unsettled", outcome: SettledAs) -> str:
+    if mail.is_queued:
+        return "Withdraw this reply? It does not go out then."
+    if outcome is SettledAs.SENT:
+        asked = "Did this mail go out?" if mail.is_reply else "Did this mail go out? Its step is done then."
+    else:
+        asked = "Did this mail not go out?" if mail.is_reply else "Did this mail not go out? It is sent again then."
+    return f"{asked} Look into its mailbox first."
 
 
 def _asked(drafts: int) -> str:

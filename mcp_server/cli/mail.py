@@ -150,23 +150,30 @@ def start(home: Home = None) -> None:
 
 @cli.command("settle", epilog=EXIT_CODES)
 def settle(
-    message_id: Annotated[UUID, typer.Argument(help="The id of a mail whose status is unknown.")],
+    message_id: Annotated[UUID, typer.Argument(help="The id of a mail whose status is unknown, or of a queued reply.")],
     outcome: Annotated[SettledAs, typer.Argument(help="Whether it went out.")],
     home: Home = None,
 ) -> None:
-    """Say whether a mail with status unknown went out, after a look at its mailbox. not_sent lets it be sent again."""
+    """Say whether a mail with status unknown went out, after a look at its mailbox. not_sent lets the mail of a step be
+    sent again, and withdraws a queued reply."""
     with opened(settings_of(home=home)) as app:
-        app.run("settle a mail", partial(_settle, message_id=message_id, outcome=outcome, now=app.clock()))
-    typer.echo("It was sent." if outcome is SettledAs.SENT else "It was not sent: its step is due again.")
+        settle = partial(_settle, message_id=message_id, outcome=outcome, now=app.clock())
+        is_reply = app.run("settle a mail", settle)
+    if outcome is SettledAs.SENT:
+        typer.echo("It was sent.")
+    else:
+        typer.echo("It was not sent: " + ("its thread waits for another." if is_reply else "its step is due again."))
 
 
-def _settle(session: "Session", *, message_id: UUID, outcome: SettledAs, now: datetime) -> None:
+def _settle(session: "Session", *, message_id: UUID, outcome: SettledAs, now: datetime) -> bool:
+    """Returns whether the mail is a reply."""
     from db.services.ops import audit  # noqa: PLC0415  `explain` needs none of it
     from db.services.outgoing import settling  # noqa: PLC0415  as above
 
-    settling.settle_message(session, message_id=message_id, outcome=outcome, now=now)
+    row = settling.settle_message(session, message_id=message_id, outcome=outcome, now=now)
     entry = AuditEntry.done(ACTOR_LOCAL, "settle_message", {"message": [str(message_id)]}, now)
     audit.write(session, entries=[entry])
+    return row.replies_to is not None
 
 
 def _tell_if_stopped(app: "App") -> None:

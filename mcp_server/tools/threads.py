@@ -130,7 +130,7 @@ def sort_reply(
 @toolsets.mail.write("Settle a message", scope=Scope.APPROVE, idempotent=True)
 def settle_message(call: Call, message_id: UUID, outcome: SettledAs) -> SettledAnswer:
     """Say whether a mail with status unknown went out, after a look at the mailbox. not_sent lets its step be sent
-    again."""
+    again, and withdraws a queued reply."""
     row = settling.settle_message(call.session, message_id=message_id, outcome=outcome, now=call.now)
     return SettledAnswer(message=MessageOut.of(row))
 

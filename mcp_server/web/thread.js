@@ -48,10 +48,10 @@ function mail(message, settled) {
     message.text ? h("pre", { class: "mail-text", dir: "auto" }, message.text) : h("p", { class: "muted" }, "No words are kept."),
     message.whole_text ? h("details", { class: "sa-data" }, h("summary", {}, "With quotes and signature"), h("pre", { class: "mail-text", dir: "auto" }, message.whole_text)) : "",
     message.is_cut ? h("p", { class: "muted" }, "Cut: the mail says more.") : "",
-    settled && message.status === "unknown" ? settling(message, settled) : "");
+    settled && ["unknown", "queued"].includes(message.status) ? settling(message, settled) : "");
 }
 
-/** Buttons by which a person says whether a mail went out. */
+/** Buttons by which a person says whether a mail went out, or withdraws a reply that has not. */
 function settling(message, settled) {
   const fault = h("div", { "aria-live": "polite" });
   const box = h("div", { class: "decide" });
@@ -72,7 +72,9 @@ function settling(message, settled) {
     });
     return made;
   };
-  box.replaceChildren(button("It was sent", "button", "sent"), button("It was not sent", "button quiet", "not_sent"));
+  box.replaceChildren(...(message.status === "queued"
+    ? [button("Withdraw this reply", "button quiet", "not_sent")]
+    : [button("It was sent", "button", "sent"), button("It was not sent", "button quiet", "not_sent")]));
   return [box, fault];
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from db.postgres.database import Database
 from tests.support.command_line import Cli
 from tests.support.outbox import unknown_mail
+from tests.support.replying import new_talk
 from tests.support.steps import run_sql
 
 UNSUBSCRIBES = b"From: Ann <ann@example.com>\nSubject: Re: Offer\n\nPlease take me off your list.\n\nAnn\n\n> Hi\n"
@@ -68,6 +69,12 @@ def test_all_sending_is_stopped_and_started(cli: Cli, database: Database) -> Non
     assert (started.returncode, started.stdout) == (0, "Servers may send again.\n")
     stops = [("local", "stop_sending", "ok")] * 2
     assert noted(database) == [*stops, ("local", "start_sending", "ok")]
+
+
+def test_a_queued_reply_is_withdrawn(cli: Cli, database: Database) -> None:
+    made = new_talk(database).queued()
+    settled = cli.run("mail", "settle", str(made.id), "not_sent")
+    assert (settled.returncode, settled.stdout) == (0, "It was not sent: its thread waits for another.\n")
 
 
 def test_a_mail_of_which_nobody_knows_is_settled(cli: Cli, database: Database) -> None:

@@ -12,6 +12,7 @@ from db.postgres.database import Database
 from tests.support.drafts import asking, write
 from tests.support.outbox import unknown_mail
 from tests.support.processes import ERAS
+from tests.support.replying import new_talk
 from tests.support.server import MakeApp, call, refusal, stdio_server
 from tests.support.steps import run_sql
 
@@ -140,6 +141,18 @@ async def test_who_settles_a_mail_is_asked_about_it(
     for part in ("To: eve@example.com", "From: cleo@other.example", mail.subject, mail.internet_message_id):
         assert part in question
     assert person.waited == [0]
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_who_withdraws_a_reply_is_asked_about_it(make_app: MakeApp, database: Database, era: str) -> None:
+    made = await to_thread.run_sync(lambda: new_talk(database).queued())
+    person = Person(database, agreed=True)
+    async with Client(stdio_server(make_app()), mode=era, elicitation_callback=person) as client:
+        answer = await call(client, "settle_message", message_id=str(made.id), outcome="not_sent")
+    assert answer["message"]["status"] == "not_sent"
+    (question,) = person.asked
+    for part in ("Withdraw this reply?", "To: bob@example.com", "Written: ", "Re: Mail 1"):
+        assert part in question
 
 
 @pytest.mark.parametrize("era", ERAS)

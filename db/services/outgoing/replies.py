@@ -37,7 +37,8 @@ def claim(session: Session, *, mailbox_id: UUID, limit: int, now: datetime) -> l
     # Limits are locked only where a reply can go: who claims steps afterwards locks more of them, in their own order.
     if not waiting or not _taken(session, mailbox_id, waiting, now, lock=False):
         return []
-    taken = _taken(session, mailbox_id, waiting, now, lock=True)
+    held = reply_rows.hold(session, replies=waiting)
+    taken = _taken(session, mailbox_id, held, now, lock=True) if held else []
     tokens = {reply.id: (uuid4(), reservation.at) for reply, reservation in taken}
     if not tokens:
         return []

@@ -277,6 +277,21 @@ def next_of(session: Session, *, mailbox_id: UUID, limit: int, now: datetime) ->
     return [QueuedReply(*row) for row in rows]
 
 
+_HOLD = text(f"""
+    SELECT id FROM messages
+    WHERE id = ANY (ARRAY(SELECT CAST(jsonb_array_elements_text(CAST(:rows AS jsonb)) AS uuid)))
+      AND status = '{MessageStatus.QUEUED}'
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+""")
+
+
+def hold(session: Session, *, replies: Collection[QueuedReply]) -> list[QueuedReply]:
+    """Locks those of these replies that are still to go. One that somebody takes out of the queue now is left out: no
+    send is reserved for it."""
+    held = set(session.scalars(_HOLD, rows_parameter([reply.id for reply in replies])))
+    return [reply for reply in replies if reply.id in held]
+
+
 # Without a moment of the next attempt, since what an attempt comes to is recorded only where none is told yet.
 _CLAIM = text(f"""
     UPDATE messages m
