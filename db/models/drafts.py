@@ -22,6 +22,8 @@ class ActionDraft(Mutable, Base):
 
     A reply has the id of the message that it becomes, and no step. replies_to: the message that it answers, which may
     be deleted before it. cc: who gets a copy.
+
+    One that is old and decided has no words any more: neither a body nor what else a person has written of it.
     """
 
     __tablename__ = "action_drafts"
@@ -40,11 +42,19 @@ class ActionDraft(Mutable, Base):
         CheckConstraint("status <> 'waiting' OR decided_at IS NULL", name="waiting_undecided"),
         CheckConstraint("status NOT IN ('approved', 'rejected') OR decided_at IS NOT NULL", name="decided"),
         CheckConstraint("decided_by IS NULL OR decided_at IS NOT NULL", name="decided_by"),
-        CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="reason_of_rejected"),
+        CheckConstraint(
+            "CASE status WHEN 'rejected' THEN reason IS NOT NULL OR body IS NULL ELSE reason IS NULL END",
+            name="reason_of_rejected",
+        ),
+        CheckConstraint(
+            "body IS NOT NULL OR (subject IS NULL AND reason IS NULL AND cc = '{}' AND status <> 'waiting')",
+            name="forgotten",
+        ),
         CheckConstraint("num_nonnulls(step_number, thread_id) = 1", name="step_or_thread"),
         CheckConstraint(
             "(thread_id IS NULL) = (replies_to IS NULL) "
-            "AND (thread_id IS NULL OR (channel = 'email' AND source = 'written' AND subject IS NOT NULL))",
+            "AND (thread_id IS NULL OR (channel = 'email' AND source = 'written' "
+            "AND (subject IS NOT NULL OR body IS NULL)))",
             name="reply",
         ),
         CheckConstraint(
@@ -65,7 +75,7 @@ class ActionDraft(Mutable, Base):
     status: Mapped[str]
     subject: Mapped[str | None]
     has_subject: Mapped[bool] = mapped_column(server_default="false", default=False)
-    body: Mapped[str]
+    body: Mapped[str | None]
     fingerprint: Mapped[bytes]
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str | None]
@@ -93,3 +103,5 @@ Index("ix_action_drafts_cc", ActionDraft.id, postgresql_where=text("cc <> '{}'")
 Index("ix_action_drafts_status", ActionDraft.status, ActionDraft.id)
 Index("ix_action_drafts_instance_id", ActionDraft.instance_id, ActionDraft.status, ActionDraft.id)
 Index("ix_action_drafts_enrollment_id", ActionDraft.enrollment_id)
+# Words are forgotten by their age.
+Index("ix_action_drafts_words", ActionDraft.created_at, ActionDraft.id, postgresql_where=ActionDraft.body.is_not(None))

@@ -230,7 +230,7 @@ def _told(draft: DraftOut) -> str:
         *([f"From: {draft.mailbox}"] if draft.mailbox else []),
         *([f"Subject: {draft.subject}"] if draft.subject else []),
         "",
-        draft.body,
+        draft.body or "",
         *(["", draft.signature] if draft.signature else []),
         *([""] if draft.lint else []),
         *(f"! {warning}" for warning in draft.lint),

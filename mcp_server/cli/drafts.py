@@ -164,7 +164,7 @@ def _told(draft: "DraftOut") -> str:
     sender = f" from {draft.mailbox}" if draft.mailbox else ""
     what = "reply" if draft.step_number is None else f"step {draft.step_number}"
     head = f"{draft.id}  {draft.status}, {what}, {draft.channel} to {whom or draft.contact.name}{sender}"
-    said = [*draft.body.splitlines(), *(["--", *draft.signature.splitlines()] if draft.signature else [])]
+    said = [*(draft.body or "").splitlines(), *(["--", *draft.signature.splitlines()] if draft.signature else [])]
     copies = [f"Cc: {', '.join(draft.cc)}"] if draft.cc else []
     lines = [head, *copies, *([f"Subject: {draft.subject}"] if draft.subject else []), *said]
     lines += [f"! {warning}" for warning in draft.lint]

@@ -13,7 +13,7 @@ from db.services.events import deliveries, orphans
 from db.services.mail import guardrails
 from db.services.ops import audit, health, idempotency, settings as workspace
 from db.services.people import spellings
-from db.services.state import message_rows, pauses, recount, usage
+from db.services.state import draft_rows, message_rows, pauses, recount, usage
 from mcp_server.process.app import App
 
 logger = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ def maintain(app: App) -> MaintenanceReport:
     audited = _until_done(app, "prune the audit log", audit.prune_some, now - timedelta(days=settings.audit_days))
     kept_days = app.run("read settings", workspace.get, read_only=True).retention_days
     said = _forget(app, now - timedelta(days=kept_days))
+    _until_done(app, "forget drafts", draft_rows.forget_some, now - timedelta(days=kept_days))
     _until_done(app, "forget counts", usage.forget_some, now - usage.KEPT)
     _until_done(app, "end pauses", pauses.end_some, now)
     app.run("check guardrails", partial(guardrails.check_all, now=now))

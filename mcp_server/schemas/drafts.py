@@ -40,7 +40,7 @@ class DraftOut(Answer):
     mailbox: Annotated[Maybe[str], Field(description="The address that the email comes from.")] = None
     cc: Annotated[list[str], Field(exclude_if=is_nothing, description="Who gets a copy of a reply.")] = []
     subject: Maybe[str] = None
-    body: str
+    body: Annotated[Maybe[str], Field(description="None once it was deleted for its age.")] = None
     signature: Annotated[Maybe[str], Field(description="What follows the body.")] = None
     lint: Annotated[list[str], Field(description="What a careful reader would notice.")]
     decided_by: Annotated[Maybe[str], Field(description="Who approved or rejected it.")] = None

@@ -15,7 +15,7 @@ from db.domain.events import EventType, NewEvent
 from db.domain.mail.verdict import MailKind
 from db.domain.mailboxes import MailServer, Security
 from db.domain.sending import WEEKDAYS
-from db.domain.states import Channel, EnrollmentStatus, SuppressionReason, SuppressionState, ThreadState
+from db.domain.states import Channel, EnrollmentStatus, SuppressionReason, SuppressionState, ThreadsIn
 from db.postgres.database import Database
 from db.services.campaigns import campaigns, templates
 from db.services.consent import drafts
@@ -30,7 +30,7 @@ from db.services.ops import audit, idempotency
 from db.services.outgoing import copies, signs
 from db.services.people import suppressions
 from db.services.reports import overview, typeahead
-from db.services.state import conversation_rows, message_rows
+from db.services.state import conversation_rows, draft_rows, message_rows
 from db.services.state.harm import Harmed
 from tests.support.campaigns import NOW as START, new_scene
 from tests.support.meeting import Work as InSession
@@ -150,6 +150,7 @@ NEEDED: dict[str, Work] = {
     "ix_action_drafts_instance_id": lambda session, campaign_id, _enrollment: list_drafts(session, campaign_id),
     "ix_action_drafts_status": lambda session, _campaign, _enrollment: list_drafts(session, None),
     "ix_action_drafts_thread_id": before_now(message_rows.forget_some),
+    "ix_action_drafts_words": before_now(draft_rows.forget_some),
     "ix_audit_log_actor": list_audit(actor="ada"),
     "ix_audit_log_at": before_now(audit.prune_some),
     "ix_audit_log_tool": list_audit(tool="erase_contact"),
@@ -223,7 +224,7 @@ NEEDED: dict[str, Work] = {
     "ix_threads_latest_last_kind": list_threads(kind=MailKind.COMPLAINT),
     "ix_threads_latest_last_message_at": list_threads(),
     "ix_threads_latest_mailbox_id": list_threads(mailbox_id=uuid4()),
-    "ix_threads_latest_state": list_threads(state=ThreadState.NEEDS_ANSWER),
+    "ix_threads_latest_state": list_threads(state=ThreadsIn.NEEDS_ANSWER),
     "ix_webhook_deliveries_kept": before_now(deliveries.forget_some),
     "ix_webhook_deliveries_provider_received": webhooks_of_a_provider,
     "ix_webhook_deliveries_unrecorded": next_webhooks,

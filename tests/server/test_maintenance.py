@@ -135,6 +135,21 @@ async def test_words_are_kept_as_long_as_retention_days_says(app: App, clock: Cl
         assert action.keys().isdisjoint({"subject", "body"})
 
 
+async def test_words_of_drafts_are_kept_as_long_and_no_longer(app: App, clock: Clock, database: Database) -> None:
+    async with Client(build_server(app)) as client:
+        scene = await new_campaign(client, people=1, start=True)
+        for body in ("The first words", "The words that go out"):
+            await call(client, "draft_action", enrollment_id=scene["enrollment_ids"][0], body=body)
+        clock.now += timedelta(days=1_094)
+        await call(client, "run_maintenance")
+        stale = text("SELECT body FROM action_drafts WHERE status = 'stale'")
+        assert is_value(database, stale, "The first words")
+        clock.now += timedelta(days=2)
+        await call(client, "run_maintenance")
+    assert is_value(database, stale, None)
+    assert is_value(database, text("SELECT body FROM action_drafts WHERE status = 'approved'"), "The words that go out")
+
+
 async def test_campaigns_that_name_no_zone_get_that_of_the_workspace(app: App) -> None:
     async with Client(build_server(app)) as client:
         before = await new_campaign(client)
@@ -300,7 +315,7 @@ async def test_every_age_is_a_setting(make_app: Callable[..., App], clock: Clock
         assert (await call(client, "run_maintenance"))["deleted_orphans"] == 1
 
 
-def is_value(database: Database, statement: TextClause, wanted: int) -> bool:
+def is_value(database: Database, statement: TextClause, wanted: object) -> bool:
     return database.run("look", lambda session: session.scalar(statement)) == wanted
 
 

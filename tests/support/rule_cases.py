@@ -458,6 +458,8 @@ RELATIONS = [
     check("action_drafts", "decided_by", decided_by="ada"),
     check("action_drafts", "reason_of_rejected", status="rejected", decided_at=NOON),
     check("action_drafts", "reason_of_rejected", reason="Too long"),
+    check("action_drafts", "forgotten", body=None, subject=None),
+    check("action_drafts", "forgotten", body=None, status="stale"),
     check("action_drafts", "step_or_thread", step_number=None),
     check("action_drafts", "step_or_thread", thread_id=uuid(21), replies_to=uuid(23), source="written"),
     check("action_drafts", "reply", **{**_DRAFT_OF_REPLY, "replies_to": None}),

@@ -215,7 +215,7 @@ def show(session: Session, *, drafts: Sequence[ActionDraft]) -> list[Shown]:
             [*_said_of(contact), *said[draft.instance_id], *((mailbox.signature or "",) if mailbox else ())],
             is_own=draft.source == DraftSource.TEMPLATE,
         )
-        found = lint(draft.subject, draft.body, known)
+        found = [] if draft.body is None else lint(draft.subject, draft.body, known)
         shown.append(Shown(draft, contact, mailbox and mailbox.address, mailbox and mailbox.signature, found))
     return shown
 

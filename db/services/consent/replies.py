@@ -199,6 +199,7 @@ def ready(session: Session, *, draft: ActionDraft) -> Ready | NotReady:
     enrollment."""
     assert draft.thread_id is not None, "a reply is of a thread"
     assert draft.replies_to is not None, "a reply answers a message"
+    assert draft.body is not None, "a draft that waits has words"
     thread = threads.get(session, thread_id=draft.thread_id)
     plan = plans.of_campaign(session, instance_id=draft.instance_id)
     try:

@@ -62,7 +62,7 @@ _OF_STEPS = text(f"""
     SELECT {_COLUMNS}
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(enrollment_id uuid, step_number int)
     JOIN action_drafts d ON d.enrollment_id = w.enrollment_id AND d.step_number = w.step_number
-     AND d.status IN ({_LIVE})
+     AND d.status IN ({_LIVE}) AND d.body IS NOT NULL
 """).columns(*_NAMES)
 
 
@@ -220,6 +220,32 @@ def is_approved(session: Session, *, message_id: UUID, step_number: int) -> bool
     """Returns whether the words of a message may go out as of now: a person has approved them and not changed their
     mind, or nobody was asked. Whoever begins to send holds the enrollment."""
     return bool(session.scalar(_IS_APPROVED, {"message": message_id, "step_number": step_number}))
+
+
+# Whose enrollment has ended may come back: words that are gone can't go out, so their draft is stale.
+_FORGET = text("""
+    WITH old AS MATERIALIZED (
+        SELECT d.id, d.status = 'waiting' OR (d.status = 'approved' AND d.step_number > e.current_step) AS could_go
+        FROM action_drafts d
+        JOIN campaign_enrollments e ON e.instance_id = d.instance_id AND e.id = d.enrollment_id
+        WHERE d.body IS NOT NULL AND d.created_at < :before AND coalesce(d.decided_at, d.created_at) < :before
+          AND (d.status IN ('rejected', 'stale')
+               OR (d.status = 'approved' AND (d.thread_id IS NOT NULL OR d.step_number <= e.current_step))
+               OR (e.status NOT IN ('enrolled', 'active', 'paused') AND e.updated_at < :before))
+        ORDER BY d.created_at, d.id LIMIT :limit FOR UPDATE OF d SKIP LOCKED FOR SHARE OF e SKIP LOCKED
+    )
+    UPDATE action_drafts d
+    SET body = NULL, subject = NULL, has_subject = FALSE, reason = NULL, cc = '{}',
+        status = CASE WHEN old.could_go THEN 'stale' ELSE d.status END, updated_at = now()
+    FROM old WHERE d.id = old.id RETURNING d.id
+""")
+
+
+def forget_some(session: Session, *, before: datetime, limit: int) -> int:
+    """Deletes the words of up to `limit` drafts that were made and decided before that moment, and will not go out:
+    those of steps that are sent or passed, of replies, rejected and stale ones, and those whose enrollment has ended
+    before that moment. What was approved stays by its fingerprint. Returns how many."""
+    return len(session.execute(_FORGET, {"before": before, "limit": limit}).all())
 
 
 _MARK = text(f"""
