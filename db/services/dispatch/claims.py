@@ -172,6 +172,10 @@ class _Claiming:
         handed = self._hand_out(work)
         # Not before: who waits for somebody of this claim is due for the next one, in the order of the queue.
         is_woken = conversation_rows.wake(self.session, contact_ids=work.freed)
+        if is_woken and not handed and self.order.mailbox_id is None:  # an agent takes nothing for the end
+            work.freed.clear()
+            handed = self._hand_out(work)
+            is_woken |= conversation_rows.wake(self.session, contact_ids=work.freed)
         self.is_more = not handed and (self.is_more or is_woken)
         work.aside.add(
             drafting.draft_ahead(self.session, plans=self.drafted, now=self.order.now, public_url=self.order.public_url)

@@ -70,8 +70,9 @@ _FIND = text(f"""
         WHERE e.instance_id IS DISTINCT FROM CAST(:campaign AS uuid)
         ORDER BY found.kind DESC, found.n, e.id LIMIT :limit
     )
-    SELECT f.n, f.kind, f.contact_id, c.email, f.instance_id, f.name, f.id, f.current_step
-    FROM first f JOIN contacts c ON c.id = f.contact_id ORDER BY f.kind DESC, f.n, f.id
+    SELECT f.n, f.kind, f.contact_id, (SELECT email FROM contacts WHERE id = f.contact_id), f.instance_id, f.name, f.id,
+           f.current_step
+    FROM first f ORDER BY f.kind DESC, f.n, f.id
 """).columns(*named("n", "kind", "contact_id", "email", "campaign_id", "campaign", "enrollment_id", "current_step"))
 
 
