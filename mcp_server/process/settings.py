@@ -255,7 +255,8 @@ class Settings(BaseSettings):
         description="Days whose sent mail is looked for answers when a mailbox is first read.",
     )
     dns_server: Annotated[str, AfterValidator(_resolver)] | None = Field(
-        default=None, description="Resolver that check_mailbox asks, as 9.9.9.9:53. Unset: the machine's own."
+        default=None,
+        description="Resolver that check_mailbox and enroll_contacts ask, as 9.9.9.9:53. Unset: the machine's own.",
     )
     keep_attachments: bool = Field(default=False, description="Keep the attachments of mails that are read.")
     oauth_google_client_id: str | None = Field(default=None, description="Id of the app that signs in at Google.")

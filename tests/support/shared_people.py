@@ -117,7 +117,7 @@ def _steps(draw: random.Random) -> list[EmailStep | LinkedInStep]:
     found: list[EmailStep | LinkedInStep] = []
     for number in range(1, draw.randrange(2, 5)):
         delay = draw.choice([0, 5, 26, 70]) if number > 1 else 0
-        condition = _condition(draw, number)
+        condition = _condition(draw, is_after_an_email=bool(found) and isinstance(found[0], EmailStep))
         if draw.random() < 0.25:
             found.append(LinkedInStep(number, LinkedInStepType.MESSAGE, "Hello", delay, condition=condition))
         else:
@@ -126,12 +126,12 @@ def _steps(draw: random.Random) -> list[EmailStep | LinkedInStep]:
     return found
 
 
-def _condition(draw: random.Random, number: int) -> conditions.Condition | None:
+def _condition(draw: random.Random, *, is_after_an_email: bool) -> conditions.Condition | None:
     said: list[dict[str, Any]] = [
         {"fact": "attribute", "name": "city", "else": "wait", "wait_hours": 30},
         {"fact": "attribute", "name": "city", "else": "skip"},
     ]
-    if number > 1:
+    if is_after_an_email:
         said.append({"fact": "opened", "step_number": 1, "else": "wait", "wait_hours": 20})
     return conditions.of_json(draw.choice(said)) if draw.random() < 0.4 else None
 
