@@ -87,8 +87,8 @@ class Worker:
     def _turn(self) -> bool:
         """Runs the next job. Returns False if there is none."""
         # Imported here, on the worker's thread: see _loop.
-        from mcp_server.jobs import HANDLERS  # noqa: PLC0415
         from mcp_server.jobs.base import Work  # noqa: PLC0415
+        from mcp_server.jobs.handlers import HANDLERS  # noqa: PLC0415
 
         jobs = self._app.local().jobs
         job = jobs.claim(

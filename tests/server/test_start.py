@@ -24,8 +24,13 @@ LOADED = """
 import sys
 from mcp_server.process.app import App
 from mcp_server.calls.server import build_server
+from mcp_server.jobs.worker import Worker
+from mcp_server.mail.readers import Readers
+from mcp_server.mail.senders import Senders
 from mcp_server.process.settings import Settings
-build_server(App(Settings()))
+app = App(Settings())
+build_server(app)
+Worker(app), Readers(app), Senders(app)
 late = (
     "mcp_server.tools.", "mcp_server.offers.registration", "mcp_server.offers.prompts", "sqlalchemy", "db.local",
     "db.embedded.",
@@ -35,7 +40,7 @@ print(*[name for name in sys.modules if name.startswith(late)])
 """
 
 
-def test_a_server_is_built_without_its_tools_and_without_a_database() -> None:
+def test_a_server_and_what_works_beside_it_are_built_without_tools_and_without_a_database() -> None:
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == ""
 
