@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from db.domain import holds
@@ -16,6 +16,9 @@ from db.domain.mailboxes import MailboxStatus
 from db.domain.sending import Sending
 from db.domain.sending_domains import SendingDomain
 from db.domain.states import Channel
+
+COUNTED_MOST: Final = 10_000
+"""As many people who wait for a mailbox are counted at most."""
 
 
 class Route(NamedTuple):
@@ -89,6 +92,12 @@ class Pools:
     people: Counter[tuple[UUID, UUID]] = field(default_factory=Counter[tuple[UUID, UUID]])
     waiting: Counter[UUID] = field(default_factory=Counter[UUID])
     asking: UUID | None = None
+
+    def counted_most(self, limit: int) -> int:
+        """Returns how many who wait have to be counted, to know who gets the next `limit` of them."""
+        pool = max((len(ids) for ids in self.of_campaign.values()), default=0)
+        uneven = max(self.people.values(), default=0) - min(self.people.values(), default=0)
+        return min(COUNTED_MOST, (limit + uneven + 1) * (pool + 1))
 
     @property
     def are_read(self) -> bool:

@@ -76,10 +76,12 @@ class Claim:
 
     def _count_new_people(self) -> None:
         """Counts those who are due and have no mailbox yet, campaign by campaign."""
+        pools = self.allowances.pools
+        most = pools.counted_most(CLAIMED_MOST)
         for queue in self.queues:
             plan = self.world.plans[queue.route.instance_id]
             if queue.ready and queue.stream.takes_new_people(plan) and self._is_open(queue):
-                self.allowances.pools.waiting[queue.route.instance_id] += self.world.count_new(queue)
+                pools.waiting[queue.route.instance_id] += self.world.count_new(queue, most)
 
     def _is_open(self, queue: Queue) -> bool:
         if queue not in self.open and queue not in self.held:

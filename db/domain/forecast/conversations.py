@@ -51,6 +51,7 @@ class Conversations:
     def note(self, person: Waiting, queue: Queue, *, is_parked: bool) -> None:
         """Notes that somebody waits, until they are looked at again or an enrollment of their person ends."""
         queue.busy.add(person.id)
+        (queue.looked_at.discard if is_parked else queue.looked_at.add)(person.id)
         self._noted[person.contact_id][person.id] = Noted(person, queue, is_parked)
 
     def forget(self, person: Waiting, queue: Queue) -> None:
@@ -58,6 +59,7 @@ class Conversations:
         person.busy_since = None
         if person.id in queue.busy:
             queue.busy.discard(person.id)
+            queue.looked_at.discard(person.id)
             self._noted[person.contact_id].pop(person.id, None)
 
     def end(self, contact_id: UUID, enrollment_id: UUID) -> list[Waiting]:
@@ -77,6 +79,7 @@ class Conversations:
 
 def _woken(noted: Noted) -> Waiting:
     noted.queue.busy.discard(noted.person.id)
+    noted.queue.looked_at.discard(noted.person.id)
     person = noted.person if noted.is_parked else noted.queue.drop(noted.person)
     person.due, person.busy_since = person.busy_since or person.due, None
     return person

@@ -78,13 +78,15 @@ class Queue:
     stream: DueStream
     is_limited: bool
     reserved: int = 0
+    """How many have a reservation from before."""
     dropped: int = 0
     """How many are still found in it who stand in it no more."""
-    """How many have a reservation from before."""
     ready: list[tuple[datetime, UUID, Waiting]] = field(default_factory=list[tuple[datetime, UUID, Waiting]])
     later: list[tuple[datetime, UUID, Waiting]] = field(default_factory=list[tuple[datetime, UUID, Waiting]])
     busy: set[UUID] = field(default_factory=set[UUID])
     """Who of it waits for another campaign of the person, in it or not."""
+    looked_at: set[UUID] = field(default_factory=set[UUID])
+    """Those of them who stand in it, and are looked at again when they come to its front."""
 
     @property
     def route(self) -> Route:

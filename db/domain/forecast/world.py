@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from db.domain import holds
@@ -155,11 +156,13 @@ class World:
         """Returns whether somebody waits who was due when their queue was looked at last."""
         return any(queue.ready and self.book.counts(queue.route.instance_id) for queue in self.queues_of[sheet])
 
-    def count_new(self, queue: Queue) -> int:
-        """Returns how many of a queue are due, apart from those whom another campaign writes to."""
-        if not (queue.busy or queue.dropped):
-            return len(queue.ready)
-        return sum(not self._is_away(person) for _, _, person in queue.ready)
+    def count_new(self, queue: Queue, most: int) -> int:
+        """Returns how many of a queue are due, apart from those whom another campaign writes to; at most `most`."""
+        uncertain = len(queue.looked_at) + queue.dropped
+        if not uncertain or len(queue.ready) - uncertain >= most:
+            return min(len(queue.ready), most)
+        there = (person for _, _, person in queue.ready if not self._is_away(person))
+        return sum(1 for _ in islice(there, most))
 
     def _is_away(self, person: Waiting) -> bool:
         return person.is_dropped or (person.busy_since is not None and self.conversations.is_held(person))

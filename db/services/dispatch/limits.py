@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from db.domain.allowance import Allowances
-from db.domain.pools import Pools
+from db.domain.pools import COUNTED_MOST, Pools
 from db.domain.scheduling import Plan
 from db.domain.streams import DueStream
 from db.services.dispatch import due_queue
 from db.services.mail import pools
 from db.services.state import usage
-
-_WAITING_MAX: Final = 10_000
 
 
 def pools_of(
@@ -47,13 +44,6 @@ def of_streams(
     ]
     # In this order: who gets a mailbox in between is missed by both, and nobody takes more than their share.
     known.people = pools.people(session, pools=known, campaigns={stream.instance_id for stream in new})
-    most = _WAITING_MAX if limit is None else _most(known, limit)
+    most = COUNTED_MOST if limit is None else known.counted_most(limit)
     known.waiting = due_queue.count_due(session, streams=new, now=now, most=most)
     return allowances
-
-
-def _most(known: Pools, limit: int) -> int:
-    """Returns how many people have to be counted to know who gets the next `limit` of them."""
-    pool = max((len(ids) for ids in known.of_campaign.values()), default=0)
-    uneven = max(known.people.values(), default=0) - min(known.people.values(), default=0)
-    return min(_WAITING_MAX, (limit + uneven + 1) * (pool + 1))
