@@ -3,7 +3,7 @@
 from functools import partial
 
 from db.domain.mail.verdict import BounceKind
-from db.domain.states import MessageStatus, SettledAs, ThreadsIn
+from db.domain.states import MessageStatus, SettledAs, ThreadsIn, ThreadState
 from db.models import Thread
 from db.postgres.database import Database
 from db.services.mail import mailboxes, threads
@@ -108,3 +108,7 @@ def test_what_a_killed_sender_or_a_removed_mailbox_leaves_is_listed(database: Da
     database.run("other", lambda session: connect(session).id)
     database.run("remove", partial(mailboxes.remove, mailbox=outbox.mailbox_id, move_to="cleo@other.example"))
     assert {thread.enrollment_id for thread in listed(database)} == {first.enrollment_id, second.enrollment_id}
+
+
+def test_threads_are_listed_by_each_of_their_states() -> None:
+    assert {*ThreadState, "delivery_unknown"} == {*ThreadsIn}
