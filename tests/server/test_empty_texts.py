@@ -11,6 +11,7 @@ from mcp.client import Client
 from mcp.server.mcpserver.tools import Tool as OfferedTool
 
 from mcp_server.calls.toolsets import TOOLSETS
+from mcp_server.jobs.imports import ImportParameters
 from mcp_server.process.app import App
 from mcp_server.schemas.base import Given
 from tests.support.arguments import ID
@@ -28,7 +29,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "EventIn": {"event_type": "opened", "channel": "email", "enrollment_id": ID},
     "GuardrailsIn": {},
     "ImapIn": {"host": "imap.example.com"},
-    "ImportParameters": {"csv": "email\na@example.com\n"},
+    ImportParameters.__name__: {"csv": "email\na@example.com\n"},
     "LinkedInStepIn": {"step_number": 1, "type": "profile_visit"},
     "Pace": {},
     "RampUp": {"start": 1, "increase": 1},
