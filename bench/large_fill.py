@@ -89,7 +89,7 @@ def fill(url: str, people: int) -> Filled:
         _copy(filled.url, Rows(people, filled.senders))
     with opened.transaction("counts") as session:
         for kind in (recount.METRICS, recount.STATUSES):
-            recount.recount(session, kind, instance_ids=[UUID(sender.campaign_id) for sender in filled.senders])
+            recount.recount(session, kind, campaign_ids=[UUID(sender.campaign_id) for sender in filled.senders])
         session.execute(_USAGE, {"now": NOW})
         session.execute(_SENDER_USAGE, {"now": NOW})
         session.execute(_SENDERS_RUN)

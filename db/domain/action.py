@@ -32,7 +32,7 @@ class Action:
     """One step for one enrollment. `times` holds the first moment of each milestone, in the order of MILESTONES; that
     of being sent is the one of the best source."""
 
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
     step_number: int
     channel: Channel
@@ -170,7 +170,7 @@ class Action:
 
     def before_events(self) -> "Action":
         """Returns the same step as if no event were known of it."""
-        blank = Action(self.instance_id, self.enrollment_id, self.step_number, self.channel, self.a_b_variant)
+        blank = Action(self.campaign_id, self.enrollment_id, self.step_number, self.channel, self.a_b_variant)
         blank.claimed_at = self.claimed_at
         return blank
 

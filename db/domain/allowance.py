@@ -133,12 +133,12 @@ class Allowances:
     def mailbox(self, route: Route) -> PoolMailbox | None:
         """Returns the mailbox that a step goes out from: for a person who has none yet, the one that the next person
         gets. None if it goes out from no mailbox."""
-        possible = self.pools.possible(self.plans[route.instance_id].sending, route)
+        possible = self.pools.possible(self.plans[route.campaign_id].sending, route)
         if not self._is_open(route):
             return possible[0] if possible else None
-        if route.instance_id not in self._next:
-            self._next[route.instance_id] = self._choose(route.instance_id, possible) if possible else None
-        return self._next[route.instance_id]
+        if route.campaign_id not in self._next:
+            self._next[route.campaign_id] = self._choose(route.campaign_id, possible) if possible else None
+        return self._next[route.campaign_id]
 
     def asking(self, route: Route) -> PoolMailbox | None:
         """Returns the mailbox that must be open for somebody to look at a step: the one that asks, if the person has
@@ -148,11 +148,11 @@ class Allowances:
 
     def _is_open(self, route: Route) -> bool:
         """Returns whether the person gets a mailbox only now."""
-        sending = self.plans[route.instance_id].sending
+        sending = self.plans[route.campaign_id].sending
         is_pooled = route.channel is Channel.EMAIL and bool(sending.mailboxes)
         return is_pooled and route.mailbox_id not in self.pools.mailboxes
 
-    def _choose(self, instance_id: UUID, pool: Sequence[PoolMailbox]) -> PoolMailbox:
+    def _choose(self, campaign_id: UUID, pool: Sequence[PoolMailbox]) -> PoolMailbox:
         """Returns the mailbox that the next person gets: of those that may send today, the one with the fewest people.
         While that one waits for its gap, another one may go on as far as both get as many people in the end."""
         asking = next((mailbox for mailbox in pool if mailbox.id == self.pools.asking), None)
@@ -162,10 +162,10 @@ class Allowances:
         if not able:
             return min(pool, key=lambda mailbox: ending(self._held(mailbox)))
         ready = [mailbox for mailbox in able if not self._is_in_gap(mailbox)]
-        first = asking or (self.pools.fewest(instance_id, ready) if ready else None)
-        if first is not None and self.pools.is_entitled(instance_id, first, able):
+        first = asking or (self.pools.fewest(campaign_id, ready) if ready else None)
+        if first is not None and self.pools.is_entitled(campaign_id, first, able):
             return first
-        return self.pools.fewest(instance_id, able)
+        return self.pools.fewest(campaign_id, able)
 
     def _held(self, mailbox: PoolMailbox, *, is_gap_counted: bool = True) -> list[Hold]:
         """Returns what keeps a mailbox from sending anything now."""
@@ -189,7 +189,7 @@ class Allowances:
         mailbox = self.mailbox(route)
         if mailbox is not None:
             return mailbox.address
-        sender = self.plans[route.instance_id].sending.senders.get(route.channel)
+        sender = self.plans[route.campaign_id].sending.senders.get(route.channel)
         return sender.account if sender else None
 
     def free(self, route: Route, *, with_reservation: bool = False) -> int | None:
@@ -200,8 +200,8 @@ class Allowances:
         left = self._free(self._owners(route), with_reservation=with_reservation)
         if left == 0 or self.pools.asking is not None or not self._is_open(route):
             return left
-        campaign = self._free([route.instance_id], with_reservation=with_reservation)
-        each = [self._free_of(mailbox) for mailbox in self.pools.pool(route.instance_id)]
+        campaign = self._free([route.campaign_id], with_reservation=with_reservation)
+        each = [self._free_of(mailbox) for mailbox in self.pools.pool(route.campaign_id)]
         whole = None if None in each else sum(free for free in each if free is not None)
         return min((free for free in (campaign, whole) if free is not None), default=None)
 
@@ -285,7 +285,7 @@ class Allowances:
     def _assign(self, route: Route) -> None:
         mailbox = self.mailbox(route) if self._is_open(route) else None
         if mailbox is not None:
-            self.pools.assign(route.instance_id, mailbox)
+            self.pools.assign(route.campaign_id, mailbox)
         self._next.clear()
 
     def snapshot(self) -> Snapshot:
@@ -325,7 +325,7 @@ class Allowances:
 
     def _owners(self, route: Route) -> list[Owner]:
         account = self.account(route)
-        owners: list[Owner] = [route.instance_id]
+        owners: list[Owner] = [route.campaign_id]
         if account is not None:
             owners.append(Account(route.channel, account))
         return [owner for owner in owners if owner in self.by_owner]

@@ -23,7 +23,7 @@ _SENT, _FAILED = MILESTONES.index(Milestone.SENT), MILESTONES.index(Milestone.FA
 class CounterKey(NamedTuple):
     """One row of campaign_metrics. Step 0 is "no step"; variant "" is "none"; the day is UTC."""
 
-    instance_id: UUID
+    campaign_id: UUID
     step_number: int
     channel: str
     a_b_variant: str
@@ -44,7 +44,7 @@ def contribution(action: Action, state: ActionState | None = None) -> Contributi
     if start is None:
         return None
     day = start.astimezone(UTC).date()
-    key = CounterKey(action.instance_id, action.step_number, action.channel, action.a_b_variant or "", day)
+    key = CounterKey(action.campaign_id, action.step_number, action.channel, action.a_b_variant or "", day)
     return key, [*[time is not None for time in times], opens, clicks]
 
 
@@ -76,5 +76,5 @@ def stepless_unsubscribe(enrollment: Enrollment, actions: Iterable[Action]) -> C
     if at is None or any(action.unsubscribed_at is not None for action in actions):
         return None
     variant = enrollment.a_b_variant or ""
-    key = CounterKey(enrollment.instance_id, 0, Channel.EMAIL, variant, at.astimezone(UTC).date())
+    key = CounterKey(enrollment.campaign_id, 0, Channel.EMAIL, variant, at.astimezone(UTC).date())
     return key, [counter == Milestone.UNSUBSCRIBED for counter in COUNTERS]

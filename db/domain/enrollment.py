@@ -28,7 +28,7 @@ _TERMINAL = frozenset({EnrollmentStatus.COMPLETED, EnrollmentStatus.BOUNCED, Enr
 class Enrollment:
     """The part of an enrollment that events move."""
 
-    instance_id: UUID
+    campaign_id: UUID
     id: UUID
     contact_id: UUID
     status: EnrollmentStatus
@@ -62,7 +62,7 @@ class Enrollment:
 
     @property
     def recipient(self) -> Recipient:
-        return Recipient(self.instance_id, self.contact_id, self.a_b_variant)
+        return Recipient(self.campaign_id, self.contact_id, self.a_b_variant)
 
     @property
     def waits_for_approval(self) -> bool:

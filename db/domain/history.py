@@ -185,7 +185,7 @@ class _State:
     def _make(self, number: int, event: NewEvent) -> Action:
         step = step_for(self._plan.steps, number, self._enrollment.recipient)
         variant = step.a_b_variant if step else None
-        action = Action(self._enrollment.instance_id, self._enrollment.id, number, event.channel, variant)
+        action = Action(self._enrollment.campaign_id, self._enrollment.id, number, event.channel, variant)
         self.actions[number] = action
         return action
 

@@ -24,7 +24,7 @@ COUNTED_MOST: Final = 10_000
 class Route(NamedTuple):
     """How a step goes out: for which campaign, on which channel, and from which mailbox, if its person has one."""
 
-    instance_id: UUID
+    campaign_id: UUID
     channel: Channel
     mailbox_id: UUID | None = None
 
@@ -109,9 +109,9 @@ class Pools:
         wanted = address.strip().lower()
         return next((mailbox for mailbox in self.mailboxes.values() if mailbox.address == wanted), None)
 
-    def pool(self, instance_id: UUID) -> list[PoolMailbox]:
+    def pool(self, campaign_id: UUID) -> list[PoolMailbox]:
         """Returns the mailboxes that a campaign names, in its order."""
-        return [self.mailboxes[id_] for id_ in self.of_campaign.get(instance_id, ()) if id_ in self.mailboxes]
+        return [self.mailboxes[id_] for id_ in self.of_campaign.get(campaign_id, ()) if id_ in self.mailboxes]
 
     def possible(self, sending: Sending, route: Route) -> list[PoolMailbox]:
         """Returns the mailboxes that a step may go out from: that of its person, or those that its campaign names."""
@@ -119,7 +119,7 @@ class Pools:
             return []
         if sending.mailboxes:
             own = self.mailboxes.get(route.mailbox_id) if route.mailbox_id is not None else None
-            return self.pool(route.instance_id) if own is None else [own]
+            return self.pool(route.campaign_id) if own is None else [own]
         sender = sending.senders.get(Channel.EMAIL)
         mailbox = self.named(sender.account) if sender is not None else None
         return [] if mailbox is None else [mailbox]
@@ -130,26 +130,26 @@ class Pools:
         held = asking or [mailbox.holds(now) for mailbox in self.possible(sending, route)]
         return min(held, key=ending, default=list[Hold]())
 
-    def is_entitled(self, instance_id: UUID, mailbox: PoolMailbox, able: Sequence[PoolMailbox]) -> bool:
+    def is_entitled(self, campaign_id: UUID, mailbox: PoolMailbox, able: Sequence[PoolMailbox]) -> bool:
         """Returns whether the mailbox gets one of those who wait, if each of them goes to the one of `able` with the
         fewest people. Whichever of them asks first, all get as many as that."""
-        return self.before(instance_id, mailbox, able) < max(1, self.waiting[instance_id])
+        return self.before(campaign_id, mailbox, able) < max(1, self.waiting[campaign_id])
 
-    def before(self, instance_id: UUID, mailbox: PoolMailbox, able: Sequence[PoolMailbox]) -> int:
+    def before(self, campaign_id: UUID, mailbox: PoolMailbox, able: Sequence[PoolMailbox]) -> int:
         """Returns how many people go to others of `able` before the mailbox gets one."""
-        own, place = self.people[instance_id, mailbox.id], able.index(mailbox)
+        own, place = self.people[campaign_id, mailbox.id], able.index(mailbox)
         return sum(
-            max(0, own - self.people[instance_id, other.id] + (1 if number < place else 0))
+            max(0, own - self.people[campaign_id, other.id] + (1 if number < place else 0))
             for number, other in enumerate(able)
             if other is not mailbox
         )
 
-    def fewest(self, instance_id: UUID, able: Sequence[PoolMailbox]) -> PoolMailbox:
+    def fewest(self, campaign_id: UUID, able: Sequence[PoolMailbox]) -> PoolMailbox:
         """Returns the one that writes to the fewest people of the campaign; the first of several."""
-        return min(able, key=lambda mailbox: self.people[instance_id, mailbox.id])
+        return min(able, key=lambda mailbox: self.people[campaign_id, mailbox.id])
 
     def soonest(
-        self, instance_id: UUID, able: Sequence[PoolMailbox], mails: Mapping[UUID, int], ahead: timedelta, now: datetime
+        self, campaign_id: UUID, able: Sequence[PoolMailbox], mails: Mapping[UUID, int], ahead: timedelta, now: datetime
     ) -> PoolMailbox:
         """Returns the one with the fewest people of the campaign, of those that can send the mails that wait for them
         and one more within `ahead`; if none can, the one that is through with them first. mails: mailbox -> how many
@@ -157,14 +157,14 @@ class Pools:
 
         def rank(mailbox: PoolMailbox) -> tuple[float, int]:
             days = mailbox.days_for(mails.get(mailbox.id, 0) + 1, now)
-            return max(days, ahead / timedelta(days=1)), self.people[instance_id, mailbox.id]
+            return max(days, ahead / timedelta(days=1)), self.people[campaign_id, mailbox.id]
 
         return min(able, key=rank)
 
-    def assign(self, instance_id: UUID, mailbox: PoolMailbox) -> None:
+    def assign(self, campaign_id: UUID, mailbox: PoolMailbox) -> None:
         """Notes that somebody who waited is written to from the mailbox."""
-        self.people[instance_id, mailbox.id] += 1
-        self.waiting[instance_id] -= 1
+        self.people[campaign_id, mailbox.id] += 1
+        self.waiting[campaign_id] -= 1
 
 
 def ending(held: Sequence[Hold]) -> float:

@@ -40,7 +40,7 @@ class Recipient(NamedTuple):
     """The person in a campaign who gets a step. `a_b_variant` is the enrollment's own, which it has had since it was
     made."""
 
-    instance_id: UUID
+    campaign_id: UUID
     contact_id: UUID
     a_b_variant: str | None = None
 
@@ -97,7 +97,7 @@ def choose(stage: Stage, recipient: Recipient) -> Step | None:
     Own variants are drawn among all names of a template, so each step is split evenly, whatever names it has.
     """
     shared = stage.get(recipient.a_b_variant) or stage.get(None)
-    return shared or stage.get(draw_variant(variants(stage.values()), recipient.instance_id, recipient.contact_id))
+    return shared or stage.get(draw_variant(variants(stage.values()), recipient.campaign_id, recipient.contact_id))
 
 
 def stage_of(steps: Sequence[Step], step_number: int) -> Stage:
@@ -126,11 +126,11 @@ def variants(steps: Iterable[Step]) -> tuple[str, ...]:
     return tuple(sorted({step.a_b_variant for step in steps if step.a_b_variant is not None}))
 
 
-def draw_variant(names: Iterable[str], instance_id: UUID, contact_id: UUID) -> str | None:
+def draw_variant(names: Iterable[str], campaign_id: UUID, contact_id: UUID) -> str | None:
     """Returns the variant of this person in this campaign among `names`: stable, and independent between campaigns.
 
     Each name gets a hash for a score, and the highest wins, so any set of names is split evenly. A person who is drawn
     for a name keeps it in every smaller set that has it: the same two names split all steps in the same way.
     """
-    person = instance_id.bytes + contact_id.bytes
+    person = campaign_id.bytes + contact_id.bytes
     return max(names, key=lambda name: blake2b(person + name.encode(), digest_size=8).digest(), default=None)

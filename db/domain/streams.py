@@ -40,7 +40,7 @@ class DueStream:
     due_from: what was due before then is overdue, and no part of it.
     """
 
-    instance_id: UUID
+    campaign_id: UUID
     channels: tuple[Channel, ...]
     lane: Lane | None = None
     next_after: tuple[int, ...] | None = None
@@ -72,7 +72,7 @@ class DueStream:
 
     def route(self, channel: Channel) -> Route:
         """Returns how its steps of a channel go out."""
-        return Route(self.instance_id, channel, self.lane.mailbox_id if self.lane is not None else None)
+        return Route(self.campaign_id, channel, self.lane.mailbox_id if self.lane is not None else None)
 
     def takes_new_people(self, plan: Plan) -> bool:
         """Returns whether its people get a mailbox with the next step."""
@@ -93,13 +93,13 @@ class DueStream:
     def calendars(self, allowances: Allowances) -> list[OwnCalendar]:
         """Returns those that must be open for its steps."""
         return calendars(
-            allowances, self.route(self.channels[0]) if self.channels else None, self.instance_id, self.zone
+            allowances, self.route(self.channels[0]) if self.channels else None, self.campaign_id, self.zone
         )
 
 
-def calendars(allowances: Allowances, route: Route | None, instance_id: UUID, zone: str | None) -> list[OwnCalendar]:
+def calendars(allowances: Allowances, route: Route | None, campaign_id: UUID, zone: str | None) -> list[OwnCalendar]:
     """Returns the calendars that must be open for a step of a campaign, `zone` being that of its person: that of
     the campaign, and that of the mailbox that asks for it or from which it goes out."""
     mailbox = allowances.asking(route) if route is not None else None
-    own: OwnCalendar = (allowances.plans[instance_id].sending, zone)
+    own: OwnCalendar = (allowances.plans[campaign_id].sending, zone)
     return [own] if mailbox is None else [own, (mailbox.pace, None)]

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKeyConstraint, MetaData, Text, func
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, ForeignKeyConstraint, MetaData, Text, func
 from sqlalchemy.dialects.postgresql import JSONB, UUID as PGUUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -46,6 +46,12 @@ class Mutable(Created):
 
 def primary_key() -> Any:
     return mapped_column(PGUUID(as_uuid=True), primary_key=True, default=new_id)
+
+
+def of_campaign() -> Any:
+    """A campaign's id as the first part of a row's key, whose rows go with the campaign."""
+    campaign = ForeignKey("campaign_instances.id", ondelete="CASCADE")
+    return mapped_column("instance_id", campaign, primary_key=True, sort_order=-1)
 
 
 def json_object(*, nullable: bool = False) -> Any:

@@ -20,7 +20,18 @@ from db.domain.states import (
     SentSource,
     StopReason,
 )
-from db.models.base import Base, Mutable, is_object, json_object, length, of_enrollment, one_of, primary_key, within
+from db.models.base import (
+    Base,
+    Mutable,
+    is_object,
+    json_object,
+    length,
+    of_campaign,
+    of_enrollment,
+    one_of,
+    primary_key,
+    within,
+)
 
 
 class CampaignInstance(Mutable, Base):
@@ -85,7 +96,7 @@ class CampaignEnrollment(Mutable, Base):
         UniqueConstraint("contact_id", "instance_id"),
     )
 
-    instance_id: Mapped[UUID] = mapped_column(ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True)
+    campaign_id: Mapped[UUID] = of_campaign()
     id: Mapped[UUID] = primary_key()
     contact_id: Mapped[UUID] = mapped_column(ForeignKey("contacts.id", ondelete="RESTRICT"))
     status: Mapped[str]
@@ -110,11 +121,6 @@ class CampaignEnrollment(Mutable, Base):
     busy_since: Mapped[datetime | None]
     # the declarative base uses the name `metadata`
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
-
-    @property
-    def campaign_id(self) -> UUID:
-        """The name of instance_id for clients."""
-        return self.instance_id
 
 
 # Each half has its index, and is read up to the limit; PostgreSQL reads a union of both from end to end.
@@ -142,7 +148,7 @@ Index("ix_campaign_enrollments_id", CampaignEnrollment.id)
 # of the due queue is total.
 Index(
     "ix_campaign_enrollments_due",
-    CampaignEnrollment.instance_id,
+    CampaignEnrollment.campaign_id,
     CampaignEnrollment.next_action_at,
     CampaignEnrollment.id,
     postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),
@@ -150,7 +156,7 @@ Index(
 # Who is not active, by status: the list of the few who are paused reads no more than these.
 Index(
     "ix_campaign_enrollments_not_active",
-    CampaignEnrollment.instance_id,
+    CampaignEnrollment.campaign_id,
     CampaignEnrollment.status,
     CampaignEnrollment.id,
     postgresql_where=CampaignEnrollment.status != "active",
@@ -158,20 +164,20 @@ Index(
 # Who waits for another campaign of their person.
 Index(
     "ix_campaign_enrollments_busy",
-    CampaignEnrollment.instance_id,
+    CampaignEnrollment.campaign_id,
     CampaignEnrollment.id,
     postgresql_where=CampaignEnrollment.busy_since.is_not(None),
 )
 Index(
     "ix_campaign_enrollments_mailbox_id",
     CampaignEnrollment.mailbox_id,
-    CampaignEnrollment.instance_id,
+    CampaignEnrollment.campaign_id,
     postgresql_where=CampaignEnrollment.mailbox_id.is_not(None),
 )
 # Who waits behind a pause that ends by itself, and the pauses that are over.
 Index(
     "ix_campaign_enrollments_due_after_pause",
-    CampaignEnrollment.instance_id,
+    CampaignEnrollment.campaign_id,
     CampaignEnrollment.next_action_at,
     CampaignEnrollment.id,
     postgresql_where=CampaignEnrollment.paused_until.is_not(None),
@@ -185,7 +191,7 @@ Index(
 # enrollments of each mailbox in each zone. It holds nobody's NULL, since PostgreSQL sorts what IS NULL once more.
 Index(
     "ix_campaign_enrollments_due_by_lane",
-    CampaignEnrollment.instance_id,
+    CampaignEnrollment.campaign_id,
     text(LANE_MAILBOX),
     text(LANE_ZONE),
     CampaignEnrollment.next_action_at,
@@ -222,7 +228,7 @@ class CampaignAction(Mutable, Base):
         {"postgresql_with": {"fillfactor": "85"}},
     )
 
-    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    campaign_id: Mapped[UUID] = mapped_column("instance_id", primary_key=True)
     id: Mapped[UUID] = primary_key()
     enrollment_id: Mapped[UUID]
     step_number: Mapped[int]
@@ -267,7 +273,7 @@ Index("ix_campaign_actions_id", CampaignAction.id)
 # allow no other.
 Index(
     "ix_campaign_actions_places",
-    CampaignAction.instance_id,
+    CampaignAction.campaign_id,
     CampaignAction.reserved_at,
     postgresql_where=(CampaignAction.status == "claimed") & CampaignAction.reserved_at.is_not(None),
 )
@@ -282,7 +288,7 @@ Index(
 for _name, _moment in (("sent", "sent_at"), ("bounced", "bounced_at"), ("complained", "complained_at")):
     _happened = getattr(CampaignAction, _moment)
     _is_email = (CampaignAction.channel == "email") & _happened.is_not(None)
-    Index(f"ix_campaign_actions_{_name}", CampaignAction.instance_id, _happened, postgresql_where=_is_email)
+    Index(f"ix_campaign_actions_{_name}", CampaignAction.campaign_id, _happened, postgresql_where=_is_email)
     Index(
         f"ix_campaign_actions_{_name}_by_sender",
         CampaignAction.sender,

@@ -21,7 +21,7 @@ from db.domain import field_limits
 from db.domain.addresses import PROFILE_PREFIX
 from db.domain.contacts import CONTACT_TEXTS
 from db.domain.states import SuppressionReason
-from db.models.base import Base, Created, Mutable, is_object, json_object, length, one_of, primary_key
+from db.models.base import Base, Created, Mutable, is_object, json_object, length, of_campaign, one_of, primary_key
 
 
 class Contact(Mutable, Base):
@@ -193,17 +193,11 @@ class CampaignExclusion(Created, Base):
         UniqueConstraint("instance_id", "address"),
     )
 
-    instance_id: Mapped[UUID] = mapped_column(
-        ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True, sort_order=-1
-    )
+    campaign_id: Mapped[UUID] = of_campaign()
     id: Mapped[UUID] = primary_key()
     address: Mapped[str]
     reason: Mapped[str]
     source: Mapped[str | None]
-
-    @property
-    def campaign_id(self) -> UUID:
-        return self.instance_id
 
     @property
     def email(self) -> str | None:

@@ -17,8 +17,8 @@ class Conversation(Mutable, Base):
     # It goes with the enrollment, which is of this person. A foreign key of its own would let claims, which hold the
     # enrollment, wait for who has locked the person and comes for the enrollment next.
     contact_id: Mapped[UUID] = mapped_column(primary_key=True)
-    instance_id: Mapped[UUID]
+    campaign_id: Mapped[UUID] = mapped_column("instance_id")
     enrollment_id: Mapped[UUID]
 
 
-Index("ix_conversations_enrollment_id", Conversation.enrollment_id, Conversation.instance_id)
+Index("ix_conversations_enrollment_id", Conversation.enrollment_id, Conversation.campaign_id)

@@ -64,7 +64,7 @@ class ActionDraft(Mutable, Base):
     )
 
     id: Mapped[UUID] = primary_key()
-    instance_id: Mapped[UUID]
+    campaign_id: Mapped[UUID] = mapped_column("instance_id")
     enrollment_id: Mapped[UUID]
     step_number: Mapped[int | None]
     thread_id: Mapped[UUID | None] = mapped_column(ForeignKey("threads.id", ondelete="CASCADE"))
@@ -101,7 +101,7 @@ Index("ix_action_drafts_thread_id", ActionDraft.thread_id, postgresql_where=Acti
 Index("ix_action_drafts_cc", ActionDraft.id, postgresql_where=text("cc <> '{}'"))
 # Drafts are listed by their status, in all campaigns or in one.
 Index("ix_action_drafts_status", ActionDraft.status, ActionDraft.id)
-Index("ix_action_drafts_instance_id", ActionDraft.instance_id, ActionDraft.status, ActionDraft.id)
+Index("ix_action_drafts_instance_id", ActionDraft.campaign_id, ActionDraft.status, ActionDraft.id)
 Index("ix_action_drafts_enrollment_id", ActionDraft.enrollment_id)
 # Words are forgotten by their age.
 Index("ix_action_drafts_words", ActionDraft.created_at, ActionDraft.id, postgresql_where=ActionDraft.body.is_not(None))

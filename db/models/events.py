@@ -32,7 +32,7 @@ class CampaignEvent(Created, Base):
         of_enrollment(),
     )
 
-    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    campaign_id: Mapped[UUID] = mapped_column("instance_id", primary_key=True)
     id: Mapped[UUID] = primary_key()
     enrollment_id: Mapped[UUID]
     event_type: Mapped[str]
@@ -64,14 +64,14 @@ Index(
 )
 Index(
     "ix_campaign_events_type_occurred",
-    CampaignEvent.instance_id,
+    CampaignEvent.campaign_id,
     CampaignEvent.event_type,
     CampaignEvent.occurred_at,
 )
-Index("ix_campaign_events_occurred", CampaignEvent.instance_id, CampaignEvent.occurred_at, CampaignEvent.id)
+Index("ix_campaign_events_occurred", CampaignEvent.campaign_id, CampaignEvent.occurred_at, CampaignEvent.id)
 Index(
     "ix_campaign_events_enrollment_occurred",
-    CampaignEvent.instance_id,
+    CampaignEvent.campaign_id,
     CampaignEvent.enrollment_id,
     CampaignEvent.occurred_at,
 )
@@ -87,7 +87,7 @@ class CampaignMessage(Created, Base):
         of_enrollment(),
     )
 
-    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    campaign_id: Mapped[UUID] = mapped_column("instance_id", primary_key=True)
     enrollment_id: Mapped[UUID] = mapped_column(primary_key=True)
     provider_message_id: Mapped[str] = mapped_column(primary_key=True)
     provider: Mapped[str | None]

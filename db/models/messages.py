@@ -32,7 +32,7 @@ class Thread(Mutable, Base):
     )
 
     id: Mapped[UUID] = primary_key()
-    instance_id: Mapped[UUID]
+    campaign_id: Mapped[UUID] = mapped_column("instance_id")
     enrollment_id: Mapped[UUID]
     contact_id: Mapped[UUID]
     mailbox_id: Mapped[UUID | None]
@@ -48,7 +48,7 @@ Index("ix_threads_enrollment_id", Thread.enrollment_id)
 # or a kind.
 Index("ix_threads_latest_last_message_at", Thread.last_message_at, Thread.id)
 Index("ix_threads_latest_state", Thread.state, Thread.last_message_at, Thread.id)
-Index("ix_threads_latest_instance_id", Thread.instance_id, Thread.last_message_at, Thread.id)
+Index("ix_threads_latest_instance_id", Thread.campaign_id, Thread.last_message_at, Thread.id)
 Index("ix_threads_latest_contact_id", Thread.contact_id, Thread.last_message_at, Thread.id)
 Index("ix_threads_latest_mailbox_id", Thread.mailbox_id, Thread.last_message_at, Thread.id)
 # Most threads have no answer.
@@ -151,7 +151,7 @@ class Message(Mutable, Base):
     direction: Mapped[str]
     channel: Mapped[str]
     mailbox_id: Mapped[UUID | None]
-    instance_id: Mapped[UUID | None]
+    campaign_id: Mapped[UUID | None] = mapped_column("instance_id")
     enrollment_id: Mapped[UUID | None]
     action_id: Mapped[UUID | None]
     # Of a mail that an agent sends, what was handed out, until it tells what it really used.

@@ -4,12 +4,12 @@ update the same row."""
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import DDL, CheckConstraint, ForeignKey, event
+from sqlalchemy import DDL, CheckConstraint, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain.metrics import COUNTERS
 from db.domain.states import Channel, EnrollmentStatus
-from db.models.base import Base, Mutable, one_of
+from db.models.base import Base, Mutable, of_campaign, one_of
 
 
 class CampaignMetrics(Mutable, Base):
@@ -27,7 +27,7 @@ class CampaignMetrics(Mutable, Base):
         CheckConstraint(" AND ".join(f"{counter} >= 0" for counter in COUNTERS), name="not_negative"),
     )
 
-    instance_id: Mapped[UUID] = mapped_column(ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True)
+    campaign_id: Mapped[UUID] = of_campaign()
     step_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     channel: Mapped[str] = mapped_column(primary_key=True)
     a_b_variant: Mapped[str] = mapped_column(primary_key=True)
@@ -53,7 +53,7 @@ class EnrollmentTotal(Base):
     __tablename__ = "campaign_enrollment_totals"
     __table_args__ = (one_of("status", EnrollmentStatus), CheckConstraint("total >= 0", name="total"))
 
-    instance_id: Mapped[UUID] = mapped_column(ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True)
+    campaign_id: Mapped[UUID] = of_campaign()
     status: Mapped[str] = mapped_column(primary_key=True)
     total: Mapped[int] = mapped_column(server_default="0")
 

@@ -4,12 +4,12 @@ the day of any zone is a sum of these rows."""
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain import field_limits
 from db.domain.states import Channel
-from db.models.base import Base, length, one_of
+from db.models.base import Base, length, of_campaign, one_of
 
 _IS_QUARTER = "extract(epoch FROM quarter) % 900 = 0"
 
@@ -32,9 +32,7 @@ class CampaignUsage(_Usage, Base):
     __tablename__ = "campaign_usage"
     __table_args__ = (CheckConstraint(_IS_QUARTER, name="quarter"),)
 
-    instance_id: Mapped[UUID] = mapped_column(
-        ForeignKey("campaign_instances.id", ondelete="CASCADE"), primary_key=True, sort_order=-1
-    )
+    campaign_id: Mapped[UUID] = of_campaign()
 
 
 class SenderUsage(_Usage, Base):

@@ -131,7 +131,7 @@ def _enrollments(session: "Session", campaign_id: UUID, cursor: str | None) -> _
 def _enrollment_row(enrollment: Any, contact: Any) -> Row:  # noqa: ANN401  rows of models that are imported late
     return {
         "enrollment_id": enrollment.id,
-        "campaign_id": enrollment.instance_id,
+        "campaign_id": enrollment.campaign_id,
         "contact_id": enrollment.contact_id,
         **{name: getattr(contact, name) for name in CONTACT_TEXTS},
         **{name: getattr(enrollment, name) for name in _ENROLLMENT},
@@ -165,7 +165,7 @@ _EVENT: Final = ("event_type", "channel", "step_number", "occurred_at", "provide
 def _event_row(event: Any, contact: Any) -> Row:  # noqa: ANN401  see _enrollment_row
     return {
         "event_id": event.id,
-        "campaign_id": event.instance_id,
+        "campaign_id": event.campaign_id,
         "enrollment_id": event.enrollment_id,
         **{name: getattr(contact, name) for name in _PERSON},
         **{name: getattr(event, name) for name in _EVENT},
@@ -194,7 +194,7 @@ def _reply_row(message: Any, body: str | None) -> Row:  # noqa: ANN401  see _enr
     """Returns a reply, which has no step."""
     return {
         "action_id": None,
-        "campaign_id": message.instance_id,
+        "campaign_id": message.campaign_id,
         "enrollment_id": message.enrollment_id,
         **dict.fromkeys(_MESSAGE),
         "channel": message.channel,
@@ -212,7 +212,7 @@ _MESSAGE: Final = ("step_number", "channel", "a_b_variant", "status", "claimed_a
 def _message_row(action: Any, words: Any) -> Row:  # noqa: ANN401  see _enrollment_row
     return {
         "action_id": action.id,
-        "campaign_id": action.instance_id,
+        "campaign_id": action.campaign_id,
         "enrollment_id": action.enrollment_id,
         **{name: getattr(action, name) for name in _MESSAGE},
         "internet_message_id": words.internet_message_id,

@@ -85,11 +85,11 @@ def _recount(app: App) -> int:
     hour = int(app.clock().timestamp()) // 3_600
     ids = app.run("choose campaigns", partial(recount.turn, turn=hour, limit=_RECOUNTED), read_only=True)
     mended = 0
-    for instance_id in ids:
+    for campaign_id in ids:
         try:
-            mended += app.run("recount", partial(recount.mend, instance_id=instance_id))
+            mended += app.run("recount", partial(recount.mend, campaign_id=campaign_id))
         except StoreUnavailable:
-            logger.warning("a campaign's counters could not be looked at", extra={"campaign": str(instance_id)})
+            logger.warning("a campaign's counters could not be looked at", extra={"campaign": str(campaign_id)})
     return mended
 
 

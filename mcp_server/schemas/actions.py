@@ -59,7 +59,7 @@ class DueActionOut(Answer):
             action_id=due.action_id,
             lease_token=due.lease_token,
             lease_until=due.lease_until,
-            campaign_id=due.enrollment.instance_id,
+            campaign_id=due.enrollment.campaign_id,
             enrollment_id=due.enrollment.id,
             contact=ContactOut.model_validate(due.contact),
             channel=due.step.channel,

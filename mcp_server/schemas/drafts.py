@@ -55,7 +55,7 @@ class DraftOut(Answer):
             id=draft.id,
             status=DraftStatus(draft.status),
             fingerprint=draft.fingerprint.hex(),
-            campaign_id=draft.instance_id,
+            campaign_id=draft.campaign_id,
             enrollment_id=draft.enrollment_id,
             step_number=draft.step_number,
             thread_id=draft.thread_id,

@@ -177,7 +177,7 @@ class EnrollmentLine(Answer):
         name = " ".join(filter(None, (contact.first_name, contact.last_name))) or None
         return cls(
             id=enrollment.id,
-            campaign_id=enrollment.instance_id if names_campaign else None,
+            campaign_id=enrollment.campaign_id if names_campaign else None,
             contact_id=enrollment.contact_id if detail == "full" else None,
             name=name if detail == "full" or contact.email is None else None,
             email=contact.email,

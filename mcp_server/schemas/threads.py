@@ -65,7 +65,7 @@ class ThreadOut(Answer):
         return cls(
             id=row.id,
             contact=ThreadContact.of(person),
-            campaign_id=row.instance_id,
+            campaign_id=row.campaign_id,
             enrollment_id=row.enrollment_id,
             subject=_visible(row.subject),
             last_message_at=row.last_message_at,

@@ -170,7 +170,7 @@ def preview_action(
     if campaign_id is None or contact_id is None:
         assert enrollment_id is not None, "one of the two was asked for"
         enrollment = enrollments.get(call.session, enrollment_id=enrollment_id, now=call.now).enrollment
-        campaign_id, contact_id = enrollment.instance_id, enrollment.contact_id
+        campaign_id, contact_id = enrollment.campaign_id, enrollment.contact_id
     held = suppressions.of_people_in(call.session, people=[(campaign_id, contact_id)], now=call.now)
     refusal = held.get((campaign_id, contact_id))
     return PreviewAnswer(

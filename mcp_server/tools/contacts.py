@@ -137,7 +137,7 @@ def _told(busy: int) -> list[str]:
 
 
 def _without_steps(call: Call, campaign_id: UUID) -> list[str]:
-    if plans.of_campaign(call.session, instance_id=campaign_id).steps:
+    if plans.of_campaign(call.session, campaign_id=campaign_id).steps:
         return []
     return ["Every step of the campaign's template is out of use, so nothing is sent. update_template adds steps."]
 

@@ -250,7 +250,7 @@ def test_a_condition_that_cannot_be_read_pauses_its_campaign(database: Database)
         FROM campaign_instances i WHERE i.id = :id AND email_sequences.template_id = i.template_id""",
         id=broken,
     )
-    assert {due.enrollment.instance_id for due in claim_at(database, None, NOW).actions} == {sound}
+    assert {due.enrollment.campaign_id for due in claim_at(database, None, NOW).actions} == {sound}
     with database.transaction("look") as session:
         paused = campaigns.get(session, campaign_id=broken)
         assert paused.status == CampaignStatus.PAUSED

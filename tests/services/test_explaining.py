@@ -130,7 +130,7 @@ class Story:
 
     def keeps_to_the_daily_limit(self) -> bool:
         """Whether no day has more reservations than its limit allows."""
-        sending = plans.of_campaigns(self.session, instance_ids=[self.campaign_id])[self.campaign_id].sending
+        sending = plans.of_campaigns(self.session, campaign_ids=[self.campaign_id])[self.campaign_id].sending
         days = Counter(sending.today(due.reserved_at) for due in self.sent if due.reserved_at is not None)
         most = {day: sending.limits_on(day).daily for day in days}
         return all(limit is None or days[day] <= limit for day, limit in most.items())

@@ -120,7 +120,7 @@ def test_a_campaign_is_mended_once_and_others_are_let_be(database: Database) -> 
     for expected in (True, False):
         with database.transaction("mend") as session:
             chosen = recount.turn(session, turn=0, limit=5)
-            mended = {id_: recount.mend(session, instance_id=id_) for id_ in chosen}
+            mended = {id_: recount.mend(session, campaign_id=id_) for id_ in chosen}
         assert mended == {wrong.campaign_id: expected, right.campaign_id: False}
     assert_counters_are_exact(database)
 
@@ -134,9 +134,9 @@ def test_each_campaign_has_its_turn(database: Database) -> None:
 def test_those_who_unsubscribed_with_no_step_are_recounted_too(database: Database) -> None:
     scene = new_scene(database, 2)
     record(database, event(EventType.UNSUBSCRIBED, scene.enrollments[0]))
-    assert not database.run("mend", partial(recount.mend, instance_id=scene.campaign_id))
+    assert not database.run("mend", partial(recount.mend, campaign_id=scene.campaign_id))
     run_sql(database, "UPDATE campaign_metrics SET unsubscribed = 5 WHERE step_number = 0")
-    assert database.run("mend", partial(recount.mend, instance_id=scene.campaign_id))
+    assert database.run("mend", partial(recount.mend, campaign_id=scene.campaign_id))
     assert totals(database, scene.campaign_id)["unsubscribed"] == 1
     # That it was with a step after all takes it away from there.
     run_sql(database, "DELETE FROM campaign_metrics WHERE step_number = 0")

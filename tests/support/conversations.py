@@ -74,7 +74,7 @@ class Conversations:
                     direction=MessageDirection.IN,
                     channel=Channel.EMAIL,
                     mailbox_id=self.mailbox_id,
-                    instance_id=thread.instance_id,
+                    campaign_id=thread.campaign_id,
                     enrollment_id=thread.enrollment_id,
                     thread_id=thread_id,
                     internet_message_id=f"{id_}@example.com",

@@ -42,7 +42,7 @@ def run_days(
         while asking := [claimer for claimer in claimers if moments[claimer] <= now]:
             claimed = database.run("claim", partial(_claim, mailbox_id=asking[0], now=now))
             for due in claimed.actions:
-                zone = zones[due.mailbox or due.enrollment.instance_id]
+                zone = zones[due.mailbox or due.enrollment.campaign_id]
                 rows[now.astimezone(ZoneInfo(zone)).date(), due.mailbox] += 1
             if claimed.is_more or claimed.actions or any(not _is_busy(aside) for aside in claimed.set_aside):
                 moments = dict.fromkeys(claimers, now)  # whatever has ended may let another one go on now

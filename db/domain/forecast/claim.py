@@ -79,9 +79,9 @@ class Claim:
         pools = self.allowances.pools
         most = pools.counted_most(CLAIMED_MOST)
         for queue in self.queues:
-            plan = self.world.plans[queue.route.instance_id]
+            plan = self.world.plans[queue.route.campaign_id]
             if queue.ready and queue.stream.takes_new_people(plan) and self._is_open(queue):
-                pools.waiting[queue.route.instance_id] += self.world.count_new(queue, most)
+                pools.waiting[queue.route.campaign_id] += self.world.count_new(queue, most)
 
     def _is_open(self, queue: Queue) -> bool:
         if queue not in self.open and queue not in self.held:
@@ -154,7 +154,7 @@ class Claim:
             self._push(self.world.wait(person, self.now) if person.contact_id not in self.ended else None)
 
     def _send(self, queue: Queue, person: Waiting, step: Step) -> None:
-        sending = self.world.plans[person.instance_id].sending
+        sending = self.world.plans[person.campaign_id].sending
         mailbox: PoolMailbox | None = None
         if queue.is_limited:
             mailbox = self.allowances.mailbox(queue.route)
@@ -166,17 +166,17 @@ class Claim:
             sheet, person.mailbox_id = sheet_of(mailbox), mailbox.id
         elif step.channel is _EMAIL:
             sheet = self.world.sheets_of(queue.route)[0]
-        self.world.book.send(sheet, person.instance_id, self.now)
+        self.world.book.send(sheet, person.campaign_id, self.now)
         self.sent += 1
-        self._wake_others(person.instance_id)
+        self._wake_others(person.campaign_id)
         self.world.conversations.touch(person, self.now)
         self._pass(person, step)
         if person.contact_id not in self.ended:
             self.passed.append(person)
 
-    def _wake_others(self, instance_id: UUID) -> None:
+    def _wake_others(self, campaign_id: UUID) -> None:
         """Lets those look again who waited for another mailbox to take somebody."""
-        waiting = self.world.waiting_turn.get(instance_id)
+        waiting = self.world.waiting_turn.get(campaign_id)
         if waiting:
             for claimer, queue in waiting:
                 claimer.plan(queue, self.now)
@@ -229,7 +229,7 @@ class Claim:
 
     def _plan(self, queue: Queue, stopping: list[Hold]) -> None:
         if stopping[0].reason is HoldReason.SENT_BY_SERVER:
-            self.world.waiting_turn[queue.route.instance_id][self.claimer, queue] = None
+            self.world.waiting_turn[queue.route.campaign_id][self.claimer, queue] = None
             self.claimer.plan(queue, quarter_of(self.now) + QUARTER)
             return
         at = holds.can_move_at(stopping, queue.stream.calendars(self.allowances), self.now)
@@ -240,7 +240,7 @@ class Claim:
         """Notes which limit keeps people waiting who are due."""
         reasons: dict[Sheet, str | None] = {}
         for queue in self.queues:
-            if not self.world.book.counts(queue.route.instance_id) or queue in self.held:
+            if not self.world.book.counts(queue.route.campaign_id) or queue in self.held:
                 continue
             for sheet in self.world.sheets_of(queue.route):
                 if self.claimer.mailbox_id is None or self._is_own(sheet):

@@ -21,7 +21,7 @@ class Waiting:
     """Somebody who waits for a step. claimed: the number of a step whose lease may run out, with what it reserved.
     stops: the numbers of steps that need a person before they go out."""
 
-    instance_id: UUID
+    campaign_id: UUID
     id: UUID
     contact_id: UUID
     a_b_variant: str | None
@@ -64,11 +64,11 @@ class Steps:
 
     def next(self, person: Waiting) -> Step | None:
         """Returns the next step of somebody; None if none is left."""
-        key = person.instance_id, person.current_step
+        key = person.campaign_id, person.current_step
         stage = self._stages.get(key)
         if stage is None:
-            stage = self._stages[key] = stage_after(self.plans[person.instance_id].steps, person.current_step)
-        return choose(stage, Recipient(person.instance_id, person.contact_id, person.a_b_variant))
+            stage = self._stages[key] = stage_after(self.plans[person.campaign_id].steps, person.current_step)
+        return choose(stage, Recipient(person.campaign_id, person.contact_id, person.a_b_variant))
 
 
 @dataclass(slots=True, eq=False)

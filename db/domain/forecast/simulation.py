@@ -71,10 +71,10 @@ def _add(world: World, people: Iterable[Waiting], now: datetime) -> None:
 def _is_over(world: World) -> bool:
     """Returns whether nobody who is asked about waits any more, apart from those for whom a person must do something
     first: let another campaign of theirs go on, or end it."""
-    asked = [queue for queue in world.queues.values() if world.book.counts(queue.route.instance_id)]
+    asked = [queue for queue in world.queues.values() if world.book.counts(queue.route.campaign_id)]
     if any(queue.first_due() for queue in asked):
         return False
-    holders = {holder for person, holder in world.conversations.parked() if world.book.counts(person.instance_id)}
+    holders = {holder for person, holder in world.conversations.parked() if world.book.counts(person.campaign_id)}
     return not holders or not any(holders & queue.ids() for queue in world.queues.values())
 
 
@@ -113,11 +113,11 @@ def _close(world: World, end: datetime, sheet: Sheet) -> None:
     left = [
         queue
         for queue in world.queues_of[sheet]
-        if book.counts(queue.route.instance_id) and (due := queue.first_due()) is not None and due < end
+        if book.counts(queue.route.campaign_id) and (due := queue.first_due()) is not None and due < end
     ]
     if left:
         book.close(sheet, end, world.reason(left[0], sheet, end - timedelta(microseconds=1)))
     else:
         book.leave(sheet, None)
-        if any(queue.busy for queue in world.queues_of[sheet] if book.counts(queue.route.instance_id)):
+        if any(queue.busy for queue in world.queues_of[sheet] if book.counts(queue.route.campaign_id)):
             book.close(sheet, end, HoldReason.CONTACT_BUSY)

@@ -70,23 +70,23 @@ class World:
     def queue_of(self, person: Waiting) -> Queue | None:
         """Returns where somebody waits; None for who needs another person before anything goes out: also who is long
         overdue for an email of the server."""
-        step = self.steps.next(person) or self.steps.last(person.instance_id)
+        step = self.steps.next(person) or self.steps.last(person.campaign_id)
         if step is None or (step.step_number in person.stops and not person.is_held_by_condition(step)):
             return None
-        oldest = self.before[person.instance_id]
+        oldest = self.before[person.campaign_id]
         is_old = oldest is not None and person.due < oldest
-        if is_old and self.plans[person.instance_id].sending.is_sent_by_server(step.channel):
+        if is_old and self.plans[person.campaign_id].sending.is_sent_by_server(step.channel):
             return None
         return self._queue(person, step)
 
     def _queue(self, person: Waiting, step: Step) -> Queue:
-        sending = self.plans[person.instance_id].sending
+        sending = self.plans[person.campaign_id].sending
         has_lanes = sending.follows_contact or bool(sending.mailboxes)
         lane = Lane(person.mailbox_id, person.zone if sending.follows_contact else None) if has_lanes else None
-        key = person.instance_id, step.channel, lane
+        key = person.campaign_id, step.channel, lane
         queue = self.queues.get(key)
         if queue is None:
-            stream = DueStream(person.instance_id, (step.channel,), lane, next_after=())
+            stream = DueStream(person.campaign_id, (step.channel,), lane, next_after=())
             queue = self.queues[key] = Queue(stream, sending.may_be_limited)
             self.claimers_of[queue] = self._claimers(queue.route)
             for sheet in self.sheets_of(queue.route):
@@ -95,21 +95,21 @@ class World:
 
     def _claimers(self, route: Route) -> Sequence[Claimer]:
         """Returns who may claim steps that go out so."""
-        sending = self.plans[route.instance_id].sending
+        sending = self.plans[route.campaign_id].sending
         if not sending.is_sent_by_server(route.channel):
             return [self.claimers[None]]
         if route.mailbox_id is not None:
             return [self.claimers[route.mailbox_id]] if route.mailbox_id in self.claimers else []
-        named = set(self.of_campaign.get(route.instance_id, ()))
+        named = set(self.of_campaign.get(route.campaign_id, ()))
         return [claimer for id_, claimer in self.claimers.items() if id_ in named]
 
     def sheets_of(self, route: Route) -> list[Sheet]:
         """Returns where steps that go out so are counted: with one of several mailboxes, where nobody has one yet."""
-        sending = self.plans[route.instance_id].sending
+        sending = self.plans[route.campaign_id].sending
         own = self.mailboxes.get(route.mailbox_id) if route.mailbox_id is not None else None
         if route.channel is not Channel.EMAIL or not (own or sending.mailboxes):
             return [Sheet(None, sending.zone)]
-        return [sheet_of(mailbox) for mailbox in ([own] if own else self.pools(None).pool(route.instance_id))]
+        return [sheet_of(mailbox) for mailbox in ([own] if own else self.pools(None).pool(route.campaign_id))]
 
     def sheets(self) -> list[Sheet]:
         """Returns all sheets that may be counted in."""
@@ -127,7 +127,7 @@ class World:
 
     def closed(self, queue: Queue, pools: Pools, now: datetime) -> list[Hold]:
         """Returns what holds the whole queue, apart from limits."""
-        plan = self.plans[queue.route.instance_id]
+        plan = self.plans[queue.route.campaign_id]
         return [
             *holds.of_campaign(CampaignStatus.ACTIVE, plan.sending, now),
             *queue.stream.closed(plan, pools, now),
@@ -147,14 +147,14 @@ class World:
 
     def word(self, limits: Iterable[Hold], queue: Queue, sheet: Sheet) -> str | None:
         """Returns the word for the limit that holds people of a queue longest."""
-        owners: list[Owner] = [queue.route.instance_id]
+        owners: list[Owner] = [queue.route.campaign_id]
         owners += [Account(Channel.EMAIL, sheet.mailbox)] if sheet.mailbox is not None else []
         is_ramped = any(self.counts.source(owner).has_ramp_up(self.counts.now) for owner in owners)
         return word(limits, is_ramped=is_ramped)
 
     def is_anybody_ready(self, sheet: Sheet) -> bool:
         """Returns whether somebody waits who was due when their queue was looked at last."""
-        return any(queue.ready and self.book.counts(queue.route.instance_id) for queue in self.queues_of[sheet])
+        return any(queue.ready and self.book.counts(queue.route.campaign_id) for queue in self.queues_of[sheet])
 
     def count_new(self, queue: Queue, most: int) -> int:
         """Returns how many of a queue are due, apart from those whom another campaign writes to; at most `most`."""

@@ -50,7 +50,7 @@ def create(
     )
     session.add(campaign)
     session.flush()  # the steps are read through the campaign
-    if not plans.of_campaign(session, instance_id=campaign.id).steps:
+    if not plans.of_campaign(session, campaign_id=campaign.id).steps:
         raise _no_step()
     return campaign
 
@@ -146,8 +146,8 @@ def start(session: Session, *, campaign_id: UUID, now: datetime) -> CampaignInst
         campaign.guarded_since = now
     campaign.paused_at = campaign.pause_reason = None
     session.flush()  # the enrollments are moved by a statement of their own
-    plan = plans.of_campaign(session, instance_id=campaign_id)
-    problem = plan.problem or step_texts.problem(session, instance_id=campaign_id)
+    plan = plans.of_campaign(session, campaign_id=campaign_id)
+    problem = plan.problem or step_texts.problem(session, campaign_id=campaign_id)
     if problem is not None:
         raise Refused(problem)
     if is_draft and not plan.steps:  # a resumed one finishes those who waited
@@ -220,10 +220,10 @@ def lock_for_enrollment(session: Session, *, campaign_id: UUID) -> CampaignInsta
     return campaign
 
 
-def lock_for_command(session: Session, *, instance_id: UUID) -> CampaignStatus:
+def lock_for_command(session: Session, *, campaign_id: UUID) -> CampaignStatus:
     """Returns the status of a campaign that exists, locked so that it stays while people are moved by hand. It is
     locked before the enrollments, in the same order as when a campaign starts or ends."""
-    statement = select(CampaignInstance.status).where(CampaignInstance.id == instance_id).with_for_update(read=True)
+    statement = select(CampaignInstance.status).where(CampaignInstance.id == campaign_id).with_for_update(read=True)
     return CampaignStatus(session.scalars(statement).one())
 
 

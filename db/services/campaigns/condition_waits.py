@@ -56,7 +56,7 @@ class _Waiting(NamedTuple):
     """Somebody whose next step is due at `until`."""
 
     id: UUID
-    instance_id: UUID
+    campaign_id: UUID
     contact_id: UUID
     a_b_variant: str | None
     current_step: int
@@ -65,7 +65,7 @@ class _Waiting(NamedTuple):
 
     def due(self, plan: Plan) -> datetime | None:
         """Returns when the step was due, if it waits for its condition."""
-        step = next_step(plan.steps, self.current_step, Recipient(self.instance_id, self.contact_id, self.a_b_variant))
+        step = next_step(plan.steps, self.current_step, Recipient(self.campaign_id, self.contact_id, self.a_b_variant))
         if step is None or waits_until(self.delay_from, step) != self.until:
             return None
         return due_at(self.delay_from, step)
@@ -73,10 +73,10 @@ class _Waiting(NamedTuple):
 
 def _wake(session: Session, found: Iterable[Sequence[Any]]) -> None:
     waiting = [_Waiting(*row) for row in found]
-    known = plans.of_campaigns(session, instance_ids={one.instance_id for one in waiting}) if waiting else {}
-    due = {one: one.due(known[one.instance_id]) for one in waiting}
+    known = plans.of_campaigns(session, campaign_ids={one.campaign_id for one in waiting}) if waiting else {}
+    due = {one: one.due(known[one.campaign_id]) for one in waiting}
     rows = [
-        {"instance_id": one.instance_id, "id": one.id, "contact_id": one.contact_id, "due": at}
+        {"instance_id": one.campaign_id, "id": one.id, "contact_id": one.contact_id, "due": at}
         for one, at in due.items()
         if at is not None
     ]

@@ -24,7 +24,7 @@ def before(
     known but their step."""
     known: list[SentStep] = []
     if enrollment_id is not None:
-        key = (recipient.instance_id, enrollment_id, min(step.step_number, current + 1))
+        key = (recipient.campaign_id, enrollment_id, min(step.step_number, current + 1))
         known += message_rows.sent_before(session, steps=[key]).get(enrollment_id, ())
     return [*known, *coming(sequence, current, step, recipient)]
 

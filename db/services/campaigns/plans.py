@@ -89,10 +89,10 @@ _OF_CAMPAIGNS = text(f"""
 """).columns(*named("id"), *NAMES)
 
 
-def of_campaigns(session: Session, *, instance_ids: Iterable[UUID]) -> dict[UUID, Plan]:
+def of_campaigns(session: Session, *, campaign_ids: Iterable[UUID]) -> dict[UUID, Plan]:
     """Returns the plan of each campaign, in one statement; its steps by number and variant."""
-    rows = session.execute(_OF_CAMPAIGNS, rows_parameter(list(instance_ids)))
-    return {instance_id: from_row(*columns) for instance_id, *columns in rows}
+    rows = session.execute(_OF_CAMPAIGNS, rows_parameter(list(campaign_ids)))
+    return {campaign_id: from_row(*columns) for campaign_id, *columns in rows}
 
 
 _OF_ACTIVE = text(f"""
@@ -105,12 +105,12 @@ _WITH_STATUS = text(f"SELECT i.status, {COLUMNS} FROM campaign_instances i WHERE
 
 def of_active(session: Session) -> dict[UUID, Plan]:
     """Returns the plan of each active campaign."""
-    return {instance_id: from_row(*columns) for instance_id, *columns in session.execute(_OF_ACTIVE)}
+    return {campaign_id: from_row(*columns) for campaign_id, *columns in session.execute(_OF_ACTIVE)}
 
 
-def with_status(session: Session, *, instance_id: UUID) -> tuple[CampaignStatus, Plan] | None:
+def with_status(session: Session, *, campaign_id: UUID) -> tuple[CampaignStatus, Plan] | None:
     """Returns the status of a campaign and its plan; None where there is none."""
-    row = session.execute(_WITH_STATUS, {"id": instance_id}).one_or_none()
+    row = session.execute(_WITH_STATUS, {"id": campaign_id}).one_or_none()
     return (CampaignStatus(row[0]), from_row(*row[1:])) if row else None
 
 
@@ -130,8 +130,8 @@ _NOTED_EACH = timedelta(hours=1)
 def note_served(session: Session, *, plans: Mapping[UUID, Plan], until: datetime, now: datetime) -> None:
     """Notes that the server looks after the emails of these campaigns, and comes back at `until`."""
     rows = [
-        {"id": instance_id, "since": plan.being_served_since(now), "until": until}
-        for instance_id, plan in plans.items()
+        {"id": campaign_id, "since": plan.being_served_since(now), "until": until}
+        for campaign_id, plan in plans.items()
         if plan.served_until is None or until >= plan.served_until + _NOTED_EACH
     ]
     if rows:
@@ -149,9 +149,9 @@ def zones(session: Session, *, contact_ids: Collection[UUID]) -> dict[UUID, str 
     return dict(tuple(row) for row in session.execute(_ZONES, rows_parameter(list(contact_ids))))
 
 
-def of_campaign(session: Session, *, instance_id: UUID) -> Plan:
+def of_campaign(session: Session, *, campaign_id: UUID) -> Plan:
     """Returns the plan of one campaign that exists."""
-    return of_campaigns(session, instance_ids=[instance_id])[instance_id]
+    return of_campaigns(session, campaign_ids=[campaign_id])[campaign_id]
 
 
 _CHANGED_AT = text("""
@@ -160,9 +160,9 @@ _CHANGED_AT = text("""
 """)
 
 
-def changed_at(session: Session, *, instance_ids: Iterable[UUID]) -> dict[UUID, datetime]:
+def changed_at(session: Session, *, campaign_ids: Iterable[UUID]) -> dict[UUID, datetime]:
     """Returns campaign -> when it was changed last."""
-    return dict(tuple(row) for row in session.execute(_CHANGED_AT, rows_parameter(sorted(instance_ids))))
+    return dict(tuple(row) for row in session.execute(_CHANGED_AT, rows_parameter(sorted(campaign_ids))))
 
 
 def check(known: Plan, changed_at: datetime | None) -> None:

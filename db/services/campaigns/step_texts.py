@@ -121,18 +121,18 @@ class Texts:
 
     def next_step(self, enrollment: Enrollment) -> Step | None:
         """Returns the step that comes next for this enrollment, or None."""
-        steps = self.plans[enrollment.instance_id].steps
+        steps = self.plans[enrollment.campaign_id].steps
         return next_step(steps, enrollment.current_step, enrollment.recipient)
 
-    def source(self, instance_id: UUID, step: Step) -> Source:
+    def source(self, campaign_id: UUID, step: Step) -> Source:
         """Returns the text of a step as it was written."""
-        return self.sources[self.campaigns[instance_id].template_id, step.step_number, step.a_b_variant]
+        return self.sources[self.campaigns[campaign_id].template_id, step.step_number, step.a_b_variant]
 
     def _thread(self, recipient: Recipient, step: Step, sent: Sequence[SentStep]) -> tuple[Step, Sequence[SentMail]]:
         """Returns the step that begins the thread of an email (the latest that says so, or the first email), and the
         mails of the thread that were sent. Where it is not known how one was handed out, its step says whether it began
         a thread."""
-        template_id = self.campaigns[recipient.instance_id].template_id
+        template_id = self.campaigns[recipient.campaign_id].template_id
 
         def begins(number: int, variant: str | None) -> bool:
             source = self.sources.get((template_id, number, variant))
@@ -155,7 +155,7 @@ class Texts:
 
     def _emails_before(self, recipient: Recipient, step: Step) -> list[Step]:
         """Returns the emails that the person gets before this step, the latest first."""
-        steps = self.plans[recipient.instance_id].steps
+        steps = self.plans[recipient.campaign_id].steps
         numbers = {other.step_number for other in steps if other.channel is Channel.EMAIL}
         found = (step_for(steps, number, recipient) for number in sorted(numbers, reverse=True))
         return [other for other in found if other is not None and other.step_number < step.step_number]
@@ -176,11 +176,11 @@ class Texts:
         `mailbox_id`: the mailbox that it comes from; what another one sent belongs to another thread. `words`: what it
         says instead of the step's own text.
         """
-        instance_id = recipient.instance_id
-        campaign = self.campaigns[instance_id]
+        campaign_id = recipient.campaign_id
+        campaign = self.campaigns[campaign_id]
         known = variables(contact, campaign)
         where = f"step {step.step_number}"
-        source = self.source(instance_id, step)
+        source = self.source(campaign_id, step)
         if step.channel is Channel.LINKEDIN:
             if words is not None:
                 return Text(source.step_type, None, words.body)
@@ -205,7 +205,7 @@ class Texts:
             url,
             new_thread=source.new_thread or len(own) < len(sent),
             references=threads.references(thread),
-            message_domain=self.message_domains[instance_id],
+            message_domain=self.message_domains[campaign_id],
         )
 
     def _subject(
@@ -244,11 +244,11 @@ def _filled_subject(written: str, known: Mapping[str, Any], step: Step) -> str:
     return one_line(_fill(written, known, f"subject of step {step.step_number}", SUBJECT_MAX))
 
 
-def problem(session: Session, *, instance_id: UUID) -> str | None:
+def problem(session: Session, *, campaign_id: UUID) -> str | None:
     """Returns what is wrong with a text of the campaign for any person; None if nothing is."""
-    plan = plans_of.of_campaign(session, instance_id=instance_id)
-    texts = Texts.of_campaigns(session, {instance_id: plan}, None)
-    template_id = texts.campaigns[instance_id].template_id
+    plan = plans_of.of_campaign(session, campaign_id=campaign_id)
+    texts = Texts.of_campaigns(session, {campaign_id: plan}, None)
+    template_id = texts.campaigns[campaign_id].template_id
     for step in plan.steps:
         source = texts.sources[template_id, step.step_number, step.a_b_variant]
         for name, words in (("subject", source.subject), ("body", source.body)):

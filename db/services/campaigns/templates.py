@@ -242,7 +242,7 @@ def _add_new_numbers(session: Session, template: CampaignTemplate, numbers: dict
 def _refuse_steps_before_done_ones(session: Session, template_id: UUID, number: int) -> None:
     statement = (
         select(func.max(CampaignEnrollment.current_step))
-        .join(CampaignInstance, CampaignInstance.id == CampaignEnrollment.instance_id)
+        .join(CampaignInstance, CampaignInstance.id == CampaignEnrollment.campaign_id)
         .where(CampaignInstance.template_id == template_id)
     )
     done = session.scalar(statement) or 0

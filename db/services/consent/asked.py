@@ -48,10 +48,10 @@ class Asked:
 
     def is_asked(self, enrollment: Enrollment, step: Step) -> bool:
         """Returns whether the step needs an approval, if it says anything."""
-        approval = self.texts.plans[enrollment.instance_id].sending.approval
+        approval = self.texts.plans[enrollment.campaign_id].sending.approval
         if approval is not Approval.FIRST_STEP:
             return approval is Approval.ALL
-        steps = self.texts.plans[enrollment.instance_id].steps
+        steps = self.texts.plans[enrollment.campaign_id].steps
         comes_first = all(
             not enrollment.current_step < other.step_number < step.step_number
             or not self._says(enrollment, other.step_number)
@@ -61,7 +61,7 @@ class Asked:
 
     def _says(self, enrollment: Enrollment, number: int) -> bool:
         """Returns whether a step that comes before has words. One that is gone had some, as far as is known."""
-        template_id = self.texts.campaigns[enrollment.instance_id].template_id
+        template_id = self.texts.campaigns[enrollment.campaign_id].template_id
         of_number = [source for (of, n, _), source in self.texts.sources.items() if (of, n) == (template_id, number)]
         return not of_number or any(source.body for source in of_number)
 
@@ -69,7 +69,7 @@ class Asked:
         """Returns what is asked of a step in these words, and what was given."""
         if rendered.body is None or not self.is_asked(enrollment, step):
             return UNASKED
-        plan = self.texts.plans[enrollment.instance_id]
+        plan = self.texts.plans[enrollment.campaign_id]
         draft = self.draft(enrollment, step)
         lacks_mailbox = step.channel is Channel.EMAIL and plan.sending.mailboxes and enrollment.mailbox_id is None
         now = None if lacks_mailbox else wording(enrollment, contact, step, rendered, self.mailboxes).fingerprint
@@ -114,12 +114,12 @@ def read(session: Session, *, texts: Texts, steps: Sequence[tuple[Enrollment, St
     asking = [
         enrollment
         for enrollment, _ in steps
-        if texts.plans[enrollment.instance_id].sending.approval is not Approval.NONE
+        if texts.plans[enrollment.campaign_id].sending.approval is not Approval.NONE
     ]
     firsts = [
-        (enrollment.instance_id, enrollment.id, enrollment.current_step + 1)
+        (enrollment.campaign_id, enrollment.id, enrollment.current_step + 1)
         for enrollment in asking
-        if texts.plans[enrollment.instance_id].sending.approval is Approval.FIRST_STEP
+        if texts.plans[enrollment.campaign_id].sending.approval is Approval.FIRST_STEP
     ]
     mailboxes = read_mailboxes(session, mailbox_ids=[enrollment.mailbox_id for enrollment in asking])
     return Asked(texts, drafts, mailboxes, draft_rows.addressed(session, steps=firsts))

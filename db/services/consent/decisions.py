@@ -88,9 +88,9 @@ def approve(
 def _lock(session: Session, draft_ids: Collection[UUID]) -> tuple[dict[UUID, ActionDraft], dict[UUID, Enrollment]]:
     """Returns the drafts, and their enrollments locked, in the order in which everybody locks them."""
     places = session.execute(
-        select(ActionDraft.instance_id, ActionDraft.enrollment_id).where(ActionDraft.id.in_(draft_ids))
+        select(ActionDraft.campaign_id, ActionDraft.enrollment_id).where(ActionDraft.id.in_(draft_ids))
     ).all()
-    session.execute(_LOCK_CAMPAIGNS, rows_parameter(sorted({instance_id for instance_id, _ in places})))
+    session.execute(_LOCK_CAMPAIGNS, rows_parameter(sorted({campaign_id for campaign_id, _ in places})))
     locked = enrollment_rows.lock_some(session, enrollment_ids={enrollment_id for _, enrollment_id in places})
     statement = select(ActionDraft).where(ActionDraft.id.in_(draft_ids)).execution_options(populate_existing=True)
     return {draft.id: draft for draft in session.scalars(statement)}, {one.id: one for one in locked}
@@ -153,8 +153,8 @@ def _why_not_now(
 def _draft_anew(session: Session, changed: Sequence[Undecided], now: datetime) -> None:
     if not changed:
         return
-    campaigns = {undecided.enrollment.instance_id for undecided in changed}
-    known = plans.of_campaigns(session, instance_ids=campaigns)
+    campaigns = {undecided.enrollment.campaign_id for undecided in changed}
+    known = plans.of_campaigns(session, campaign_ids=campaigns)
     silent = [undecided for undecided in changed if undecided.text.body is None]
     draft_rows.drop(session, steps=[(it.enrollment.id, it.step.step_number) for it in silent])
     for undecided in silent:
@@ -168,8 +168,8 @@ def _go_on(session: Session, approved: Iterable[ActionDraft], enrollments: Mappi
     waiting = [
         (draft, enrollment) for draft in approved if (enrollment := enrollments[draft.enrollment_id]).waits_for_approval
     ]
-    known = plans.of_campaigns(session, instance_ids={draft.instance_id for draft, _ in waiting}) if waiting else {}
+    known = plans.of_campaigns(session, campaign_ids={draft.campaign_id for draft, _ in waiting}) if waiting else {}
     for draft, enrollment in waiting:
-        step = next_step(known[draft.instance_id].steps, enrollment.current_step, enrollment.recipient)
+        step = next_step(known[draft.campaign_id].steps, enrollment.current_step, enrollment.recipient)
         if step is not None and step.step_number == draft.step_number:
             enrollment.end_wait()

@@ -48,7 +48,7 @@ def keep(session: Session, *, steps: Sequence[Undecided], plans: Mapping[UUID, P
             continue
         source = DraftSource.WRITTEN if undecided.is_literal else DraftSource.TEMPLATE
         has_subject = draft is not None and draft.has_subject and undecided.is_literal
-        key = (enrollment.instance_id, enrollment.id, step.step_number)
+        key = (enrollment.campaign_id, enrollment.id, step.step_number)
         fresh.append(NewDraft(*key, step.channel, source, has_subject, words))
     draft_rows.replace(session, drafts=fresh)
 
@@ -59,18 +59,18 @@ def choose_mailboxes(
     """Gives each person who has no mailbox yet one of their campaign's: evenly, as far as the daily limits let them out
     within two days, and else the one that comes to them first. One that is paused or failing gets nobody, unless all
     are. The caller writes the enrollments."""
-    new = [one for one in enrollments if one.mailbox_id is None and plans[one.instance_id].sending.mailboxes]
+    new = [one for one in enrollments if one.mailbox_id is None and plans[one.campaign_id].sending.mailboxes]
     if not new:
         return
-    concerned = {enrollment.instance_id: plans[enrollment.instance_id] for enrollment in new}
+    concerned = {enrollment.campaign_id: plans[enrollment.campaign_id] for enrollment in new}
     known = pools.of_plans(session, plans=concerned)
     known.people = pools.people(session, pools=known, campaigns=concerned.keys())
     mails = pools.mails(session, pools=known, until=now + _AHEAD)
     for enrollment in new:
-        pool = known.pool(enrollment.instance_id)
+        pool = known.pool(enrollment.campaign_id)
         able = [mailbox for mailbox in pool if mailbox.status is MailboxStatus.ACTIVE] or pool
         if able:
-            mailbox = known.soonest(enrollment.instance_id, able, mails, _AHEAD, now)
-            known.assign(enrollment.instance_id, mailbox)
+            mailbox = known.soonest(enrollment.campaign_id, able, mails, _AHEAD, now)
+            known.assign(enrollment.campaign_id, mailbox)
             mails[mailbox.id] += 1
             enrollment.mailbox_id = mailbox.id

@@ -45,16 +45,16 @@ def write(
 
     NotFound, Refused and InvalidInput say why they can't be taken.
     """
-    campaign_id = session.scalar(select(CampaignEnrollment.instance_id).where(CampaignEnrollment.id == enrollment_id))
+    campaign_id = session.scalar(select(CampaignEnrollment.campaign_id).where(CampaignEnrollment.id == enrollment_id))
     if campaign_id is None:
         raise NotFound("enrollment", enrollment_id)
-    status = campaigns.lock_for_command(session, instance_id=campaign_id)
+    status = campaigns.lock_for_command(session, campaign_id=campaign_id)
     enrollment = enrollment_rows.lock_one(session, enrollment_id=enrollment_id)
     assert enrollment is not None, "enrollments are not deleted one by one"
     _check_goes_on(enrollment, status)
     if public_url is not None:
         unsubscribe_links.make_key(session)
-    plan = plans.of_campaign(session, instance_id=campaign_id)
+    plan = plans.of_campaign(session, campaign_id=campaign_id)
     texts = Texts.of_campaigns(session, {campaign_id: plan}, public_url)
     step = _step(texts, enrollment, step_number)
     check_not_handed_out(session, enrollment=enrollment, step_number=step.step_number, now=now)
@@ -95,13 +95,13 @@ def _check_goes_on(enrollment: Enrollment, status: CampaignStatus) -> None:
 
 
 def _step(texts: Texts, enrollment: Enrollment, number: int | None) -> Step:
-    steps, recipient = texts.plans[enrollment.instance_id].steps, enrollment.recipient
+    steps, recipient = texts.plans[enrollment.campaign_id].steps, enrollment.recipient
     if number is not None and number <= enrollment.current_step:
         raise Refused(f"step_number: step {number} was passed. get_enrollment shows which step comes next.")
     after = next_step(steps, enrollment.current_step, recipient)
     step = after if number is None else step_for(steps, number, recipient)
     if step is None:
-        template_id = texts.campaigns[enrollment.instance_id].template_id
+        template_id = texts.campaigns[enrollment.campaign_id].template_id
         raise InvalidInput(
             "step_number: the campaign has no such active step left for this person. get_template of "
             f"{template_id} shows its steps."
@@ -122,7 +122,7 @@ _BEGUN = (MessageStatus.SENDING, MessageStatus.SENT, MessageStatus.UNKNOWN)
 
 def check_not_handed_out(session: Session, *, enrollment: Enrollment, step_number: int, now: datetime) -> None:
     """Refused if a step was sent, or if somebody holds it to send it."""
-    values = {"enrollment": enrollment.id, "step_number": step_number, "campaign": enrollment.instance_id}
+    values = {"enrollment": enrollment.id, "step_number": step_number, "campaign": enrollment.campaign_id}
     status, lease_until, sending = session.execute(_HANDED_OUT, values).one_or_none() or (None, None, None)
     if status == ActionStatus.SENT or sending in _BEGUN:
         raise Refused(f"Step {step_number} was sent, so its words can't be changed any more.")
@@ -135,7 +135,7 @@ def check_not_handed_out(session: Session, *, enrollment: Enrollment, step_numbe
 
 def _checked(texts: Texts, enrollment: Enrollment, step: Step, subject: str | None, body: str) -> Literal:
     """Returns the words. InvalidInput if the step can't say them."""
-    source = texts.source(enrollment.instance_id, step)
+    source = texts.source(enrollment.campaign_id, step)
     if step.channel is Channel.LINKEDIN and subject is not None:
         raise InvalidInput(f"subject: step {step.step_number} is a {source.step_type} and has none. Leave it out.")
     if source.step_type == "profile_visit":
@@ -149,7 +149,7 @@ def _checked(texts: Texts, enrollment: Enrollment, step: Step, subject: str | No
 
 
 _IS_TO_COME: ColumnElement[bool] = select(CampaignEnrollment.id).where(
-    CampaignEnrollment.instance_id == ActionDraft.instance_id,
+    CampaignEnrollment.campaign_id == ActionDraft.campaign_id,
     CampaignEnrollment.id == ActionDraft.enrollment_id,
     CampaignEnrollment.status.in_(OPEN),
     CampaignEnrollment.current_step < ActionDraft.step_number,
@@ -163,7 +163,7 @@ def list_(
     statement = select(ActionDraft).where(ActionDraft.status == status)
     if campaign_id is not None:
         campaigns.get(session, campaign_id=campaign_id)
-        statement = statement.where(ActionDraft.instance_id == campaign_id)
+        statement = statement.where(ActionDraft.campaign_id == campaign_id)
     if status is DraftStatus.WAITING:
         statement = statement.where(_IS_TO_COME)
     return page(session, statement, by=[ActionDraft.id], limit=limit, cursor=cursor, listing="drafts")
@@ -204,7 +204,7 @@ def show(session: Session, *, drafts: Sequence[ActionDraft]) -> list[Shown]:
     ).all()
     people: dict[UUID, tuple[UUID | None, Contact]] = {row[0]: (row[1], row[2]) for row in rows}
     mailboxes = asked_of.read_mailboxes(session, mailbox_ids=[mailbox_id for mailbox_id, _ in people.values()])
-    said = _said_of_campaigns(session, {draft.instance_id for draft in drafts})
+    said = _said_of_campaigns(session, {draft.campaign_id for draft in drafts})
     shown: list[Shown] = []
     for draft in drafts:
         mailbox_id, contact = people[draft.id]
@@ -212,7 +212,7 @@ def show(session: Session, *, drafts: Sequence[ActionDraft]) -> list[Shown]:
         known = Known(
             contact.first_name,
             contact.last_name,
-            [*_said_of(contact), *said[draft.instance_id], *((mailbox.signature or "",) if mailbox else ())],
+            [*_said_of(contact), *said[draft.campaign_id], *((mailbox.signature or "",) if mailbox else ())],
             is_own=draft.source == DraftSource.TEMPLATE,
         )
         found = [] if draft.body is None else lint(draft.subject, draft.body, known)
@@ -238,7 +238,7 @@ def _texts_in(value: object) -> Iterator[str]:
 
 def _said_of_campaigns(session: Session, campaign_ids: Collection[UUID]) -> dict[UUID, list[str]]:
     """Returns campaign -> its name, its variables and the texts of its template."""
-    texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=campaign_ids), None)
+    texts = Texts.of_campaigns(session, plans.of_campaigns(session, campaign_ids=campaign_ids), None)
     said: dict[UUID, list[str]] = {}
     for id_, campaign in texts.campaigns.items():
         own = [source for (template_id, _, _), source in texts.sources.items() if template_id == campaign.template_id]

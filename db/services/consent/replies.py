@@ -52,11 +52,11 @@ def reply(session: Session, *, thread_id: UUID, body: str, cc: Sequence[str] = (
     NotFound, InvalidInput, Refused and Conflict say why not, and what to do.
     """
     thread = threads.get(session, thread_id=thread_id)
-    instance_id = thread.instance_id
-    campaigns.lock_for_command(session, instance_id=instance_id)
+    campaign_id = thread.campaign_id
+    campaigns.lock_for_command(session, campaign_id=campaign_id)
     enrollment_rows.lock_some(session, enrollment_ids=[thread.enrollment_id])
     session.refresh(thread)
-    plan = plans.of_campaign(session, instance_id=instance_id)
+    plan = plans.of_campaign(session, campaign_id=campaign_id)
     mailbox = _mailbox(session, thread, plan)
     answered = _answered(session, thread)
     if is_blank(body) or len(body) > BODY_MAX:
@@ -66,7 +66,7 @@ def reply(session: Session, *, thread_id: UUID, body: str, cc: Sequence[str] = (
     _check_nothing_goes(session, thread)
     subject = naming.answering(thread.subject or answered.subject or "")[:MESSAGE_SUBJECT_MAX].strip()
     words = _wording(contact, mailbox, subject, body, copies)
-    key = (new_id(), instance_id, thread.enrollment_id, thread_id, mailbox.id, answered.id)
+    key = (new_id(), campaign_id, thread.enrollment_id, thread_id, mailbox.id, answered.id)
     new = NewReply(*key, words)
     if plan.sending.approval is not Approval.NONE:
         reply_rows.draft(session, reply=new)
@@ -107,7 +107,7 @@ def _recipient(session: Session, thread: Thread, now: datetime) -> Contact:
         raise Refused("The person of this thread was erased, so nothing may go to them.")
     if contact.email is None:
         raise Refused("The person of this thread has no email address any more. upsert_contacts gives them one.")
-    key = (thread.instance_id, thread.contact_id)
+    key = (thread.campaign_id, thread.contact_id)
     held = suppressions.of_people_in(session, people=[key], now=now).get(key)
     if held is not None:
         raise Refused(
@@ -127,7 +127,7 @@ def _copies(
         raise InvalidInput(f"cc: {bad} can't be written to. Give addresses such as name@example.com.")
     left_out = {contact.email, *wanted, *matching.own_addresses(session)}
     kept = [address for address in _of_person(session, answered) if address not in left_out][:KEPT_CC_MAX]
-    held = suppressions.of_addresses(session, campaign_id=thread.instance_id, addresses={*wanted, *kept}, now=now)
+    held = suppressions.of_addresses(session, campaign_id=thread.campaign_id, addresses={*wanted, *kept}, now=now)
     refused = next((address for address in wanted if address in held), None)
     if refused is not None:
         raise Refused(
@@ -201,7 +201,7 @@ def ready(session: Session, *, draft: ActionDraft) -> Ready | NotReady:
     assert draft.replies_to is not None, "a reply answers a message"
     assert draft.body is not None, "a draft that waits has words"
     thread = threads.get(session, thread_id=draft.thread_id)
-    plan = plans.of_campaign(session, instance_id=draft.instance_id)
+    plan = plans.of_campaign(session, campaign_id=draft.campaign_id)
     try:
         mailbox = _mailbox(session, thread, plan)
         _check_nothing_goes(session, thread)
@@ -214,7 +214,7 @@ def ready(session: Session, *, draft: ActionDraft) -> Ready | NotReady:
     if words.fingerprint != draft.fingerprint:
         changed = "The recipient, a copy, the signature or the mailbox has changed since it was drafted."
         return NotReady(f"{changed} {_CHANGED}", is_for_good=True)
-    key = (draft.id, draft.instance_id, draft.enrollment_id, thread.id, mailbox.id, draft.replies_to)
+    key = (draft.id, draft.campaign_id, draft.enrollment_id, thread.id, mailbox.id, draft.replies_to)
     return Ready(NewReply(*key, words), plan.sending.approval)
 
 

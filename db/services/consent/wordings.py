@@ -45,16 +45,16 @@ def read(session: Session, *, wanted: Sequence[tuple[Enrollment, int]], public_u
     Texts.of_campaigns."""
     if public_url is not None and wanted:
         unsubscribe_links.make_key(session)
-    campaigns = {enrollment.instance_id for enrollment, _ in wanted}
-    texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=campaigns), public_url)
+    campaigns = {enrollment.campaign_id for enrollment, _ in wanted}
+    texts = Texts.of_campaigns(session, plans.of_campaigns(session, campaign_ids=campaigns), public_url)
     chosen = [
-        (enrollment, number, step_for(texts.plans[enrollment.instance_id].steps, number, enrollment.recipient))
+        (enrollment, number, step_for(texts.plans[enrollment.campaign_id].steps, number, enrollment.recipient))
         for enrollment, number in wanted
     ]
     there = [(enrollment, step) for enrollment, _, step in chosen if step is not None]
     asked = asked_of.read(session, texts=texts, steps=there)
     people = contacts_of(session, [enrollment for enrollment, _ in there])
-    keys = {(enrollment.instance_id, enrollment.id, enrollment.current_step + 1) for enrollment, _ in there}
+    keys = {(enrollment.campaign_id, enrollment.id, enrollment.current_step + 1) for enrollment, _ in there}
     sent = message_rows.sent_before(session, steps=sorted(keys))
     found = Wordings(mailboxes=asked_of.read_mailboxes(session, mailbox_ids=[one.mailbox_id for one, _ in there]))
     for enrollment, number, step in chosen:
@@ -62,7 +62,7 @@ def read(session: Session, *, wanted: Sequence[tuple[Enrollment, int]], public_u
             found.problems[enrollment.id, number] = f"The campaign has no active step {number} any more."
             continue
         contact, words = people[enrollment.contact_id], asked.literal(enrollment, step)
-        sequence = texts.plans[enrollment.instance_id].steps
+        sequence = texts.plans[enrollment.campaign_id].steps
         mails = [
             *sent.get(enrollment.id, ()),
             *earlier_mails.coming(sequence, enrollment.current_step, step, enrollment.recipient),

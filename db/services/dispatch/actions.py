@@ -118,7 +118,7 @@ def _completed(held: Held) -> Completed:
         },
         {
             "id": enrollment.id,
-            "campaign_id": enrollment.instance_id,
+            "campaign_id": enrollment.campaign_id,
             "contact_id": enrollment.contact_id,
             "status": enrollment.status,
             "current_step": enrollment.current_step,
@@ -195,7 +195,7 @@ _NOTE_REPORT = text("""
 def _note_report(session: Session, held: Held, error: str | None) -> None:
     """Stores that the holder did not send it, and why. It still counts as sent if an event says so."""
     held.error = error
-    values = {"campaign": held.action.instance_id, "id": held.id, "status": held.status, "error": error}
+    values = {"campaign": held.action.campaign_id, "id": held.id, "status": held.status, "error": error}
     plans.check(held.plan, session.scalar(_NOTE_REPORT, {**values, "reported": held.action.reported}))
 
 
@@ -227,14 +227,14 @@ def preview(
         row = session.scalars(select(CampaignEnrollment).where(CampaignEnrollment.id == enrollment_id)).one_or_none()
         if row is None:
             raise NotFound("enrollment", enrollment_id)
-        campaign_id, contact_id, mailbox_id = row.instance_id, row.contact_id, row.mailbox_id
+        campaign_id, contact_id, mailbox_id = row.campaign_id, row.contact_id, row.mailbox_id
         current, a_b_variant = row.current_step, row.a_b_variant
     assert campaign_id is not None, "an enrollment or a campaign is given"
     campaigns.get(session, campaign_id=campaign_id)
     contact = session.get(Contact, contact_id)
     if contact is None:
         raise NotFound("contact", contact_id)
-    texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=[campaign_id]), public_url)
+    texts = Texts.of_campaigns(session, plans.of_campaigns(session, campaign_ids=[campaign_id]), public_url)
     sequence = texts.plans[campaign_id].steps
     if enrollment_id is None:
         _check_variant(a_b_variant, variants(sequence))

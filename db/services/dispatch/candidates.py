@@ -70,7 +70,7 @@ class Candidate:
     def route(self) -> Route | None:
         """Returns how its step goes out; None if there is no step."""
         enrollment = self.enrollment
-        return None if self.step is None else Route(enrollment.instance_id, self.step.channel, enrollment.mailbox_id)
+        return None if self.step is None else Route(enrollment.campaign_id, self.step.channel, enrollment.mailbox_id)
 
     @property
     def is_conditional(self) -> bool:
@@ -116,9 +116,9 @@ def examine(
         enrollment.end_pause(now)
     contact_ids = list({enrollment.contact_id for enrollment in enrollments})
     people = {contact.id: contact for contact in session.scalars(select(Contact).where(Contact.id.in_(contact_ids)))}
-    pairs = {(enrollment.instance_id, enrollment.contact_id) for enrollment in enrollments}
+    pairs = {(enrollment.campaign_id, enrollment.contact_id) for enrollment in enrollments}
     refused = suppressions.of_people_in(session, people=pairs, now=now)
-    concerned = {enrollment.instance_id: plans[enrollment.instance_id] for enrollment in enrollments}
+    concerned = {enrollment.campaign_id: plans[enrollment.campaign_id] for enrollment in enrollments}
     texts = Texts.of_campaigns(session, concerned, public_url)
     steps = {enrollment.id: texts.next_step(enrollment) for enrollment in enrollments}
     leases, done, mails = _actions(session, enrollments, steps)
@@ -136,12 +136,12 @@ def examine(
         contact, step = people[enrollment.contact_id], steps[enrollment.id]
         lease_until, reservation = leases.get(enrollment.id, (None, None))
         held = holds.of_enrollment(enrollment, lease_until, now)
-        refusal = refused.get((enrollment.instance_id, enrollment.contact_id))
+        refusal = refused.get((enrollment.campaign_id, enrollment.contact_id))
         if refusal is not None:
             held.append(Hold(HoldReason.SUPPRESSED, f"The person is {refusal.state} ({refusal.reason})."))
         if step is not None:  # who is at the end finishes while they are away
             held += holds.of_absence(contact.absent_until, now)
-        sending = plans[enrollment.instance_id].sending
+        sending = plans[enrollment.campaign_id].sending
         held += holds.of_window(sending, enrollment.zone, now) if sending.follows_contact else []
         if step is None:
             held.append(Hold(HoldReason.NO_STEP_LEFT, "No active step is left for this person."))
@@ -194,7 +194,7 @@ def after_skips(
             enrollment = candidate.enrollment
             assert candidate.step is not None, "it is skipped"
             reasons[enrollment.id].append(candidate.skipped or "")
-            enrollment.pass_step(candidate.step.step_number, now, plans[enrollment.instance_id])
+            enrollment.pass_step(candidate.step.step_number, now, plans[enrollment.campaign_id])
             ended = Hold(HoldReason.NO_STEP_LEFT, "No other step is left for this person.")
             found[enrollment.id] = Candidate(enrollment, candidate.contact, [ended])
         left = [candidate.enrollment for candidate in skipped if candidate.enrollment.is_open]
@@ -270,7 +270,7 @@ def _sent(
     return message_rows.sent_before(
         session,
         steps=[
-            (enrollment.instance_id, enrollment.id, step.step_number)
+            (enrollment.campaign_id, enrollment.id, step.step_number)
             for enrollment in enrollments
             if enrollment.current_step > 0
             and (step := steps[enrollment.id]) is not None
@@ -328,7 +328,7 @@ def _actions(
     out of use since."""
     rows = [
         {
-            "instance_id": enrollment.instance_id,
+            "instance_id": enrollment.campaign_id,
             "enrollment_id": enrollment.id,
             "step_number": step.step_number if (step := steps[enrollment.id]) is not None else None,
             "passed": enrollment.current_step,

@@ -106,7 +106,7 @@ def claim_for_mailbox(
             id_: replace(plan, sending=replace(plan.sending, include_overdue=True)) for id_, plan in running.items()
         }
     streams = due_streams.of_mailbox(session, plans=running, mailbox_id=mailbox_id, address=address, now=now)
-    concerned = {stream.instance_id: running[stream.instance_id] for stream in streams}
+    concerned = {stream.campaign_id: running[stream.campaign_id] for stream in streams}
     order = _Order(limit, now, lease_seconds, public_url, mailbox_id)
     drafted = {id_: plan for id_, plan in running.items() if address in plan.sending.mailboxes}
     claimed = _Claiming(session, order, concerned, streams, drafted).claim(ended, unreadable)
@@ -124,7 +124,7 @@ def _running(session: Session, campaign_id: UUID | None) -> dict[UUID, Plan]:
     """Returns the plans of the active campaigns, or of the one that is asked for."""
     if campaign_id is None:
         return plans.of_active(session)
-    found = plans.with_status(session, instance_id=campaign_id)
+    found = plans.with_status(session, campaign_id=campaign_id)
     if found is None:
         raise NotFound("campaign", campaign_id)
     status, plan = found
@@ -192,7 +192,7 @@ class _Claiming:
         """Locks the limits of the streams that are open and have something due."""
         order, session = self.order, self.session
         streams = self._with_due([stream for stream in self.streams if not self._closed(stream)])
-        concerned = {stream.instance_id: self.running[stream.instance_id] for stream in streams}
+        concerned = {stream.campaign_id: self.running[stream.campaign_id] for stream in streams}
         has_links = order.public_url is not None or self.pools.are_read
         key = unsubscribe_links.make_key(session) if streams and has_links else None
         return HandOut(
@@ -218,7 +218,7 @@ class _Claiming:
         claimed: list[DueAction] = []
         wide = 0
         for _ in range(_ROUNDS):
-            work.streams = [stream for stream in work.streams if stream.instance_id not in work.unreadable]
+            work.streams = [stream for stream in work.streams if stream.campaign_id not in work.unreadable]
             work.room = self.order.limit - len(claimed)
             front = due_queue.front(
                 self.session,
@@ -241,13 +241,13 @@ class _Claiming:
 
     def _closed(self, stream: DueStream) -> bool:
         """Returns whether something that ends by time holds all of the stream, apart from limits."""
-        plan = self.running[stream.instance_id]
-        return bool(self.held[stream.instance_id] or stream.closed(plan, self.pools, self.order.now))
+        plan = self.running[stream.campaign_id]
+        return bool(self.held[stream.campaign_id] or stream.closed(plan, self.pools, self.order.now))
 
     def _with_due(self, streams: Sequence[DueStream]) -> Sequence[DueStream]:
         """Returns the streams that have something due if limits must be locked, so that a claim does not wait for the
         limits of a campaign that has nothing to hand out; otherwise all of them."""
-        if not any(self.running[stream.instance_id].sending.may_be_limited for stream in streams):
+        if not any(self.running[stream.campaign_id].sending.may_be_limited for stream in streams):
             return streams
         earliest = due_queue.earliest(self.session, streams=streams)
         return [stream for stream, moment in earliest.items() if moment <= self.order.now]
@@ -261,7 +261,7 @@ class _Claiming:
         )
         waits = due_queue.waits(self.session, streams=self.streams, allowances=allowances, now=now)
         for stream, held in waits.items():
-            obstacles = [*self.held[stream.instance_id], *held]
+            obstacles = [*self.held[stream.campaign_id], *held]
             moment = holds.can_move_at(obstacles, stream.calendars(allowances), now)
             if moment is not None:
                 moments.append(moment)

@@ -76,7 +76,7 @@ def draft_ahead(
             candidate.enrollment.pause(hold.detail)
             paused.append((Fate.PAUSED, hold))
     enrollment_rows.save(session, before=before, after=found)
-    rows = [{"instance_id": one.instance_id, "id": one.id} for one in found if one.id not in drafted]
+    rows = [{"instance_id": one.campaign_id, "id": one.id} for one in found if one.id not in drafted]
     if rows:
         session.execute(_PASS_OVER, {**rows_parameter(rows), "again": now + _AGAIN})
     return paused

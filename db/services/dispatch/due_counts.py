@@ -53,7 +53,7 @@ def of_mailboxes(session: Session, *, rows: Iterable[Mailbox], now: datetime) ->
     }
     asked = [
         {
-            "campaign": stream.instance_id,
+            "campaign": stream.campaign_id,
             "next_after": stream.next_after,
             "due_from": stream.due_from,
             **stream.lane.to_row(),

@@ -141,8 +141,8 @@ def _read(
     for has_lane in (False, True):
         rows = [
             {
-                "campaign": stream.instance_id,
-                "changed_at": allowances.plans[stream.instance_id].changed_at,
+                "campaign": stream.campaign_id,
+                "changed_at": allowances.plans[stream.campaign_id].changed_at,
                 **_lane_row(stream),
                 "next_after": stream.next_after,
                 "finished_from": stream.finished_from,
@@ -217,11 +217,11 @@ def _rows_of_reserved(streams: Sequence[DueStream], allowances: Allowances, want
     return [
         {
             "stream": number,
-            "campaign": stream.instance_id,
-            "changed_at": allowances.plans[stream.instance_id].changed_at,
+            "campaign": stream.campaign_id,
+            "changed_at": allowances.plans[stream.campaign_id].changed_at,
             **_lane_row(stream),
             "next_after": stream.next_after,
-            "steps": sorted({step.step_number for step in allowances.plans[stream.instance_id].steps}),
+            "steps": sorted({step.step_number for step in allowances.plans[stream.campaign_id].steps}),
             "since": since,
             "account": allowances.account(stream.route(stream.channels[0])),
         }
@@ -261,7 +261,7 @@ def earliest(session: Session, *, streams: Sequence[DueStream]) -> dict[DueStrea
         rows = [
             {
                 "stream": number,
-                "campaign": stream.instance_id,
+                "campaign": stream.campaign_id,
                 **_lane_row(stream),
                 "next_after": stream.next_after,
                 "finished_from": stream.finished_from,
@@ -295,7 +295,7 @@ def count_due(session: Session, *, streams: Sequence[DueStream], now: datetime, 
     """Returns campaign -> how many people of these streams, which have lanes, are due; at most `most` of each. Who is
     only looked at again while another campaign writes to them is not counted."""
     rows = [
-        {"campaign": stream.instance_id, **_lane_row(stream), "next_after": stream.next_after} for stream in streams
+        {"campaign": stream.campaign_id, **_lane_row(stream), "next_after": stream.next_after} for stream in streams
     ]
     values = {**rows_parameter(rows), "now": now, "most": most}
     return Counter(dict(tuple(row) for row in session.execute(_COUNT, values)) if rows else {})
@@ -308,7 +308,7 @@ def waits(
     whole campaign. Streams in which nobody waits are left out."""
     found: dict[DueStream, list[Hold]] = {}
     for stream, due in earliest(session, streams=streams).items():
-        closed = stream.closed(allowances.plans[stream.instance_id], allowances.pools, now)
+        closed = stream.closed(allowances.plans[stream.campaign_id], allowances.pools, now)
         found[stream] = [*closed, *holds.not_before(due, now), *stream.limits(allowances)]
     full = [stream for stream in found if stream.free(allowances) == 0]
     rows = _rows_of_reserved(full, allowances)
@@ -317,7 +317,7 @@ def waits(
     )
     for number, due in next_reserved.items():
         stream = full[number]
-        closed = stream.closed(allowances.plans[stream.instance_id], allowances.pools, now)
+        closed = stream.closed(allowances.plans[stream.campaign_id], allowances.pools, now)
         expiry = [holds.until_expiry(limit, due) for limit in stream.limits(allowances)[:1] if due > now]
         reserved = [*closed, *expiry, *stream.limits(allowances, with_reservation=True)]
         found[stream] = min(found[stream], reserved, key=lambda candidates: holds.latest(candidates, now))

@@ -56,19 +56,19 @@ def _lanes(
     session: Session, campaigns: Collection[UUID], mailboxes: Sequence[UUID | None] = ()
 ) -> dict[UUID, list[Lane]]:
     """Returns campaign -> the lanes in which somebody waits: those of all mailboxes, or of these."""
-    found: dict[UUID, list[Lane]] = {instance_id: [] for instance_id in campaigns}
+    found: dict[UUID, list[Lane]] = {campaign_id: [] for campaign_id in campaigns}
     asked = [mailbox_id or NOBODY for mailbox_id in mailboxes] or [None]
-    rows = [{"campaign": instance_id, "mailbox": mailbox} for instance_id in campaigns for mailbox in asked]
+    rows = [{"campaign": campaign_id, "mailbox": mailbox} for campaign_id in campaigns for mailbox in asked]
     if rows:
         statement = _OF_MAILBOX if mailboxes else _ALL_LANES
-        for instance_id, mailbox, zone in session.execute(statement, rows_parameter(rows)):
-            found[instance_id].append(Lane(None if mailbox == NOBODY else mailbox, zone or None))
+        for campaign_id, mailbox, zone in session.execute(statement, rows_parameter(rows)):
+            found[campaign_id].append(Lane(None if mailbox == NOBODY else mailbox, zone or None))
     return found
 
 
 def of_agents(session: Session, *, plans: Mapping[UUID, Plan], channel: Channel | None) -> list[DueStream]:
     """Returns the streams of some campaigns, apart from the steps that the server sends itself."""
-    wanted = {instance_id: _for_agents(plan, channel) for instance_id, plan in plans.items()}
+    wanted = {campaign_id: _for_agents(plan, channel) for campaign_id, plan in plans.items()}
     return _in_lanes(session, plans, wanted)
 
 
@@ -78,9 +78,9 @@ def _for_agents(plan: Plan, channel: Channel | None) -> list[Channel]:
     return [asked_channel for asked_channel in asked if not plan.sending.is_sent_by_server(asked_channel)]
 
 
-def of_campaign(session: Session, *, instance_id: UUID, plan: Plan, now: datetime) -> list[DueStream]:
+def of_campaign(session: Session, *, campaign_id: UUID, plan: Plan, now: datetime) -> list[DueStream]:
     """Returns all streams of a campaign."""
-    found = _in_lanes(session, {instance_id: plan}, {instance_id: _channels(plan)})
+    found = _in_lanes(session, {campaign_id: plan}, {campaign_id: _channels(plan)})
     before = plan.overdue_before(now)
     return [replace(stream, due_from=before) if stream.is_sent_by_server(plan) else stream for stream in found]
 
@@ -91,16 +91,16 @@ def _in_lanes(
     """Returns the streams of some campaigns that have these channels, in each lane in which somebody waits. A campaign
     has lanes where mailboxes or time zones of people matter."""
     in_lanes = [
-        instance_id
-        for instance_id, plan in plans.items()
-        if plan.sending.follows_contact or (plan.sending.mailboxes and Channel.EMAIL in wanted[instance_id])
+        campaign_id
+        for campaign_id, plan in plans.items()
+        if plan.sending.follows_contact or (plan.sending.mailboxes and Channel.EMAIL in wanted[campaign_id])
     ]
     lanes = _lanes(session, in_lanes)
     return [
         replace(stream, lane=lane)
-        for instance_id, plan in plans.items()
-        for stream in _streams(instance_id, plan, wanted[instance_id])
-        for lane in lanes.get(instance_id, [None])
+        for campaign_id, plan in plans.items()
+        for stream in _streams(campaign_id, plan, wanted[campaign_id])
+        for lane in lanes.get(campaign_id, [None])
     ]
 
 
@@ -111,11 +111,11 @@ def of_mailbox(
     mailbox yet in campaigns that name it."""
     sent = {id_: plan for id_, plan in plans.items() if plan.sending.is_sent_by_server(Channel.EMAIL)}
     return [
-        replace(stream, lane=lane, due_from=sent[instance_id].overdue_before(now))
-        for instance_id, lanes in _lanes(session, sent, [mailbox_id, None]).items()
+        replace(stream, lane=lane, due_from=sent[campaign_id].overdue_before(now))
+        for campaign_id, lanes in _lanes(session, sent, [mailbox_id, None]).items()
         for lane in lanes
-        if lane.mailbox_id is not None or address in sent[instance_id].sending.mailboxes
-        for stream in _streams(instance_id, sent[instance_id], [Channel.EMAIL])
+        if lane.mailbox_id is not None or address in sent[campaign_id].sending.mailboxes
+        for stream in _streams(campaign_id, sent[campaign_id], [Channel.EMAIL])
     ]
 
 
@@ -123,14 +123,14 @@ def _channels(plan: Plan) -> tuple[Channel, ...]:
     return tuple(sorted({step.channel for step in plan.steps}))
 
 
-def _streams(instance_id: UUID, plan: Plan, wanted: Collection[Channel]) -> list[DueStream]:
+def _streams(campaign_id: UUID, plan: Plan, wanted: Collection[Channel]) -> list[DueStream]:
     """Returns the streams of a campaign in one lane: one for each channel that is wanted if others are not or if
     channels have accounts of their own, otherwise one. If every step was taken out of use, one stream remains to finish
     those who waited."""
     channels = _channels(plan)
     numbers = sorted({step.step_number for step in plan.steps})
     if not numbers or (set(wanted) == set(channels) and not plan.sending.senders and not plan.sending.mailboxes):
-        return [DueStream(instance_id, channels)]
+        return [DueStream(campaign_id, channels)]
     channel_of = {step.step_number: step.channel for step in plan.steps}
     found: list[DueStream] = []
     for channel in wanted:
@@ -141,22 +141,22 @@ def _streams(instance_id: UUID, plan: Plan, wanted: Collection[Channel]) -> list
                 next_after.extend(range(before, number))
         # Enrollments that have no step left, because the later ones were taken out of use, finish in the last stream.
         finished_from = numbers[-1] if channel_of[numbers[-1]] is channel else None
-        found.append(DueStream(instance_id, (channel,), next_after=tuple(next_after), finished_from=finished_from))
+        found.append(DueStream(campaign_id, (channel,), next_after=tuple(next_after), finished_from=finished_from))
     return found
 
 
 def finder(streams: Sequence[DueStream]) -> Callable[[Enrollment], DueStream]:
     """Returns a function from an enrollment that was read from the streams to its stream."""
     by_step = {
-        (stream.instance_id, stream.lane, current_step): stream
+        (stream.campaign_id, stream.lane, current_step): stream
         for stream in streams
         for current_step in stream.next_after or ()
     }
-    rest = {(stream.instance_id, stream.lane): stream for stream in streams if stream.is_for_the_rest}
-    in_lanes = {stream.instance_id for stream in streams if stream.lane is not None}
+    rest = {(stream.campaign_id, stream.lane): stream for stream in streams if stream.is_for_the_rest}
+    in_lanes = {stream.campaign_id for stream in streams if stream.lane is not None}
 
     def find(enrollment: Enrollment) -> DueStream:
-        campaign_id = enrollment.instance_id
+        campaign_id = enrollment.campaign_id
         lane = Lane(enrollment.mailbox_id, enrollment.zone) if campaign_id in in_lanes else None
         return by_step.get((campaign_id, lane, enrollment.current_step)) or rest[campaign_id, lane]
 

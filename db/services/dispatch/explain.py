@@ -64,8 +64,8 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     if row is None:
         raise NotFound("enrollment", enrollment_id)
     one = enrollment_rows.from_row(row)
-    status, running, problems = _campaign(session, one.instance_id)
-    sending = running[one.instance_id].sending
+    status, running, problems = _campaign(session, one.campaign_id)
+    sending = running[one.campaign_id].sending
     try:
         (candidate,) = examine(session, enrollments=[one], plans=running, now=now, public_url=public_url)
     except Exception as error:
@@ -74,7 +74,7 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
         fault = faults.note("a step can't be examined", error, enrollment=str(enrollment_id))
         return Explanation([holds.of_fault(fault, "The step can't be handed out.")], None)
     found = [*holds.of_campaign(status, sending, now), *problems]
-    streams, allowances = _look(session, running, one.instance_id, now)
+    streams, allowances = _look(session, running, one.campaign_id, now)
     if not found and _is_skipped(session, candidate, streams, allowances, public_url):
         (candidate,) = after_skips(session, candidates=[candidate], plans=running, now=now, public_url=public_url)
     found += candidate.holds
@@ -85,7 +85,7 @@ def enrollment(session: Session, *, enrollment_id: UUID, now: datetime, public_u
     if reached:
         before = _how_many_before(session, one)
         found += [limit.behind(before) for limit in reached]
-    calendars = streams_of.calendars(allowances, candidate.route, one.instance_id, one.zone)
+    calendars = streams_of.calendars(allowances, candidate.route, one.campaign_id, one.zone)
     next_at = holds.can_move_at(found, calendars, now)
     if sending.is_sent_by_server(candidate.step.channel):
         return _by_server(session, found, next_at, one.mailbox_id, sending, candidate.step)
@@ -112,7 +112,7 @@ def _look(
     session: Session, running: Mapping[UUID, Plan], campaign_id: UUID, now: datetime
 ) -> tuple[list[DueStream], Allowances]:
     """Returns all streams of a campaign, and what is left of their limits."""
-    streams = due_streams.of_campaign(session, instance_id=campaign_id, plan=running[campaign_id], now=now)
+    streams = due_streams.of_campaign(session, campaign_id=campaign_id, plan=running[campaign_id], now=now)
     known = limits.pools_of(session, plans=running, streams=streams)
     return streams, limits.of_streams(session, plans=running, streams=streams, known=known, now=now, lock=False)
 
@@ -144,7 +144,7 @@ _BEFORE = text(f"SELECT count(*) FROM {_ALL_BEFORE} before")
 
 def _how_many_before(session: Session, enrollment: Enrollment) -> int:
     """Returns how many enrollments of its campaign come before this one in the due queue, at most _POSITION_MAX."""
-    values = {"campaign": enrollment.instance_id, "due": enrollment.next_action_at, "id": enrollment.id}
+    values = {"campaign": enrollment.campaign_id, "due": enrollment.next_action_at, "id": enrollment.id}
     return session.scalar(_BEFORE, {**values, "most": _POSITION_MAX}) or 0
 
 
@@ -180,13 +180,13 @@ def _is_able(candidate: Candidate, allowances: Allowances) -> bool:
 
 def _closed(candidate: Candidate, route: Route, allowances: Allowances) -> list[Hold]:
     """Returns the holds on an overdue email, and on the mailboxes from which the step may go out."""
-    sending = allowances.plans[route.instance_id].sending
+    sending = allowances.plans[route.campaign_id].sending
     return [*_overdue(candidate, allowances), *allowances.pools.holds(sending, route, allowances.now)]
 
 
 def _overdue(candidate: Candidate, allowances: Allowances) -> list[Hold]:
     """Returns the hold on an overdue email."""
-    enrollment, plan = candidate.enrollment, allowances.plans[candidate.enrollment.instance_id]
+    enrollment, plan = candidate.enrollment, allowances.plans[candidate.enrollment.campaign_id]
     if candidate.step is None or not plan.sending.is_sent_by_server(candidate.step.channel):
         return []
     return holds.of_overdue(enrollment.next_action_at, plan.overdue_before(allowances.now))
@@ -203,7 +203,7 @@ _LINE = text(f"""
 def _line(session: Session, *, before: Enrollment, after: Enrollment | None, limit: int) -> list[Enrollment]:
     """Returns the enrollments of its campaign that come before this one in the due queue, from `after` on."""
     values = {
-        "campaign": before.instance_id,
+        "campaign": before.campaign_id,
         "due": before.next_action_at,
         "id": before.id,
         "after_due": after.next_action_at if after else None,
@@ -237,8 +237,8 @@ def _those_before(
 
 def _may_take(one: Enrollment, allowances: Allowances) -> bool:
     """Returns whether the limits leave a send for its next step; if not, its text need not be rendered."""
-    step = next_step(allowances.plans[one.instance_id].steps, one.current_step, one.recipient)
-    return step is not None and not allowances.limits(Route(one.instance_id, step.channel, one.mailbox_id))
+    step = next_step(allowances.plans[one.campaign_id].steps, one.current_step, one.recipient)
+    return step is not None and not allowances.limits(Route(one.campaign_id, step.channel, one.mailbox_id))
 
 
 _NOBODY = Hold(
@@ -309,7 +309,7 @@ def _leased(
     delay = next((hold for hold in waits if hold.reason is HoldReason.STEP_DELAY), None)
     if delay is None or delay.until is None:
         return waits
-    running = {stream.instance_id: plan}
+    running = {stream.campaign_id: plan}
     unlimited = Allowances(running, now, pools=known)
     first = due_queue.front(session, streams=[stream], allowances=unlimited, limit=1, now=delay.until, take=False)
     for candidate in examine(session, enrollments=first, plans=running, now=now):
@@ -347,6 +347,6 @@ def _front(
 def _campaign(session: Session, campaign_id: UUID) -> tuple[CampaignStatus, dict[UUID, Plan], list[Hold]]:
     """Returns its status, its plan, and the problem for which the server can't work on it."""
     found = campaigns.get(session, campaign_id=campaign_id)
-    running = plans.of_campaigns(session, instance_ids=[campaign_id])
+    running = plans.of_campaigns(session, campaign_ids=[campaign_id])
     problem = running[campaign_id].problem or found.pause_reason
     return CampaignStatus(found.status), running, holds.of_problem(problem)

@@ -69,7 +69,7 @@ def read(
     """Returns enrollment -> what is known of its person, in one statement. `people`: contact id -> who."""
     if not enrollments:
         return {}
-    rows = [{"instance_id": enrollment.instance_id, "id": enrollment.id} for enrollment in enrollments]
+    rows = [{"instance_id": enrollment.campaign_id, "id": enrollment.id} for enrollment in enrollments]
     found = _found(session.execute(_READ, rows_parameter(rows)))
     return {
         enrollment.id: _facts(

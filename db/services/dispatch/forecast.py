@@ -111,7 +111,7 @@ def read(
 def _of_idle(session: Session, campaign_id: UUID, now: datetime) -> Forecast | None:
     """Returns the forecast of a campaign that hands out nothing, with the reason; None if it is active."""
     campaign = campaigns.get(session, campaign_id=campaign_id)
-    plan = plans.of_campaign(session, instance_id=campaign_id)
+    plan = plans.of_campaign(session, campaign_id=campaign_id)
     held = [
         *holds.of_problem(plan.problem or campaign.pause_reason),
         *holds.of_status(CampaignStatus(campaign.status)),

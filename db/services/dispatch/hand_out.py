@@ -154,7 +154,7 @@ class HandOut:
             person = candidate.enrollment.contact_id
             if candidate.is_broken and candidate.holds[0].reason is HoldReason.INVALID_TEXT:
                 # The campaign's fault, not the person's.
-                self.unreadable[candidate.enrollment.instance_id] = candidate.holds[0].detail
+                self.unreadable[candidate.enrollment.campaign_id] = candidate.holds[0].detail
             elif candidate.has_its_turn or (person in freed and not candidate.holds):
                 # Asked in the order of the queue, and where a limit leaves a send, so that a forecast finds the same.
                 is_late = position > cutoff or candidate.is_limited(self.allowances)
@@ -192,7 +192,7 @@ class HandOut:
         if why is None or step is None:
             return _hold(candidate, self.now)
         row = _action_row(enrollment, step, new_id(), ActionStatus.SKIPPED, error=why)
-        enrollment.pass_step(step.step_number, self.now, self.allowances.plans[enrollment.instance_id])
+        enrollment.pass_step(step.step_number, self.now, self.allowances.plans[enrollment.campaign_id])
         if enrollment.is_open:
             return _HeldBack(Fate.MOVED, Hold(HoldReason.STEP_DELAY, why, enrollment.next_action_at), [row])
         return _HeldBack(Fate.ENDED, Hold(HoldReason.NO_STEP_LEFT, why), [row])
@@ -208,7 +208,7 @@ class HandOut:
             return []
         enrollment.hand_out(step.step_number, self.until)
         address = kept.get(enrollment.id) if step.channel is Channel.EMAIL else None
-        if mailbox is not None and self.allowances.plans[enrollment.instance_id].sending.mailboxes:
+        if mailbox is not None and self.allowances.plans[enrollment.campaign_id].sending.mailboxes:
             enrollment.mailbox_id, address = mailbox.id, mailbox.address
         if address is not None:
             text = replace(text, message_domain=threads.message_domain(address, self.public_url))
@@ -221,7 +221,7 @@ class HandOut:
     def _headers(self, mailbox: PoolMailbox, enrollment: Enrollment, step_number: int) -> dict[str, str]:
         fields = provider_headers.of_host(
             mailbox.smtp_host,
-            campaign_id=enrollment.instance_id,
+            campaign_id=enrollment.campaign_id,
             enrollment_id=enrollment.id,
             step_number=step_number,
         )
@@ -339,7 +339,7 @@ def _action_row(
     enrollment: Enrollment, step: Step, id_: UUID, status: ActionStatus, *, error: str | None = None
 ) -> dict[str, Any]:
     return {
-        "instance_id": enrollment.instance_id,
+        "instance_id": enrollment.campaign_id,
         "id": id_,
         "enrollment_id": enrollment.id,
         "step_number": step.step_number,

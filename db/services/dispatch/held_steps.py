@@ -116,7 +116,7 @@ _HOLD_ALL = text(f"""
 def _held(row: Sequence[object], plan: Plan) -> Held:
     own, rest = row[: len(_OWN_NAMES)], row[len(_OWN_NAMES) :]
     enrollment = enrollment_rows.from_row(rest[: len(enrollment_rows.NAMES)])
-    key = enrollment_rows.Key(enrollment.instance_id, enrollment.id)
+    key = enrollment_rows.Key(enrollment.campaign_id, enrollment.id)
     action = action_rows.from_row(key, rest[len(enrollment_rows.NAMES) :])
     return Held(*own, enrollment=enrollment, action=action, plan=plan)  # pyright: ignore[reportArgumentType]
 
@@ -135,7 +135,7 @@ def hold_all(session: Session, *, messages: Mapping[UUID, str | None]) -> dict[U
     rows = [{"id": id_, "message": message} for id_, message in messages.items()]
     found = [tuple(row) for row in session.execute(_HOLD_ALL, rows_parameter(rows))]
     place = len(_OWN_NAMES)
-    known = plans.of_campaigns(session, instance_ids={row[place] for row in found})
+    known = plans.of_campaigns(session, campaign_ids={row[place] for row in found})
     return {row[0]: _held(row, known[row[place]]) for row in found}
 
 

@@ -39,11 +39,11 @@ def of_streams(
     new = [
         stream
         for stream in streams
-        if stream.takes_new_people(plans[stream.instance_id])
-        and not stream.closed(plans[stream.instance_id], known, now)
+        if stream.takes_new_people(plans[stream.campaign_id])
+        and not stream.closed(plans[stream.campaign_id], known, now)
     ]
     # In this order: who gets a mailbox in between is missed by both, and nobody takes more than their share.
-    known.people = pools.people(session, pools=known, campaigns={stream.instance_id for stream in new})
+    known.people = pools.people(session, pools=known, campaigns={stream.campaign_id for stream in new})
     most = COUNTED_MOST if limit is None else known.counted_most(limit)
     known.waiting = due_queue.count_due(session, streams=new, now=now, most=most)
     return allowances

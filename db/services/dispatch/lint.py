@@ -212,7 +212,7 @@ def _lacking(session: Session, campaign_id: UUID, template: CampaignTemplate) ->
         return []
     people = (
         select(CampaignEnrollment.contact_id)
-        .where(CampaignEnrollment.instance_id == campaign_id)
+        .where(CampaignEnrollment.campaign_id == campaign_id)
         .limit(_LOOKED_AT)
         .subquery()
     )

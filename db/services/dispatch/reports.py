@@ -159,15 +159,15 @@ def _note_reports(session: Session, together: Mapping[int, Held], reports: Seque
         outcome = reports[index].outcome
         held.settle(outcome)
         if outcome is not ActionOutcome.SENT:
-            concerned[held.action.instance_id] = held.plan
+            concerned[held.action.campaign_id] = held.plan
             enrollment_ids.append(held.enrollment.id)
             note = {"status": held.status, "reported": held.action.reported, "error": reports[index].error}
-            rows.append({"instance_id": held.action.instance_id, "id": held.id, **note})
+            rows.append({"instance_id": held.action.campaign_id, "id": held.id, **note})
     if rows:
         session.execute(_NOTE, rows_parameter(rows))
-        moments = plans.changed_at(session, instance_ids=concerned)
-        for instance_id, plan in concerned.items():
-            plans.check(plan, moments.get(instance_id))
+        moments = plans.changed_at(session, campaign_ids=concerned)
+        for campaign_id, plan in concerned.items():
+            plans.check(plan, moments.get(campaign_id))
         conversation_rows.free(session, enrollment_ids=enrollment_ids)
 
 

@@ -26,7 +26,7 @@ def email_of_step(
     """Returns an email step, filled in for a person whose email is `address`. NotFound if there is no such campaign;
     InvalidInput if it has no such email, or if it can't be filled in."""
     campaigns.get(session, campaign_id=campaign_id)
-    texts = Texts.of_campaigns(session, plans.of_campaigns(session, instance_ids=[campaign_id]), public_url)
+    texts = Texts.of_campaigns(session, plans.of_campaigns(session, campaign_ids=[campaign_id]), public_url)
     person, variant = _first_person(session, campaign_id) or (_invented(texts, campaign_id), None)
     recipient = Recipient(campaign_id, person.id, variant)
     steps = texts.plans[campaign_id].steps
@@ -45,7 +45,7 @@ def _first_person(session: Session, campaign_id: UUID) -> tuple[Contact, str | N
     first = session.execute(
         select(Contact, CampaignEnrollment.a_b_variant)
         .join(CampaignEnrollment, CampaignEnrollment.contact_id == Contact.id)
-        .where(CampaignEnrollment.instance_id == campaign_id, Contact.erased_at.is_(None))
+        .where(CampaignEnrollment.campaign_id == campaign_id, Contact.erased_at.is_(None))
         .order_by(CampaignEnrollment.id)
         .limit(1)
     ).one_or_none()

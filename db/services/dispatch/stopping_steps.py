@@ -49,15 +49,15 @@ class Stops:
 
     def of(self, person: Waiting) -> frozenset[int]:
         """Returns the numbers of the steps at which the person stops."""
-        texts = [*self.everybody.get(person.instance_id, ())]
+        texts = [*self.everybody.get(person.campaign_id, ())]
         for path in self.lacking.get(person.id, ()):
-            texts += self.needing[person.instance_id].get(path, ())
+            texts += self.needing[person.campaign_id].get(path, ())
         stopped = {one.step_number for one in texts if one.variant in (None, person.a_b_variant)}
         return frozenset(stopped | self._unapproved(person))
 
     def _unapproved(self, person: Waiting) -> set[int]:
-        asked = [number for number in self.asking.get(person.instance_id, ()) if number > person.current_step]
-        if self.plans[person.instance_id].sending.approval is Approval.FIRST_STEP:
+        asked = [number for number in self.asking.get(person.campaign_id, ()) if number > person.current_step]
+        if self.plans[person.campaign_id].sending.approval is Approval.FIRST_STEP:
             asked = [] if person.id in self.addressed else asked[:1]
         return set(asked) - self.approved.get(person.id, set())
 
@@ -82,11 +82,11 @@ def read(
     return found
 
 
-def _needed(texts: Texts, instance_id: UUID, step: Step) -> set[_Path] | None:
+def _needed(texts: Texts, campaign_id: UUID, step: Step) -> set[_Path] | None:
     """Returns what a step needs of a person; None if it goes out to nobody."""
-    source = texts.source(instance_id, step)
+    source = texts.source(campaign_id, step)
     words = [part for part in (source.subject, source.body) if part]
-    campaign = campaign_variables(texts.campaigns[instance_id])
+    campaign = campaign_variables(texts.campaigns[campaign_id])
     has_link = step.channel is Channel.EMAIL and texts.links is not None
 
     def has(path: _Path) -> bool:
@@ -150,10 +150,10 @@ def _read_approvals(session: Session, found: Stops, texts: Texts, people: Sequen
         approved[enrollment_id].add(number)
     found.approved = approved
     firsts = [
-        (person.instance_id, person.id, person.current_step + 1)
+        (person.campaign_id, person.id, person.current_step + 1)
         for person in people
-        if person.instance_id in asking
-        and asking[person.instance_id].sending.approval is Approval.FIRST_STEP
+        if person.campaign_id in asking
+        and asking[person.campaign_id].sending.approval is Approval.FIRST_STEP
         and person.current_step > 0
     ]
     found.addressed = draft_rows.addressed(session, steps=firsts)

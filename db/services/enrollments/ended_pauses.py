@@ -13,7 +13,7 @@ from db.services.campaigns import campaigns
 
 _in_draft = (
     select(CampaignInstance.id)
-    .where(CampaignInstance.id == CampaignEnrollment.instance_id, CampaignInstance.status == CampaignStatus.DRAFT)
+    .where(CampaignInstance.id == CampaignEnrollment.campaign_id, CampaignInstance.status == CampaignStatus.DRAFT)
     .exists()
 )
 # What becomes of a pause that is over.
@@ -42,7 +42,7 @@ def tell(session: Session, *, enrollments: Iterable[CampaignEnrollment], now: da
     """Shows those as active, or enrolled in a draft, whose pause was over at `now`."""
     for enrollment in enrollments:
         if now is not None and enrollment.paused_until is not None and enrollment.paused_until <= now:
-            is_draft = campaigns.get(session, campaign_id=enrollment.instance_id).status == CampaignStatus.DRAFT
+            is_draft = campaigns.get(session, campaign_id=enrollment.campaign_id).status == CampaignStatus.DRAFT
             after = EnrollmentStatus.ENROLLED if is_draft else EnrollmentStatus.ACTIVE
             set_committed_value(enrollment, "status", after)
             set_committed_value(enrollment, "paused_until", None)

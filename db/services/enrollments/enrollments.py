@@ -61,14 +61,14 @@ def enroll(
     people_here = {(campaign_id, contact_id) for contact_id in found.values()}
     held = suppressions.of_people_in(session, people=people_here, now=now)
     refused = {contact_id: why for (_, contact_id), why in held.items()}
-    for contact_id in orphans.stopping(session, instance_id=campaign_id, contact_ids=list(refused)):
+    for contact_id in orphans.stopping(session, campaign_id=campaign_id, contact_ids=list(refused)):
         del refused[contact_id]  # enrolled, and stopped below by an event that waited, so that the event counts
     welcome = {row: contact_id for row, contact_id in found.items() if contact_id not in refused}
     for row, contact_id in found.items():
         if contact_id in refused:
             reason = f"{refused[contact_id].state}: {refused[contact_id].reason}"
             answers[row] = Enrolled(EnrollVerdict.SUPPRESSED, contact_id=contact_id, reason=reason)
-    plan = plans.of_campaign(session, instance_id=campaign_id)
+    plan = plans.of_campaign(session, campaign_id=campaign_id)
     is_running = campaign.status != CampaignStatus.DRAFT
     first = start_at or (now if is_running else None)
     status = EnrollmentStatus.ACTIVE if is_running else EnrollmentStatus.ENROLLED
@@ -80,7 +80,7 @@ def enroll(
         answers[row].reason = answers[row].reason or note
     if inserted:
         counters.add_statuses(session, {(campaign_id, status): len(inserted)})
-        orphans.match_campaign(session, instance_id=campaign_id)
+        orphans.match_campaign(session, campaign_id=campaign_id)
     return answers
 
 
@@ -177,15 +177,15 @@ def update(
     """Pauses (`until` then, or until it is resumed), resumes, advances past the next step, unsubscribes or completes;
     db.services.enrollments.moving moves. Returns what it was before. InvalidTransition if that is not allowed, Refused
     if one that has ended can't be resumed."""
-    of_enrollment = select(CampaignEnrollment.instance_id, CampaignEnrollment.contact_id, CampaignEnrollment.status)
+    of_enrollment = select(CampaignEnrollment.campaign_id, CampaignEnrollment.contact_id, CampaignEnrollment.status)
     found = session.execute(of_enrollment.where(CampaignEnrollment.id == enrollment_id)).one_or_none()
     if found is None:
         raise _not_found(enrollment_id)
-    instance_id, contact_id, known = found
+    campaign_id, contact_id, known = found
     if action is EnrollmentAction.UNSUBSCRIBE:
         _unsubscribe(session, enrollment_id, now)
         return Former(EnrollmentStatus(known))
-    status = campaigns.lock_for_command(session, instance_id=instance_id)
+    status = campaigns.lock_for_command(session, campaign_id=campaign_id)
     is_draft = status is CampaignStatus.DRAFT
     if action in (EnrollmentAction.PAUSE, EnrollmentAction.RESUME):
         lock_contacts(
@@ -209,7 +209,7 @@ def update(
     elif action is EnrollmentAction.ADVANCE:
         _advance(session, enrollment, now, is_draft=is_draft)
     elif not enrollment.is_open:
-        plan = plans.of_campaign(session, instance_id=instance_id)
+        plan = plans.of_campaign(session, campaign_id=campaign_id)
         reopening.reopen(session, enrollment=enrollment, status=status, plan=plan, now=now)
     else:
         # In a draft nobody is active before its start, which gives every enrollment a due time.
@@ -245,7 +245,7 @@ def _unsubscribe(session: Session, enrollment_id: UUID, now: datetime) -> None:
 def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draft: bool) -> None:
     """Skips the next step. It is noted as skipped, so that nobody sends it later. In a draft the delay of the step
     after it counts from the moment that the enrollment was given, or from the start."""
-    plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
+    plan = plans.of_campaign(session, campaign_id=enrollment.campaign_id)
     skipped = next_step(plan.steps, enrollment.current_step, enrollment.recipient)
     if skipped is None:
         raise Refused("No step is left to advance past. Call update_enrollment with action complete to end it.")
@@ -253,7 +253,7 @@ def _advance(session: Session, enrollment: Enrollment, now: datetime, *, is_draf
     action = session.scalars(of_step).one_or_none()
     if action is None:
         action = CampaignAction(
-            instance_id=enrollment.instance_id,
+            campaign_id=enrollment.campaign_id,
             enrollment_id=enrollment.id,
             step_number=skipped.step_number,
             channel=skipped.channel,
@@ -294,7 +294,7 @@ def get(session: Session, *, enrollment_id: UUID, now: datetime | None = None) -
     ended_pauses.tell(session, enrollments=[enrollment], now=now)
     _tell_openings(session, [enrollment])
     contact = session.get_one(Contact, enrollment.contact_id)
-    of_enrollment = {"instance_id": enrollment.instance_id, "enrollment_id": enrollment.id}
+    of_enrollment = {"campaign_id": enrollment.campaign_id, "enrollment_id": enrollment.id}
     actions = session.scalars(
         select(CampaignAction).filter_by(**of_enrollment).order_by(CampaignAction.step_number)
     ).all()
@@ -324,7 +324,7 @@ def list_(
     statement = select(CampaignEnrollment)
     if campaign_id is not None:
         campaigns.get(session, campaign_id=campaign_id)
-        statement = statement.where(CampaignEnrollment.instance_id == campaign_id)
+        statement = statement.where(CampaignEnrollment.campaign_id == campaign_id)
     if contact_id is not None:
         statement = statement.where(CampaignEnrollment.contact_id == contact_id)
     if domain is not None:
@@ -347,12 +347,12 @@ def _tell_openings(session: Session, enrollments: Iterable[CampaignEnrollment]) 
         (enrollment, enrollment.next_action_at) for enrollment in enrollments if enrollment.next_action_at is not None
     ]
     known = (
-        plans.of_campaigns(session, instance_ids={enrollment.instance_id for enrollment, _ in waiting})
+        plans.of_campaigns(session, campaign_ids={enrollment.campaign_id for enrollment, _ in waiting})
         if waiting
         else {}
     )
     for enrollment, due in waiting:
-        opening = known[enrollment.instance_id].sending.opening(due, enrollment.zone)
+        opening = known[enrollment.campaign_id].sending.opening(due, enrollment.zone)
         # For display only: it is no change, and is never written.
         set_committed_value(enrollment, "next_action_at", opening or due)
 
@@ -362,7 +362,7 @@ def people(session: Session, *, campaign_id: UUID, enrollment_ids: Collection[UU
     statement = (
         select(CampaignEnrollment.id, Contact)
         .join(Contact, Contact.id == CampaignEnrollment.contact_id)
-        .where(CampaignEnrollment.instance_id == campaign_id, CampaignEnrollment.id.in_(enrollment_ids))
+        .where(CampaignEnrollment.campaign_id == campaign_id, CampaignEnrollment.id.in_(enrollment_ids))
     )
     return dict(session.execute(statement).all())
 

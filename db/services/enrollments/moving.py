@@ -28,16 +28,16 @@ class Moved(NamedTuple):
 def move(session: Session, *, enrollment_id: UUID, campaign_id: UUID, now: datetime) -> Moved:
     """Ends an enrollment and enrolls its person in another campaign, or reopens what ended there. Who is paused stays
     paused. Refused if either is not possible; then nothing is changed."""
-    of_enrollment = select(CampaignEnrollment.instance_id, CampaignEnrollment.contact_id)
+    of_enrollment = select(CampaignEnrollment.campaign_id, CampaignEnrollment.contact_id)
     found = session.execute(of_enrollment.where(CampaignEnrollment.id == enrollment_id)).one_or_none()
     if found is None:
         raise NotFound("enrollment", enrollment_id)
     source, contact_id = found
     if source == campaign_id:
         raise InvalidInput("campaign_id is that of the enrollment's own campaign. list_campaigns shows the others.")
-    for instance_id in sorted((source, campaign_id)):
-        if instance_id == source:
-            campaigns.lock_for_command(session, instance_id=source)
+    for locked in sorted((source, campaign_id)):
+        if locked == source:
+            campaigns.lock_for_command(session, campaign_id=source)
         else:
             campaigns.lock_for_enrollment(session, campaign_id=campaign_id)
     who = ContactRef(contact_id, ContactFields())

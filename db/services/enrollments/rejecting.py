@@ -24,7 +24,7 @@ def reject(session: Session, *, draft_id: UUID, reason: str, then: RejectThen, b
     draft = drafts.find(session, draft_ids=[draft_id]).get(draft_id)
     if draft is None:
         raise NotFound("draft", draft_id, hint="list_drafts shows them.")
-    campaigns.lock_for_command(session, instance_id=draft.instance_id)
+    campaigns.lock_for_command(session, campaign_id=draft.campaign_id)
     enrollment = enrollment_rows.lock_one(session, enrollment_id=draft.enrollment_id)
     assert enrollment is not None, "a draft goes with its enrollment"
     session.refresh(draft)
@@ -57,7 +57,7 @@ def _pause(session: Session, enrollment: Enrollment, reason: str) -> None:
 
 
 def _skip(session: Session, enrollment: Enrollment, draft: ActionDraft, now: datetime) -> None:
-    plan = plans.of_campaign(session, instance_id=enrollment.instance_id)
+    plan = plans.of_campaign(session, campaign_id=enrollment.campaign_id)
     step = next_step(plan.steps, enrollment.current_step, enrollment.recipient)
     if step is None or step.step_number != draft.step_number:
         raise Refused(

@@ -63,12 +63,12 @@ def reopen(session: Session, *, enrollment: Enrollment, status: CampaignStatus, 
             f"The campaign is {status} for good. enroll_contacts takes the person into another campaign with the "
             "contact_id that get_enrollment shows."
         )
-    key = enrollment.instance_id, enrollment.contact_id
+    key = enrollment.campaign_id, enrollment.contact_id
     held = suppressions.of_people_in(session, people=[key], now=now)
     if enrollment.is_erased or held:
         reason = "erased" if enrollment.is_erased else f"{held[key].state} ({held[key].reason})"
         raise Refused(f"The person is {reason}, and is not written to. list_suppressions shows why.")
-    passed = _last_passed(session, enrollment.instance_id, [enrollment])
+    passed = _last_passed(session, enrollment.campaign_id, [enrollment])
     is_draft = status is CampaignStatus.DRAFT
     problem = _reopen(enrollment, passed.get(enrollment.id, 0), plan, now, is_draft=is_draft)
     if problem is not None:

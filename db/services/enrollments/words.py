@@ -24,7 +24,7 @@ def list_(session: Session, *, campaign_id: UUID, limit: int, cursor: str | None
     """Returns what was handed out for up to `limit` steps of the campaign, newest first; less where some have no
     words."""
     campaigns.get(session, campaign_id=campaign_id)
-    statement = select(CampaignAction).where(CampaignAction.instance_id == campaign_id)
+    statement = select(CampaignAction).where(CampaignAction.campaign_id == campaign_id)
     found = page(session, statement, by=[CampaignAction.id], limit=limit, cursor=cursor, listing="messages")
     words = message_rows.of_actions(session, action_ids=[action.id for action in found.rows])
     rows = [Written(action, said) for action in found.rows if (said := words.get(action.id)) and any(said[:2])]
@@ -43,7 +43,7 @@ def list_replies(session: Session, *, campaign_id: UUID, limit: int, cursor: str
     statement: Select[Message] = (
         select(Message)
         .join(Thread, Thread.id == Message.thread_id)
-        .where(Thread.instance_id == campaign_id, Message.replies_to.is_not(None))
+        .where(Thread.campaign_id == campaign_id, Message.replies_to.is_not(None))
     )
     found = page(session, statement, by=[Message.id], limit=limit, cursor=cursor, listing="replies")
     wanted = select(MessageBody.message_id, MessageBody.body).where(

@@ -214,7 +214,7 @@ def _lock_enrollments(session: Session, person: _Person) -> list[Enrollment]:
 
 
 def _values(person: _Person, enrollments: Sequence[Enrollment]) -> dict[str, Any]:
-    keys = [{"instance_id": enrollment.instance_id, "id": enrollment.id} for enrollment in enrollments]
+    keys = [{"instance_id": enrollment.campaign_id, "id": enrollment.id} for enrollment in enrollments]
     known = [{"address": address} for address in person.addresses]
     return {**rows_parameter(keys), "known": rows_parameter(known)["rows"]}
 

@@ -49,7 +49,7 @@ class BatchRow(Entry):
 
     @property
     def key(self) -> Key:
-        return Key(self.enrollment.instance_id, self.enrollment.id)
+        return Key(self.enrollment.campaign_id, self.enrollment.id)
 
 
 class ChangedAction(NamedTuple):
@@ -102,7 +102,7 @@ class Batch:
         if action is not None and id(action) in self.changed_actions:
             return action
         if action is None:
-            step = step_for(self.plans[row.enrollment.instance_id].steps, step_number, row.enrollment.recipient)
+            step = step_for(self.plans[row.enrollment.campaign_id].steps, step_number, row.enrollment.recipient)
             variant = step.a_b_variant if step else None
             action = row.actions[step_number] = Action(*row.key, step_number, row.event.channel, variant)
             self.changed_actions[id(action)] = ChangedAction(action, None)
@@ -166,11 +166,11 @@ def read_actions(session: Session, rows: Iterable[BatchRow], *, every: bool = Fa
         owner.actions.setdefault(action.step_number, action)
 
 
-def read_plans(session: Session, batch: Batch, instance_ids: Collection[UUID]) -> None:
+def read_plans(session: Session, batch: Batch, campaign_ids: Collection[UUID]) -> None:
     """Reads the plans of these campaigns that are not known yet."""
-    missing = set(instance_ids) - batch.plans.keys()
+    missing = set(campaign_ids) - batch.plans.keys()
     if missing:
-        found = plans.of_campaigns(session, instance_ids=missing)
+        found = plans.of_campaigns(session, campaign_ids=missing)
         batch.plans.update(found)
 
 

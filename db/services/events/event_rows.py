@@ -39,7 +39,7 @@ def values(row: BatchRow) -> dict[str, Any]:
     """Returns the row of an event, as INSERTING takes it."""
     event = row.event
     found = {
-        "instance_id": row.enrollment.instance_id,
+        "instance_id": row.enrollment.campaign_id,
         "id": row.id,
         "enrollment_id": row.enrollment.id,
         "event_type": event.event_type,

@@ -97,7 +97,7 @@ def list_(
     came in."""
     if session.get(CampaignInstance, campaign_id) is None:
         raise NotFound("campaign", campaign_id)
-    statement = select(CampaignEvent).where(CampaignEvent.instance_id == campaign_id)
+    statement = select(CampaignEvent).where(CampaignEvent.campaign_id == campaign_id)
     if enrollment_id is not None:
         statement = statement.where(CampaignEvent.enrollment_id == enrollment_id)
     if event_type is not None:
@@ -117,6 +117,6 @@ def people_of(session: Session, *, campaign_id: UUID, events: Sequence[CampaignE
     rows = session.execute(
         select(CampaignEnrollment.id, Contact)
         .join(Contact, Contact.id == CampaignEnrollment.contact_id)
-        .where(CampaignEnrollment.instance_id == campaign_id, CampaignEnrollment.id.in_(wanted))
+        .where(CampaignEnrollment.campaign_id == campaign_id, CampaignEnrollment.id.in_(wanted))
     )
     return {row.id: row.Contact for row in rows}

@@ -182,7 +182,7 @@ def _leave_others(session: Session, events: Sequence[NewEvent], locked: Locked) 
         {
             "event": index,
             "contact_id": found.contact_id,
-            "instance_id": found.instance_id,
+            "instance_id": found.campaign_id,
             "id": found.id,
             "email": email,
         }

@@ -16,7 +16,7 @@ from db.domain.history import Entry
 from db.domain.states import Channel
 from db.postgres.json import rows_parameter
 from db.postgres.results import named
-from db.services.state.enrollment_rows import Key
+from db.services.state.enrollment_rows import Key, key_row
 
 MOST: Final = 5_000
 """The number of events that are read of one enrollment, the latest. Earlier ones stay where they are. It bounds the
@@ -47,7 +47,7 @@ def read(session: Session, *, owners: Collection[Key]) -> Mapping[UUID, Sequence
     """Returns enrollment -> its stored events. Their metadata is reduced to what decides how they count."""
     found: defaultdict[UUID, list[Entry]] = defaultdict(list)
     for enrollment_id, id_, step_number, is_inferred, follows_message, *told in session.execute(
-        _READ, rows_parameter([owner._asdict() for owner in owners])
+        _READ, rows_parameter([key_row(owner) for owner in owners])
     ):
         found[enrollment_id].append(Entry(id_, _event(*told), step_number, is_inferred, follows_message))
     return found
@@ -92,7 +92,7 @@ def move(session: Session, *, moved: Iterable[tuple[UUID, Entry]]) -> None:
     """Writes (campaign, event) pairs that are placed or labelled differently now."""
     rows = [
         {
-            "instance_id": instance_id,
+            "instance_id": campaign_id,
             "id": entry.id,
             "step_number": entry.step_number,
             "is_inferred": entry.is_inferred,
@@ -100,7 +100,7 @@ def move(session: Session, *, moved: Iterable[tuple[UUID, Entry]]) -> None:
             "event_type": entry.event.event_type,
             "rule": {key: value for key, value in entry.event.metadata.items() if key == RULE_KEY},
         }
-        for instance_id, entry in moved
+        for campaign_id, entry in moved
     ]
     if rows:
         session.execute(_MOVE, rows_parameter(rows))
@@ -117,7 +117,7 @@ _DROP = text("""
 def drop_actions(session: Session, *, actions: Iterable[Action]) -> None:
     """Deletes actions of which nothing is known any more, unless they are claimed."""
     rows = [
-        {"instance_id": action.instance_id, "enrollment_id": action.enrollment_id, "step_number": action.step_number}
+        {"instance_id": action.campaign_id, "enrollment_id": action.enrollment_id, "step_number": action.step_number}
         for action in actions
     ]
     if rows:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.action import Action
 from db.postgres.json import rows_parameter
-from db.services.state.enrollment_rows import Key
+from db.services.state.enrollment_rows import Key, key_row
 
 _KEEP = text("""
     INSERT INTO campaign_messages (instance_id, enrollment_id, provider_message_id, provider)
@@ -37,7 +37,7 @@ _IS_NAMED = text("""
 
 def is_named(session: Session, *, action: Action, message: str) -> bool:
     """Returns whether an event names this step for this message."""
-    values = {"campaign": action.instance_id, "enrollment": action.enrollment_id, "step": action.step_number}
+    values = {"campaign": action.campaign_id, "enrollment": action.enrollment_id, "step": action.step_number}
     return bool(session.scalar(_IS_NAMED, {**values, "message": message}))
 
 
@@ -75,10 +75,10 @@ _ANY_ELSEWHERE = text("""
 
 def any_elsewhere(session: Session, *, messages: Sequence[tuple[Key, int, str]]) -> bool:
     """Returns whether one of these messages (enrollment, step, message) is known of another step, or of none."""
-    rows = [{**owner._asdict(), "step": step, "message": message} for owner, step, message in messages]
+    rows = [{**key_row(owner), "step": step, "message": message} for owner, step, message in messages]
     return bool(session.scalar(_ANY_ELSEWHERE, rows_parameter(rows)))
 
 
 def _rows(messages: Mapping[tuple[Key, str], str | None]) -> Iterable[dict[str, Any]]:
     for (owner, message), provider in messages.items():
-        yield {**owner._asdict(), "provider_message_id": message, "provider": provider}
+        yield {**key_row(owner), "provider_message_id": message, "provider": provider}

@@ -107,9 +107,9 @@ _IS_ENROLLED = """
 """
 
 
-def match_campaign(session: Session, *, instance_id: UUID) -> int:
+def match_campaign(session: Session, *, campaign_id: UUID) -> int:
     """Records the events that wait for people of this campaign who are enrolled by now. Returns how many."""
-    condition = and_(OrphanedEvent.campaign_id == instance_id, text(_IS_ENROLLED.format(event="orphaned_events")))
+    condition = and_(OrphanedEvent.campaign_id == campaign_id, text(_IS_ENROLLED.format(event="orphaned_events")))
     return _match(session, condition)
 
 
@@ -135,12 +135,12 @@ _STOPPING = text(f"""
 """)
 
 
-def stopping(session: Session, *, instance_id: UUID, contact_ids: Sequence[UUID]) -> Sequence[UUID]:
+def stopping(session: Session, *, campaign_id: UUID, contact_ids: Sequence[UUID]) -> Sequence[UUID]:
     """Returns the people for whom an event waits that would stop them in this campaign as soon as they are enrolled:
     a wish that is not older than their new consent, or a bounce that nobody has lifted since."""
     if not contact_ids:
         return []
-    waiting = session.execute(_STOPPING, {**rows_parameter(list(contact_ids)), "campaign": instance_id}).all()
+    waiting = session.execute(_STOPPING, {**rows_parameter(list(contact_ids)), "campaign": campaign_id}).all()
     consents = opt_outs.consents_of(session, contact_ids=[contact_id for contact_id, *_ in waiting])
     return [
         id_

@@ -109,7 +109,7 @@ class Placement:
     def place(self, batch: Batch, outcomes: list[Outcome | None]) -> None:
         """Places all of its events, from what was known when the call began; also a second time. Refuses those that can
         be about no step."""
-        plan = batch.plans[self.enrollment.instance_id]
+        plan = batch.plans[self.enrollment.campaign_id]
         self.stored = [replace(entry) for entry in self.known]
         self.result = replay(self.enrollment, self.actions, self.stored, self.rows, plan, self.withdrawn)
         self.stored = [entry for entry in self.stored if entry.id not in self.withdrawn]
@@ -146,7 +146,7 @@ class Placements:
         """Writes the events that are placed differently now, and deletes actions of which nothing is known any more.
         Call it after the actions are written."""
         moved = [
-            (placement.enrollment.instance_id, entry)
+            (placement.enrollment.campaign_id, entry)
             for placement in self.of_enrollment.values()
             for entry in (*placement.stored, *placement.rows)
             if placement.written.get(entry.id, _placed(entry)) != _placed(entry)
@@ -171,7 +171,7 @@ def place_anew(session: Session, batch: Batch, outcomes: list[Outcome | None]) -
         return Placements()
     rows = [row for row in batch.rows if row.enrollment.id in chosen]
     batches.read_actions(session, rows, every=True)
-    batches.read_plans(session, batch, {row.enrollment.instance_id for row in rows})
+    batches.read_plans(session, batch, {row.enrollment.campaign_id for row in rows})
     stored = history.read(session, owners={row.key for row in rows})
     placements = Placements()
     for row in rows:
@@ -223,7 +223,7 @@ def _settle(batch: Batch, placement: Placement) -> None:
     assert result is not None, "it was placed"
     before = {number: action.sent_at for number, action in actions.items()}
     stepless = stepless_unsubscribe(enrollment, actions.values())
-    owner = Key(enrollment.instance_id, enrollment.id)
+    owner = Key(enrollment.campaign_id, enrollment.id)
     held = {action.provider_message_id for action in result.actions.values()}
     batch.messages.update(
         {
@@ -248,4 +248,4 @@ def _settle(batch: Batch, placement: Placement) -> None:
     inferred = [entry.event.occurred_at for entry in (*placement.stored, *placement.rows) if entry.is_inferred]
     enrollment.inferred_until = max([*inferred, *filter(None, [enrollment.inferred_until])], default=None)
     batch.deltas.change(stepless, stepless_unsubscribe(enrollment, actions.values()))
-    enrollment.follow(before, actions, batch.plans[enrollment.instance_id])
+    enrollment.follow(before, actions, batch.plans[enrollment.campaign_id])

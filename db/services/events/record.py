@@ -64,7 +64,7 @@ def record(session: Session, *, events: Sequence[NewEvent], source: str = "event
     batch = batches.make(events, lock_enrollments(session, events=events))
     batch.source = source
     batches.read_actions(session, batch.rows)
-    revealing = {row.key.instance_id for row in batch.rows if batches.may_reveal_a_send(row)}
+    revealing = {row.key.campaign_id for row in batch.rows if batches.may_reveal_a_send(row)}
     batches.read_plans(session, batch, revealing)
     recorded = _record(session, batch, [None] * len(events))
     awaited = (row.enrollment.id for row in batch.rows if row.event.event_type in FACTS)
@@ -97,7 +97,7 @@ def record_known(session: Session, *, known: Sequence[Known]) -> Recorded:
         row.has_message_elsewhere = one.has_message_elsewhere
         if one.event.provider_message_id is not None and not one.has_message_elsewhere:
             batch.looked_for.append((row.key, one.action.step_number, one.event.provider_message_id))
-    batch.plans = batch.read_before = {one.enrollment.instance_id: one.plan for one in known}
+    batch.plans = batch.read_before = {one.enrollment.campaign_id: one.plan for one in known}
     return _record(session, batch, [None] * len(known))
 
 
@@ -146,7 +146,7 @@ def _check(batch: Batch, outcomes: list[Outcome | None]) -> None:
     for row in batch.rows:
         row.event = labelled(row.event, None)
         if row.step_number is not None:
-            plan = batch.plans.get(row.enrollment.instance_id, _NO_PLAN)
+            plan = batch.plans.get(row.enrollment.campaign_id, _NO_PLAN)
             try:
                 check_step(row.event, row.step_number, row.actions, plan.steps)
             except InvalidInput as refusal:
@@ -189,7 +189,7 @@ def _apply(batch: Batch, row: BatchRow) -> None:
     _bind_message(batch, action, row.event)
     _note_address(row, action)
     if action.sent_at != known:
-        enrollment.advance(action, batch.plans[enrollment.instance_id])
+        enrollment.advance(action, batch.plans[enrollment.campaign_id])
 
 
 def _why_stepless(row: BatchRow) -> str | None:
@@ -288,7 +288,7 @@ def _stop(batch: Batch, row: BatchRow, stop: Stop) -> None:
         for other in batch.locked.of_contact[row.enrollment.contact_id]:
             if other.id != row.enrollment.id:
                 other.wait_for_a_person(
-                    of_reply_elsewhere("the person", row.enrollment.instance_id, row.enrollment.id).detail
+                    of_reply_elsewhere("the person", row.enrollment.campaign_id, row.enrollment.id).detail
                 )
     if row.event.suppresses:
         contact_id = row.enrollment.contact_id
@@ -352,9 +352,9 @@ def _check_plans(session: Session, batch: Batch, changed_at: datetime | None) ->
         (plan,) = batch.read_before.values()
         plans.check(plan, changed_at)
     elif batch.read_before:
-        moments = plans.changed_at(session, instance_ids=batch.read_before)
-        for instance_id, plan in batch.read_before.items():
-            plans.check(plan, moments.get(instance_id))
+        moments = plans.changed_at(session, campaign_ids=batch.read_before)
+        for campaign_id, plan in batch.read_before.items():
+            plans.check(plan, moments.get(campaign_id))
 
 
 def _sent_unasked(batch: Batch, changed: Iterable[ChangedAction]) -> list[SentUnasked]:
@@ -363,9 +363,9 @@ def _sent_unasked(batch: Batch, changed: Iterable[ChangedAction]) -> list[SentUn
         id_: plan.sending.approval for id_, plan in batch.plans.items() if plan.sending.approval is not Approval.NONE
     }
     return [
-        SentUnasked(action.instance_id, action.enrollment_id, action.step_number, asking[action.instance_id] is _FIRST)
+        SentUnasked(action.campaign_id, action.enrollment_id, action.step_number, asking[action.campaign_id] is _FIRST)
         for action in (change.action for change in changed)
-        if action.instance_id in asking and action.sent_at is not None and action.known_status is not ActionStatus.SENT
+        if action.campaign_id in asking and action.sent_at is not None and action.known_status is not ActionStatus.SENT
     ]
 
 

@@ -26,7 +26,7 @@ from db.services.state import enrollment_rows
 
 
 class _Found(NamedTuple):
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
     id: UUID
     event_type: EventType
@@ -38,7 +38,7 @@ _FIND = text("""
     FROM jsonb_array_elements_text(CAST(:rows AS jsonb)) AS w(id)
     JOIN campaign_events e ON e.provider = :provider AND e.provider_event_id = w.id
     ORDER BY e.instance_id, e.enrollment_id, e.id
-""").columns(*named("instance_id", "enrollment_id", "id", "event_type", "created_at"))
+""").columns(*named("campaign_id", "enrollment_id", "id", "event_type", "created_at"))
 _DELETE = text("""
     DELETE FROM campaign_events e USING jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(instance_id uuid, id uuid)
     WHERE e.instance_id = w.instance_id AND e.id = w.id
@@ -57,8 +57,8 @@ def withdraw(session: Session, *, provider: str, provider_event_ids: Collection[
     """
     wanted = {**rows_parameter(sorted(provider_event_ids)), "provider": provider}
     found = [
-        _Found(instance_id, enrollment_id, id_, EventType(kind), created_at)
-        for instance_id, enrollment_id, id_, kind, created_at in session.execute(_FIND, wanted)
+        _Found(campaign_id, enrollment_id, id_, EventType(kind), created_at)
+        for campaign_id, enrollment_id, id_, kind, created_at in session.execute(_FIND, wanted)
     ]
     if not found:
         return 0
@@ -66,7 +66,7 @@ def withdraw(session: Session, *, provider: str, provider_event_ids: Collection[
     locked = lock_enrollments(session, events=events)
     batch = batches.make(events, locked)
     batches.read_actions(session, batch.rows, every=True)
-    batches.read_plans(session, batch, {row.key.instance_id for row in batch.rows})
+    batches.read_plans(session, batch, {row.key.campaign_id for row in batch.rows})
     placements = _place(session, batch, frozenset(event.id for event in found))
     batch.rows = []
     concerned = [_ended_by(event, locked) for event in found]
@@ -81,7 +81,7 @@ def withdraw(session: Session, *, provider: str, provider_event_ids: Collection[
     placements.save(session, batch)
     for event in found:
         _free_colleagues(session, event, locked, placements, now)
-    session.execute(_DELETE, rows_parameter([{"instance_id": event.instance_id, "id": event.id} for event in found]))
+    session.execute(_DELETE, rows_parameter([{"instance_id": event.campaign_id, "id": event.id} for event in found]))
     return len(found)
 
 
@@ -170,11 +170,11 @@ def _lift(session: Session, provider: str, found: Sequence[_Found], locked: Lock
 
 def _take_up(session: Session, enrollment: Enrollment, placements: Placements, now: datetime) -> None:
     """Opens an enrollment again, unless something else ends it."""
-    campaign = plans.with_status(session, instance_id=enrollment.instance_id)
+    campaign = plans.with_status(session, campaign_id=enrollment.campaign_id)
     status, plan = campaign if campaign is not None else (CampaignStatus.FAILED, Plan(()))
     placement = placements.of_enrollment.get(enrollment.id)
     left = (entry.event.stop for entry in placement.stored) if placement else ()
-    held = suppressions.of_people_in(session, people=[(enrollment.instance_id, enrollment.contact_id)], now=now)
+    held = suppressions.of_people_in(session, people=[(enrollment.campaign_id, enrollment.contact_id)], now=now)
     stops = [*_stops(left), *_ends(status, is_suppressed=bool(held) or enrollment.is_erased)]
     upcoming = next_step(plan.steps, enrollment.current_step, enrollment.recipient)
     enrollment.take_up(upcoming, stops, now)
@@ -207,7 +207,7 @@ def _free_colleagues(session: Session, event: _Found, locked: Locked, placements
 
 
 def _is_draft(session: Session, enrollment: Enrollment) -> bool:
-    found = plans.with_status(session, instance_id=enrollment.instance_id)
+    found = plans.with_status(session, campaign_id=enrollment.campaign_id)
     return found is not None and found[0] is CampaignStatus.DRAFT
 
 

@@ -32,7 +32,7 @@ class Match(NamedTuple):
     is_guess: it was found by an address alone.
     """
 
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
     contact_id: UUID
     thread_id: UUID | None

@@ -60,8 +60,8 @@ def of_plans(
     }
     by_address = {mailbox.address: mailbox.id for mailbox in found.values()}
     of_campaign = {
-        instance_id: [by_address[address] for address in plan.sending.mailboxes if address in by_address]
-        for instance_id, plan in plans.items()
+        campaign_id: [by_address[address] for address in plan.sending.mailboxes if address in by_address]
+        for campaign_id, plan in plans.items()
         if plan.sending.mailboxes
     }
     return Pools(found, of_campaign, asking=asking)
@@ -78,12 +78,12 @@ _PEOPLE = text("""
 def people(session: Session, *, pools: Pools, campaigns: Collection[UUID]) -> Counter[tuple[UUID, UUID]]:
     """Returns (campaign, mailbox) -> how many people the mailbox writes to, or has written to."""
     rows = [
-        {"instance_id": instance_id, "mailbox_id": mailbox.id}
-        for instance_id in campaigns
-        for mailbox in pools.pool(instance_id)
+        {"instance_id": campaign_id, "mailbox_id": mailbox.id}
+        for campaign_id in campaigns
+        for mailbox in pools.pool(campaign_id)
     ]
     found = session.execute(_PEOPLE, rows_parameter(rows)) if rows else ()
-    return Counter({(instance_id, mailbox_id): count for instance_id, mailbox_id, count in found})
+    return Counter({(campaign_id, mailbox_id): count for campaign_id, mailbox_id, count in found})
 
 
 _MAILS = text(f"""
@@ -131,7 +131,7 @@ def kept(session: Session, *, enrollments: Sequence[Enrollment], plans: Mapping[
     of = {
         enrollment.id: enrollment.mailbox_id
         for enrollment in enrollments
-        if enrollment.mailbox_id is not None and not plans[enrollment.instance_id].sending.mailboxes
+        if enrollment.mailbox_id is not None and not plans[enrollment.campaign_id].sending.mailboxes
     }
     rows = rows_parameter(sorted(set(of.values())))
     addresses = dict(tuple(row) for row in session.execute(_ADDRESSES, rows)) if of else {}

@@ -223,7 +223,7 @@ def _row(mail: Judged) -> dict[str, Any]:
     is_ours = mail.kind is MailKind.OWNER_WROTE
     return {
         "id": mail.id,
-        "instance_id": match.instance_id,
+        "instance_id": match.campaign_id,
         "enrollment_id": match.enrollment_id,
         "thread_id": match.thread_id,
         "direction": MessageDirection.OUT if is_ours else MessageDirection.IN,

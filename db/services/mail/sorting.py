@@ -51,7 +51,7 @@ _FROM = """
     LEFT JOIN message_bodies b ON b.message_id = m.id
 """
 _NAMES = named(
-    "id", "occurred_at", "internet_message_id", "kind", "bounce", "return_on", "sender", "instance_id", "enrollment_id",
+    "id", "occurred_at", "internet_message_id", "kind", "bounce", "return_on", "sender", "campaign_id", "enrollment_id",
     "contact_id", "thread_id", "is_guess", "raw",
 )  # fmt: skip
 _ONE = text(f"""
@@ -140,8 +140,8 @@ _SORTED = text(f"""
 
 
 def _recorded(row: Sequence[object]) -> Recorded:
-    (id_, at, own_id, kind, bounce, until, sender, instance_id, enrollment_id, contact_id, thread_id, guess, raw) = row
-    match = Match(instance_id, enrollment_id, contact_id, thread_id, is_guess=guess)  # pyright: ignore[reportArgumentType]
+    (id_, at, own_id, kind, bounce, until, sender, campaign_id, enrollment_id, contact_id, thread_id, guess, raw) = row
+    match = Match(campaign_id, enrollment_id, contact_id, thread_id, is_guess=guess)  # pyright: ignore[reportArgumentType]
     bytes_ = zlib.decompress(raw) if isinstance(raw, bytes) else b""
     return Recorded(id_, at, own_id, MailKind(kind), bounce, until, sender, match, bytes_)  # pyright: ignore[reportArgumentType]
 

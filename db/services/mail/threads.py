@@ -169,7 +169,7 @@ def list_(
     """Returns threads, that with the latest message first. kind: of the latest message that came in."""
     statement = select(Thread)
     for column, value in (
-        (Thread.instance_id, campaign_id),
+        (Thread.campaign_id, campaign_id),
         (Thread.contact_id, contact_id),
         (Thread.mailbox_id, mailbox_id),
         (Thread.state, None if state is ThreadsIn.DELIVERY_UNKNOWN else state),

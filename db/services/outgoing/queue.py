@@ -163,7 +163,7 @@ def _mail(due: DueAction, message_id: UUID, mailbox: Mailbox) -> QueuedMail:
         action_id=due.action_id,
         lease_token=due.lease_token,
         enrollment_id=due.enrollment.id,
-        campaign_id=due.enrollment.instance_id,
+        campaign_id=due.enrollment.campaign_id,
         contact_id=contact.id,
         step_number=due.step.step_number,
         sender=Address(mailbox.display_name or "", mailbox.address),

@@ -80,7 +80,7 @@ def _mail(reply: QueuedReply, token: UUID, mailbox: Mailbox) -> QueuedMail:
         action_id=None,
         lease_token=token,
         enrollment_id=reply.enrollment_id,
-        campaign_id=reply.instance_id,
+        campaign_id=reply.campaign_id,
         contact_id=reply.contact_id,
         step_number=None,
         sender=Address(mailbox.display_name or "", mailbox.address),

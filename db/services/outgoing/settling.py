@@ -115,7 +115,7 @@ def _complete(session: Session, row: Message, now: datetime) -> None:
     if row.action_id is None:
         return
     wanted = select(CampaignAction.lease_token).where(
-        CampaignAction.instance_id == row.instance_id, CampaignAction.id == row.action_id
+        CampaignAction.campaign_id == row.campaign_id, CampaignAction.id == row.action_id
     )
     token = session.scalar(wanted)
     if token is not None:

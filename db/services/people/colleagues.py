@@ -66,7 +66,7 @@ def note_answers(session: Session, *, answered: Iterable[Enrollment]) -> None:
     for company, other in found:
         source = by_person[companies[company]]
         if rule is Colleagues.HOLD:
-            other.wait_for_a_person(of_reply_elsewhere("a colleague", source.instance_id, source.id).detail)
+            other.wait_for_a_person(of_reply_elsewhere("a colleague", source.campaign_id, source.id).detail)
         elif other.is_open:
             other.stop(_STOP)
     enrollment_rows.save(session, before=before, after=others)

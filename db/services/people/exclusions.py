@@ -73,11 +73,11 @@ def exclude_all(
         target: SuppressVerdict.SUPPRESSED if target in made else SuppressVerdict.ALREADY_SUPPRESSED
         for target in targets
     }
-    return Suppressed(verdicts, stop_enrollments(session, [*people], instance_id=campaign_id))
+    return Suppressed(verdicts, stop_enrollments(session, [*people], campaign_id=campaign_id))
 
 
 def _of(campaign_id: UUID, target: SuppressionTarget) -> Select[CampaignExclusion]:
-    return select(CampaignExclusion).filter_by(instance_id=campaign_id, address=address_of(target))
+    return select(CampaignExclusion).filter_by(campaign_id=campaign_id, address=address_of(target))
 
 
 def find(session: Session, *, campaign_id: UUID, target: SuppressionTarget) -> CampaignExclusion | None:
@@ -121,7 +121,7 @@ def list_(
     """Returns the exclusions of one campaign, newest first. Filters: one reason, addresses that contain `search`. No
     exclusion expires."""
     campaigns.get(session, campaign_id=campaign_id)
-    statement = select(CampaignExclusion).filter_by(instance_id=campaign_id)
+    statement = select(CampaignExclusion).filter_by(campaign_id=campaign_id)
     if state is SuppressionState.EXPIRED:
         statement = statement.where(false())
     if reason is not None:

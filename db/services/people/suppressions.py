@@ -227,9 +227,9 @@ def _holds(now: datetime) -> ColumnElement[bool]:
     return or_(Suppression.expires_at.is_(None), Suppression.expires_at > now)
 
 
-def stop_enrollments(session: Session, contact_ids: Sequence[UUID], *, instance_id: UUID | None = None) -> int:
+def stop_enrollments(session: Session, contact_ids: Sequence[UUID], *, campaign_id: UUID | None = None) -> int:
     """Stops what runs of these people, in every campaign or in one. Returns how many enrollments that were."""
-    enrollments = enrollment_rows.lock_open_of_contacts(session, contact_ids=contact_ids, instance_id=instance_id)
+    enrollments = enrollment_rows.lock_open_of_contacts(session, contact_ids=contact_ids, campaign_id=campaign_id)
     before = enrollment_rows.snapshot(enrollments)
     for enrollment in enrollments:
         enrollment.stop(Stop(EnrollmentCommand.UNSUBSCRIBE, StopReason.SUPPRESSED))

@@ -112,7 +112,7 @@ def report(
 
 def totals(session: Session, *, campaign_ids: Collection[UUID]) -> dict[UUID, Group]:
     """Returns what came of all steps of each campaign; one of which nothing was sent is missing."""
-    parts = _parts(session, None, [CampaignMetrics.instance_id.in_(campaign_ids)])
+    parts = _parts(session, None, [CampaignMetrics.campaign_id.in_(campaign_ids)])
     return {id_: _group(str(id_), of) for id_, of in parts.items()}
 
 
@@ -120,7 +120,7 @@ def _parts(
     session: Session, column: InstrumentedAttribute[Any] | None, conditions: Sequence[ColumnElement[bool]]
 ) -> dict[Any, list[Group]]:
     """Returns value of the column, or campaign -> what was counted for it, a group for each channel."""
-    key = column if column is not None else CampaignMetrics.instance_id
+    key = column if column is not None else CampaignMetrics.campaign_id
     sums = [func.sum(getattr(CampaignMetrics, counter)) for counter in COUNTERS]
     early = func.sum(CampaignMetrics.unsubscribed).filter(CampaignMetrics.step_number == 0)
     statement = select(key, CampaignMetrics.channel, func.coalesce(early, 0), *sums).where(*conditions)
@@ -135,7 +135,7 @@ def _parts(
 
 
 def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[ColumnElement[bool]]:
-    conditions = [CampaignMetrics.instance_id == campaign_id]
+    conditions = [CampaignMetrics.campaign_id == campaign_id]
     if since is not None:
         conditions.append(CampaignMetrics.cohort_day >= since)
     if until is not None:
@@ -215,7 +215,7 @@ def _sent_by_step(
 ) -> dict[int, dict[str, int]]:
     """Returns how many people each variant was sent to, by step; 0 for what the template knows and nobody was sent."""
     sent: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    for step in plans.of_campaign(session, instance_id=campaign_id).steps:
+    for step in plans.of_campaign(session, campaign_id=campaign_id).steps:
         if step.a_b_variant is not None:
             sent[step.step_number][step.a_b_variant] = 0
     counted = session.execute(
@@ -231,7 +231,7 @@ def _sent_by_step(
 
 def _statuses(session: Session, campaign_id: UUID) -> dict[EnrollmentStatus, int]:
     rows = session.execute(
-        select(EnrollmentTotal.status, EnrollmentTotal.total).where(EnrollmentTotal.instance_id == campaign_id)
+        select(EnrollmentTotal.status, EnrollmentTotal.total).where(EnrollmentTotal.campaign_id == campaign_id)
     )
     counted = {row.status: row.total for row in rows}
     return {status: counted.get(status, 0) for status in EnrollmentStatus}
@@ -240,5 +240,5 @@ def _statuses(session: Session, campaign_id: UUID) -> dict[EnrollmentStatus, int
 def _ended_pauses(session: Session, campaign_id: UUID, now: datetime) -> int:
     """Returns how many are paused in the table whose pause was over at `now`."""
     is_over = CampaignEnrollment.paused_until.is_not(None) & (CampaignEnrollment.paused_until <= now)
-    statement = select(func.count()).where(CampaignEnrollment.instance_id == campaign_id, is_over)
+    statement = select(func.count()).where(CampaignEnrollment.campaign_id == campaign_id, is_over)
     return session.scalars(statement).one()

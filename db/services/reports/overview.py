@@ -124,7 +124,7 @@ _LATEST = text(f"""
             ORDER BY e.id DESC LIMIT :limit
         ) e ORDER BY e.id DESC LIMIT :limit
     )
-    SELECT l.*, {_WHO} FROM latest l
+    SELECT l.instance_id AS campaign_id, l.*, {_WHO} FROM latest l
     JOIN campaign_enrollments n ON n.instance_id = l.instance_id AND n.id = l.enrollment_id
     JOIN contacts c ON c.id = n.contact_id ORDER BY l.id DESC
 """)
@@ -156,7 +156,7 @@ def latest(
 def _happened(row: Row[Any]) -> Happened:
     return Happened(
         row.id,
-        row.instance_id,
+        row.campaign_id,
         row.campaign_name,
         row.enrollment_id,
         row.name,

@@ -96,7 +96,7 @@ def rows(actions: Sequence[Action]) -> list[dict[str, Any]]:
 
 def _row(id_: UUID, action: Action) -> dict[str, Any]:
     return {
-        "instance_id": action.instance_id,
+        "instance_id": action.campaign_id,
         "id": id_,
         "enrollment_id": action.enrollment_id,
         "step_number": action.step_number,

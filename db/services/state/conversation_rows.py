@@ -163,7 +163,7 @@ def _note(
 def _rows(enrollments: Iterable[Enrollment]) -> dict[str, Any]:
     return rows_parameter(
         [
-            {"instance_id": enrollment.instance_id, "id": enrollment.id, "contact_id": enrollment.contact_id}
+            {"instance_id": enrollment.campaign_id, "id": enrollment.id, "contact_id": enrollment.contact_id}
             for enrollment in enrollments
         ]
     )

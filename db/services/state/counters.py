@@ -71,7 +71,7 @@ class _CounterTable:
             return
         session.execute(self._create, self.parameter(missing))
         misfits = self._others(missing, session.execute(self._add, self.parameter(missing)))
-        recount.recount(session, self._recounted, instance_ids={row["instance_id"] for row in misfits})
+        recount.recount(session, self._recounted, campaign_ids={row["instance_id"] for row in misfits})
 
     def _others(self, rows: Sequence[Mapping[str, Any]], found: Iterable[Sequence[Any]]) -> list[Mapping[str, Any]]:
         known = {tuple(map(str, key)) for key in found}
@@ -119,14 +119,17 @@ STATUSES_KEYS = f"jsonb_agg(jsonb_build_array({', '.join(_STATUSES_KEY)}))"
 
 def metrics_rows(deltas: Deltas) -> list[dict[str, Any]]:
     """Returns the changes of a batch, as rows to add to METRICS."""
-    return [{**key._asdict(), **dict(zip(COUNTERS, counts, strict=True))} for key, counts in deltas.rows()]
+    return [
+        {**dict(zip(_METRICS_KEY, key, strict=True)), **dict(zip(COUNTERS, counts, strict=True))}
+        for key, counts in deltas.rows()
+    ]
 
 
 def status_rows(changes: StatusChanges) -> list[dict[str, Any]]:
     """Changes of status, as rows to add to STATUSES."""
     return [
-        {"instance_id": instance_id, "status": str(status), "total": change}
-        for (instance_id, status), change in sorted(changes.items())
+        {"instance_id": campaign_id, "status": str(status), "total": change}
+        for (campaign_id, status), change in sorted(changes.items())
         if change
     ]
 

@@ -93,7 +93,7 @@ def _draft(row: Sequence[Any]) -> Draft:
 class NewDraft(NamedTuple):
     """The words of a step as they would go out now. decided_at: when they count as approved, where nobody is asked."""
 
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
     step_number: int
     channel: Channel
@@ -130,7 +130,7 @@ def replace(session: Session, *, drafts: Sequence[NewDraft]) -> list[UUID]:
     rows = [
         {
             "id": id_,
-            "instance_id": draft.instance_id,
+            "instance_id": draft.campaign_id,
             "enrollment_id": draft.enrollment_id,
             "step_number": draft.step_number,
             "channel": draft.channel,
@@ -265,7 +265,7 @@ _MARK = text(f"""
 class SentUnasked(NamedTuple):
     """A step that others report as sent. is_first_alone: its campaign asks for the first step alone."""
 
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
     step_number: int
     is_first_alone: bool
@@ -274,4 +274,4 @@ class SentUnasked(NamedTuple):
 def mark_unapproved(session: Session, *, sent: Sequence[SentUnasked]) -> None:
     """Marks those of these steps that went out without the approval that their campaign asks for."""
     if sent:
-        session.execute(_MARK, rows_parameter([step._asdict() for step in sent]))
+        session.execute(_MARK, rows_parameter([{"instance_id": step.campaign_id, **step._asdict()} for step in sent]))

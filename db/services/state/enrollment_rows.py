@@ -20,8 +20,13 @@ from db.services.state import conversation_rows, counters
 class Key(NamedTuple):
     """An enrollment, by its whole primary key."""
 
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
+
+
+def key_row(key: Key) -> dict[str, UUID]:
+    """Returns the columns of tables that refer to the enrollment."""
+    return {"instance_id": key.campaign_id, "enrollment_id": key.enrollment_id}
 
 
 _CHANGING = (
@@ -52,7 +57,7 @@ COLUMNS = f"""
     e.inferred_until, e.mailbox_id
 """
 NAMES = named(
-    "instance_id",
+    "campaign_id",
     "id",
     "contact_id",
     "status",
@@ -78,10 +83,10 @@ _REASONS = {None: None, **{str(reason): reason for reason in StopReason}}
 
 def from_row(columns: Sequence[Any]) -> Enrollment:
     """Returns the enrollment of a row of COLUMNS."""
-    instance_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased, *rest = columns
+    campaign_id, id_, contact_id, status, current_step, next_action_at, variant, reason, is_erased, *rest = columns
     delay_from, zone, pause_reason, paused_until, unsubscribed_at, inferred_until, mailbox_id = rest
     return Enrollment(
-        instance_id,
+        campaign_id,
         id_,
         contact_id,
         _STATUSES[status],
@@ -102,7 +107,7 @@ def from_row(columns: Sequence[Any]) -> Enrollment:
 
 def ids(enrollment: Enrollment) -> dict[str, Any]:
     """Returns what a log line says of an enrollment."""
-    return {"campaign": str(enrollment.instance_id), "enrollment": str(enrollment.id)}
+    return {"campaign": str(enrollment.campaign_id), "enrollment": str(enrollment.id)}
 
 
 def snapshot(enrollments: Iterable[Enrollment]) -> Snapshot:
@@ -128,10 +133,10 @@ _ONE = text(f"SELECT {COLUMNS} FROM campaign_enrollments e WHERE e.id = :id FOR 
 
 
 def lock_open_of_contacts(
-    session: Session, *, contact_ids: Iterable[UUID], instance_id: UUID | None = None
+    session: Session, *, contact_ids: Iterable[UUID], campaign_id: UUID | None = None
 ) -> list[Enrollment]:
     """Returns the enrollments of these people that have not ended, locked: in every campaign, or in one."""
-    values = {**rows_parameter(list(contact_ids)), "campaign": instance_id}
+    values = {**rows_parameter(list(contact_ids)), "campaign": campaign_id}
     return [from_row(row) for row in session.execute(_OPEN_OF_CONTACTS, values)]
 
 
@@ -185,8 +190,8 @@ def changes(before: Snapshot, after: Iterable[Enrollment]) -> Changes:
     changed = [enrollment for enrollment in after if _state(enrollment) != before[enrollment.id]]
     moves: Counter[tuple[UUID, EnrollmentStatus]] = Counter()
     for enrollment in changed:
-        moves[enrollment.instance_id, before[enrollment.id][0]] -= 1
-        moves[enrollment.instance_id, enrollment.status] += 1
+        moves[enrollment.campaign_id, before[enrollment.id][0]] -= 1
+        moves[enrollment.campaign_id, enrollment.status] += 1
     ended = [enrollment.contact_id for enrollment in changed if not enrollment.is_open]
     return Changes([_values(enrollment) for enrollment in changed], moves, ended)
 
@@ -202,7 +207,7 @@ def save(session: Session, *, before: Snapshot, after: Iterable[Enrollment]) -> 
 
 def _values(enrollment: Enrollment) -> dict[str, Any]:
     return {
-        "instance_id": enrollment.instance_id,
+        "instance_id": enrollment.campaign_id,
         "id": enrollment.id,
         "status": enrollment.status,
         "current_step": enrollment.current_step,

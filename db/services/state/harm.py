@@ -24,7 +24,7 @@ class Harmed(NamedTuple):
 
 def note(session: Session, *, changes: Iterable[tuple[Action, ActionState | None]]) -> None:
     """Notes the campaigns and accounts of the actions of which this is new; each with its state before."""
-    found = {Harmed(action.instance_id, action.sender) for action, before in changes if _is_new(action, before)}
+    found = {Harmed(action.campaign_id, action.sender) for action, before in changes if _is_new(action, before)}
     if found:
         session.info[_KEY] = found | noted(session)
 

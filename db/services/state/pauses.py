@@ -32,7 +32,7 @@ _END = text("""
         RETURNING e.instance_id, e.status
     )
     SELECT instance_id, status, count(*) FROM ended GROUP BY 1, 2
-""").columns(*named("instance_id", "status", "total"))
+""").columns(*named("campaign_id", "status", "total"))
 
 # Far more than end between two claims, and far from statement_timeout.
 _MOST = 20_000
@@ -45,9 +45,9 @@ def end(
     changes of the totals by status, which the caller adds."""
     moves: Counter[tuple[UUID, EnrollmentStatus]] = Counter()
     values = {"now": now, "campaign": campaign_id, "limit": limit}
-    for instance_id, status, total in session.execute(_END, values):
-        moves[instance_id, EnrollmentStatus(status)] += total
-        moves[instance_id, EnrollmentStatus.PAUSED] -= total
+    for ended_in, status, total in session.execute(_END, values):
+        moves[ended_in, EnrollmentStatus(status)] += total
+        moves[ended_in, EnrollmentStatus.PAUSED] -= total
     return moves
 
 

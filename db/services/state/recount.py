@@ -109,14 +109,14 @@ METRICS = Recount(
 )
 
 
-def recount(session: Session, kind: Recount, *, instance_ids: Iterable[UUID]) -> None:
+def recount(session: Session, kind: Recount, *, campaign_ids: Iterable[UUID]) -> None:
     """Sets these campaigns' counters to the sums of their rows, under lock, and logs which were wrong."""
-    for instance_id in sorted(set(instance_ids)):
-        values = {"campaign": instance_id}
+    for campaign_id in sorted(set(campaign_ids)):
+        values = {"campaign": campaign_id}
         session.execute(kind.make, values)
         session.execute(kind.lock, values)
         session.execute(kind.correct, values)
-        faults.note("counters did not fit, and were recounted", None, campaign=str(instance_id), table=kind.table)
+        faults.note("counters did not fit, and were recounted", None, campaign=str(campaign_id), table=kind.table)
 
 
 _SOME = text("""
@@ -130,10 +130,10 @@ def turn(session: Session, *, turn: int, limit: int) -> list[UUID]:
     return list(session.scalars(_SOME, {"turn": turn, "limit": limit}))
 
 
-def mend(session: Session, *, instance_id: UUID) -> bool:
+def mend(session: Session, *, campaign_id: UUID) -> bool:
     """Recounts a campaign if its counters are wrong. Returns whether they were. Locks nothing if they are right: one
     statement reads both at one moment."""
-    wrong = [kind for kind in (METRICS, STATUSES) if session.scalar(kind.is_wrong, {"campaign": instance_id})]
+    wrong = [kind for kind in (METRICS, STATUSES) if session.scalar(kind.is_wrong, {"campaign": campaign_id})]
     for kind in wrong:
-        recount(session, kind, instance_ids=[instance_id])
+        recount(session, kind, campaign_ids=[campaign_id])
     return bool(wrong)

@@ -33,7 +33,7 @@ class NewReply(NamedTuple):
     """A reply in the words that go out. replies_to: the message that it answers."""
 
     id: UUID
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
     thread_id: UUID
     mailbox_id: UUID
@@ -44,7 +44,7 @@ class NewReply(NamedTuple):
     def _columns(self) -> dict[str, Any]:
         return {
             "id": self.id,
-            "instance_id": self.instance_id,
+            "instance_id": self.campaign_id,
             "enrollment_id": self.enrollment_id,
             "thread_id": self.thread_id,
             "replies_to": self.replies_to,
@@ -225,7 +225,7 @@ class QueuedReply(NamedTuple):
     answers last."""
 
     id: UUID
-    instance_id: UUID
+    campaign_id: UUID
     enrollment_id: UUID
     thread_id: UUID
     contact_id: UUID
@@ -265,7 +265,7 @@ _NEXT = text(f"""
     ORDER BY m.id LIMIT :limit
 """).columns(
     *named(
-        "id", "instance_id", "enrollment_id", "thread_id", "contact_id", "internet_message_id", "subject", "body", "cc",
+        "id", "campaign_id", "enrollment_id", "thread_id", "contact_id", "internet_message_id", "subject", "body", "cc",
         "attempts", "reserved_at", "email", "first_name", "last_name", "before",
     )
 )  # fmt: skip

@@ -213,7 +213,7 @@ def usage_keys(action: Action) -> list[UsageKey]:
         return []
     quarter = quarter_of(action.reserved_at)
     account = [] if action.sender is None else [(Account(action.channel, action.sender), quarter)]
-    return [(action.instance_id, quarter), *account]
+    return [(action.campaign_id, quarter), *account]
 
 
 def release(session: Session, *, reservations: Mapping[UsageKey, int]) -> None:

@@ -18,7 +18,7 @@ ENDED = frozenset({EnrollmentStatus.COMPLETED, EnrollmentStatus.BOUNCED, Enrollm
 class Person(NamedTuple):
     """An enrollment, as far as it is compared. `done`: the highest step that was sent or skipped."""
 
-    instance_id: UUID
+    campaign_id: UUID
     contact_id: UUID
     status: str
     stop_reason: str | None

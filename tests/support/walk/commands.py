@@ -78,7 +78,7 @@ def _due(walk: Walk, campaign_id: UUID | None) -> list[UUID]:
     found: list[UUID] = []
     with walk.database.transaction("explain", read_only=True) as session:
         for id_, person in walk.before.enrollments.items():
-            if person.status == "active" and campaign_id in (None, person.instance_id):
+            if person.status == "active" and campaign_id in (None, person.campaign_id):
                 told = explain.enrollment(session, enrollment_id=id_, now=walk.now)
                 found += [id_] if told.is_due else []
     return found
