@@ -51,7 +51,7 @@ class Tool:
     again: "Callable[[Call, dict[str, Any]], dict[str, Any]] | None" = None
     """What is said of a kept answer when the call is repeated under its key; the answer itself, if left out."""
     looks_up: "Callable[[App, Mapping[str, Any]], Any] | None" = None
-    """Asks servers of others, before the transaction begins; the answer is `looked_up` of the call."""
+    """Asks servers of others and reads files, before the transaction begins; the answer is `looked_up` of the call."""
 
     @property
     def name(self) -> str:

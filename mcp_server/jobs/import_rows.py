@@ -1,7 +1,7 @@
 """Writes the rows of a file of people to the database: contacts, opt-outs, enrollments."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
@@ -13,6 +13,7 @@ from db.domain.states import EnrollVerdict, SuppressionReason
 from db.services.enrollments import enrollments
 from db.services.people import contacts, exclusions, role_addresses, suppression_lists
 from mcp_server.jobs.people_files import Record
+from mcp_server.mail import recipient_domains
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,33 +34,43 @@ Verdict = dict[str, Any]
 @dataclass(slots=True)
 class Answer:
     """Counts of the results, and the verdicts on rows with a fault or a warning: {"row", "line", "status",
-    "contact_id"?, "reason"?, "warnings"?}."""
+    "contact_id"?, "reason"?, "warnings"?}. without_mail: domain that takes no mail -> how many people with an address
+    there were enrolled."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     rows: list[Verdict] = field(default_factory=list[Verdict])
+    without_mail: Counter[str] = field(default_factory=Counter[str])
 
     @classmethod
     def of(cls, kept: dict[str, Any]) -> Self:
-        return cls(Counter(kept["counts"]), kept["rows"])
+        return cls(Counter(kept["counts"]), kept["rows"], Counter(kept.get("without_mail")))
 
     def kept(self) -> dict[str, Any]:
         """Returns it in the form that is stored as JSON."""
-        return {"counts": dict(self.counts), "rows": self.rows}
+        return {"counts": dict(self.counts), "rows": self.rows, "without_mail": dict(self.without_mail)}
 
     def report(self, of_table: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the report of the table, with a note on what was enrolled."""
-        more = warning(self.counts[ROLE_ADDRESS])
+        """Returns the report of the table, with notes on who was enrolled."""
+        more = [*warning(self.counts[ROLE_ADDRESS]), *recipient_domains.warning([*self.without_mail.elements()])]
         return {**of_table, "notes": [*of_table.get("notes", ()), *more]} if more else dict(of_table)
 
     def add(self, other: "Answer") -> None:
         self.counts.update(other.counts)
         self.rows += other.rows
+        self.without_mail.update(other.without_mail)
 
 
 def take_in(
-    session: "Session", campaign_id: UUID | None, first: int, records: Sequence[Record], now: "datetime"
+    session: "Session",
+    campaign_id: UUID | None,
+    first: int,
+    records: Sequence[Record],
+    now: "datetime",
+    *,
+    without_mail: Collection[str] = (),
 ) -> Answer:
-    """Imports rows, with row numbers from `first`. Suppresses all people with an opt-out before it enrolls anybody."""
+    """Imports rows, with row numbers from `first`. Suppresses all people with an opt-out before it enrolls anybody.
+    `without_mail`: domains that take none."""
     rows = dict(enumerate(records, first))
     verdicts = {row: _invalid(record.reason or "") for row, record in rows.items() if record.person is None}
     counts = Counter[str]()
@@ -84,7 +95,11 @@ def take_in(
         if rows[row].warnings:
             verdict = verdicts.setdefault(row, {"status": statuses[row], "contact_id": str(contact.contact_id)})
             verdict["warnings"] = [*rows[row].warnings]
-    return Answer(counts, [{"row": row, "line": rows[row].line, **verdicts[row]} for row in sorted(verdicts)])
+    answer = Answer(counts, [{"row": row, "line": rows[row].line, **verdicts[row]} for row in sorted(verdicts)])
+    enrolled = [people[row].email for row in known if statuses[row] == EnrollVerdict.ENROLLED]
+    domains = [recipient_domains.domain_of(email) for email in enrolled if email is not None]
+    answer.without_mail.update(domain for domain in domains if domain in without_mail)
+    return answer
 
 
 def _invalid(reason: str) -> Verdict:

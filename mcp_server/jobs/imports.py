@@ -1,6 +1,6 @@
 """Imports contacts from a CSV, and optionally enrolls them, in chunks that are each done once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from mcp_server.calls.caller import Invocation
 from mcp_server.jobs.base import Work
 from mcp_server.jobs.import_rows import COUNTED, COUNTED_OF_LISTS, Answer, Verdict, suppress_rows, take_in
 from mcp_server.jobs.people_files import Record, read_allowed, read_table
+from mcp_server.mail import recipient_domains
+from mcp_server.process.app import App
 from mcp_server.schemas.base import Given
 from mcp_server.schemas.faults import explain
 
@@ -49,11 +51,26 @@ class ImportParameters(Given):
             raise ValueError("give csv or path")
         return self
 
-    def take(self, session: "Session", first: int, records: Sequence[Record], now: "datetime") -> Answer:
+    def take(
+        self,
+        session: "Session",
+        first: int,
+        records: Sequence[Record],
+        now: "datetime",
+        *,
+        without_mail: Collection[str],
+    ) -> Answer:
         """Imports rows, with row numbers from `first`."""
         if self.kind == "suppressions":
             return suppress_rows(session, self.campaign_id, first, records, self.reason)
-        return take_in(session, self.campaign_id, first, records, now)
+        return take_in(session, self.campaign_id, first, records, now, without_mail=without_mail)
+
+    def without_mail(self, app: App, records: Sequence[Record]) -> frozenset[str]:
+        """Returns the domains of people who are enrolled that take no mail: see recipient_domains."""
+        if self.kind == "suppressions" or self.campaign_id is None:
+            return frozenset()
+        emails = {record.person.email for record in records if record.person and record.person.email}
+        return recipient_domains.without_mail(app, campaign_id=self.campaign_id, emails=emails)
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -100,6 +117,7 @@ def _chunk(work: Work, parameters: ImportParameters, start: int, records: Sequen
     campaign_id = parameters.campaign_id
     given = {"rows": [record.cells for record in records], "campaign_id": str(campaign_id)}
     now = work.app.clock()
+    without_mail = parameters.without_mail(work.app, records)
     about = {"job_id": work.job.id, **({"campaign_id": campaign_id} if campaign_id else {})}
     invocation = Invocation(Caller(ACTOR_WORKER, frozenset()), about, work.job.id)
 
@@ -108,7 +126,7 @@ def _chunk(work: Work, parameters: ImportParameters, start: int, records: Sequen
         earlier = idempotency.replay(session, key=key, tool="import", request_hash=request)
         if earlier is not None:
             return earlier
-        answer = parameters.take(session, start + 1, records, now).kept()
+        answer = parameters.take(session, start + 1, records, now, without_mail=without_mail).kept()
         idempotency.keep(session, key=key, response=answer)
         note(session, invocation, now)
         return answer

@@ -34,13 +34,17 @@ def without_mail(app: App, *, campaign_id: UUID, emails: Collection[str]) -> fro
     time is simulated, in the second case alone, since the real DNS knows nothing of invented domains. A resolver that
     answered nothing is left alone for a minute.
     """
-    domains = sorted({email.rpartition("@")[2].lower() for email in emails} - FREEMAIL)[:_DOMAINS_MOST]
+    domains = sorted({domain_of(email) for email in emails} - FREEMAIL)[:_DOMAINS_MOST]
     if not domains or time.monotonic() < app.resolver_rests_until or not is_to_ask(app, campaign_id):
         return frozenset()
     found = _ask_all(app, domains)
     if all(takes_none is None for takes_none in found.values()):
         app.resolver_rests_until = time.monotonic() + _REST_SECONDS
     return frozenset(domain for domain, takes_none in found.items() if takes_none)
+
+
+def domain_of(email: str) -> str:
+    return email.rpartition("@")[2].lower()
 
 
 def warning(domains: Sequence[str]) -> list[str]:

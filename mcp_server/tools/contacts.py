@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from db.services.campaigns import plans
 from db.services.enrollments import enrollments, moving, overlaps
 from db.services.enrollments.enrollments import Former
 from db.services.people import role_addresses
-from db.services.people.contacts import find, find_or_create
+from db.services.people.contacts import emails_of, find, find_or_create
 from mcp_server.calls import toolsets
 from mcp_server.calls.call import Call, Mode
 from mcp_server.jobs import erasure
@@ -57,8 +58,12 @@ from mcp_server.schemas.enrollments import (
 
 def _domains_without_mail(app: App, arguments: Mapping[str, Any]) -> frozenset[str]:
     people, _ = sort_out(arguments["contacts"])
+    campaign_id = arguments["campaign_id"]
     emails = {person.email for person in people.values() if person.email is not None}
-    return recipient_domains.without_mail(app, campaign_id=arguments["campaign_id"], emails=emails)
+    known = [person.contact_id for person in people.values() if person.contact_id is not None]
+    if known and recipient_domains.is_to_ask(app, campaign_id):
+        emails |= {*app.run("look for addresses", partial(emails_of, contact_ids=known), read_only=True)}
+    return recipient_domains.without_mail(app, campaign_id=campaign_id, emails=emails)
 
 
 @toolsets.contacts.write("Enroll contacts", idempotent=True, looks_up=_domains_without_mail)
@@ -115,7 +120,7 @@ def enroll_contacts(
             *(_without_steps(call, campaign_id) if count[EnrollVerdict.ENROLLED] else []),
             *_told(busy),
             *of_roles,
-            *recipient_domains.warning(_unreachable(call, people, rows)),
+            *recipient_domains.warning(_unreachable(call, chosen)),
         ],
         undo=undo.calls(spelled("update_enrollment", enrollment_id=id_, **end) for id_ in taken),
     )
@@ -124,11 +129,10 @@ def enroll_contacts(
 _GOING_ON: Final = (EnrollVerdict.ENROLLED, EnrollVerdict.REOPENED)
 
 
-def _unreachable(call: Call, people: Mapping[int, EnrollIn], rows: Sequence[EnrollRow]) -> list[str]:
-    """Returns the domain of each person taken in whose domain takes no mail."""
-    emails = [people[row.index].email for row in rows if row.status in _GOING_ON]
-    domains = [email.rpartition("@")[2].lower() for email in emails if email is not None]
-    return [domain for domain in domains if domain in call.looked_up]
+def _unreachable(call: Call, contact_ids: Sequence[UUID]) -> list[str]:
+    """Returns the domain of each of these people whose domain takes no mail."""
+    emails: Sequence[str] = emails_of(call.session, contact_ids=contact_ids) if call.looked_up else ()
+    return [domain for domain in map(recipient_domains.domain_of, emails) if domain in call.looked_up]
 
 
 def _told(busy: int) -> list[str]:

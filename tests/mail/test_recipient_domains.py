@@ -8,9 +8,11 @@ import pytest
 from mcp.client import Client
 
 from db.postgres.database import Database
+from mcp_server.jobs.worker import Worker
 from mcp_server.mail import recipient_domains
 from mcp_server.process.app import App
 from tests.support.dns import Resolver
+from tests.support.embedded import eventually
 from tests.support.outgoing import ANN, connect, running
 from tests.support.server import call, new_campaign
 
@@ -39,6 +41,44 @@ async def warnings(client: Client, *emails: str) -> list[str]:
 async def test_domains_that_take_no_mail_are_named(client: Client) -> None:
     (warning,) = await warnings(client, f"a@{DEAF}", f"b@{DEAF}", f"c@{HEARING}", "d@nowhere.example")
     assert warning.startswith(f"null_mx: 2 of them have an address at a domain that takes no mail: {DEAF}.")
+
+
+async def test_who_is_enrolled_by_their_id_is_told_too(client: Client) -> None:
+    found = await call(
+        client, "upsert_contacts", contacts=[{"email": f"A@{DEAF}"}, {"email": f"b@{HEARING}"}], detail="full"
+    )
+    contacts = [{"contact_id": row["contact_id"]} for row in found["results"]]
+    campaign_id = (await new_campaign(client, people=0))["campaign_id"]
+    answer = await call(client, "enroll_contacts", campaign_id=campaign_id, contacts=contacts)
+    assert [warning[:35] for warning in answer["warnings"]] == ["null_mx: 1 of them has an address a"]
+
+
+async def test_an_import_that_enrolls_names_them_in_its_notes(
+    client: Client, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.tools.imports._ROWS", 2)
+    csv = "\n".join(["email", f"a@{DEAF}", f"b@{HEARING}", f"c@{DEAF}", "not an address", f"d@{DEAF}"])
+    campaign_id = (await new_campaign(client, people=0))["campaign_id"]
+    (note,) = (await call(client, "import_contacts", csv=csv, campaign_id=campaign_id))["notes"]
+    assert note.startswith(f"null_mx: 3 of them have an address at a domain that takes no mail: {DEAF}.")
+    assert not (await call(client, "import_contacts", csv=csv, campaign_id=campaign_id)).get("notes")
+    resolver.asked.clear()
+    assert not (await call(client, "import_contacts", csv=csv)).get("notes")
+    assert resolver.asked == []
+
+
+def test_so_does_an_import_by_a_worker(app: App, database: Database) -> None:
+    csv = "\n".join(["email", f"a@{DEAF}", f"b@{HEARING}"])
+    given = {"csv": csv, "campaign_id": str(running(database, people=0))}
+    job = app.local().jobs.create(type="import", parameters=given, now=app.clock())
+    worker = Worker(app, poll_seconds=0.05)
+    worker.start()
+    try:
+        eventually(lambda: app.local().jobs.get(job.id, now=app.clock()).result is not None, "the import is done")
+    finally:
+        worker.stop()
+    done = app.local().jobs.get(job.id, now=app.clock())
+    assert "null_mx: 1 of them has an address at a domain that takes no mail" in str(done.result)
 
 
 async def test_a_domain_is_asked_for_once_and_hosts_of_free_addresses_never(client: Client, resolver: Resolver) -> None:

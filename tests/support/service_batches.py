@@ -250,6 +250,7 @@ def _started(session: Session, emails: Sequence[str]) -> None:
     )
     overlaps.how_many(session, contact_ids=[row.contact_id for row in found], campaign_id=new_id())
     role_addresses.how_many(session, contact_ids=[row.contact_id for row in found])
+    contacts.emails_of(session, contact_ids=[row.contact_id for row in found])
     campaigns.complete(session, campaign_id=campaign_id, now=NOW)
 
 
