@@ -12,6 +12,7 @@ from mcp_server.http.sessions import link
 from tests.support.browser import Start, Visit, faults, fits
 from tests.support.dashboard import Site
 from tests.support.outbox import unknown_mail
+from tests.support.replying import new_talk
 from tests.support.steps import run_sql
 
 
@@ -48,3 +49,18 @@ def test_a_person_says_that_it_was_sent(site: Site, mail: QueuedMail, visit: Sta
     at.page.get_by_label("State").select_option("delivery_unknown")
     expect(at.page.get_by_text("Every mail is settled")).to_be_visible()
     assert run_sql(site.database, f"SELECT status FROM messages WHERE id = '{mail.message_id}'").scalar() == "sent"
+
+
+def test_a_person_withdraws_a_reply_that_has_not_gone_out(site: Site, visit: Start) -> None:
+    talk = new_talk(site.database, ["sam@example.com"])
+    talk.queued("Tuesday at ten?")
+    at = visit(site.base)
+    at.go(f"threads/{talk.thread_id}")
+    expect(at.page.get_by_text("Tuesday at ten?")).to_be_visible()
+    expect(at.page.locator(".mail").get_by_role("button")).to_have_count(0)
+    at.page.goto(link(site.base, site.database.run("key", tickets.make_key), datetime.now(UTC)))
+    at.go(f"threads/{talk.thread_id}")
+    at.page.get_by_role("button", name="Withdraw this reply").click()
+    expect(at.page.locator(".mail").get_by_role("button")).to_have_count(0)
+    assert faults(at.page) == []
+    assert talk.statuses() == [("not_sent", "A person withdrew it.")]
