@@ -97,9 +97,9 @@ def advice(seen: SendingDomain) -> str | None:
     if seen.holds_from is None:
         return None
     if seen.is_held:
-        return f"All mail from {seen.domain} is held (domain_unauthenticated) until one of them is there."
+        return f"All steps from {seen.domain} are held (domain_unauthenticated) until one of them is there."
     begin = f"{seen.holds_from.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"From {begin} on all mail from {seen.domain} is held, unless SPF, DMARC or a signed mail is seen by then."
+    return f"From {begin} on all steps from {seen.domain} are held, unless SPF, DMARC or a signed mail is seen by then."
 
 
 def _is_to_look(app: App) -> bool:

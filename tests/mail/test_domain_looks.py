@@ -134,7 +134,7 @@ async def test_check_mailbox_says_from_when_and_a_signed_mail_lets_all_go(
         first = app.clock()
         assert f"From {first + 72 * HOUR:%Y-%m-%d %H:%M} UTC on" in await told()
         app.clock = lambda: first + 72 * HOUR
-        assert "is held (domain_unauthenticated)" in await told()
+        assert "are held (domain_unauthenticated)" in await told()
         with IMAPClient("127.0.0.1", imap.port, ssl=False) as connection:
             inbox: Any = connection
             inbox.login(ANN, "secret")

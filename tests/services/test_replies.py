@@ -22,7 +22,7 @@ from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing import settling, signs
 from db.services.outgoing.mails import NotBegun
 from db.services.people import suppressions
-from tests.support.campaigns import NOW, assert_counters_are_exact, state
+from tests.support.campaigns import NOW, assert_counters_are_exact, enroll, state
 from tests.support.incoming import OWNER, bounce, look
 from tests.support.meeting import meet
 from tests.support.outbox import SMTP, at
@@ -65,6 +65,23 @@ def test_a_reply_answers_the_latest_message_in_its_thread(database: Database) ->
     assert talk.begun(hours=5).references[-2:] == (mail.internet_message_id, "at-4@example.com")
     assert state(database, mail.enrollment_id)["current_step"] == 1
     assert_counters_are_exact(database)
+
+
+def test_a_reply_goes_out_from_a_domain_whose_steps_are_held(database: Database) -> None:
+    talk = new_talk(database)
+    enroll(database, talk.outbox.campaign_id, ["eve@example.com"])
+    talk.queued()
+    bare = """
+        INSERT INTO sending_domains (domain, looked_at, absent_since, absent_until)
+        VALUES (:domain, :until, :since, :until)
+    """
+    run_sql(database, bare, domain=OWNER.rpartition("@")[2], since=NOW, until=at(73))
+    reply = talk.begun(hours=74)
+    assert reply.recipient.address == "bob@example.com"
+    talk.outbox.sent(reply, hours=74)
+    run_sql(database, "DELETE FROM sending_domains")
+    (step,) = talk.outbox.claim(hours=75)
+    assert step.recipient.address == "eve@example.com"
 
 
 def test_who_has_written_since_still_waits_for_an_answer(database: Database) -> None:
