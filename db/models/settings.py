@@ -1,6 +1,7 @@
 """The settings of the workspace: one row, or none as long as nobody has changed them."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -36,3 +37,5 @@ class Settings(Mutable, Base):
     touches_per_week: Mapped[int | None]
     colleagues: Mapped[str | None]
     sending_stopped_at: Mapped[datetime | None]
+    # The campaign whose counters were compared with its rows last; those after it are next.
+    recounted_to: Mapped[UUID | None]

@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 # Small, so that a transaction stays far below statement_timeout.
 _CHUNK = 2_000
 _LOOK_BACK = timedelta(hours=1)
-# How many campaigns; each is recounted completely.
+# How many campaigns, and no more after so many rows; each is recounted completely. A million people with as many steps
+# that were sent take a day.
 _RECOUNTED = 20
+_RECOUNTED_ROWS = 100_000
 # How many chunks of contacts; their spelling is checked. A million contacts take two days.
 _SPELLED = 10
 
@@ -80,10 +82,9 @@ def maintain(app: App) -> MaintenanceReport:
 
 
 def _recount(app: App) -> int:
-    """Checks the counters of a few campaigns, and of other ones each hour. Returns how many campaigns were
+    """Checks the counters of a few campaigns, and of other ones each time. Returns how many campaigns were
     recounted."""
-    hour = int(app.clock().timestamp()) // 3_600
-    ids = app.run("choose campaigns", partial(recount.turn, turn=hour, limit=_RECOUNTED), read_only=True)
+    ids = app.run("choose campaigns", partial(recount.turn, limit=_RECOUNTED, rows=_RECOUNTED_ROWS))
     mended = 0
     for campaign_id in ids:
         try:

@@ -108,6 +108,19 @@ async def test_counters_that_sql_has_made_wrong_are_mended(app: App, database: D
     assert is_value(database, text("SELECT total FROM campaign_enrollment_totals WHERE status = 'paused'"), 2)
 
 
+async def test_the_next_run_recounts_other_campaigns(
+    app: App, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.jobs.maintenance._RECOUNTED_ROWS", 1)
+    async with Client(build_server(app)) as client:
+        for _ in range(2):
+            await new_campaign(client, people=1, start=True)
+        with database.transaction("by hand") as session:
+            session.execute(text("UPDATE campaign_enrollments SET status = 'paused'"))
+        for expected in (1, 1, 0):
+            assert (await call(client, "run_maintenance"))["recounted"] == expected
+
+
 async def test_words_are_kept_as_long_as_retention_days_says(app: App, clock: Clock) -> None:
     async with Client(build_server(app)) as client:
         scene = await new_campaign(client, people=1, start=True)

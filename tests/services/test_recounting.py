@@ -3,7 +3,7 @@ recounted from the rows."""
 
 import logging
 from functools import partial
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -119,16 +119,36 @@ def test_a_campaign_is_mended_once_and_others_are_let_be(database: Database) -> 
     run_sql(database, "UPDATE campaign_metrics SET sent = 5 WHERE instance_id = :id", id=wrong.campaign_id)
     for expected in (True, False):
         with database.transaction("mend") as session:
-            chosen = recount.turn(session, turn=0, limit=5)
+            chosen = recount.turn(session, limit=5, rows=100)
             mended = {id_: recount.mend(session, campaign_id=id_) for id_ in chosen}
         assert mended == {wrong.campaign_id: expected, right.campaign_id: False}
     assert_counters_are_exact(database)
 
 
+def turns(database: Database, *, times: int, limit: int = 20, rows: int = 100) -> list[list[UUID]]:
+    look = partial(recount.turn, limit=limit, rows=rows)
+    return [database.run("turn", look) for _ in range(times)]
+
+
 def test_each_campaign_has_its_turn(database: Database) -> None:
-    every = {new_scene(database, 0).campaign_id for _ in range(5)}
-    with database.transaction("look") as session:
-        assert {id_ for turn in range(3) for id_ in recount.turn(session, turn=turn, limit=2)} == every
+    one, two, three, four, five = sorted(new_scene(database, 0).campaign_id for _ in range(5))
+    assert turns(database, times=4, limit=2) == [[one, two], [three, four], [five, one], [two, three]]
+    run_sql(database, "DELETE FROM campaign_instances WHERE id IN (:one, :three)", one=one, three=three)
+    assert turns(database, times=2, limit=2) == [[four, five], [two, four]]
+
+
+def test_a_turn_ends_after_a_large_campaign(database: Database) -> None:
+    small, large, last = sorted((new_scene(database, 2) for _ in range(3)), key=lambda scene: scene.campaign_id)
+    record(database, *(event(EventType.SENT, id_, step_number=1) for id_ in large.enrollments))
+    ids = [scene.campaign_id for scene in (small, large, last)]
+    assert turns(database, times=2, rows=6) == [ids[:2], [ids[2], *ids[:2]]]
+    assert turns(database, times=3, rows=1) == [ids[2:], ids[:1], ids[1:2]]
+    run_sql(database, "UPDATE campaign_metrics SET sent = 2147483647, failed = 2147483647")
+    assert turns(database, times=2) == [[ids[2], *ids[:2]], [ids[2], *ids[:2]]]
+
+
+def test_nobody_has_a_turn_without_campaigns(database: Database) -> None:
+    assert turns(database, times=2) == [[], []]
 
 
 def test_those_who_unsubscribed_with_no_step_are_recounted_too(database: Database) -> None:

@@ -119,15 +119,36 @@ def recount(session: Session, kind: Recount, *, campaign_ids: Iterable[UUID]) ->
         faults.note("counters did not fit, and were recounted", None, campaign=str(campaign_id), table=kind.table)
 
 
-_SOME = text("""
-    SELECT id FROM campaign_instances ORDER BY id
-    OFFSET (SELECT :turn * CAST(:limit AS bigint) % greatest(count(*), 1) FROM campaign_instances) LIMIT :limit
+# The numbers of rows are those that the counters tell: they may be wrong, but for this they do.
+_NEXT = text("""
+    WITH next AS MATERIALIZED (
+        SELECT id, is_again FROM (
+            SELECT id, id <= (SELECT recounted_to FROM settings) IS TRUE AS is_again FROM campaign_instances
+        ) i ORDER BY is_again, id LIMIT :limit
+    ), sized AS MATERIALIZED (
+        SELECT id, is_again,
+               (SELECT coalesce(sum(total), 0) FROM campaign_enrollment_totals WHERE instance_id = next.id)
+               + (SELECT coalesce(sum(sent::bigint + failed), 0) FROM campaign_metrics WHERE instance_id = next.id)
+               AS size
+        FROM next
+    )
+    SELECT id FROM (
+        SELECT id, is_again, sum(size) OVER (ORDER BY is_again, id) - size AS before FROM sized
+    ) s WHERE before < :rows ORDER BY is_again, id
+""")
+_GO_ON = text("""
+    INSERT INTO settings (id, recounted_to) VALUES (1, :id)
+    ON CONFLICT (id) DO UPDATE SET recounted_to = excluded.recounted_to
 """)
 
 
-def turn(session: Session, *, turn: int, limit: int) -> list[UUID]:
-    """Returns the campaigns whose turn it is to be checked: others at each turn, until all were."""
-    return list(session.scalars(_SOME, {"turn": turn, "limit": limit}))
+def turn(session: Session, *, limit: int, rows: int) -> list[UUID]:
+    """Returns the campaigns whose turn it is to be checked: up to `limit`, and no more after so many rows of people and
+    steps. The next call goes on after them, until all had their turn."""
+    found = list(session.scalars(_NEXT, {"limit": limit, "rows": rows}))
+    if found:
+        session.execute(_GO_ON, {"id": found[-1]})
+    return found
 
 
 def mend(session: Session, *, campaign_id: UUID) -> bool:
