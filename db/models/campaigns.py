@@ -115,7 +115,8 @@ class CampaignEnrollment(Mutable, Base):
     inferred_until: Mapped[datetime | None]
     # The mailbox that writes to the person.
     mailbox_id: Mapped[UUID | None] = mapped_column(ForeignKey("mailboxes.id"))
-    # When its next step is looked at again for a draft, after none could be made. Any change of it brings that forward.
+    # When its next step is looked at again for a draft: soon where none could be made, and late where it has one or
+    # needs none. Any change of it brings that forward.
     draft_again_at: Mapped[datetime | None]
     # When its next step was due, while that waits for another campaign of the person. Any change of it ends the note.
     busy_since: Mapped[datetime | None]

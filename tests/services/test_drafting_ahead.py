@@ -1,19 +1,32 @@
 """Which steps are drafted ahead, and what is told of those that wait for a person."""
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 import pytest
 
-from db.domain.states import EnrollmentAction
+from db.domain.states import ActionOutcome, EnrollmentAction
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services.campaigns import templates
 from db.services.consent import drafts
 from db.services.dispatch import drafting, explain
 from tests.support.campaigns import NOW
-from tests.support.drafts import STEPS, approve, asking, command, connect, names, statuses, waiting, write
-from tests.support.steps import claim, run_sql
+from tests.support.drafts import (
+    STEPS,
+    approve,
+    asking,
+    command,
+    connect,
+    names,
+    settings,
+    statuses,
+    waiting,
+    write,
+)
+from tests.support.steps import claim, report, run_sql
 
 
 def test_whoever_nothing_can_be_drafted_for_lets_the_others_come_first(
@@ -47,6 +60,44 @@ def test_a_draft_of_a_later_step_keeps_the_next_from_no_draft(database: Database
     for _ in range(2):
         claim(database, campaign_id)
     assert statuses(database, one) == [(3, "waiting"), (1, "waiting"), (2, "waiting")]
+
+
+def settled(database: Database) -> list[UUID]:
+    """Who is not looked at again, since they have a draft or need none."""
+    late = "SELECT id FROM campaign_enrollments WHERE draft_again_at > :soon ORDER BY id"
+    return list(run_sql(database, late, soon=NOW + timedelta(days=100)).scalars())
+
+
+def test_those_who_have_a_draft_are_read_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drafting, "_LOOKED", 2)
+    first, *later = (replace(STEPS[0], delay_hours=24), *STEPS[1:])
+    campaign_id, people = asking(database, steps=(first, *later), people=5)
+    people.sort()
+    found: list[tuple[int, int]] = []
+    for _ in range(6):
+        claim(database, campaign_id)
+        found.append((len(waiting(database)), len(settled(database))))
+    assert found == [(2, 0), (2, 2), (4, 2), (4, 4), (5, 4), (5, 5)]
+    command(database, people[0], EnrollmentAction.PAUSE)
+    command(database, people[0], EnrollmentAction.RESUME)
+    assert settled(database) == people[1:]
+
+
+def test_those_who_were_addressed_are_read_once_until_the_campaign_asks_for_all(database: Database) -> None:
+    campaign_id, people = asking(database, "first_step", people=2)
+    claim(database, campaign_id)
+    approve(database, *waiting(database))
+    for due in claim(database, campaign_id):
+        report(database, due, ActionOutcome.SENT)
+    claim(database, campaign_id)
+    assert (settled(database), waiting(database)) == (sorted(people), [])
+    settings(database, campaign_id, approval="all")
+    claim(database, campaign_id)
+    assert {draft.step_number for draft in waiting(database)} == {2}
+    claim(database, campaign_id)
+    for asked, late in (("none", sorted(people)), ("all", [])):
+        settings(database, campaign_id, approval=asked)
+        assert settled(database) == late
 
 
 def test_a_campaign_whose_people_all_wait_for_an_approval_says_so(database: Database) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from db.domain.drafts import WAITING_FOR_APPROVAL, Approval
@@ -48,15 +48,38 @@ _GO_ON = text(f"""
 """)
 
 
+# Whose words were drafted, or asked for no approval, may need others now: the next claims look at them again.
+_LOOK_AGAIN = text("""
+    WITH picked AS MATERIALIZED (
+        SELECT id FROM campaign_enrollments
+        WHERE instance_id = :campaign AND id > :after AND draft_again_at IS NOT NULL
+          AND (SELECT settings ->> 'approval' <> 'none' FROM campaign_instances WHERE id = :campaign)
+        ORDER BY id LIMIT :chunk FOR NO KEY UPDATE
+    ), moved AS (
+        UPDATE campaign_enrollments e SET draft_again_at = NULL
+        WHERE e.instance_id = :campaign AND e.id = ANY (ARRAY(SELECT id FROM picked)) RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM moved), (SELECT id FROM picked ORDER BY id DESC LIMIT 1)
+""")
+
+
 def ask_anew(session: Session, *, campaign_ids: Iterable[UUID]) -> None:
     """Lets those go on who wait for an approval in these campaigns, which the caller has locked and changed: it may be
-    asked for no more, or of another step. The next claim holds the others again."""
+    asked for no more, or of another step. The next claim holds the others again, and drafts what has no draft."""
     moves: Counter[tuple[UUID, EnrollmentStatus]] = Counter()
     for campaign_id in sorted(campaign_ids):
-        after: UUID | None = UUID(int=0)
-        while after is not None:
-            values = {"campaign": campaign_id, "after": after, "chunk": _CHUNK}
-            moved, after = session.execute(_GO_ON, values).one()
-            moves[campaign_id, EnrollmentStatus.ACTIVE] += moved
-            moves[campaign_id, EnrollmentStatus.PAUSED] -= moved
+        moved = _in_chunks(session, _GO_ON, campaign_id)
+        moves[campaign_id, EnrollmentStatus.ACTIVE] += moved
+        moves[campaign_id, EnrollmentStatus.PAUSED] -= moved
+        _in_chunks(session, _LOOK_AGAIN, campaign_id)
     counters.add_statuses(session, moves)  # last, so that nobody waits for a transaction that waits for them
+
+
+def _in_chunks(session: Session, statement: TextClause, campaign_id: UUID) -> int:
+    """Runs a statement over enrollments in key order. Returns how many it changed."""
+    total, after = 0, UUID(int=0)
+    while after is not None:
+        values = {"campaign": campaign_id, "after": after, "chunk": _CHUNK}
+        moved, after = session.execute(statement, values).one()
+        total += moved
+    return total

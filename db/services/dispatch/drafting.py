@@ -21,34 +21,42 @@ from db.services.state import draft_rows, enrollment_rows
 
 _MOST: Final = 500
 """How many are looked at by one claim: those who are due first. The next claim goes on."""
+_LOOKED: Final = 1_000
+"""Among how many of each campaign they are looked for."""
 _AGAIN: Final = timedelta(hours=1)
 """So long whoever has nothing to draft is passed over, unless something about them changes: others come first."""
+_SETTLED: Final = timedelta(days=365)
+"""So long whoever has a draft is passed over, or needs none, unless something about them or their campaign changes."""
 
 _LIVE = ", ".join(f"'{status}'" for status in LIVE_DRAFTS)
 # Nothing here waits: rows that another transaction holds are left to the next claim.
 _UNDRAFTED = text(f"""
-    SELECT {enrollment_rows.COLUMNS}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(campaign uuid, is_first_alone boolean, numbers int[])
-    CROSS JOIN LATERAL (
-        SELECT * FROM campaign_enrollments p
-        WHERE instance_id = s.campaign AND status = '{EnrollmentStatus.ACTIVE}'
-          AND next_action_at IS NOT NULL AND next_action_at <= :ahead
-          AND (draft_again_at IS NULL OR draft_again_at <= :now)
-          AND NOT EXISTS (
-              SELECT FROM action_drafts d
-              WHERE d.enrollment_id = p.id AND d.status IN ({_LIVE})
-                AND d.step_number = (SELECT min(n) FROM unnest(s.numbers) AS n WHERE n > p.current_step)
-          )
-          AND NOT (
-              s.is_first_alone
-              AND EXISTS (
-                  SELECT FROM (SELECT p.id AS enrollment_id, p.instance_id, p.current_step + 1 AS step_number) w
-                  WHERE {draft_rows.SAID_BEFORE}
-              )
-          )
-        ORDER BY next_action_at, id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
-    ) e
-    ORDER BY e.next_action_at, e.id LIMIT :limit
+    WITH looked AS MATERIALIZED (
+        SELECT e.*
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(campaign uuid, is_first_alone boolean, numbers int[])
+        CROSS JOIN LATERAL (
+            SELECT p.*, EXISTS (
+                SELECT FROM action_drafts d
+                WHERE d.enrollment_id = p.id AND d.status IN ({_LIVE})
+                  AND d.step_number = (SELECT min(n) FROM unnest(s.numbers) AS n WHERE n > p.current_step)
+            ) OR (
+                s.is_first_alone
+                AND EXISTS (
+                    SELECT FROM (SELECT p.id AS enrollment_id, p.instance_id, p.current_step + 1 AS step_number) w
+                    WHERE {draft_rows.SAID_BEFORE}
+                )
+            ) AS is_settled
+            FROM campaign_enrollments p
+            WHERE instance_id = s.campaign AND status = '{EnrollmentStatus.ACTIVE}'
+              AND next_action_at IS NOT NULL AND next_action_at <= :ahead
+              AND (draft_again_at IS NULL OR draft_again_at <= :now)
+            ORDER BY next_action_at, id LIMIT :looked FOR NO KEY UPDATE SKIP LOCKED
+        ) e
+    ), settled AS (
+        UPDATE campaign_enrollments SET draft_again_at = :settled
+        WHERE id = ANY (ARRAY(SELECT id FROM looked WHERE is_settled))
+    )
+    SELECT {enrollment_rows.COLUMNS} FROM looked e WHERE NOT is_settled ORDER BY next_action_at, id LIMIT :limit
 """).columns(*enrollment_rows.NAMES)
 _PASS_OVER = text("""
     UPDATE campaign_enrollments e SET draft_again_at = :again
@@ -83,6 +91,8 @@ def draft_ahead(
 
 
 def _undrafted(session: Session, asking: Mapping[UUID, Plan], now: datetime) -> list[Enrollment]:
+    """Returns whose step is due within two days and has no draft, locked. Those who have one or need none are not read
+    again."""
     rows = [
         {
             "campaign": id_,
@@ -93,7 +103,8 @@ def _undrafted(session: Session, asking: Mapping[UUID, Plan], now: datetime) -> 
     ]
     if not rows:
         return []
-    values = {**rows_parameter(rows), "now": now, "ahead": now + timedelta(hours=AHEAD_HOURS), "limit": _MOST}
+    moments = {"now": now, "ahead": now + timedelta(hours=AHEAD_HOURS), "settled": now + _SETTLED}
+    values = {**rows_parameter(rows), **moments, "looked": _LOOKED, "limit": _MOST}
     return [enrollment_rows.from_row(row) for row in session.execute(_UNDRAFTED, values)]
 
 
