@@ -15,7 +15,7 @@ from db.domain.holds import HoldReason
 from db.domain.states import ActionOutcome
 from db.domain.templates import EmailStep
 from db.postgres.database import Database
-from db.services.campaigns import campaigns, templates
+from db.services.campaigns import campaigns, reschedule, templates
 from db.services.dispatch import explain
 from db.services.enrollments import enrollments
 from db.services.people import contacts
@@ -180,6 +180,20 @@ def test_whoever_waits_for_a_step_goes_by_its_new_delay(database: Database) -> N
     assert moments(database, campaign_id) == {**expected, first.enrollment.id: NOON}
     (second,) = claim_at(database, campaign_id, NOON).actions
     assert second.step.step_number == 2
+
+
+def test_whoever_waits_goes_by_the_new_delay_though_those_before_wait_for_another(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reschedule, "_CHUNK", 2)
+    campaign_id = running(database, {}, THREE_STEPS)
+    people = sorted(enroll(database, campaign_id, [None] * 5))
+    for due in claim_at(database, campaign_id, NOON, limit=5).actions:
+        if due.enrollment.id == people[-1]:
+            report_at(database, due, ActionOutcome.SENT, NOON)
+    before = moments(database, campaign_id)
+    delay(database, campaign_id, replace(THREE_STEPS[1], delay_hours=30))
+    assert moments(database, campaign_id) == {**before, people[-1]: NOON + timedelta(hours=30)}
 
 
 @pytest.mark.parametrize("is_lost", [False, True])

@@ -37,14 +37,15 @@ _STANDING = text("""
 """)
 
 
+# The step of each is looked up by its key: most have none yet. NOT EXISTS would read the other steps of everybody.
 _WAITING = text("""
     SELECT s.step, count(*) FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS s(step int, before int)
     JOIN campaign_instances i ON i.template_id = :template AND i.status IN ('draft', 'active', 'paused')
     JOIN campaign_enrollments e ON e.instance_id = i.id AND e.status IN ('enrolled', 'active', 'paused')
-    WHERE e.current_step >= s.before AND e.current_step < s.step AND e.delay_from IS NOT NULL AND NOT EXISTS (
-        SELECT FROM campaign_actions a
+    WHERE e.current_step >= s.before AND e.current_step < s.step AND e.delay_from IS NOT NULL AND (
+        SELECT status FROM campaign_actions a
         WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number = s.step
-          AND a.status = 'claimed')
+    ) IS DISTINCT FROM 'claimed'
     GROUP BY s.step
 """)
 

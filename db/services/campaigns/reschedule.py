@@ -30,15 +30,21 @@ _TOUCH_CAMPAIGNS = text("""
 """)
 # Includes enrollments that have not come as far as the changed steps: a report or an event may take them there at this
 # moment. It is waited for, or waits, and reads the changed steps.
+# They are locked alone; told are those who have come as far, and the last one, after whom the next chunk begins.
 _COMING = text("""
-    SELECT e.id, e.contact_id, e.a_b_variant, e.current_step FROM campaign_enrollments e
-    WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
-      AND e.current_step < :beyond
-    ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
+    WITH locked AS MATERIALIZED (
+        SELECT e.id, e.contact_id, e.a_b_variant, e.current_step FROM campaign_enrollments e
+        WHERE e.instance_id = :campaign AND e.id > :after AND e.status IN ('enrolled', 'active', 'paused')
+          AND e.current_step < :beyond
+        ORDER BY e.id LIMIT :chunk FOR NO KEY UPDATE
+    )
+    SELECT * FROM locked
+    WHERE current_step >= :first OR id = (SELECT id FROM locked ORDER BY id DESC LIMIT 1) ORDER BY id
 """)
 # A step under lease stays with its holder: nothing else is due before the lease ends. `known`: the step that comes next
-# as before, after another delay. The delay is added in UTC, by name: an addition to a timestamptz depends on the time
-# zone of the session.
+# as before, after another delay. It is looked up by its key, and most have none yet; NOT EXISTS would read the other
+# steps of everybody. The delay is added in UTC, by name: an addition to a timestamptz depends on the time zone of the
+# session.
 _MOVE = text("""
     UPDATE campaign_enrollments e SET updated_at = now(), busy_since = NULL, next_action_at = greatest(
         (e.delay_from AT TIME ZONE 'UTC' + n.hours * interval '1 hour') AT TIME ZONE 'UTC',
@@ -47,10 +53,10 @@ _MOVE = text("""
            AND a.status = 'claimed'),
         e.paused_until, (SELECT c.absent_until FROM contacts c WHERE c.id = e.contact_id))
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(id uuid, hours int, known int)
-    WHERE e.instance_id = :campaign AND e.id = n.id AND e.delay_from IS NOT NULL AND NOT EXISTS (
-        SELECT FROM campaign_actions a
+    WHERE e.instance_id = :campaign AND e.id = n.id AND e.delay_from IS NOT NULL AND (
+        SELECT status FROM campaign_actions a
         WHERE a.enrollment_id = e.id AND a.instance_id = e.instance_id AND a.step_number = n.known
-          AND a.status = 'claimed')
+    ) IS DISTINCT FROM 'claimed'
 """)
 
 
@@ -110,7 +116,7 @@ def _waits(stage: Stage) -> dict[str | None, tuple[int, int, Condition | None]]:
 
 
 def _reschedule(session: Session, campaign_id: UUID, gaps: Sequence[_Gap]) -> None:
-    page = {"campaign": campaign_id, "beyond": gaps[-1].beyond, "chunk": _CHUNK}
+    page = {"campaign": campaign_id, "first": gaps[0].first, "beyond": gaps[-1].beyond, "chunk": _CHUNK}
     after = UUID(int=0)
     while found := session.execute(_COMING, {**page, "after": after}).all():
         rows = [
