@@ -297,5 +297,15 @@ for _name, _moment in (("sent", "sent_at"), ("bounced", "bounced_at"), ("complai
         postgresql_where=_is_email & CampaignAction.sender.is_not(None),
     )
 
+# Emails that failed and were never sent, which the report by mailbox counts too.
+Index(
+    "ix_campaign_actions_failed",
+    CampaignAction.campaign_id,
+    CampaignAction.failed_at,
+    postgresql_where=(CampaignAction.channel == "email")
+    & CampaignAction.sent_at.is_(None)
+    & CampaignAction.failed_at.is_not(None),
+)
+
 # The columns of the milestones, in the order of MILESTONES.
 MILESTONE_COLUMNS: tuple[str, ...] = tuple(f"{milestone}_at" for milestone in MILESTONES)

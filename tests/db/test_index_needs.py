@@ -14,6 +14,7 @@ from db.domain.drafts import DraftStatus
 from db.domain.events import EventType, NewEvent
 from db.domain.mail.verdict import MailKind
 from db.domain.mailboxes import MailServer, Security
+from db.domain.metrics import GroupBy
 from db.domain.sending import WEEKDAYS
 from db.domain.states import Channel, EnrollmentStatus, SuppressionReason, SuppressionState, ThreadsIn
 from db.postgres.database import Database
@@ -29,7 +30,7 @@ from db.services.mail.matching import Asked
 from db.services.ops import audit, idempotency
 from db.services.outgoing import copies, signs
 from db.services.people import suppressions
-from db.services.reports import overview, typeahead
+from db.services.reports import metrics, overview, typeahead
 from db.services.state import conversation_rows, draft_rows, message_rows
 from db.services.state.harm import Harmed
 from tests.support.campaigns import NOW as START, new_scene
@@ -144,6 +145,11 @@ def check_guardrails(session: Session, campaign_id: UUID, _enrollment: UUID) -> 
     return guardrails.check(session, harmed=[Harmed(campaign_id, "ann@example.com")], now=NOW)
 
 
+def report_by_mailbox(session: Session, campaign_id: UUID, _enrollment: UUID) -> object:
+    since = NOW.date()
+    return metrics.report(session, campaign_id=campaign_id, group_by=GroupBy.MAILBOX, since=since, until=since)
+
+
 NEEDED: dict[str, Work] = {
     "ix_action_drafts_cc": erase,
     "ix_action_drafts_enrollment_id": erase,
@@ -158,6 +164,7 @@ NEEDED: dict[str, Work] = {
     "ix_campaign_actions_bounced_by_sender": check_guardrails,
     "ix_campaign_actions_complained": check_guardrails,
     "ix_campaign_actions_complained_by_sender": check_guardrails,
+    "ix_campaign_actions_failed": report_by_mailbox,
     "ix_campaign_actions_id": claim_and_complete,
     "ix_campaign_actions_places": claim_again,
     "ix_campaign_actions_provider_message_id": lambda session, _campaign, _enrollment: events.record_events(

@@ -1,6 +1,7 @@
 """What came of the mails of each mailbox, and what start_campaign says of mailboxes that send nothing."""
 
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import text
 
@@ -35,6 +36,21 @@ def test_each_mailbox_has_its_own_numbers(database: Database) -> None:
     email = next(group for group in whole.groups if group.key == "email")
     assert {name: sum(group.totals[name] for group in by.groups) for name in COUNTERS} == email.totals
     assert [group.key for group in late.groups] == [BEN]
+
+
+def test_what_was_never_sent_counts_on_the_day_on_which_it_failed(database: Database) -> None:
+    connect(database, ANN)
+    campaign_id = running(database, ANN, people=2, sent_by="agent")
+    one, two = claim_at(database, campaign_id, NOW).actions
+    report_at(database, one, ActionOutcome.FAILED, NOW)
+    report_at(database, two, ActionOutcome.SENT, NOW)
+    found: list[list[tuple[str, int, int]]] = []
+    for days in ((None, None), (0, 0), (0, None), (None, 0), (1, None), (None, -1)):
+        since, until = (None if day is None else (NOW + day * DAY).date() for day in days)
+        look = partial(metrics.report, campaign_id=campaign_id, group_by=GroupBy.MAILBOX, since=since, until=until)
+        groups = database.run("report", look, read_only=True).groups
+        found.append([(group.key, group.totals["sent"], group.totals["failed"]) for group in groups])
+    assert found == [*[[(ANN, 1, 1)]] * 4, [], []]
 
 
 def test_a_start_warns_of_mailboxes_that_send_nothing(database: Database) -> None:

@@ -1,6 +1,6 @@
 """Reports. They read counters alone, so their time does not grow with the number of events or enrollments; but for the
 comparison of two variants, which counts people, and reads what was sent to those of the test, and for the report by
-mailbox, which reads what was sent."""
+mailbox, which reads what was sent on the days that are asked for."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -143,14 +143,18 @@ def _on_days(campaign_id: UUID, since: date | None, until: date | None) -> list[
     return conditions
 
 
-_DAYS = """
-    (CAST(:since AS date) IS NULL OR {moment} >= CAST(:since AS date)::timestamp AT TIME ZONE 'UTC')
-    AND (CAST(:until AS date) IS NULL OR {moment} < (CAST(:until AS date) + 1)::timestamp AT TIME ZONE 'UTC')
+_ON_DAYS = """
+    {moment} >= coalesce(CAST(:since AS date)::timestamp AT TIME ZONE 'UTC', '-infinity')
+    AND {moment} < coalesce((CAST(:until AS date) + 1)::timestamp AT TIME ZONE 'UTC', 'infinity')
 """
+"""The condition that a moment is on the days. An index finds those of few days."""
+_EMAILS = f"SELECT * FROM campaign_actions WHERE instance_id = :campaign AND channel = '{Channel.EMAIL}'"
 _OF_MAILBOXES = text(f"""
-    SELECT coalesce(sender, ''), {recount.COUNTS} FROM campaign_actions
-    WHERE instance_id = :campaign AND channel = '{Channel.EMAIL}' AND coalesce(sent_at, failed_at) IS NOT NULL
-      AND {_DAYS.format(moment="coalesce(sent_at, failed_at)")}
+    SELECT coalesce(sender, ''), {recount.COUNTS} FROM (
+        {_EMAILS} AND {_ON_DAYS.format(moment="sent_at")}
+        UNION ALL
+        {_EMAILS} AND sent_at IS NULL AND {_ON_DAYS.format(moment="failed_at")}
+    ) emails
     GROUP BY 1 ORDER BY 1
 """)
 
@@ -199,8 +203,8 @@ _PEOPLE = text(f"""
         FROM campaign_actions a
         JOIN campaign_enrollments e ON e.instance_id = a.instance_id AND e.id = a.enrollment_id
         CROSS JOIN test
-        WHERE a.instance_id = :campaign AND a.a_b_variant = ANY (:names) AND a.sent_at IS NOT NULL
-          AND {_DAYS.format(moment="a.sent_at")}
+        WHERE a.instance_id = :campaign AND a.channel = '{Channel.EMAIL}' AND a.a_b_variant = ANY (:names)
+          AND {_ON_DAYS.format(moment="a.sent_at")}
           AND (CASE WHEN e.a_b_variant = a.a_b_variant THEN e.created_at ELSE a.created_at END) >= test.began
         GROUP BY a.enrollment_id, a.a_b_variant
     )
