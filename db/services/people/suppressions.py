@@ -356,9 +356,8 @@ def list_(
     if reason is not None:
         statement = statement.where(Suppression.reason == reason)
     if search is not None:
-        statement = statement.where(
-            or_(*(func.lower(column).contains(search.lower(), autoescape=True) for column in _COLUMNS.values()))
-        )
+        searched = (Suppression.email, Suppression.domain, func.lower(Suppression.linkedin_url))
+        statement = statement.where(or_(*(each.contains(search.lower(), autoescape=True) for each in searched)))
     if state is not None:
         assert now is not None, "a state is that of a moment"
         ended = Suppression.expires_at.is_not(None) & (Suppression.expires_at <= now)
