@@ -16,25 +16,25 @@ from db.domain.scheduling import Plan
 from db.domain.states import Channel
 
 NOBODY: Final = UUID(int=0)
-"""Stands for the mailbox of those who have none yet, in the index of the lanes."""
+"""Stands for the mailbox of those who have none yet, in the index of the partitions."""
 
 
-class Lane(NamedTuple):
+class Partition(NamedTuple):
     """The enrollments of a campaign that one mailbox writes to (None: those who have none yet), in one time zone."""
 
     mailbox_id: UUID | None
     zone: str | None
 
     def to_row(self) -> dict[str, object]:
-        """Returns it as the index of the lanes has it."""
+        """Returns it as the index of the partitions has it."""
         return {"mailbox": self.mailbox_id or NOBODY, "zone": self.zone or ""}
 
 
 @dataclass(frozen=True, slots=True)
 class DueStream:
-    """The due enrollments of one campaign, or those of them whose next step is on one channel, or in one lane.
+    """The due enrollments of one campaign, or those of them whose next step is on one channel, or in one partition.
 
-    lane: None for all of them.
+    partition: None for all of them.
     next_after: the values of current_step after which a step of the channel comes; None for all channels.
     finished_from: the value of current_step from which no step is left. Only the stream of the last step has it.
     due_from: what was due before then is overdue, and no part of it.
@@ -42,7 +42,7 @@ class DueStream:
 
     campaign_id: UUID
     channels: tuple[Channel, ...]
-    lane: Lane | None = None
+    partition: Partition | None = None
     next_after: tuple[int, ...] | None = None
     finished_from: int | None = None
     due_from: datetime | None = None
@@ -50,7 +50,7 @@ class DueStream:
     @property
     def zone(self) -> str | None:
         """The time zone that its enrollments have of their own."""
-        return self.lane.zone if self.lane is not None else None
+        return self.partition.zone if self.partition is not None else None
 
     @property
     def is_for_the_rest(self) -> bool:
@@ -72,11 +72,11 @@ class DueStream:
 
     def route(self, channel: Channel) -> Route:
         """Returns how its steps of a channel go out."""
-        return Route(self.campaign_id, channel, self.lane.mailbox_id if self.lane is not None else None)
+        return Route(self.campaign_id, channel, self.partition.mailbox_id if self.partition is not None else None)
 
     def takes_new_people(self, plan: Plan) -> bool:
         """Returns whether its people get a mailbox with the next step."""
-        is_new = self.lane is not None and self.lane.mailbox_id is None and self.next_after is not None
+        is_new = self.partition is not None and self.partition.mailbox_id is None and self.next_after is not None
         return is_new and bool(plan.sending.mailboxes) and Channel.EMAIL in self.channels
 
     def is_sent_by_server(self, plan: Plan) -> bool:

@@ -138,9 +138,9 @@ queue: who is active, and whose pause ends by itself. A step is never due before
 here is active. `columns` have next_action_at and id among them."""
 
 
-LANE_MAILBOX: Final = "coalesce(mailbox_id, '00000000-0000-0000-0000-000000000000'::uuid)"
-LANE_ZONE: Final = "coalesce(zone, '')"
-"""The mailbox and the zone of an enrollment as the index of the lanes has them: nil and empty where there is none."""
+PARTITION_MAILBOX: Final = "coalesce(mailbox_id, '00000000-0000-0000-0000-000000000000'::uuid)"
+PARTITION_ZONE: Final = "coalesce(zone, '')"
+"""The mailbox and the zone of an enrollment as the index of the partitions has them: nil and empty for none."""
 
 # An enrollment is addressed by its id alone in the tools; the primary key starts with the campaign.
 Index("ix_campaign_enrollments_id", CampaignEnrollment.id)
@@ -191,10 +191,10 @@ Index(
 # The same for campaigns that name mailboxes, and for those whose window opens in each person's own zone: the next
 # enrollments of each mailbox in each zone. It holds nobody's NULL, since PostgreSQL sorts what IS NULL once more.
 Index(
-    "ix_campaign_enrollments_due_by_lane",
+    "ix_campaign_enrollments_due_by_mailbox",
     CampaignEnrollment.campaign_id,
-    text(LANE_MAILBOX),
-    text(LANE_ZONE),
+    text(PARTITION_MAILBOX),
+    text(PARTITION_ZONE),
     CampaignEnrollment.next_action_at,
     CampaignEnrollment.id,
     postgresql_where=(CampaignEnrollment.status == "active") & CampaignEnrollment.next_action_at.is_not(None),

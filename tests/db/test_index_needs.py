@@ -175,7 +175,7 @@ NEEDED: dict[str, Work] = {
     "ix_campaign_enrollments_busy": lambda session, _campaign, _enrollment: conversation_rows.wake_all(session),
     "ix_campaign_enrollments_due": claim_and_complete,
     "ix_campaign_enrollments_due_after_pause": look_into_the_queue,
-    "ix_campaign_enrollments_due_by_lane": claim_by_zone,
+    "ix_campaign_enrollments_due_by_mailbox": claim_by_zone,
     "ix_campaign_enrollments_id": show,
     "ix_campaign_enrollments_mailbox_id": lambda session, _campaign, _enrollment: pools.bound(
         session, mailbox_id=uuid4()

@@ -18,7 +18,7 @@ from db.domain.holds import Hold
 from db.domain.pools import PoolMailbox, Pools, Route
 from db.domain.scheduling import Plan, Step
 from db.domain.states import CampaignStatus, Channel
-from db.domain.streams import DueStream, Lane
+from db.domain.streams import DueStream, Partition
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class World:
     agenda: Agenda = field(init=False)
     """Of several claimers at one moment mailboxes come by their addresses, and agents last."""
     claimers: dict[UUID | None, Claimer] = field(init=False)
-    queues: dict[tuple[UUID, Channel, Lane | None], Queue] = field(init=False)
+    queues: dict[tuple[UUID, Channel, Partition | None], Queue] = field(init=False)
     claimers_of: dict[Queue, Sequence[Claimer]] = field(init=False)
     queues_of: defaultdict[Sheet, list[Queue]] = field(init=False)
     waiting_turn: defaultdict[UUID, dict[tuple[Claimer, Queue], None]] = field(init=False)
@@ -81,12 +81,14 @@ class World:
 
     def _queue(self, person: Waiting, step: Step) -> Queue:
         sending = self.plans[person.campaign_id].sending
-        has_lanes = sending.follows_contact or bool(sending.mailboxes)
-        lane = Lane(person.mailbox_id, person.zone if sending.follows_contact else None) if has_lanes else None
-        key = person.campaign_id, step.channel, lane
+        has_partitions = sending.follows_contact or bool(sending.mailboxes)
+        partition = (
+            Partition(person.mailbox_id, person.zone if sending.follows_contact else None) if has_partitions else None
+        )
+        key = person.campaign_id, step.channel, partition
         queue = self.queues.get(key)
         if queue is None:
-            stream = DueStream(person.campaign_id, (step.channel,), lane, next_after=())
+            stream = DueStream(person.campaign_id, (step.channel,), partition, next_after=())
             queue = self.queues[key] = Queue(stream, sending.may_be_limited)
             self.claimers_of[queue] = self._claimers(queue.route)
             for sheet in self.sheets_of(queue.route):

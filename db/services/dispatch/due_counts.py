@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.streams import NOBODY
 from db.models import Mailbox
-from db.models.campaigns import LANE_MAILBOX, LANE_ZONE
+from db.models.campaigns import PARTITION_MAILBOX, PARTITION_ZONE
 from db.postgres.json import rows_parameter
 from db.services.campaigns import plans
 from db.services.dispatch import due_streams
@@ -33,7 +33,7 @@ _COUNT = text(f"""
     CROSS JOIN LATERAL (
         SELECT count(*) AS count, count(*) FILTER (WHERE next_action_at < s.due_from) AS overdue FROM (
             SELECT next_action_at FROM campaign_enrollments
-            WHERE instance_id = s.campaign AND {LANE_MAILBOX} = s.mailbox AND {LANE_ZONE} = s.zone
+            WHERE instance_id = s.campaign AND {PARTITION_MAILBOX} = s.mailbox AND {PARTITION_ZONE} = s.zone
               AND status = 'active' AND next_action_at <= :now AND current_step = ANY (s.next_after)
             LIMIT {COUNTED_MOST}
         ) counted
@@ -56,10 +56,10 @@ def of_mailboxes(session: Session, *, rows: Iterable[Mailbox], now: datetime) ->
             "campaign": stream.campaign_id,
             "next_after": stream.next_after,
             "due_from": stream.due_from,
-            **stream.lane.to_row(),
+            **stream.partition.to_row(),
         }
         for stream in streams
-        if stream.lane is not None
+        if stream.partition is not None
     ]
     found = session.execute(_COUNT, {**rows_parameter(asked), "now": now}) if asked else ()
     return {None if mailbox == NOBODY else mailbox: Due(int(count), int(overdue)) for mailbox, count, overdue in found}

@@ -18,7 +18,7 @@ from db.domain.allowance import Allowances
 from db.domain.enrollment import Enrollment
 from db.domain.holds import Hold
 from db.domain.streams import NOBODY, DueStream
-from db.models.campaigns import IN_QUEUE, LANE_MAILBOX, LANE_ZONE
+from db.models.campaigns import IN_QUEUE, PARTITION_MAILBOX, PARTITION_ZONE
 from db.postgres.json import rows_parameter
 from db.services.dispatch.due_streams import finder
 from db.services.state import conversation_rows, enrollment_rows
@@ -33,10 +33,10 @@ _QUEUE = f"""
     ORDER BY e.next_action_at, e.id LIMIT :limit {{lock_campaign}}
 """
 _OF_STREAM = """
-    instance_id = s.campaign {of_lane}
+    instance_id = s.campaign {of_partition}
     AND (s.next_after IS NULL OR current_step = ANY (s.next_after) OR current_step >= s.finished_from)
 """
-_OF_LANE = f"AND {LANE_MAILBOX} = s.mailbox AND {LANE_ZONE} = s.zone AND next_action_at >= s.due_from"
+_OF_PARTITION = f"AND {PARTITION_MAILBOX} = s.mailbox AND {PARTITION_ZONE} = s.zone AND next_action_at >= s.due_from"
 _AFTER = "AND (next_action_at, id) > (CAST(:after_due AS timestamptz), CAST(:after_id AS uuid))"
 _LOOKING = {
     "first": IN_QUEUE.format(
@@ -58,14 +58,14 @@ _TAKING = {
     "running": _RUNNING,
     "lock_campaign": "FOR SHARE OF i SKIP LOCKED",
 }
-# Keyed by whether the streams have a lane, because each kind has its index.
+# Keyed by whether the streams have a partition, because each kind has its index.
 _LOOK = {
-    False: text(_QUEUE.format(**_LOOKING).format(of_lane="")).columns(*enrollment_rows.NAMES),
-    True: text(_QUEUE.format(**_LOOKING).format(of_lane=_OF_LANE)).columns(*enrollment_rows.NAMES),
+    False: text(_QUEUE.format(**_LOOKING).format(of_partition="")).columns(*enrollment_rows.NAMES),
+    True: text(_QUEUE.format(**_LOOKING).format(of_partition=_OF_PARTITION)).columns(*enrollment_rows.NAMES),
 }
 _TAKE = {
-    False: text(_QUEUE.format(**_TAKING).format(of_lane="")).columns(*enrollment_rows.NAMES),
-    True: text(_QUEUE.format(**_TAKING).format(of_lane=_OF_LANE)).columns(*enrollment_rows.NAMES),
+    False: text(_QUEUE.format(**_TAKING).format(of_partition="")).columns(*enrollment_rows.NAMES),
+    True: text(_QUEUE.format(**_TAKING).format(of_partition=_OF_PARTITION)).columns(*enrollment_rows.NAMES),
 }
 
 
@@ -138,22 +138,22 @@ def _read(
     """Returns the first enrollments of the streams that have allowance left."""
     found: list[Enrollment] = []
     begin = {} if take else dict(zip(("after_due", "after_id"), after or _BEFORE_ALL, strict=True))
-    for has_lane in (False, True):
+    for has_partition in (False, True):
         rows = [
             {
                 "campaign": stream.campaign_id,
                 "changed_at": allowances.plans[stream.campaign_id].changed_at,
-                **_lane_row(stream),
+                **_partition_row(stream),
                 "next_after": stream.next_after,
                 "finished_from": stream.finished_from,
                 "most": min(free, limit) if take and free is not None else limit,
             }
             for stream in streams
-            if (stream.lane is not None) == has_lane and (free := stream.free(allowances)) != 0
+            if (stream.partition is not None) == has_partition and (free := stream.free(allowances)) != 0
         ]
         if rows:
             values = {**rows_parameter(rows), **begin, "now": now, "limit": limit}
-            statement = (_TAKE if take else _LOOK)[has_lane]
+            statement = (_TAKE if take else _LOOK)[has_partition]
             found += [enrollment_rows.from_row(row) for row in session.execute(statement, values)]
     return found
 
@@ -219,7 +219,7 @@ def _rows_of_reserved(streams: Sequence[DueStream], allowances: Allowances, want
             "stream": number,
             "campaign": stream.campaign_id,
             "changed_at": allowances.plans[stream.campaign_id].changed_at,
-            **_lane_row(stream),
+            **_partition_row(stream),
             "next_after": stream.next_after,
             "steps": sorted({step.step_number for step in allowances.plans[stream.campaign_id].steps}),
             "since": since,
@@ -231,8 +231,12 @@ def _rows_of_reserved(streams: Sequence[DueStream], allowances: Allowances, want
     ]
 
 
-def _lane_row(stream: DueStream) -> Mapping[str, object]:
-    return {**stream.lane.to_row(), "due_from": stream.due_from or "-infinity"} if stream.lane is not None else {}
+def _partition_row(stream: DueStream) -> Mapping[str, object]:
+    return (
+        {**stream.partition.to_row(), "due_from": stream.due_from or "-infinity"}
+        if stream.partition is not None
+        else {}
+    )
 
 
 _BEFORE_ALL = ("-infinity", UUID(int=0))
@@ -250,27 +254,29 @@ _EARLIEST = f"""
     CROSS JOIN LATERAL {_FIRST_OF_STREAM} e
     GROUP BY s.stream
 """
-_FIRST = {False: text(_EARLIEST.format(of_lane="")), True: text(_EARLIEST.format(of_lane=_OF_LANE))}
+_FIRST = {False: text(_EARLIEST.format(of_partition="")), True: text(_EARLIEST.format(of_partition=_OF_PARTITION))}
 
 
 def earliest(session: Session, *, streams: Sequence[DueStream]) -> dict[DueStream, datetime]:
     """Returns when the first enrollment of each stream is due, in the past or the future. Empty streams are left
     out."""
     found: dict[DueStream, datetime] = {}
-    for has_lane in (False, True):
+    for has_partition in (False, True):
         rows = [
             {
                 "stream": number,
                 "campaign": stream.campaign_id,
-                **_lane_row(stream),
+                **_partition_row(stream),
                 "next_after": stream.next_after,
                 "finished_from": stream.finished_from,
             }
             for number, stream in enumerate(streams)
-            if (stream.lane is not None) == has_lane
+            if (stream.partition is not None) == has_partition
         ]
         if rows:
-            found |= {streams[number]: due for number, due in session.execute(_FIRST[has_lane], rows_parameter(rows))}
+            found |= {
+                streams[number]: due for number, due in session.execute(_FIRST[has_partition], rows_parameter(rows))
+            }
     return found
 
 
@@ -281,7 +287,7 @@ _COUNT = text(f"""
     CROSS JOIN LATERAL (
         SELECT count(*) AS number FROM (
             SELECT 1 FROM campaign_enrollments e
-            WHERE status = 'active' AND next_action_at IS NOT NULL AND instance_id = s.campaign {_OF_LANE}
+            WHERE status = 'active' AND next_action_at IS NOT NULL AND instance_id = s.campaign {_OF_PARTITION}
               AND current_step = ANY (s.next_after) AND next_action_at <= :now
               AND (busy_since IS NULL OR NOT {conversation_rows.OF_ANOTHER})
             LIMIT :most
@@ -292,10 +298,11 @@ _COUNT = text(f"""
 
 
 def count_due(session: Session, *, streams: Sequence[DueStream], now: datetime, most: int) -> Counter[UUID]:
-    """Returns campaign -> how many people of these streams, which have lanes, are due; at most `most` of each. Who is
-    only looked at again while another campaign writes to them is not counted."""
+    """Returns campaign -> how many people of these streams, which have partitions, are due; at most `most` of each. Who
+    is only looked at again while another campaign writes to them is not counted."""
     rows = [
-        {"campaign": stream.campaign_id, **_lane_row(stream), "next_after": stream.next_after} for stream in streams
+        {"campaign": stream.campaign_id, **_partition_row(stream), "next_after": stream.next_after}
+        for stream in streams
     ]
     values = {**rows_parameter(rows), "now": now, "most": most}
     return Counter(dict(tuple(row) for row in session.execute(_COUNT, values)) if rows else {})

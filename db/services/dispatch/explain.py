@@ -274,7 +274,9 @@ def campaign(session: Session, *, campaign_id: UUID, now: datetime, public_url: 
         found += _leased(session, first, waits[first], plan, allowances.pools, now)
     next_at = holds.can_move_at(found, first.calendars(allowances), now) if ready else moments[first]
     if first.is_sent_by_server(plan):
-        return _by_server(session, found, next_at, first.lane.mailbox_id if first.lane else None, plan.sending)
+        return _by_server(
+            session, found, next_at, first.partition.mailbox_id if first.partition else None, plan.sending
+        )
     return Explanation(found, next_at)
 
 

@@ -19,7 +19,11 @@ def pools_of(
     session: Session, *, plans: Mapping[UUID, Plan], streams: Sequence[DueStream], asking: UUID | None = None
 ) -> Pools:
     """Returns the mailboxes of these campaigns and streams. `asking`: see Pools."""
-    ids = {stream.lane.mailbox_id for stream in streams if stream.lane is not None and stream.lane.mailbox_id}
+    ids = {
+        stream.partition.mailbox_id
+        for stream in streams
+        if stream.partition is not None and stream.partition.mailbox_id
+    }
     return pools.of_plans(session, plans=plans, mailbox_ids=ids, asking=asking)
 
 
