@@ -127,9 +127,8 @@ def complete_actions(
     ],
     detail: Detail = "concise",
 ) -> CompleteActionsAnswer:
-    """Report many claimed steps, as complete_action does one; one that is refused holds up no other. results holds the
-    refused, and with full all.
-    """
+    """Report many claimed steps, each as complete_action does; a refused one does not hold up the others. results lists
+    the refused; with full, all."""
     shapes, rejected = sort_out(reports)
     given = [Report(**dict(report)) for report in shapes.values()]
     results = complete_all(call.session, reports=given, now=call.now)
@@ -208,9 +207,8 @@ def forecast(
 
 @toolsets.actions.read("Explain what is due")
 def explain_due(call: Call, enrollment_id: UUID | None = None, campaign_id: UUID | None = None) -> ExplainAnswer:
-    """Say whether the next step of an enrollment, or any of a campaign, can be handed out now; if not, what holds it
-    back and until when. Give one of the two.
-    """
+    """Say whether the next step of an enrollment, or any step of a campaign, can be handed out now; if not, what holds
+    it back and until when. Give one of the two."""
     if (enrollment_id is None) == (campaign_id is None):
         raise InvalidInput("Give enrollment_id or campaign_id, and not both.")
     public_url = call.app.settings.public_base

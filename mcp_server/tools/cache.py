@@ -31,13 +31,13 @@ def cache_set(
     value: JsonValue,
     ttl_seconds: Annotated[int, Field(ge=1, le=MAX_TTL_SECONDS), no_flag] = 3600,
 ) -> CacheSetAnswer:
-    """Cache a value of up to 1 MiB for ttl_seconds; it leaves earlier when the cache is full."""
+    """Cache a value of up to 1 MiB for ttl_seconds; a full cache drops it earlier."""
     return CacheSetAnswer(expires_at=call.cache.set(namespace, key, value, ttl_seconds=ttl_seconds, now=call.now))
 
 
 @toolsets.cache.write("Delete from the cache", is_audited=False, destructive=True, idempotent=True)
 def cache_delete(call: Call, namespace: Namespace, key: Key | None = None) -> CacheDeleteAnswer:
-    """Delete one cached value, or without key all of a namespace."""
+    """Delete one cached value or, without key, a whole namespace."""
     return CacheDeleteAnswer(deleted=call.cache.delete(namespace, key))
 
 

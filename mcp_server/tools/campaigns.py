@@ -125,7 +125,7 @@ def update_template(
 ) -> TemplateAnswer:
     """Change fields of a template, and add or replace steps by step_number (and a_b_variant); the rest stays.
 
-    is_active=false takes a step out of use. Running campaigns follow, and who waits for a step goes by its new delay.
+    is_active=false takes a step out of use. Running campaigns follow, and people who wait for a step get its new delay.
     Refused where a new step would come before one that somebody has done.
     """
     if clear and description is not None:
@@ -156,9 +156,8 @@ def update_template(
 
 @toolsets.campaigns.write("Archive a template", idempotent=True)
 def archive_template(call: Call, template_id: UUID) -> TemplateAnswer:
-    """Take a template out of use. Its campaigns go on, new ones can't be made of it; nothing is deleted.
-    update_template(is_active=true) brings it back.
-    """
+    """Retire a template. Its campaigns go on, but no new ones can be made from it; nothing is deleted.
+    update_template(is_active=true) brings it back."""
     template = templates.archive(call.session, template_id=template_id)
     back = spelled("update_template", template_id=template_id, is_active=True)
     return TemplateAnswer(template=TemplateOut.model_validate(template), undo=back)
@@ -203,9 +202,8 @@ def list_campaigns(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> CampaignList:
-    """List campaigns, newest first, or those with each word of search in the name; rates=true compares what came of
-    them. Next: get_campaign or get_metrics.
-    """
+    """List campaigns, newest first, or those with each word of search in the name; rates=true compares their results.
+    Next: get_campaign or get_metrics."""
     page = campaigns.list_(
         call.session, status=status, template_id=template_id, search=search, limit=limit, cursor=cursor
     )
@@ -244,7 +242,7 @@ def update_campaign(
 def start_campaign(call: Call, campaign_id: UUID) -> CampaignAnswer:
     """Start a draft or resume a paused campaign: its enrollments become active and their steps fall due.
 
-    warnings name variables of its texts without a value. Next: claim_due_actions, and get_metrics to follow it.
+    warnings name variables in its texts that have no value. Next: claim_due_actions, and get_metrics to follow it.
     """
     campaign = campaigns.start(call.session, campaign_id=campaign_id, now=call.now)
     warnings = lint.of_campaign(

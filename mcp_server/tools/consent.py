@@ -29,7 +29,7 @@ def draft_action(
     step_number: StepNumber | None = None,
     subject: Annotated[Line | None, Field(min_length=1, max_length=SUBJECT_MAX)] = None,
 ) -> DraftAnswer:
-    """Write a step (the next) for one person; it goes out as it stands. Where approval asks, a person approves it
+    """Write a step (the next) for one person; it goes out as written. Where approval is required, a person approves it
     first."""
     draft = drafts.write(
         call.session,
@@ -61,7 +61,7 @@ def list_drafts(
 def approve_drafts(
     call: Call, drafts: Annotated[list[ApprovalIn], Field(min_length=1, max_length=DRAFTS_MAX)]
 ) -> ApproveAnswer:
-    """Let drafts go out. A person's decision."""
+    """Approve drafts, so that they go out. Only a person may decide this."""
     decided = decisions.approve(
         call.session,
         given=[Given(draft.draft_id, draft.fingerprint) for draft in drafts],
@@ -81,7 +81,7 @@ def reject_draft(
     reason: Annotated[Prose, Field(min_length=1, max_length=REJECT_REASON_MAX)],
     then: RejectThen,
 ) -> DraftAnswer:
-    """Keep a draft back. A person's decision."""
+    """Reject a draft: it does not go out. Only a person may decide this."""
     draft = rejecting.reject(
         call.session, draft_id=draft_id, reason=reason, then=then, by=call.invocation.caller.name, now=call.now
     )

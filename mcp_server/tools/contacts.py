@@ -75,9 +75,9 @@ def enroll_contacts(
     all_or_nothing: bool = False,
     detail: Detail = "concise",
 ) -> EnrollAnswer:
-    """Enroll 1 to 10,000 people in a campaign; who is not known becomes a contact. Sends nothing.
+    """Enroll 1 to 10,000 people in a campaign; unknown ones become contacts. Sends nothing.
 
-    results lists rows with a reason, with full all; reopened had ended here without an answer. A bad row fails no
+    results lists rows that have a reason; with full, all. reopened had ended here without an answer. A bad row fails no
     other, unless all_or_nothing. start_at delays the first step. Next: start_campaign.
     """
     people, rejected = sort_out(contacts)
@@ -165,7 +165,7 @@ def find_overlaps(
     ],
     campaign_id: UUID | None = None,
 ) -> OverlapList:
-    """List which of these people are in other campaigns that go on, and who of their companies is: up to 200."""
+    """List which of these people, up to 200, are in other campaigns that go on, or have colleagues who are."""
     people, _ = sort_out(contacts)
     found = overlaps.find(
         call.session, people={index: person.to_ref() for index, person in people.items()}, campaign_id=campaign_id
@@ -189,9 +189,8 @@ def list_enrollments(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> EnrollmentList:
-    """List who is enrolled in a campaign and how far, newest first; or with contact_id or domain in which campaigns a
-    person or the people of an email domain are. Next: get_enrollment.
-    """
+    """List who is enrolled in a campaign and how far, newest first; or, with contact_id or domain, which campaigns a
+    person or the people of an email domain are in. Next: get_enrollment."""
     if campaign_id is None and contact_id is None and domain is None:
         raise InvalidInput("Give campaign_id, contact_id or domain. list_campaigns shows the campaigns.")
     page = enrollments.list_(
@@ -322,8 +321,7 @@ def upsert_contacts(
     detail: Detail = "concise",
 ) -> UpsertAnswer:
     """Create or change 1 to 10,000 people, found by email or linkedin_url. Fields left out stay; attributes merge.
-    results lists rows with a reason, and with full all. Enrolls nobody.
-    """
+    results lists rows that have a reason; with full, all. Enrolls nobody."""
     people, rejected = sort_out(contacts)
     fields = {index: person.to_fields() for index, person in people.items()}
     rows = [UpsertRow(index=index, status="invalid", reason=reason) for index, reason in rejected.items()]
@@ -350,8 +348,8 @@ def erase_contact(
 ) -> EraseAnswer:
     """Delete all personal data of one person, for good: give exactly one argument. It can't be undone.
 
-    Running enrollments are stopped. Counts stay, and a hash keeps the addresses suppressed for ever. Erasing again
-    removes what came since. Not found is text that names the person without address or id, and backups.
+    Running enrollments are stopped. Counts stay, and a hash keeps the addresses suppressed forever. Erasing again
+    removes what came in since. Text that names the person without an address or id is not found, nor are backups.
     """
     if sum(value is not None for value in (contact_id, email, linkedin_url)) != 1:
         raise InvalidInput("Give exactly one of contact_id, email and linkedin_url.")

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 @toolsets.events.write("Record an event", mode=Mode.GROUPED)
 def record_event(call: Call, event: EventIn) -> RecordAnswer:
     """Record one event and what it implies. A reply completes the enrollment; an unsubscribe, complaint or hard bounce
-    also suppresses the person. One of an unknown enrollment is kept as orphaned and counted once it fits. For many:
-    record_events.
-    """
+    also suppresses the person. An event that fits no enrollment is kept as orphaned and counted once it fits. For many:
+    record_events."""
     event.check_moment(call.now)
     (outcome,) = call.record(event.to_event(call.now))
     if outcome.verdict is EventVerdict.INVALID:
@@ -42,8 +41,7 @@ def record_events(
     detail: Detail = "concise",
 ) -> RecordAnswer:
     """Record 1 to 10,000 events in one transaction, in any order, as record_event does. Rows are counted as recorded,
-    duplicate, orphaned or invalid; results lists those with a reason, and with full all.
-    """
+    duplicate, orphaned or invalid; results lists those that have a reason; with full, all."""
     shapes, rejected = sort_out(events)
     fitting: dict[int, NewEvent] = {}
     for index, event in shapes.items():
@@ -72,7 +70,7 @@ def list_events(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> EventList:
-    """List the events of a campaign, latest first, with the person; full adds metadata. To count: get_metrics."""
+    """List the events of a campaign, latest first, with the person; full adds metadata. For counts: get_metrics."""
     check_range(since, until)
     page = events.list_(
         call.session,

@@ -62,10 +62,10 @@ def import_contacts(
     dry_run: bool = False,
     job_id: JobId | None = None,
 ) -> ImportAnswer:
-    """Take the people of a CSV in, as text or from a path, and with campaign_id enroll them.
+    """Import the people in a CSV, given as text or by path, and with campaign_id enroll them.
 
-    mapping wins over the headings; other columns become attributes. Who must not be written to is suppressed. dry_run
-    keeps nothing. Answers counts, where the columns went, and rows with a problem; for a large file a job_id.
+    mapping wins over the headings; other columns become attributes. People who must not be written to are suppressed.
+    dry_run keeps nothing. Returns counts, where the columns went, and rows with a problem; for a large file, a job_id.
     """
     read: _Read | None = call.looked_up
     if sum(value is not None for value in (csv, path, job_id)) != 1:

@@ -42,9 +42,9 @@ def create_job(
     max_attempts: MaxAttempts = 5,
     dedupe_key: DedupeKey = None,
 ) -> CreateJobAnswer:
-    """Put a job into the queue, now or for run_at; whoever claims it does it. parameters: up to 1 MiB.
+    """Queue a job, for now or for run_at; whoever claims it does it. parameters: up to 1 MiB.
 
-    With a dedupe_key, a live job of that key is the answer instead (existing=true). Next: claim_job, or get_job.
+    If a live job has the same dedupe_key, it is the answer instead (existing=true). Next: claim_job, or get_job.
     """
     job = call.jobs.create(
         type=type,
@@ -92,8 +92,8 @@ def claim_job(
 ) -> ClaimAnswer:
     """Take the next job: by priority, then the one due longest; null when none is due.
 
-    Until lease_until it is yours: heartbeat_job keeps it, complete_job or fail_job end it, with the lease_token. A
-    lease that runs out puts it back.
+    It is yours until lease_until: heartbeat_job extends that, complete_job or fail_job end it, with the lease_token. A
+    job whose lease runs out goes back.
     """
     job = call.jobs.claim(types=types, worker_id=worker_id, lease_seconds=lease_seconds, now=call.now)
     return ClaimAnswer(job=None if job is None else ClaimedJobOut.model_validate(job))
@@ -101,9 +101,8 @@ def claim_job(
 
 @toolsets.jobs.write("Keep a job", is_audited=False, idempotent=True)
 def heartbeat_job(call: Call, job_id: JobId, lease_token: LeaseToken, progress: JsonValue = None) -> HeartbeatAnswer:
-    """Begin the lease of your job anew, and note its progress. cancel_requested=true: stop and call fail_job. A lost
-    lease is refused: the job is somebody else's.
-    """
+    """Renew the lease of your job, and note its progress. cancel_requested=true: stop and call fail_job. A lost lease
+    is refused: somebody else has the job."""
     beat = call.jobs.heartbeat(job_id, lease_token, progress=progress, now=call.now)
     return HeartbeatAnswer.model_validate(beat)
 
@@ -124,9 +123,8 @@ def fail_job(
     retry: bool = True,
     result: JsonValue = None,
 ) -> JobAnswer:
-    """Report that your job did not work out: it comes back after a pause, up to max_attempts, then it is failed; with
-    retry=false at once. result: what was done all the same.
-    """
+    """Report that your job failed: it comes back after a pause, up to max_attempts, then it is failed; with
+    retry=false, at once. result: what was done all the same."""
     call.jobs.fail(job_id, lease_token, error, retry=retry, result=result, now=call.now)
     return _detail(call, job_id)
 
@@ -140,7 +138,7 @@ def update_job(
     max_attempts: MaxAttempts | None = None,
     parameters: dict[str, JsonValue] | None = None,
 ) -> JobAnswer:
-    """Change a job that nobody has claimed; parameters replace those it has, whole."""
+    """Change a job that nobody has claimed; parameters replace all those it has."""
     changes = given(priority=priority, run_at=run_at, max_attempts=max_attempts, parameters=parameters)
     call.jobs.update(job_id, changes, now=call.now)
     return _detail(call, job_id)
@@ -162,7 +160,7 @@ def retry_job(call: Call, job_id: JobId) -> JobAnswer:
 
 @toolsets.jobs.read("Count jobs")
 def get_job_stats(call: Call) -> JobStatsAnswer:
-    """Count jobs by status and type, the ready and the scheduled, and since when the oldest waits."""
+    """Count jobs by status and type, those ready and those scheduled, and since when the oldest waits."""
     return JobStatsAnswer(stats=JobStatsOut.model_validate(call.jobs.stats(now=call.now)))
 
 

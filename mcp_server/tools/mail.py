@@ -71,7 +71,7 @@ def connect_mailbox(
     timezone: TimeZone | None = None,
     signature: Signature = None,
 ) -> MailboxAnswer:
-    """Add an account to send from, and with imap to read in. It starts with 50 mails a day, 90 seconds apart.
+    """Add an account to send from and, with imap, to read. It starts with 50 mails a day, 90 seconds apart.
 
     Passwords never pass through a tool: next_step says how a person gives them. Next: check_mailbox.
     """
@@ -105,8 +105,8 @@ def update_mailbox(  # noqa: PLR0913, PLR0917  all that a mailbox has
     signature: Signature = None,
     clear: Annotated[list[Clearable] | None, Field(description="What to take away")] = None,
 ) -> MailboxAnswer:
-    """Change a mailbox, by its address or id. What is left out stays. Another host or username needs the scope ops, and
-    its credentials anew."""
+    """Change a mailbox, by its address or id. Fields left out stay. A new host or username needs the scope ops, and the
+    credentials again."""
     pace = Pace(
         daily_limit=daily_limit,
         hourly_limit=hourly_limit,
@@ -134,7 +134,7 @@ def update_mailbox(  # noqa: PLR0913, PLR0917  all that a mailbox has
 
 @toolsets.mail.read("List the mailboxes")
 def list_mailboxes(call: Call, detail: Detail = "concise") -> MailboxList:
-    """List the accounts to send from and to read in, with what is wrong. Next: get_mailbox or check_mailbox."""
+    """List the accounts to send from and to read, with what is wrong. Next: get_mailbox or check_mailbox."""
     rows = mailboxes.list_(call.session)
     return MailboxList(
         mailboxes=[
@@ -161,7 +161,7 @@ def get_mailbox(call: Call, mailbox: MailboxName) -> MailboxReportAnswer:
 
 @toolsets.mail.read("Check a mailbox", mode=Mode.APART, open_world=True)
 def check_mailbox(call: Call, mailbox: MailboxName) -> CheckList:
-    """Sign in at the servers of a mailbox, and look at its folders and its domain's DNS. Sends nothing."""
+    """Sign in to the servers of a mailbox, and check its folders and its domain's DNS. Sends nothing."""
     access = call.app.run(
         "read mailbox",
         lambda session: Access.of(call.app, mailboxes.find(session, mailbox=mailbox)),
@@ -172,7 +172,7 @@ def check_mailbox(call: Call, mailbox: MailboxName) -> CheckList:
 
 @toolsets.ops.write("Replay mail", mode=Mode.APART, idempotent=True)
 def replay_mail(call: Call, mailbox: MailboxName | None = None, since: Moment | None = None) -> MailReplayed:
-    """Judge the mails that came in again, by today's rules; nothing counts twice. What was sorted by hand stays."""
+    """Classify the mails that came in again, by today's rules; nothing counts twice. What was sorted by hand stays."""
     mailbox_id = None
     if mailbox is not None:
         mailbox_id = call.app.run(

@@ -33,7 +33,7 @@ WhichDay = Annotated[Day | Moment | None, WrapValidator(_day_or_moment), Field(d
 def get_metrics(
     call: Call, campaign_id: UUID, group_by: GroupBy = GroupBy.TOTAL, since: WhichDay = None, until: WhichDay = None
 ) -> MetricsAnswer:
-    """Count what came of a campaign's steps, and the rates (shares from 0 to 1).
+    """Count the results of a campaign's steps, with rates (shares from 0 to 1).
 
     Where totals are of both channels, rates are null, and channels has them. Counts are unique per person and step, and
     belong to the day (UTC) on which the step was sent, which since and until choose. variant adds each rate's 95 %

@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 
 @toolsets.ops.read("Get the server's health", mode=Mode.APART)
 def get_health(call: Call) -> HealthAnswer:
-    """Show how the server is: database, connections, calls, events, jobs, and what waits for a person. Counts began
-    with this process. Answers while the database is down, too.
-    """
+    """Show the state of the server: database, connections, calls, events, jobs, and what waits for a person. Counts
+    began with this process. Works while the database is down, too."""
     facts = health.facts(call.app)
     return HealthAnswer.of(facts, call.app.telemetry, [] if facts.stored is None else _mailboxes(call))
 
@@ -73,10 +72,9 @@ def list_audit(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> AuditList:
-    """List who wrote what, latest first: done or refused, with the id that tells most; full adds the others, the
+    """List who changed what, latest first: done or refused, with the most telling id; full adds the other ids, the
     request's id and a keyed hash of the arguments. Reads are not kept, nor is work on the queue and the cache (see
-    get_job); imports stand under import.
-    """
+    get_job); imports stand under import."""
     check_range(since, until)
     page = audit.list_(call.session, since=since, until=until, tool=tool, actor=actor, limit=limit, cursor=cursor)
     return AuditList(records=[AuditLine.of(record, detail) for record in page.rows], next_cursor=page.next_cursor)
@@ -84,9 +82,8 @@ def list_audit(
 
 @toolsets.ops.write("Run maintenance", idempotent=True, mode=Mode.APART)
 def run_maintenance(call: Call) -> MaintenanceAnswer:
-    """Match events that waited, give up on old ones, forget old answers and finished jobs: now, instead of within the
-    hour. warning names what is unusual. Next: list_orphaned_events.
-    """
+    """Match waiting events, give up on old ones, and delete old answers and finished jobs: now, instead of within the
+    hour. warning names what is unusual. Next: list_orphaned_events."""
     answer = MaintenanceAnswer.model_validate(maintain(call.app))
     call.app.run("audit", lambda session: call.note(session, answer.model_dump(mode="json")))
     return answer
@@ -111,7 +108,7 @@ def update_settings(
     colleagues: Annotated[Colleagues | None, Field(description="What a reply does to them")] = None,
     guardrails: GuardrailsIn | None = None,
 ) -> SettingsAnswer:
-    """Change the settings that hold for all campaigns; what is left out stays.
+    """Change the settings that hold for all campaigns; fields left out stay.
 
     Campaigns whose settings name no zone get timezone when they are made or changed. With fewer retention_days, what
     was sent before is deleted within the hour, for good.

@@ -49,7 +49,7 @@ def suppress(
     expires_at: Moment | None = None,
 ) -> SuppressAnswer:
     """Never write again to an email, a domain (without its subdomains) or a LinkedIn profile: give one, or up to 10,000
-    of any kind as addresses; with campaign_id in that campaign alone.
+    of any kind as addresses; with campaign_id, in that campaign alone.
 
     Running enrollments are stopped for good. results lists what was not taken. Undo: unsuppress.
     """
@@ -149,7 +149,7 @@ def unsuppress(
     ] = False,
     campaign_id: UUID | None = None,
 ) -> UnsuppressAnswer:
-    """Lift the suppression of one email, domain or LinkedIn profile; with campaign_id that of a campaign.
+    """Lift the suppression of one email, domain or LinkedIn profile; with campaign_id, that of a campaign.
 
     An unsubscribe or complaint is lifted only by the person's own later wish (has_new_consent), an erasure never.
     Stopped enrollments stay stopped.
@@ -185,9 +185,8 @@ def list_suppressions(
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> SuppressionList:
-    """List the addresses that are not written to, newest first, or those that contain search; with campaign_id those
-    that it alone leaves out. active leaves out the expired. Erased people are listed without address.
-    """
+    """List the addresses that are not written to, newest first, or those that contain search; with campaign_id, those
+    that it alone leaves out. active leaves out expired ones. Erased people are listed without an address."""
     page: Page[Suppression] | Page[CampaignExclusion]
     if campaign_id is None:
         page = suppressions.list_(

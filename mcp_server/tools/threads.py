@@ -87,7 +87,7 @@ def reply_in_thread(
     body: Annotated[Prose, Field(min_length=1, max_length=BODY_MAX)],
     cc: Annotated[list[Email], Field(max_length=REPLY_CC_MAX)] | None = None,
 ) -> ReplyAnswer:
-    """Answer in a thread, with its Cc. Where approval asks, it is drafted."""
+    """Answer in a thread, with its Cc. Where approval is required, it becomes a draft."""
     made = replies.reply(call.session, thread_id=thread_id, body=body, cc=cc or (), now=call.now)
     thread = _shown(call, threads.get(call.session, thread_id=thread_id))
     if made.draft is None:
@@ -98,7 +98,7 @@ def reply_in_thread(
 
 @toolsets.mail.write("Close a thread", idempotent=True)
 def close_thread(call: Call, thread_id: UUID) -> ThreadAnswer:
-    """Close a thread that needs no answer. Stops nothing; a new message of the person reopens it."""
+    """Close a thread that needs no answer. Stops nothing; a new message from the person reopens it."""
     return ThreadAnswer(thread=_shown(call, threads.close(call.session, thread_id=thread_id)))
 
 
@@ -110,8 +110,8 @@ def sort_reply(
     until: Annotated[Day | None, Field(description="Of an absence: the day of return")] = None,
     interest: Interest | None = None,
 ) -> SortedAnswer:
-    """Say what a message that came in is, over the rules: what its former kind did is taken back, and what the new one
-    means is done. interest is only kept."""
+    """Say what a message that came in is, overruling the rules: what its former kind did is undone, and what the new
+    one means is done. interest is only noted."""
     before = conversations.message(call.session, message_id=message_id)
     shown = None if before is None else MessageOut.of(before)
     row = sorting.sort_reply(
@@ -129,7 +129,7 @@ def sort_reply(
 
 @toolsets.mail.write("Settle a message", scope=Scope.APPROVE, idempotent=True)
 def settle_message(call: Call, message_id: UUID, outcome: SettledAs) -> SettledAnswer:
-    """Say whether a mail with status unknown went out, after a look at the mailbox. not_sent lets its step be sent
+    """Say whether a mail with status unknown went out, after a look in the mailbox. not_sent lets its step be sent
     again, and withdraws a queued reply."""
     row = settling.settle_message(call.session, message_id=message_id, outcome=outcome, now=call.now)
     return SettledAnswer(message=MessageOut.of(row))

@@ -28,10 +28,9 @@ def list_webhook_deliveries(
     cursor: Cursor = None,
     detail: Detail = "concise",
 ) -> DeliveryList:
-    """List requests of providers, latest first, with what became of their events; full adds the raw body, up to 1 MiB a
-    page. failed ones say why; held ones ask an operator to confirm a subscription, at an address that full shows:
-    open it only if you have just subscribed this server.
-    """
+    """List requests from providers, latest first, with what became of their events; full adds the raw body, up to 1 MiB
+    a page. failed ones say why; held ones ask an operator to confirm a subscription, at an address that full shows:
+    open it only if you have just subscribed this server."""
     check_range(since, until)
     page, bodies = deliveries.list_(
         call.session,
@@ -56,9 +55,9 @@ def replay_events(
     delivery_ids: DeliveryIds = None,
     after: Annotated[UUID | None, Field(description="next_after")] = None,
 ) -> ReplayAnswer:
-    """Read stored requests of providers again, by today's rules, and record what they say; nothing counts twice.
-    Without arguments all, oldest first, up to 5,000 a call; next_after says there are more. Next: list_orphaned_events.
-    """
+    """Read stored requests from providers again, by today's rules, and record what they say; nothing counts twice.
+    Without arguments, all, oldest first, up to 5,000 a call; next_after says there are more. Next:
+    list_orphaned_events."""
     check_range(since, until)
     return replay(call.app, provider=provider, since=since, until=until, ids=delivery_ids, after=after)
 
@@ -75,8 +74,7 @@ def list_orphaned_events(
     detail: Detail = "concise",
 ) -> OrphanList:
     """List events that fit no enrollment, latest first, with the reason; no metrics count them. Waiting ones are
-    matched once their person is enrolled or their message id reported. since and until are of their arrival.
-    """
+    matched once their person is enrolled or their message id reported. since and until mean their arrival."""
     check_range(since, until)
     page = orphans.list_(
         call.session, provider=provider, status=status, since=since, until=until, limit=limit, cursor=cursor
