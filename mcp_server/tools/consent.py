@@ -61,7 +61,7 @@ def list_drafts(
 def approve_drafts(
     call: Call, drafts: Annotated[list[ApprovalIn], Field(min_length=1, max_length=DRAFTS_MAX)]
 ) -> ApproveAnswer:
-    """Approve drafts, so that they go out. Only a person may decide this."""
+    """Approve drafts: they go out. A person decides."""
     decided = decisions.approve(
         call.session,
         given=[Given(draft.draft_id, draft.fingerprint) for draft in drafts],
@@ -81,7 +81,7 @@ def reject_draft(
     reason: Annotated[Prose, Field(min_length=1, max_length=REJECT_REASON_MAX)],
     then: RejectThen,
 ) -> DraftAnswer:
-    """Reject a draft: it does not go out. Only a person may decide this."""
+    """Reject a draft: it does not go out. A person decides."""
     draft = rejecting.reject(
         call.session, draft_id=draft_id, reason=reason, then=then, by=call.invocation.caller.name, now=call.now
     )

@@ -77,7 +77,7 @@ def enroll_contacts(
 ) -> EnrollAnswer:
     """Enroll 1 to 10,000 people in a campaign; unknown ones become contacts. Sends nothing.
 
-    results lists rows that have a reason; with full, all. reopened had ended here without an answer. A bad row fails no
+    results lists rows with a reason; with full, all. reopened had ended here without an answer. A bad row fails no
     other, unless all_or_nothing. start_at delays the first step. Next: start_campaign.
     """
     people, rejected = sort_out(contacts)
@@ -321,7 +321,7 @@ def upsert_contacts(
     detail: Detail = "concise",
 ) -> UpsertAnswer:
     """Create or change 1 to 10,000 people, found by email or linkedin_url. Fields left out stay; attributes merge.
-    results lists rows that have a reason; with full, all. Enrolls nobody."""
+    results lists rows with a reason; with full, all. Enrolls nobody."""
     people, rejected = sort_out(contacts)
     fields = {index: person.to_fields() for index, person in people.items()}
     rows = [UpsertRow(index=index, status="invalid", reason=reason) for index, reason in rejected.items()]
@@ -346,9 +346,9 @@ def erase_contact(
     email: Email | None = None,
     linkedin_url: LinkedInUrl | None = None,
 ) -> EraseAnswer:
-    """Delete all personal data of one person, for good: give exactly one argument. It can't be undone.
+    """Delete all personal data of one person, for good; give exactly one argument.
 
-    Running enrollments are stopped. Counts stay, and a hash keeps the addresses suppressed forever. Erasing again
+    Running enrollments are stopped. Counts stay, and a hash keeps the addresses suppressed. Erasing again
     removes what came in since. Text that names the person without an address or id is not found, nor are backups.
     """
     if sum(value is not None for value in (contact_id, email, linkedin_url)) != 1:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @toolsets.events.write("Record an event", mode=Mode.GROUPED)
 def record_event(call: Call, event: EventIn) -> RecordAnswer:
     """Record one event and what it implies. A reply completes the enrollment; an unsubscribe, complaint or hard bounce
-    also suppresses the person. An event that fits no enrollment is kept as orphaned and counted once it fits. For many:
+    also suppresses the person. One that fits no enrollment is kept as orphaned and counted once it fits. For many:
     record_events."""
     event.check_moment(call.now)
     (outcome,) = call.record(event.to_event(call.now))
@@ -41,7 +41,7 @@ def record_events(
     detail: Detail = "concise",
 ) -> RecordAnswer:
     """Record 1 to 10,000 events in one transaction, in any order, as record_event does. Rows are counted as recorded,
-    duplicate, orphaned or invalid; results lists those that have a reason; with full, all."""
+    duplicate, orphaned or invalid; results lists those with a reason; with full, all."""
     shapes, rejected = sort_out(events)
     fitting: dict[int, NewEvent] = {}
     for index, event in shapes.items():
