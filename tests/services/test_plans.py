@@ -17,12 +17,13 @@ from db.models import Base
 from db.postgres.config import DatabaseConfig
 from db.postgres.database import Database
 from db.postgres.json import rows_parameter, to_text
-from db.postgres.planning import row_count
+from db.postgres.planning import Planning, row_count
 from db.services.enrollments import enrolled
 from migrations.runner import migrate
 from tests.support.campaigns import new_scene, statements_of
 from tests.support.service_batches import everything
 from tests.support.statement_rules import constants
+from tests.support.steps import claim
 
 FEW, MANY = 3, 500
 # psycopg prepares a statement at its sixth run, and PostgreSQL plans it for good at the sixth of those.
@@ -178,6 +179,20 @@ def test_every_connection_hears_of_what_a_batch_did_to_the_tables(fresh_database
         assert read(other) == 1
         other.rollback()
     database.close()
+
+
+def test_a_claim_of_few_steps_leaves_the_plans_of_all_connections(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = list[int]()
+    scene = new_scene(database, FEW)
+
+    def note(_: Planning, count: int) -> None:
+        batches.append(count)
+
+    monkeypatch.setattr(Planning, "_add", note)
+    assert len(claim(database, scene.campaign_id)) == FEW
+    assert batches == []
 
 
 def test_a_batch_that_fails_is_rolled_back_and_its_transaction_goes_on(database: Database) -> None:

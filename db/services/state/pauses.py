@@ -25,7 +25,7 @@ _END = text("""
         JOIN campaign_instances i ON i.id = e.instance_id
         WHERE e.paused_until <= :now AND (CAST(:campaign AS uuid) IS NULL OR f.instance_id = :campaign)
           AND (e.next_action_at IS NOT NULL OR i.status = 'draft')
-        ORDER BY e.instance_id, e.id LIMIT :limit FOR NO KEY UPDATE OF e SKIP LOCKED FOR SHARE OF i SKIP LOCKED
+        ORDER BY e.instance_id, e.id LIMIT :most FOR NO KEY UPDATE OF e SKIP LOCKED FOR SHARE OF i SKIP LOCKED
     ), ended AS (
         UPDATE campaign_enrollments e SET status = o.status, paused_until = NULL, updated_at = now()
         FROM over o WHERE e.instance_id = o.instance_id AND e.id = o.id
@@ -34,7 +34,8 @@ _END = text("""
     SELECT instance_id, status, count(*) FROM ended GROUP BY 1, 2
 """).columns(*named("campaign_id", "status", "total"))
 
-# Far more than end between two claims, and far from statement_timeout.
+# Far more than end between two claims, and far from statement_timeout. It is no `limit` for db.postgres.planning, which
+# would take each claim for a batch, and let every connection plan all its statements anew.
 _MOST = 20_000
 
 
@@ -44,7 +45,7 @@ def end(
     """Makes those whose pause is over active again, or enrolled in a draft: in one campaign, or in all. Returns the
     changes of the totals by status, which the caller adds."""
     moves: Counter[tuple[UUID, EnrollmentStatus]] = Counter()
-    values = {"now": now, "campaign": campaign_id, "limit": limit}
+    values = {"now": now, "campaign": campaign_id, "most": limit}
     for ended_in, status, total in session.execute(_END, values):
         moves[ended_in, EnrollmentStatus(status)] += total
         moves[ended_in, EnrollmentStatus.PAUSED] -= total
