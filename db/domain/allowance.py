@@ -133,11 +133,13 @@ class Allowances:
     def mailbox(self, route: Route) -> PoolMailbox | None:
         """Returns the mailbox that a step goes out from: for a person who has none yet, the one that the next person
         gets. None if it goes out from no mailbox."""
+        is_open = self._is_open(route)
+        if is_open and route.campaign_id in self._next:
+            return self._next[route.campaign_id]
         possible = self.pools.possible(self.plans[route.campaign_id].sending, route)
-        if not self._is_open(route):
+        if not is_open:
             return possible[0] if possible else None
-        if route.campaign_id not in self._next:
-            self._next[route.campaign_id] = self._choose(route.campaign_id, possible) if possible else None
+        self._next[route.campaign_id] = self._choose(route.campaign_id, possible) if possible else None
         return self._next[route.campaign_id]
 
     def asking(self, route: Route) -> PoolMailbox | None:
