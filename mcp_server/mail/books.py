@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from db.domain.errors import SalesAutomationError, StoreUnavailable
-from db.services.outgoing import outcomes, queue
+from db.services.outgoing import beginnings, outcomes, queue
+from db.services.outgoing.beginnings import Beginning
 from db.services.outgoing.mails import NotBegun
+from db.services.outgoing.outcomes import Taken
 from db.services.outgoing.queue import NextMails
 from mcp_server.mail.delivery import Delivery, Outcome
 from mcp_server.mail.lease_keeper import Lease
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 _MOST: Final = 50
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
 
 class _OfOne(Exception):
     """A refusal that concerns one mail of a group: the others are written without it."""
@@ -34,11 +39,16 @@ class _OfOne(Exception):
         self.error = error
 
 
-class _Entry(NamedTuple):
-    """What is written of a mail."""
+class _Told(NamedTuple):
+    """What became of a mail."""
 
     mail: "QueuedMail"
-    work: "Callable[[Session], Any]"
+    outcome: Outcome
+    at: datetime
+
+    @property
+    def said(self) -> str:
+        return " ".join(filter(None, (str(self.outcome.code or ""), self.outcome.said)))
 
 
 class Books:
@@ -47,10 +57,8 @@ class Books:
     def __init__(self, app: App) -> None:
         self._app = app
         self._claiming = threading.Lock()
-        self._begun: GroupCommit[_Entry, NotBegun | None] = GroupCommit(
-            partial(self._write, "begin a mail"), most=_MOST
-        )
-        self._recorded: GroupCommit[_Entry, None] = GroupCommit(partial(self._write, "record a mail"), most=_MOST)
+        self._begun = GroupCommit[Beginning, NotBegun | None](self._begin, most=_MOST)
+        self._recorded = GroupCommit[_Told, None](self._record, most=_MOST)
 
     def next(self, lease: Lease, *, limit: int, include_overdue: bool) -> NextMails:
         """Claims what the mailbox sends now, up to `limit` mails. LeaseLost if another process has it."""
@@ -67,52 +75,59 @@ class Books:
 
     def begin(self, lease: Lease, mail: "QueuedMail", raw: bytes) -> NotBegun | None:
         """Commits that a mail begins. Returns why it may not, if so; LeaseLost as above."""
-        work = partial(queue.begin, lease=lease, mail=mail, raw=raw, now=self._app.clock())
-        return _submit(self._begun, _Entry(mail, work))
+        return _submit(self._begun, Beginning(lease, mail, raw))
 
     def record(self, mail: "QueuedMail", outcome: Outcome, at: datetime) -> None:
         """Commits what became of a mail."""
-        retry_seconds = self._app.settings.send_retry_seconds
-        work = partial(_record, mail=mail, outcome=outcome, at=at, retry_seconds=retry_seconds)
-        _submit(self._recorded, _Entry(mail, work))
+        _submit(self._recorded, _Told(mail, outcome, at))
 
-    def _write(self, description: str, entries: Sequence[_Entry]) -> Sequence[Any]:
-        in_order = sorted(entries, key=lambda entry: (entry.mail.campaign_id, entry.mail.contact_id))
+    def _begin(self, group: Sequence[Beginning]) -> Sequence[NotBegun | None]:
+        work = partial(beginnings.begin, beginnings=group, now=self._app.clock())
+        return self._app.run("begin a mail", _of_one(work))
 
-        def work(session: "Session") -> list[Any]:
-            # In one order, since each locks its campaign and its person.
-            done = {entry.mail.message_id: _alone(entry, session) for entry in in_order}
-            return [done[entry.mail.message_id] for entry in entries]
-
-        return self._app.run(description, work)
+    def _record(self, group: Sequence[_Told]) -> Sequence[None]:
+        work = partial(_record, told=group, now=self._app.clock(), retry_seconds=self._app.settings.send_retry_seconds)
+        self._app.run("record a mail", _of_one(work))
+        return [None] * len(group)
 
 
-def _alone(entry: _Entry, session: "Session") -> object:
+def _of_one(work: "Callable[[Session], Answer]") -> "Callable[[Session], Answer]":
+    """Returns the work of a group, where a refusal concerns one mail of it."""
+
+    def refusing(session: "Session") -> Answer:
+        try:
+            return work(session)
+        except StoreUnavailable:
+            raise
+        except SalesAutomationError as error:
+            raise _OfOne(error) from error
+
+    return refusing
+
+
+def _submit(group: GroupCommit[Item, Answer], item: Item) -> Answer:
     try:
-        return entry.work(session)
-    except StoreUnavailable:
-        raise
-    except SalesAutomationError as error:
-        raise _OfOne(error) from error
-
-
-def _submit(group: GroupCommit[_Entry, Any], entry: _Entry) -> Any:  # noqa: ANN401  the answer of its work
-    try:
-        return group.submit(entry)
+        return group.submit(item)
     except _OfOne as refused:
         raise refused.error from None
 
 
-def _record(
-    session: "Session", *, mail: "QueuedMail", outcome: Outcome, at: datetime, retry_seconds: float | None
-) -> None:
-    said = " ".join(filter(None, (str(outcome.code or ""), outcome.said)))
-    if outcome.delivery is Delivery.SENT:
-        outcomes.sent(session, mail=mail, said=said, now=at)
-    elif outcome.delivery is Delivery.DEFERRED:
-        outcomes.deferred(session, mail=mail, said=said, now=at, retry_seconds=retry_seconds)
+def _record(session: "Session", *, told: Sequence[_Told], now: datetime, retry_seconds: float | None) -> None:
+    """Those that were not sent come first, in one order, since each locks its person and its campaign."""
+    for one in sorted(told, key=lambda one: (one.mail.campaign_id, one.mail.contact_id)):
+        if one.outcome.delivery is not Delivery.SENT:
+            _record_unsent(session, one, retry_seconds)
+    taken = [Taken(one.mail, one.said, one.at) for one in told if one.outcome.delivery is Delivery.SENT]
+    if taken:
+        outcomes.sent(session, taken=taken, now=now)
+
+
+def _record_unsent(session: "Session", told: _Told, retry_seconds: float | None) -> None:
+    mail, outcome, at = told
+    if outcome.delivery is Delivery.DEFERRED:
+        outcomes.deferred(session, mail=mail, said=told.said, now=at, retry_seconds=retry_seconds)
     elif outcome.delivery is Delivery.UNKNOWN:
-        outcomes.unknown(session, mail=mail, said=said, now=at)
+        outcomes.unknown(session, mail=mail, said=told.said, now=at)
     else:
         assert outcome.kind is not None, "a refusal is judged"
         assert outcome.reason is not None, "as above"
@@ -120,7 +135,7 @@ def _record(
             session,
             mail=mail,
             code=outcome.code,
-            said=said,
+            said=told.said,
             kind=outcome.kind,
             reason=outcome.reason,
             now=at,

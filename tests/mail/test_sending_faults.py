@@ -3,20 +3,23 @@
 import sys
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from db.domain.errors import StoreUnavailable
+from db.domain.errors import LeaseLost, StoreUnavailable
 from db.domain.mailboxes import LeaseRole
 from db.embedded.locks import wait_until
 from db.mail import compose
 from db.services.mail import mailboxes
 from db.services.mail.mailboxes import MailboxChange
 from db.services.outgoing.mails import NotBegun
-from mcp_server.mail.lease_keeper import LeaseKeeper
+from mcp_server.mail.books import Books
+from mcp_server.mail.lease_keeper import Lease, LeaseKeeper
 from mcp_server.mail.senders import Senders
 from mcp_server.process.app import App
 from tests.support.mail_servers import SmtpServer, smtp_server
@@ -127,13 +130,44 @@ def test_leases_that_can_not_be_renewed_are_lost(
     assert any(getattr(record, "error", "") == "KeyError" for record in caplog.records)
 
 
+def test_a_mailbox_that_is_taken_over_keeps_no_other_mail_of_its_group(
+    app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox_id = connect(app, server.port)
+    enrolled(app, 3)
+    is_first_under_way, others_wait, run = threading.Event(), threading.Event(), app.run
+
+    def waits(description: str, work: Callable[[Any], Any], **more: Any) -> Any:
+        if description == "begin a mail" and not is_first_under_way.is_set():
+            is_first_under_way.set()
+            others_wait.wait(PATIENCE)
+        return run(description, work, **more)
+
+    with LeaseKeeper(app) as keeper, ThreadPoolExecutor(3) as pool:
+        lease = keeper.take(mailbox_id, LeaseRole.SENDER, when_lost=lambda: None)
+        assert lease is not None
+        lost = Lease(mailbox_id, LeaseRole.SENDER, uuid4(), lambda: None)
+        written = Books(app)
+        mails = written.next(lease, limit=3, include_overdue=False).mails
+        monkeypatch.setattr(app, "run", waits)
+        first = pool.submit(written.begin, lease, mails[0], b"bytes")
+        assert is_first_under_way.wait(PATIENCE)
+        taken_over = pool.submit(written.begin, lost, mails[1], b"bytes")
+        last = pool.submit(written.begin, lease, mails[2], b"bytes")
+        assert wait_until(lambda: written._begun.waiting == 2, PATIENCE)  # pyright: ignore[reportPrivateUsage]
+        others_wait.set()
+        assert (first.result(), last.result()) == (None, None)
+        assert isinstance(taken_over.exception(), LeaseLost)
+    assert statuses(app) == ["sending", "queued", "sending"]
+
+
 def test_a_run_that_may_send_nothing_of_what_is_due_ends(
     app: App, server: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(*_: Any) -> NotBegun:
         return NotBegun.WORDS
 
-    monkeypatch.setattr("db.services.outgoing.queue._may_not", refuses)
+    monkeypatch.setattr("db.services.outgoing.beginnings._may_not", refuses)
     mailbox_id = connect(app, server.port)
     enrolled(app, 1)
     assert send_once(app, mailbox_id) is None

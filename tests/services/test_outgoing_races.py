@@ -247,7 +247,7 @@ def test_two_answers_at_the_same_moment_count_once(database: Database) -> None:
     mail = outbox.begun()
     met = meet(
         database,
-        partial(outcomes.sent, mail=mail, now=at(0)),
+        outbox.sending(mail),
         partial(outcomes.unknown, mail=mail, now=at(0)),
         attempts=5,
     )

@@ -40,7 +40,10 @@ from db.services.mail import (
 )
 from db.services.mail.incoming import FetchedMail, LeftMail
 from db.services.mail.mailboxes import MailboxChange
-from db.services.outgoing import copies, outcomes, queue, settling, signs
+from db.services.outgoing import beginnings, copies, outcomes, queue, settling, signs
+from db.services.outgoing.beginnings import Beginning
+from db.services.outgoing.mails import QueuedMail
+from db.services.outgoing.outcomes import Taken
 from db.services.state import reply_rows
 from db.services.state.harm import Harmed
 from db.services.texts import unsubscribe_links
@@ -118,6 +121,11 @@ class _SenderLease(NamedTuple):
     token: UUID
 
 
+def _begin(session: Session, lease: _SenderLease, mails: Sequence[QueuedMail]) -> None:
+    given = [Beginning(lease, mail, b"bytes") for mail in mails]
+    beginnings.begin(session, beginnings=given, now=NOW)
+
+
 def sent(session: Session, emails: Sequence[str], tag: str) -> None:
     """Mails that this server sends: begun, answered by the mail server, and settled by signs."""
     emails = emails[:40]
@@ -132,10 +140,8 @@ def sent(session: Session, emails: Sequence[str], tag: str) -> None:
     lease = _SenderLease(mailbox.id, token)
     due_counts.of_mailboxes(session, rows=[mailbox], now=NOW)
     mails = queue.next_mails(session, lease=lease, limit=len(emails), now=NOW, public_url=PUBLIC_URL).mails
-    for mail in mails[:-1]:
-        queue.begin(session, lease=lease, mail=mail, raw=b"bytes", now=NOW)
-    for mail in mails[:1]:
-        outcomes.sent(session, mail=mail, now=NOW)
+    _begin(session, lease, mails[:-1])
+    outcomes.sent(session, taken=[Taken(mail, "250 ok", NOW) for mail in mails[8:-1]], now=NOW)
     reason = Reason("rule", "550 no")
     full = partial(outcomes.refused, session, code=552, said="552 full", kind=BounceKind.FULL, reason=reason, now=NOW)
     for mail in mails[2:4]:
@@ -176,9 +182,8 @@ def replied(session: Session, emails: Sequence[str], tag: str) -> None:
     assert token is not None
     lease = _SenderLease(mailbox.id, token)
     mails = queue.next_mails(session, lease=lease, limit=len(emails), now=NOW, public_url=None).mails
-    for mail in mails:
-        queue.begin(session, lease=lease, mail=mail, raw=b"bytes", now=NOW)
-        outcomes.sent(session, mail=mail, now=NOW)
+    _begin(session, lease, mails)
+    outcomes.sent(session, taken=[Taken(mail, "250 ok", NOW) for mail in mails], now=NOW)
     _hear(session, mailbox.id, [mail.internet_message_id for mail in mails], tag)
     of_campaign = partial(threads.list_, session, campaign_id=campaign_id, limit=len(emails), cursor=None)
     first, *rest = [thread.id for thread in of_campaign().rows]
@@ -186,8 +191,8 @@ def replied(session: Session, emails: Sequence[str], tag: str) -> None:
     for thread_id in rest:
         replies.reply(session, thread_id=thread_id, body="Tuesday", cc=copies_to, now=NOW)
     handed = queue.next_mails(session, lease=lease, limit=len(emails), now=NOW, public_url=None).mails
+    _begin(session, lease, handed)
     for mail in handed:
-        queue.begin(session, lease=lease, mail=mail, raw=b"bytes", now=NOW)
         outcomes.unknown(session, mail=mail, now=NOW)
     ids = [mail.internet_message_id for mail in handed]
     signs.found(session, internet_message_ids=ids[1:], now=NOW)
@@ -198,8 +203,7 @@ def replied(session: Session, emails: Sequence[str], tag: str) -> None:
     assert made is not None
     given = [Given(made.id, made.fingerprint.hex())]
     decisions.approve(session, given=given, by="ada", now=NOW, public_url=None)
-    for mail in queue.next_mails(session, lease=lease, limit=1, now=NOW, public_url=None).mails:
-        queue.begin(session, lease=lease, mail=mail, raw=b"bytes", now=NOW)
+    _begin(session, lease, queue.next_mails(session, lease=lease, limit=1, now=NOW, public_url=None).mails)
     reply_rows.drop_of_mailbox(session, mailbox_id=mailbox.id, why="It was removed.")
 
 

@@ -1,11 +1,13 @@
 """A campaign whose mails this server sends itself, from one mailbox."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from sqlalchemy.orm import Session
 
 from db.domain.mail.verdict import BounceKind, Reason
 from db.domain.mailboxes import LeaseRole, MailServer, Security
@@ -13,8 +15,10 @@ from db.domain.templates import EmailStep
 from db.postgres.database import Database
 from db.services.mail import leases, mailboxes
 from db.services.mail.mailboxes import MailboxChange
-from db.services.outgoing import outcomes, queue
+from db.services.outgoing import beginnings, outcomes, queue
+from db.services.outgoing.beginnings import Beginning
 from db.services.outgoing.mails import NotBegun, QueuedMail
+from db.services.outgoing.outcomes import Taken
 from db.services.outgoing.queue import TakenOver
 from tests.support.campaigns import NOW, enroll, make_campaign
 from tests.support.incoming import OWNER, look
@@ -70,8 +74,9 @@ class Outbox:
     def begin(self, mail: QueuedMail, *, hours: float = 0) -> NotBegun | None:
         return self.database.run("begin", self.beginning(mail, hours=hours))
 
-    def beginning(self, mail: QueuedMail, *, hours: float = 0) -> Any:
-        return partial(queue.begin, lease=self.lease, mail=mail, raw=RAW, now=at(hours))
+    def beginning(self, mail: QueuedMail, *, hours: float = 0) -> Callable[[Session], NotBegun | None]:
+        given = [Beginning(self.lease, mail, RAW)]
+        return lambda session: beginnings.begin(session, beginnings=given, now=at(hours))[0]
 
     def begun(self, *, hours: float = 0) -> QueuedMail:
         """One mail that is being sent."""
@@ -80,7 +85,10 @@ class Outbox:
         return mail
 
     def sent(self, mail: QueuedMail, *, hours: float = 0) -> None:
-        self.database.run("sent", partial(outcomes.sent, mail=mail, said="250 taken", now=at(hours)))
+        self.database.run("sent", self.sending(mail, hours=hours))
+
+    def sending(self, mail: QueuedMail, *, hours: float = 0) -> Any:
+        return partial(outcomes.sent, taken=[Taken(mail, "250 taken", at(hours))], now=at(hours))
 
     def unknown(self, mail: QueuedMail, *, hours: float = 0) -> None:
         self.database.run("unknown", partial(outcomes.unknown, mail=mail, now=at(hours)))

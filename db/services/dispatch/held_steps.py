@@ -78,6 +78,8 @@ class Held:
         self.status = ActionStatus.SENT if self.action.sent_at is not None else ActionStatus(outcome)
 
 
+_NO_PLAN = Plan(())
+
 # All that a report needs, in one statement. It locks the enrollment first, as recording events does, and both rows.
 _OWN = f"""
     a.id, a.status, a.lease_token, a.error,
@@ -129,14 +131,15 @@ def hold(session: Session, *, action_id: UUID, provider_message_id: str | None) 
     return _held(found[len(plans.NAMES) :], plans.from_row(*found[: len(plans.NAMES)]))
 
 
-def hold_all(session: Session, *, messages: Mapping[UUID, str | None]) -> dict[UUID, Held]:
+def hold_all(session: Session, *, messages: Mapping[UUID, str | None], with_plans: bool = True) -> dict[UUID, Held]:
     """Returns claimed steps, locked with their enrollments in the order in which everybody locks them: action -> the
-    step. `messages`: action -> the provider's message of its report. Actions that do not exist are left out."""
+    step. `messages`: action -> the provider's message of its report. Actions that do not exist are left out.
+    with_plans: False for those after which nothing is scheduled, and whose plans are not read."""
     rows = [{"id": id_, "message": message} for id_, message in messages.items()]
     found = [tuple(row) for row in session.execute(_HOLD_ALL, rows_parameter(rows))]
     place = len(_OWN_NAMES)
-    known = plans.of_campaigns(session, campaign_ids={row[place] for row in found})
-    return {row[0]: _held(row, known[row[place]]) for row in found}
+    known = plans.of_campaigns(session, campaign_ids={row[place] for row in found}) if with_plans else {}
+    return {row[0]: _held(row, known.get(row[place], _NO_PLAN)) for row in found}
 
 
 _REPORTED = text("SELECT reported FROM campaign_actions WHERE id = :id")

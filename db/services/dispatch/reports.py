@@ -27,7 +27,8 @@ from db.services.state import conversation_rows, enrollment_rows, message_rows, 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the holder of a claimed step says of it; the arguments of actions.complete."""
+    """What the holder of a claimed step says of it; the arguments of actions.complete. at: when it happened, if not
+    now."""
 
     action_id: UUID
     lease_token: UUID
@@ -36,6 +37,7 @@ class Report:
     provider_message_id: str | None = None
     error: str | None = None
     internet_message_id: str | None = None
+    at: datetime | None = None
 
 
 class Result(NamedTuple):
@@ -62,6 +64,15 @@ def complete_all(session: Session, *, reports: Sequence[Report], now: datetime) 
             if not faults.is_of_a_row(error):
                 raise
     return [result or _alone(session, report, now) for result, report in zip(results, reports, strict=True)]
+
+
+def complete_new(session: Session, *, reports: Sequence[Report], now: datetime) -> dict[int, Held]:
+    """Records those of these reports that are new and of the present holder of their step, one of an enrollment.
+    Returns index -> its step. The others change nothing."""
+    together = _together(session, reports)
+    if together:
+        _complete(session, together, reports, now)
+    return together
 
 
 def _together(session: Session, reports: Sequence[Report]) -> dict[int, Held]:
@@ -110,7 +121,7 @@ def _known(held: Held, report: Report, now: datetime) -> Known | None:
     event = NewEvent(
         event_type=kind,
         channel=held.action.channel,
-        occurred_at=now,
+        occurred_at=report.at or now,
         enrollment_id=held.enrollment.id,
         step_number=held.action.step_number,
         provider=report.provider,

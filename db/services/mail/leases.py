@@ -26,6 +26,8 @@ class HeldLease(Protocol):
 LEASE_SECONDS: Final = 15
 RENEW_SECONDS: Final = 5.0
 
+_LOST: Final = "Another process uses this mailbox now. Nothing was written."
+
 _TAKE = text(f"""
     INSERT INTO mailbox_leases (mailbox_id, role, holder, token, renewed_at, expires_at)
     SELECT id, :role, :holder, :token, now(), now() + interval '{LEASE_SECONDS} seconds'
@@ -40,6 +42,17 @@ _HOLD = text(f"""
     UPDATE mailbox_leases SET renewed_at = now(), expires_at = now() + interval '{LEASE_SECONDS} seconds'
     WHERE mailbox_id = :mailbox_id AND role = :role AND token = :token
     RETURNING token
+""")
+# In one order, since who stops all sending waits for the leases of all.
+_HOLD_ALL = text(f"""
+    WITH held AS MATERIALIZED (
+        SELECT l.mailbox_id, l.role FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(mailbox_id uuid, token uuid)
+        JOIN mailbox_leases l ON l.mailbox_id = w.mailbox_id AND l.role = :role AND l.token = w.token
+        ORDER BY l.mailbox_id FOR NO KEY UPDATE OF l
+    )
+    UPDATE mailbox_leases l SET renewed_at = now(), expires_at = now() + interval '{LEASE_SECONDS} seconds'
+    FROM held h WHERE l.mailbox_id = h.mailbox_id AND l.role = h.role
+    RETURNING l.token
 """)
 # A row that is locked is in use by its own holder, who renews it.
 _RENEW = text(f"""
@@ -71,7 +84,15 @@ def hold(session: Session, *, mailbox_id: UUID, role: LeaseRole, token: UUID) ->
     Every transaction that writes for a mailbox begins with it.
     """
     if session.scalar(_HOLD, {"mailbox_id": mailbox_id, "role": role.value, "token": token}) is None:
-        raise LeaseLost("Another process uses this mailbox now. Nothing was written.")
+        raise LeaseLost(_LOST)
+
+
+def hold_all(session: Session, *, leases: Collection[HeldLease], role: LeaseRole) -> None:
+    """Locks and renews several leases of one role in the same way. LeaseLost if another process has one of them."""
+    rows = [{"mailbox_id": lease.mailbox_id, "token": lease.token} for lease in leases]
+    held = set(session.scalars(_HOLD_ALL, {**rows_parameter(rows), "role": role.value}))
+    if not held.issuperset(lease.token for lease in leases):
+        raise LeaseLost(_LOST)
 
 
 def renew(session: Session, *, tokens: Collection[UUID]) -> Collection[UUID]:

@@ -130,16 +130,12 @@ def command(
 _NOTE_REFUSAL = text("""
     UPDATE mailboxes SET refusals = refusals + 1, updated_at = now() WHERE id = :mailbox RETURNING refusals
 """)
-_NOTE_TAKEN = text("UPDATE mailboxes SET refusals = 0, updated_at = now() WHERE id = :mailbox AND refusals > 0")
 
 
-def note_answer(session: Session, *, mailbox_id: UUID, is_refusal: bool) -> int:
-    """Counts the answer of the SMTP server to a mail: is_refusal if it refused it for what the mailbox is. Returns how
-    many such refusals there were in a row."""
-    if is_refusal:
-        return session.scalar(_NOTE_REFUSAL, {"mailbox": mailbox_id}) or 0
-    session.execute(_NOTE_TAKEN, {"mailbox": mailbox_id})
-    return 0
+def note_refusal(session: Session, *, mailbox_id: UUID) -> int:
+    """Counts that the SMTP server refused a mail for what the mailbox is. Returns how many such refusals there were in
+    a row."""
+    return session.scalar(_NOTE_REFUSAL, {"mailbox": mailbox_id}) or 0
 
 
 def find(session: Session, *, mailbox: UUID | str, is_locked: bool = False) -> Mailbox:

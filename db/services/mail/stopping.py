@@ -1,6 +1,7 @@
 """The switch that stops all sending, in every server, until somebody turns it on again."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -17,7 +18,9 @@ _STOP = text("""
 _START = text("""
     UPDATE settings SET sending_stopped_at = NULL, updated_at = now() WHERE sending_stopped_at IS NOT NULL
 """)
-_STOPPED_AT = text("SELECT sending_stopped_at FROM settings")
+STOPPED_AT: Final = "(SELECT sending_stopped_at FROM settings)"
+"""Since when all sending is stopped."""
+_STOPPED_AT = text(f"SELECT {STOPPED_AT}")
 _UNDER_WAY = text(f"""
     SELECT count(*) FROM mailbox_leases l
     JOIN messages m ON m.mailbox_id = l.mailbox_id AND m.status = '{MessageStatus.SENDING}'

@@ -4,6 +4,7 @@ An answer of the mail server is a fact, whoever brings it: it holds also if anot
 meanwhile and has given the mail up as unknown. The lease of the claim tells which attempt an answer belongs to.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -16,10 +17,19 @@ from db.domain.mail.effects import PROVIDER, Meaning, events_of
 from db.domain.mail.verdict import OF_MAILBOX, BounceKind, MailKind, Reason, ReturnedRecipient
 from db.domain.mailboxes import UNSENDABLE, MailboxCommand
 from db.domain.retries import KEPT_TRYING, next_attempt
-from db.domain.states import STATE_AFTER, STATES_BEFORE, ActionOutcome, MessageCommand, MessageStatus
+from db.domain.states import (
+    STATE_AFTER,
+    STATES_BEFORE,
+    ActionOutcome,
+    EnrollmentStatus,
+    MessageCommand,
+    MessageStatus,
+)
 from db.domain.texts import storable_part
 from db.models import Mailbox
-from db.services.dispatch import actions
+from db.postgres.json import rows_parameter
+from db.services.dispatch import actions, reports
+from db.services.dispatch.reports import Report
 from db.services.events import events
 from db.services.mail import effects, mailboxes, threads
 from db.services.outgoing import claimed, completion, replies
@@ -41,18 +51,35 @@ class Tried(NamedTuple):
     again_at: datetime | None
 
 
-def sent(session: Session, *, mail: QueuedMail, said: str = "", now: datetime) -> None:
-    """Records that the mail server took the mail, and completes its step, in one transaction."""
-    is_paused = _complete(session, mail, now)
-    message = _lock(session, mail)
-    if message is None:  # the person was erased meanwhile
-        return
-    _write(session, mail, MessageCommand.SEND, said=said, occurred_at=now)
-    mailboxes.note_answer(session, mailbox_id=message.mailbox_id, is_refusal=False)
-    if is_paused:
-        claimed.go_on(session, enrollment_ids=[mail.enrollment_id])
-    if mail.thread_id is not None:
-        threads.refresh(session, thread_ids={mail.thread_id: True})
+class Taken(NamedTuple):
+    """A mail that the mail server took: what it said, and when."""
+
+    mail: QueuedMail
+    said: str
+    at: datetime
+
+
+def sent(session: Session, *, taken: Sequence[Taken], now: datetime) -> None:
+    """Records that mail servers took these mails, and completes their steps, in one transaction."""
+    paused = _complete_all(session, [one for one in taken if one.mail.action_id is not None], now)
+    rows = [_told(one.mail, said=one.said, occurred_at=one.at) for one in taken]
+    _write(session, MessageCommand.SEND, rows, is_taken=True)
+    if paused:
+        claimed.go_on(session, enrollment_ids=paused)
+    threads.refresh(session, thread_ids={id_: True for one in taken if (id_ := one.mail.thread_id) is not None})
+
+
+def _complete_all(session: Session, taken: Sequence[Taken], now: datetime) -> set[UUID]:
+    """Completes the steps of mails. Returns those of their enrollments that may be paused."""
+    told = [
+        Report(action_id, one.mail.lease_token, ActionOutcome.SENT, at=one.at)
+        for one in taken
+        if (action_id := one.mail.action_id) is not None
+    ]
+    done = reports.complete_new(session, reports=told, now=now)
+    paused = {held.enrollment.id for held in done.values() if held.enrollment.status is EnrollmentStatus.PAUSED}
+    others = (one for index, one in enumerate(taken) if index not in done)
+    return paused | {one.mail.enrollment_id for one in others if _complete(session, one.mail, one.at)}
 
 
 def refused(
@@ -81,7 +108,6 @@ def refused(
     if kind in OF_MAILBOX:
         _count_refusal(session, message.mailbox_id, said, now)
         return _try_again(session, mail, message, said, now, retry_seconds, at_least=_POLICY_PAUSE)
-    mailboxes.note_answer(session, mailbox_id=message.mailbox_id, is_refusal=False)
     _bounce(session, mail, said, kind, reason, now)
     return None
 
@@ -109,7 +135,7 @@ def unknown(session: Session, *, mail: QueuedMail, said: str = "", now: datetime
     message = _lock(session, mail)
     if message is None or message.status is not MessageStatus.SENDING or not _is_own(session, mail):
         return
-    _write(session, mail, MessageCommand.LOSE, said=said)
+    _write(session, MessageCommand.LOSE, [_told(mail, said=said)])
     if mail.action_id is not None:  # no step waits for what became of a reply
         claimed.lose(session, enrollments=found, lost={mail.enrollment_id: mail.action_id}, now=now)
 
@@ -131,7 +157,7 @@ def failed(session: Session, *, mail: QueuedMail, error: str, now: datetime) -> 
         now=now,
     )
     _lock(session, mail)
-    _write(session, mail, MessageCommand.DROP, said=error)
+    _write(session, MessageCommand.DROP, [_told(mail, said=error)])
 
 
 def _complete(session: Session, mail: QueuedMail, now: datetime) -> bool:
@@ -155,9 +181,8 @@ def _try_again(
     if again_at is None:
         _bounce(session, mail, said, BounceKind.EXPIRED, Reason.of(KEPT_TRYING, said), now)
         return None
-    _write(
-        session, mail, MessageCommand.DEFER, said=said, attempts=message.attempts + 1, again_at=again_at, since=since
-    )
+    told = _told(mail, said=said, attempts=message.attempts + 1, again_at=again_at, since=since)
+    _write(session, MessageCommand.DEFER, [told])
     if mail.action_id is not None:
         claimed.give_back(session, action_ids=[mail.action_id], now=now, due_at=again_at)
         claimed.go_on(session, enrollment_ids=[mail.enrollment_id], due_at=again_at)
@@ -168,7 +193,9 @@ def _try_again(
 def _bounce(session: Session, mail: QueuedMail, said: str, kind: BounceKind, reason: Reason, now: datetime) -> None:
     """Records the mail as sent and returned. The caller has locked its person."""
     _complete(session, mail, now)
-    _write(session, mail, MessageCommand.REFUSE, said=said, bounce=kind, rule=reason.rule, occurred_at=now)
+    told = _told(mail, said=said, bounce=kind, rule=reason.rule, occurred_at=now)
+    # Who was kept trying got no answer that says what the mailbox is.
+    _write(session, MessageCommand.REFUSE, [told], is_taken=reason.rule != KEPT_TRYING)
     if mail.action_id is not None:
         claimed.go_on(session, enrollment_ids=[mail.enrollment_id])
     returned = ReturnedRecipient(mail.recipient.address, kind, reason)
@@ -184,7 +211,7 @@ def _bounce(session: Session, mail: QueuedMail, said: str, kind: BounceKind, rea
 
 
 def _count_refusal(session: Session, mailbox_id: UUID, said: str, now: datetime) -> None:
-    refusals = mailboxes.note_answer(session, mailbox_id=mailbox_id, is_refusal=True)
+    refusals = mailboxes.note_refusal(session, mailbox_id=mailbox_id)
     if refusals >= REFUSALS_MOST:  # and 0 where the mailbox was removed meanwhile
         row = mailboxes.find(session, mailbox=mailbox_id, is_locked=True)
         problem = (
@@ -229,19 +256,35 @@ def _is_own(session: Session, mail: QueuedMail) -> bool:
     return session.scalar(_TOKEN, {"campaign": mail.campaign_id, "action": mail.action_id}) == mail.lease_token
 
 
+# Of mails that were taken, or refused for their recipient: no refusal for what the mailbox is came last.
 _WRITE = text("""
-    UPDATE messages
-    SET status = :status, answer = :answer, bounce = :bounce, rule = :rule, attempts = coalesce(:attempts, attempts),
-        first_tried_at = coalesce(CAST(:since AS timestamptz), first_tried_at), next_attempt_at = :again_at,
-        occurred_at = coalesce(CAST(:occurred_at AS timestamptz), occurred_at), updated_at = now()
-    WHERE id = :message AND status = ANY (:before)
+    WITH written AS (
+        UPDATE messages m
+        SET status = :status, answer = w.answer, bounce = w.bounce, rule = w.rule,
+            attempts = coalesce(w.attempts, m.attempts), first_tried_at = coalesce(w.since, m.first_tried_at),
+            next_attempt_at = w.again_at, occurred_at = coalesce(w.occurred_at, m.occurred_at), updated_at = now()
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w(
+            id uuid, answer text, bounce text, rule text, attempts int, since timestamptz, again_at timestamptz,
+            occurred_at timestamptz)
+        WHERE m.id = w.id AND m.status = ANY (:before)
+        RETURNING m.mailbox_id
+    )
+    UPDATE mailboxes SET refusals = 0, updated_at = now()
+    WHERE id IN (SELECT mailbox_id FROM written) AND refusals > 0 AND :is_taken
 """)
 
 
 def _write(
-    session: Session,
+    session: Session, command: MessageCommand, rows: Sequence[Mapping[str, Any]], *, is_taken: bool = False
+) -> None:
+    """Writes what became of mails, each a row of `_told`. is_taken: their mailboxes can send."""
+    before = [str(state) for state in STATES_BEFORE[command]]
+    given = {**rows_parameter(rows), "status": STATE_AFTER[command], "before": before, "is_taken": is_taken}
+    session.execute(_WRITE, given)
+
+
+def _told(
     mail: QueuedMail,
-    command: MessageCommand,
     *,
     said: str,
     bounce: BounceKind | None = None,
@@ -250,11 +293,9 @@ def _write(
     since: datetime | None = None,
     again_at: datetime | None = None,
     occurred_at: datetime | None = None,
-) -> None:
-    values: dict[str, Any] = {
-        "message": mail.message_id,
-        "status": STATE_AFTER[command],
-        "before": [str(state) for state in STATES_BEFORE[command]],
+) -> dict[str, Any]:
+    return {
+        "id": mail.message_id,
         "answer": storable_part(said)[:MAIL_ANSWER_MAX] or None,
         "bounce": bounce,
         "rule": rule[:MAIL_RULE_MAX] if rule else None,
@@ -263,4 +304,3 @@ def _write(
         "again_at": again_at,
         "occurred_at": occurred_at,
     }
-    session.execute(_WRITE, values)

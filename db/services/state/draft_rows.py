@@ -189,37 +189,27 @@ def addressed(session: Session, *, steps: Collection[tuple[UUID, UUID, int]]) ->
     return set(session.scalars(_ADDRESSED, rows_parameter(rows))) if rows else set()
 
 
-# Of a campaign that asked nobody: it does not ask for this step now either, and nobody has written other words since.
-_IS_APPROVED = text(f"""
-    SELECT (m.approval IS NOT DISTINCT FROM 'none'
-            AND CASE coalesce(i.settings ->> 'approval', 'none')
-                WHEN 'none' THEN TRUE
-                WHEN 'first_step'
-                THEN {SAID_BEFORE}
-                ELSE FALSE END
-            AND NOT EXISTS (
-                SELECT FROM action_drafts d
-                WHERE d.enrollment_id = m.enrollment_id AND d.step_number = :step_number AND d.status IN ({_LIVE})
-                  AND d.source = 'written'
-                  AND (d.body IS DISTINCT FROM b.body OR (d.has_subject AND d.subject IS DISTINCT FROM m.subject))
-            ))
+APPROVED: Final = f"""(
+        m.approval IS NOT DISTINCT FROM 'none'
+        AND CASE coalesce(i.settings ->> 'approval', 'none')
+            WHEN 'none' THEN TRUE
+            WHEN 'first_step' THEN {SAID_BEFORE}
+            ELSE FALSE END
+        AND NOT EXISTS (
+            SELECT FROM action_drafts d
+            WHERE d.enrollment_id = w.enrollment_id AND d.step_number = w.step_number AND d.status IN ({_LIVE})
+              AND d.source = 'written'
+              AND (d.body IS DISTINCT FROM b.body OR (d.has_subject AND d.subject IS DISTINCT FROM m.subject))
+        )
         OR EXISTS (
             SELECT FROM action_drafts d
-            WHERE d.enrollment_id = m.enrollment_id AND d.step_number = :step_number AND d.status = 'approved'
+            WHERE d.enrollment_id = w.enrollment_id AND d.step_number = w.step_number AND d.status = 'approved'
               AND d.decided_by IS NOT NULL AND d.fingerprint = m.fingerprint AND d.fingerprint = m.approved_fingerprint
         )
-    FROM messages m
-    JOIN campaign_instances i ON i.id = m.instance_id
-    LEFT JOIN message_bodies b ON b.message_id = m.id
-    CROSS JOIN LATERAL (SELECT m.enrollment_id, m.instance_id, CAST(:step_number AS integer) AS step_number) w
-    WHERE m.id = :message
-""")
-
-
-def is_approved(session: Session, *, message_id: UUID, step_number: int) -> bool:
-    """Returns whether the words of a message may go out as of now: a person has approved them and not changed their
-    mind, or nobody was asked. Whoever begins to send holds the enrollment."""
-    return bool(session.scalar(_IS_APPROVED, {"message": message_id, "step_number": step_number}))
+    )"""
+"""The condition that the words of the message `m` with its body `b`, of the campaign `i` and the step `w` (as above),
+may go out as of now: a person has approved them and not changed their mind; or nobody was asked, is asked for this step
+now, and nobody has written other words since. Whoever begins to send holds the enrollment."""
 
 
 # Whose enrollment has ended may come back: words that are gone can't go out, so their draft is stale.
