@@ -15,9 +15,7 @@ from pydantic import SecretStr
 
 from bench.measure import alternate, machine, ratio, report, verdict
 from bench.postgres import database
-from db.domain.mailboxes import MailServer, Security
-from mcp_server.mail import connections, fetching
-from mcp_server.mail.credentials import Password
+from mcp_server.mail import fetching
 from mcp_server.process.app import App
 from mcp_server.process.settings import Settings
 from tests.support.campaigns import NOW
@@ -30,10 +28,9 @@ _WORDS = "Thank you, that sounds good. Call me on Monday and we shall see.\n" * 
 
 def bare(server: Dovecot, user: str, items: list[str], batch: int) -> None:
     """Fetches all mails of a user, as fast as the library does."""
-    imap = MailServer("127.0.0.1", server.port, Security.NONE, user)
-    with connections.imap(imap, address=user, credential=Password("secret"), allow_private=True) as client:
+    with server.client(user) as client:
         client.select_folder("INBOX", readonly=True)
-        uids = client.search(["ALL"])
+        uids: list[int] = client.search(["ALL"])
         for start in range(0, len(uids), batch):
             assert len(client.fetch(uids[start : start + batch], items)) > 0
 

@@ -1,13 +1,14 @@
 """Reads the header fields of a mail that say where it belongs."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from db.domain.mail.envelope import Envelope, is_of_a_daemon
 from db.domain.mail.message import Address
 from db.domain.mail.unsubscribe_mails import token_in
-from db.mail.headers import addresses, ids, moment, raw_fields, text_of, with_parameters
+from db.mail.headers import addresses, first_fields, ids, moment, text_of, with_parameters
 
 HEAD_BYTES: Final = 262_144
 """As much of a mail is looked at for its header."""
@@ -25,7 +26,11 @@ _REPORT_TYPES: Final = ("multipart/report", "message/feedback-report")
 
 def envelope_of(header: bytes) -> Envelope:
     """Returns the envelope of a header block. Never fails."""
-    fields = dict(reversed(raw_fields(header)))  # the first of a name counts
+    return envelope_in(first_fields(header))
+
+
+def envelope_in(fields: Mapping[str, bytes]) -> Envelope:
+    """Returns the envelope of a header, of which these are the first fields of each name. Never fails."""
     senders = addresses(fields.get("from", b""))
     sender = senders[0].address if senders else ""
     in_reply_to, references = (ids(text_of(fields.get(name, b""))) for name in ("in-reply-to", "references"))
@@ -37,12 +42,15 @@ def envelope_of(header: bytes) -> Envelope:
     return Envelope(own[0] if own else "", refers_to, sender, _is_report(fields, sender), recipients, token)
 
 
-def _is_report(fields: dict[str, bytes], sender: str) -> bool:
+def _is_report(fields: Mapping[str, bytes], sender: str) -> bool:
     if "x-failed-recipients" in fields or is_of_a_daemon(sender):
         return True
     if fields.get("return-path", b"-").strip() in (b"<>", b""):
         return True
-    kind, parameters = with_parameters(text_of(fields.get("content-type", b"")))
+    content_type = text_of(fields.get("content-type", b""))
+    if "report" not in content_type.lower():
+        return False
+    kind, parameters = with_parameters(content_type)
     return kind in _REPORT_TYPES or "report-type" in parameters
 
 
@@ -66,7 +74,7 @@ class Headline(NamedTuple):
 
 def headline_of(raw: bytes) -> Headline:
     """Returns the headline of a mail. Never fails."""
-    fields = dict(reversed(raw_fields(_head_of(raw))))
+    fields = first_fields(_head_of(raw))
     senders = addresses(fields.get("from", b""))
     own = ids(text_of(fields.get("message-id", b"")))
     date = moment(text_of(fields.get("date", b"")))

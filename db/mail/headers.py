@@ -49,6 +49,11 @@ def raw_fields(block: bytes) -> list[tuple[str, bytes]]:
     return fields
 
 
+def first_fields(block: bytes) -> dict[str, bytes]:
+    """Returns the fields of a header block, as `raw_fields` does: of each name, the first."""
+    return dict(reversed(raw_fields(block)))
+
+
 def text_of(value: bytes) -> str:
     """Returns a value as text: decodes encoded words (RFC 2047), and reads raw bytes as UTF-8 or the most probable
     charset."""
@@ -108,6 +113,8 @@ def _joined(pieces: list[tuple[int, bool, str]]) -> str:
 
 def ids(value: str) -> tuple[str, ...]:
     """Returns the message ids of a field, without their brackets."""
+    if not value:
+        return ()
     found = tuple(found[1] for found in _ID.finditer(value))
     if not found and "@" in value and " " not in value.strip():
         found = (value.strip(" <>\t"),)
@@ -117,6 +124,8 @@ def ids(value: str) -> tuple[str, ...]:
 def addresses(raw: bytes) -> tuple[Address, ...]:
     """Returns the mailboxes of a field. Names are decoded after the field was split, since an encoded name may contain
     a comma."""
+    if not raw:
+        return ()
     value = raw.decode("ascii") if raw.isascii() and b"\x1b" not in raw else decoded(raw, "")
     found: list[Address] = []
     name, address = list[str](), ""

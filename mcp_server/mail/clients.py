@@ -5,10 +5,10 @@ import imaplib
 import re
 import smtplib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from ipaddress import ip_address
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import imapclient  # pyright: ignore[reportMissingTypeStubs]  it has none
 from imapclient.exceptions import (  # pyright: ignore[reportMissingTypeStubs]  as above
@@ -16,9 +16,13 @@ from imapclient.exceptions import (  # pyright: ignore[reportMissingTypeStubs]  
     IMAPClientError,
     ProtocolError,
 )
-from imapclient.response_parser import parse_response  # pyright: ignore[reportMissingTypeStubs]  as above
+from imapclient.response_parser import (  # pyright: ignore[reportMissingTypeStubs]  as above
+    parse_fetch_response,
+    parse_response,
+)
 
 from db.domain.mailboxes import MailServer, Security
+from mcp_server.mail import fetch_answers
 from mcp_server.mail.allowances import Allowance, Reader
 
 Dial = Callable[[], socket.socket]
@@ -103,6 +107,23 @@ class ImapClient(imapclient.IMAPClient):
         super().__init__(server.host, server.port, ssl=server.security is Security.TLS)
         self.normalise_times = False
 
+    def fetch(self, messages: Sequence[int], data: Sequence[str]) -> Mapping[int, Mapping[bytes, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]  it takes less
+        """Returns items of mails, by their UIDs."""
+        status, parts = self._protocol.fetched(*_asked(messages, data))
+        if status != "OK":
+            raise IMAPClientError("the server refuses to fetch mails")
+        if parts == [None]:
+            return {}
+        usual = fetch_answers.usual(parts)
+        found: Mapping[int, Any] = parse_fetch_response(parts, normalise_times=False) if usual is None else usual
+        # A server may tell of other mails too.
+        return {uid: found[uid] for uid in messages if uid in found}
+
+    def fetch_ahead(self, messages: Sequence[int], data: Sequence[str]) -> None:
+        """Asks for what will be fetched next, so that the server can prepare it. `fetch` returns it, unless another
+        folder was selected before."""
+        self._protocol.ask(*_asked(messages, data))
+
     def idle(self) -> None:
         """Begins to wait for news. Those that the server tells before it agrees are kept for idle_check."""
         if not cast("Any", self).has_capability("IDLE"):
@@ -138,10 +159,24 @@ class ImapClient(imapclient.IMAPClient):
         """Does nothing: each read sets a timeout of its own."""
 
 
+Answer = tuple[str, list[Any]]
+"""The status of an answer, and what it holds."""
+
+
+class _Ahead(NamedTuple):
+    """What was asked for before it is needed, and the answer if that was read already."""
+
+    uids: str
+    items: str
+    tag: bytes
+    answer: Answer | None = None
+
+
 class _ImapProtocol(imaplib.IMAP4):
     def __init__(self, server: MailServer, dial: Dial, allowance: Allowance) -> None:
         self._dial, self._allowance = dial, allowance
         self._reader: Reader | None = None
+        self._ahead: _Ahead | None = None
         super().__init__(server.host, server.port)
 
     def read(self, size: int) -> bytes:
@@ -156,9 +191,48 @@ class _ImapProtocol(imaplib.IMAP4):
     def send(self, data: Any) -> None:  # noqa: ANN401  as inherited
         self._allowance.send(self.sock, data)
 
-    def begin(self, name: str) -> bytes:
+    def begin(self, name: str, *arguments: str) -> bytes:
         """Sends a command, and returns its tag."""
-        return cast("Any", self)._command(name)  # noqa: SLF001
+        return cast("Any", self)._command(name, *arguments)  # noqa: SLF001
+
+    def ask(self, uids: str, items: str) -> None:
+        """Asks for items of mails, and does not wait for the answer."""
+        self._forget_ahead()
+        self._ahead = _Ahead(uids, items, self.begin("UID", "FETCH", uids, items))
+
+    def fetched(self, uids: str, items: str) -> Answer:
+        """Returns the server's answer with items of mails, for which it may have been asked before."""
+        ahead = self._ahead
+        if ahead is None or (ahead.uids, ahead.items) != (uids, items):
+            return self.uid("FETCH", uids, items)
+        self._ahead = None
+        return ahead.answer or self._answer(ahead.tag)
+
+    def select(self, mailbox: str = "INBOX", readonly: bool = False) -> Any:  # noqa: ANN401  as inherited
+        """Selects a folder. What was asked for in the one before is dropped: UIDs mean other mails now."""
+        self._forget_ahead()
+        return super().select(mailbox, readonly)
+
+    def _forget_ahead(self) -> None:
+        self._read_ahead()
+        self._ahead = None
+
+    def _read_ahead(self) -> None:
+        """Reads an answer that is under way. Where the server refuses, it is asked again when the mails are fetched."""
+        ahead = self._ahead
+        if ahead is None or ahead.answer is not None:
+            return
+        self._ahead = None
+        try:
+            self._ahead = ahead._replace(answer=self._answer(ahead.tag))
+        except self.abort:
+            raise
+        except self.error:
+            return
+
+    def _answer(self, tag: bytes) -> Answer:
+        status, data = cast("Any", self)._command_complete("FETCH", tag)  # noqa: SLF001
+        return cast("Any", self)._untagged_response(status, data, "FETCH")  # noqa: SLF001
 
     def next_response(self) -> bytes | None:
         """Reads one response; None for a request to go on."""
@@ -182,8 +256,13 @@ class _ImapProtocol(imaplib.IMAP4):
         return self._dial()
 
     def _new_tag(self) -> Any:  # noqa: ANN401  as inherited
+        self._read_ahead()  # the answers of two commands would be read as one
         self._allowance.renew()
         return cast("Any", super())._new_tag()  # noqa: SLF001
+
+
+def _asked(messages: Sequence[int], data: Sequence[str]) -> tuple[str, str]:
+    return ",".join(map(str, messages)), f"({' '.join(data)})"
 
 
 def _literal(address: str) -> str:
@@ -213,7 +292,7 @@ def _with_clear_errors(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in (
-    *("capabilities", "has_capability", "list_folders", "select_folder", "search", "fetch", "noop", "append"),
-    *("idle", "idle_check", "idle_done"),
+    *("capabilities", "has_capability", "list_folders", "select_folder", "search", "fetch", "fetch_ahead", "noop"),
+    *("append", "idle", "idle_check", "idle_done"),
 ):
     setattr(ImapClient, _name, _with_clear_errors(getattr(ImapClient, _name)))

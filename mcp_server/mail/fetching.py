@@ -6,26 +6,30 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from db.domain.mail.envelope import Envelope
 from db.mail.attachments import without_attachments
-from db.mail.envelope import FIELDS
+from db.mail.envelope import FIELDS, envelope_in
+from db.mail.headers import first_fields
 from db.mail.identity import identity_of
 from mcp_server.mail.connections import Imap
 
 BODY_BYTES: Final = 2 * 1024 * 1024
 """Of larger mails only the first bytes are fetched: what a person writes comes before attachments."""
-HEADERS_MOST: Final = 500
+HEADERS_MOST: Final = 1_000
 _GROUP_BYTES: Final = 8 * 1024 * 1024
 _GROUP_MOST: Final = 200
 
 HEADER_ITEM: Final = f"BODY.PEEK[HEADER.FIELDS ({' '.join(FIELDS)})]"
+_HEADER_ITEMS: Final = (HEADER_ITEM, "RFC822.SIZE", "INTERNALDATE")
 _BODY_ITEM: Final = f"BODY.PEEK[]<0.{BODY_BYTES}>"
 
 
 class Header(NamedTuple):
-    """The headers of a mail, when the server received it, its size in bytes and the hash that identifies it."""
+    """What the headers of a mail say, when the server received it, its size in bytes, and the hash that tells it from
+    others."""
 
     uid: int
-    block: bytes
+    envelope: Envelope
     received_at: datetime
     size: int
     hash: bytes
@@ -43,15 +47,21 @@ def headers(client: Imap, uids: Sequence[int]) -> list[Header]:
     """Returns the headers of mails, in the order of `uids`. Mails that are gone meanwhile are left out."""
     if not uids:
         return []
-    found = client.fetch(list(uids), [HEADER_ITEM, "RFC822.SIZE", "INTERNALDATE"])
+    found = client.fetch(uids, _HEADER_ITEMS)
     return [_header(uid, found[uid]) for uid in uids if uid in found]
+
+
+def headers_ahead(client: Imap, uids: Sequence[int]) -> None:
+    """Asks for the headers of mails that will be read next."""
+    if uids:
+        client.fetch_ahead(uids, _HEADER_ITEMS)
 
 
 def bodies(client: Imap, uids: Sequence[int], *, keep_attachments: bool) -> dict[int, Body]:
     """Returns the bodies of mails by UID. Mails that are gone meanwhile are left out."""
     if not uids:
         return {}
-    found = client.fetch(list(uids), [_BODY_ITEM])
+    found = client.fetch(uids, [_BODY_ITEM])
     taken = ((uid, _content(found[uid], b"BODY[]")) for uid in uids if uid in found)
     return {uid: _body(raw, keep_attachments=keep_attachments) for uid, raw in taken}
 
@@ -77,7 +87,9 @@ def _header(uid: int, answer: Mapping[bytes, Any]) -> Header:
     moment = received_at if isinstance(received_at, datetime) else datetime.now(UTC)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     length = size if isinstance(size, int) else BODY_BYTES
-    return Header(uid, block, moment, length, identity_of(block, received_at=moment, size=length))
+    fields = first_fields(block)
+    hash_ = identity_of(block, fields, received_at=moment, size=length)
+    return Header(uid, envelope_in(fields), moment, length, hash_)
 
 
 def _content(answer: Mapping[bytes, Any], item: bytes) -> bytes:

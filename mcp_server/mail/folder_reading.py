@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from db.domain.errors import MailboxUnusable
-from db.mail.envelope import envelope_of
 from db.services.mail import incoming, matching, reading, recording
 from db.services.mail.incoming import FetchedMail, LeftMail
 from db.services.mail.reading import FolderPosition, UnrelatedPlace
@@ -91,8 +90,11 @@ class FolderReading:
             newer = self._client.search(["UID", f"{position.last_uid + 1}:*"])
             # The server names the last mail even if it is not newer.
             uids = sorted(uid for uid in newer if uid > position.last_uid)
-            for start in range(0, len(uids), fetching.HEADERS_MOST):
-                self._read(folder.name, uids[start : start + fetching.HEADERS_MOST])
+            batches = [
+                uids[start : start + fetching.HEADERS_MOST] for start in range(0, len(uids), fetching.HEADERS_MOST)
+            ]
+            for batch, next_ in zip(batches, [*batches[1:], []], strict=True):
+                self._read(folder.name, batch, next_=next_)
             position = self._positions[folder.name]
             self._positions[folder.name] = position._replace(last_uid=max(position.last_uid, next_uid - 1))
         self._save(folder.name, is_read_now=True)
@@ -136,14 +138,14 @@ class FolderReading:
         ids = self._unknown.ids(self._mailbox_id)
         for folder in self.folders:
             if ids and folder.role in sent_mail.ROLES and self._open(folder) is not None:
-                self._settle_found([id_ for id_ in ids if sent_mail.is_in_selected(self._client, id_)])
+                found = [id_ for id_ in ids if sent_mail.is_in_selected(self._client, id_)]
+                if found:
+                    self._settle_found(found)
         self._looked_for = set(ids)
 
     def _settle_found(self, ids: Sequence[str]) -> None:
         """Notes that mails with these Message-IDs are in the mailbox, so our own of them went out."""
-        are_unsettled = partial(signs.are_unsettled, internet_message_ids=ids)
-        if ids and self._app.run("look at copies", are_unsettled, read_only=True):
-            self._app.run("settle copies", self._settling(signs.found, internet_message_ids=ids))
+        self._app.run("settle copies", self._settling(signs.found, internet_message_ids=ids))
 
     def _settling(self, settle: Callable[..., int], **given: object) -> "Callable[[Session], int]":
         def work(session: "Session") -> int:
@@ -197,39 +199,52 @@ class FolderReading:
         batch = older[-fetching.HEADERS_MOST :]
         del older[-fetching.HEADERS_MOST :]
         if batch:
-            self._read(folder.name, batch[::-1], to_join=len(older))
+            next_ = older[-fetching.HEADERS_MOST :]
+            self._read(folder.name, batch[::-1], next_=next_[::-1], to_join=len(older))
         if not older:
             position = self._positions[folder.name]
             # Should older mails ever matter, all are searched again: UIDs need not follow the days.
             joined = position._replace(first_uid=position.last_uid + 1, joined_back_to=since, to_join=0)
             self._positions[folder.name] = joined
             del self._older[folder.name]
-        self._save(folder.name)
+            self._save(folder.name)
 
-    def _read(self, name: str, uids: Sequence[int], *, to_join: int | None = None) -> bool:
-        """Reads mails of the selected folder and stores those that matter, in the order of `uids`. `to_join`: how many
-        older ones are left after them. Returns whether the server gave all of them."""
+    def _read(self, name: str, uids: Sequence[int], *, next_: Sequence[int] = (), to_join: int | None = None) -> bool:
+        """Reads mails of the selected folder and stores those that matter, in the order of `uids`. next_: those that
+        are read after them; to_join: how many older ones are left then. Returns whether the server gave all of them."""
         given, left = self._fetched(name, "headers", uids, self._headers)
+        if not self._failures.is_any:  # else it is to be told which of the mails ends a connection
+            fetching.headers_ahead(self._client, next_)
         found = [given[uid] for uid in uids if uid in given]
-        envelopes = [envelope_of(header.block) for header in found]
+        envelopes = [header.envelope for header in found]
+        ids = [envelope.internet_message_id for envelope in envelopes]
 
-        def match(session: "Session") -> list[bool]:
-            return matching.wanted(session, envelopes=envelopes, now=self._app.clock())
+        def match(session: "Session") -> tuple[list[bool], bool]:
+            are_unsettled = signs.are_unsettled(session, internet_message_ids=ids)
+            return matching.wanted(session, envelopes=envelopes, now=self._app.clock()), are_unsettled
 
-        wanted = self._app.run("match mail", match, read_only=True)
-        self._settle_found([envelope.internet_message_id for envelope in envelopes])
+        wanted, are_unsettled = self._app.run("match mail", match, read_only=True)
+        if are_unsettled:
+            self._settle_found(ids)
         if left:
             self._app.run("leave mails for later", lambda session: self._leave(session, name, left))
-        for group in fetching.groups(found, wanted):
+        groups = list(fetching.groups(found, wanted))
+        for group in groups:
             self._lease.check()
-            left = [*left, *self._store(name, group)]
+            is_last = group is groups[-1]
+            reached = uids if is_last else [header.uid for header, _ in group]
+            left = [*left, *self._store(name, group, reached, to_join if is_last else None)]
             self._record()
-        self._advance(name, uids, to_join)
+        if not groups:
+            self._advance(name, uids, to_join)
+            self._save(name)
         return not left
 
-    def _store(self, name: str, group: Sequence[tuple[Header, bool]]) -> Sequence[int]:
-        """Fetches the bodies that are wanted, and commits all of the group with how far the folder is read. Returns the
-        UIDs of mails that the server did not give."""
+    def _store(
+        self, name: str, group: Sequence[tuple[Header, bool]], reached: Sequence[int], to_join: int | None
+    ) -> Sequence[int]:
+        """Fetches the bodies that are wanted, and commits all of the group with how far the folder is read then:
+        `reached` and `to_join`. Returns the UIDs of mails that the server did not give."""
         uids = [header.uid for header, is_wanted in group if is_wanted]
         found, left = self._fetched(name, "bodies", uids, self._bodies)
         before = self._positions[name]
@@ -253,7 +268,7 @@ class FolderReading:
             if not is_wanted
         ]
         hashes = [header.hash for header, _ in group if header.uid in found]
-        self._advance(name, [header.uid for header, _ in group], None)
+        self._advance(name, reached, to_join)
 
         def work(session: "Session") -> None:
             self._lease.hold(session)

@@ -56,8 +56,9 @@ class MailboxReader(MailboxLoop):
                 self._read_over(lease, is_once=is_once)
             except MailboxUnusable:
                 attempts += 1
-                # A mail that ends the connection is found by asking for each by itself. Else, the loop does that.
-                is_to_repeat = is_once and attempts <= TRIES + 1 and self._fetch_failures.is_any
+                # A mail that ends the connection is found by asking for each by itself, after one try without asking
+                # ahead. Else, the loop does that.
+                is_to_repeat = is_once and attempts <= TRIES + 2 and self._fetch_failures.is_any
                 if not is_to_repeat or self._stopping.is_set():
                     raise
             else:

@@ -10,6 +10,7 @@ from db.domain.mail.quoting import said_in
 from db.mail import parse_mail
 from db.mail.attachments import without_attachments
 from db.mail.html import text_of_html
+from mcp_server.mail import fetch_answers
 
 Work = Callable[[bytes], object]
 
@@ -50,6 +51,10 @@ def _said(raw: bytes) -> object:
     return said_in(raw.decode())
 
 
+def _answer(raw: bytes) -> object:
+    return fetch_answers.usual([(raw, b""), b")"])
+
+
 def _verdict(raw: bytes) -> object:
     return judge(parse_mail(raw))
 
@@ -58,6 +63,7 @@ CASES: list[tuple[Work, str, str]] = [
     *((_html, "", unit) for unit in TAGS),
     *((_said, "", unit) for unit in LINES),
     *((work, before, unit) for work in (parse_mail, without_attachments) for before, unit in PARTS.values()),
+    *((_answer, "1 (UID 1 ", unit) for unit in ("UID 1 ", "BODY[", "1", " ")),
     *((_verdict, ABSENT, unit) for unit in ABSENCES),
     *((_verdict, FAILURE, unit) for unit in RETURNED),
 ]

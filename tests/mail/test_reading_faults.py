@@ -159,6 +159,20 @@ def test_a_mail_that_is_never_given_holds_up_no_other_and_is_read_when_it_is(
 
 
 @needs_dovecot
+@pytest.mark.parametrize("answer", [NO, BYE, CLOSE], ids=["no", "bye", "close"])
+def test_a_mail_of_the_next_batch_that_is_never_given_is_told_from_those_of_this_one(
+    app: App, dovecot_server: Dovecot, way: FaultyWay, user: str, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_server.mail.fetching.HEADERS_MOST", 1)
+    known = written_to(app, ["ada@example.net", "ben@example.net", "cid@example.net"])
+    mailbox_id = connect(app, way.port, username=user)
+    dovecot_server.put(user, [letter(email, answers=own_id) for email, (_, own_id) in known.items()], at=LATER)
+    way.fault = never(2, b"BODY.PEEK[HEADER", answer)
+    assert read_once(app, mailbox_id) is None
+    assert counts(app) == (2, 0, 1)
+
+
+@needs_dovecot
 def test_of_mails_that_were_left_one_that_ends_the_connection_holds_up_no_other(
     app: App, dovecot_server: Dovecot, way: FaultyWay, user: str
 ) -> None:
