@@ -2,12 +2,13 @@
 
 import re
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 
-from db.domain.mail.absence_words import AWAY, LEFT, MEANWHILE, RETURN
+from db.domain.mail.absence_words import AWAY, LEFT, LEFT_A_NAME, MEANWHILE, RETURN
 from db.domain.mail.dates import Found, dates_in
 from db.domain.mail.patterns import any_of, straight
-from db.domain.mail.sentences import sentences_of
+from db.domain.mail.sentences import lowered_sentences_of, sentences_of
 from db.domain.mail.verdict import Reason
 
 _UNTIL: Final = re.compile(
@@ -29,18 +30,25 @@ _ADDRESS: Final = re.compile(r"[^\s<>@,;:\"'()\[\]*]{1,64}@[a-zA-Z0-9][a-zA-Z0-9
 
 def away(text: str) -> Reason | None:
     """Returns the sentence that says that somebody is away."""
-    for sentence in sentences_of(text):
-        if AWAY.search(straight(sentence)):
+    for sentence, lowered in zip(sentences_of(text), lowered_sentences_of(text), strict=True):
+        if AWAY.search(straight(lowered)):
             return Reason.of("words_of_absence", sentence)
     return None
 
 
+@lru_cache(maxsize=4)  # as sentences_of
 def left(text: str) -> Reason | None:
     """Returns the sentence that says that somebody has left for good."""
-    for sentence in sentences_of(text):
-        if LEFT.search(straight(sentence)):
+    for sentence, lowered in zip(sentences_of(text), lowered_sentences_of(text), strict=True):
+        is_left = LEFT.search(straight(lowered))
+        if is_left or (_names_what_was_left(lowered) and LEFT_A_NAME.search(straight(sentence))):
             return Reason.of("words_of_leaving", sentence)
     return None
+
+
+def _names_what_was_left(lowered: str) -> bool:
+    """Returns whether the words of LEFT_A_NAME can be in the sentence."""
+    return "left " in lowered or "quitté " in lowered or "lasciato " in lowered
 
 
 def successor(text: str, *, besides: frozenset[str]) -> str | None:
@@ -94,7 +102,7 @@ def _governs(sentence: str, one: Found) -> re.Match[str] | None:
 
 
 def _after_until(sentence: str, today: date | None, *, english: bool) -> date | None:
-    if not (AWAY.search(sentence) or _UNTIL.search(sentence)):
+    if not (AWAY.search(sentence.lower()) or _UNTIL.search(sentence)):
         return None
     for found_date in reversed(dates_in(sentence, today, english=english)):
         cue = _governs(sentence, found_date)

@@ -1,10 +1,11 @@
 """Decides whether a program wrote a mail: by its headers (RFC 3834 and older practice), its subject, or its words."""
 
+import re
 from typing import Final
 
 from db.domain.mail.message import ParsedMail, is_answer, is_of_a_person
 from db.domain.mail.patterns import WORD_BEGINS, any_of
-from db.domain.mail.sentences import sentences_of
+from db.domain.mail.sentences import lowered_sentences_of, sentences_of
 from db.domain.mail.unsubscribe_mails import token_in
 from db.domain.mail.verdict import Reason
 
@@ -37,6 +38,7 @@ _SAYS_SO: Final = any_of(
     enviad[oa] automaticamente|não responda a est
     """,
     before=WORD_BEGINS,
+    flags=re.NOFLAG,
 )
 _ROBOT: Final = any_of(
     r"""
@@ -92,6 +94,7 @@ _RECEIVED: Final = any_of(
     obrigad[oa] (?:por|pelo|pela)|dias úteis|o mais (?:breve|rápido) possível|horário de
     """,
     before=WORD_BEGINS,
+    flags=re.NOFLAG,
 )
 _CHALLENGE: Final = any_of(
     r"""
@@ -101,6 +104,7 @@ _CHALLENGE: Final = any_of(
     in attesa|conferm|non è un robot|robot|vastgehouden|bevestig|retida|retido|aguarda
     """,
     before=WORD_BEGINS,
+    flags=re.NOFLAG,
 )
 _RECEIPT: Final = any_of(
     r"""
@@ -164,18 +168,19 @@ def unsubscribes(mail: ParsedMail) -> Reason | None:
 
 def says_that_a_program_wrote(text: str) -> Reason | None:
     """Returns the sentence in which the text itself says that a program wrote it."""
-    for sentence in sentences_of(text):
-        if _SAYS_SO.search(sentence):
+    for sentence, lowered in zip(sentences_of(text), lowered_sentences_of(text), strict=True):
+        if _SAYS_SO.search(lowered):
             return Reason.of("says_it_is_automatic", sentence)
     return None
 
 
 def confirms_receipt(mail: ParsedMail, text: str) -> Reason | None:
     """Returns the sentence in which a program confirms receipt of a mail, or asks for proof that a person wrote it."""
-    for sentence in (mail.subject, *sentences_of(text)):
-        if _RECEIVED.search(sentence):
+    sentences = (mail.subject, *sentences_of(text))
+    for sentence, lowered in zip(sentences, (mail.subject.lower(), *lowered_sentences_of(text)), strict=True):
+        if _RECEIVED.search(lowered):
             return Reason.of("words_of_receipt", sentence)
-        if _CHALLENGE.search(sentence):
+        if _CHALLENGE.search(lowered):
             return Reason.of("words_of_a_challenge", sentence)
     return None
 

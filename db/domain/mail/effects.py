@@ -36,7 +36,8 @@ _TOLD_MOST: Final = 10
 def references_of(mail: ParsedMail) -> tuple[str, ...]:
     """Returns the Message-IDs of the mails that this one is about, the surest last: what it answers, what is quoted
     with its headers, and the mail that a report returns."""
-    quoted = _TOLD_ID.finditer(mail.text[:_TOLD_LOOK])
+    text = mail.text[:_TOLD_LOOK]
+    quoted = _TOLD_ID.finditer(text) if "message-id:" in text.lower() else iter(())
     told = [found[1] for _, found in zip(range(_TOLD_MOST), quoted, strict=False)]
     reported = [field(mail.disposition, "original-message-id"), field(mail.returned, "message-id")]
     ids = [*told, *mail.references, *mail.in_reply_to, *(id_.strip(" <>") for id_ in reported)]

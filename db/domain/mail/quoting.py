@@ -24,6 +24,7 @@ from db.domain.mail.quote_words import (
     begins_with_name,
     ends_with_time,
     is_intro,
+    may_introduce,
 )
 from db.domain.mail.visible import visible
 
@@ -46,13 +47,13 @@ class _Line(StrEnum):
     FOOTER = "footer"
 
 
-_PATTERNS: Final = (
-    (_Line.ORIGINAL, ORIGINAL),
-    (_Line.DELIMITER, DELIMITER),
-    (_Line.DEVICE, DEVICE),
-    (_Line.FOOTER, DISCLAIMER),
-    (_Line.FOOTER, FOOTER),
-    (_Line.HEADER, HEADER),
+_LABELS: Final = (
+    (_Line.ORIGINAL, ORIGINAL.match),
+    (_Line.DELIMITER, DELIMITER.match),
+    (_Line.DEVICE, DEVICE.match),
+    (_Line.FOOTER, DISCLAIMER.match),
+    (_Line.FOOTER, FOOTER.match),
+    (_Line.HEADER, HEADER.match),
 )
 
 
@@ -99,13 +100,14 @@ def _unwrapped(text: str) -> str:
 
 
 def _labels(lines: list[str]) -> list[_Line]:
-    labels = [_label(line[:_LINE_LOOK]) for line in lines]
+    lowered = [line[:_LINE_LOOK].lower() for line in lines]
+    labels = [_label(line) for line in lowered]
     first = next((number for number, label in enumerate(labels) if label is not _Line.EMPTY), 0)
     if labels[first] is _Line.FOOTER:  # there is nothing above it, so these are the person's words
         labels[first] = _Line.TEXT
     number = 0
     while number < len(lines):
-        span = _intro_span(lines, labels, number)
+        span = _intro_span(lowered, labels, number)
         for part in range(number, number + span):
             labels[part] = _Line.INTRO
         number += span or 1
@@ -119,19 +121,22 @@ def _label(line: str) -> _Line:
         return _Line.EMPTY
     if stripped[0] in ">|":
         return _Line.QUOTE
-    return next((label for label, pattern in _PATTERNS if pattern.match(stripped)), _Line.TEXT)
+    for label, is_labelled in _LABELS:
+        if is_labelled(stripped):
+            return label
+    return _Line.TEXT
 
 
 def _intro_span(lines: list[str], labels: list[_Line], number: int) -> int:
     """Returns how many lines, from this one on, introduce a quote together; 0 for none. Programs break them
     anywhere."""
-    if labels[number] not in (_Line.TEXT, _Line.HEADER):
+    if labels[number] is not _Line.TEXT and labels[number] is not _Line.HEADER:
         return 0
-    line = lines[number][:_LINE_LOOK]
+    line = lines[number]
     if begins_with_date(line):
         span = _span(lines, labels, number, INTRO_LINES)
         return 0 if any(_begins_later(lines, labels, later) for later in range(number + 1, number + span)) else span
-    if not begins_with_name(line):
+    if not any(map(may_introduce, lines[number : number + 2])) or not begins_with_name(line):
         return 0
     # A sentence may hold a name and end in a colon: only an address, or a quote below, makes it an introduction.
     span = _span(lines, labels, number, 2)
@@ -141,7 +146,7 @@ def _intro_span(lines: list[str], labels: list[_Line], number: int) -> int:
 
 
 def _begins_later(lines: list[str], labels: list[_Line], number: int) -> bool:
-    line = lines[number][:_LINE_LOOK]
+    line = lines[number]
     return line[:1].isalpha() and begins_with_date(line) and _span(lines, labels, number, INTRO_LINES) > 0
 
 
@@ -151,7 +156,7 @@ def _span(lines: list[str], labels: list[_Line], number: int, most: int) -> int:
         place = number + span - 1
         if place >= len(lines) or labels[place] in (_Line.ORIGINAL, _Line.DELIMITER):
             return 0
-        joined += lines[place][:_LINE_LOOK] + " "
+        joined += lines[place] + " "
         if is_intro(joined):
             return span
     return 0
@@ -193,6 +198,8 @@ def _end(labels: list[_Line], first: int) -> int:
     """Returns the end of the person's words that begin at `first`."""
     for number in range(first, len(labels)):
         label = labels[number]
+        if label is _Line.TEXT:
+            continue
         if label in (_Line.DELIMITER, _Line.ORIGINAL, _Line.HEADER, _Line.FOOTER):
             return number
         if label is _Line.INTRO and not _is_answered(labels, number):

@@ -1,6 +1,7 @@
 """Splits a text into sentences, for rules whose evidence is a sentence."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -34,16 +35,35 @@ _ABBREVIATED: Final = any_of(
 def sentences_of(text: str) -> tuple[str, ...]:
     """Returns the sentences, each on one line: at most SENTENCES_MAX, and none longer than SENTENCE_CHARACTERS."""
     sentences: list[str] = []
-    for part in _END.split(_unwrapped(text)):
+    for part in _parts(_unwrapped(text)):
         sentence = " ".join(part.split())
         before = sentences[-1] if sentences else ""
-        if _ABBREVIATED.search(before[-_ABBREVIATION_CHARACTERS:]) and len(before) < SENTENCE_CHARACTERS:
+        if _is_abbreviated(before) and len(before) < SENTENCE_CHARACTERS:
             sentences[-1] = f"{sentences[-1]} {sentence}"[:SENTENCE_CHARACTERS]
         elif sentence:
             sentences.append(sentence[:SENTENCE_CHARACTERS])
         if len(sentences) >= SENTENCES_MAX:
             break
     return tuple(sentences)
+
+
+@lru_cache(maxsize=16)
+def lowered_sentences_of(text: str) -> tuple[str, ...]:
+    """Returns the sentences in lower case."""
+    return tuple(map(str.lower, sentences_of(text)))
+
+
+def _parts(text: str) -> Iterator[str]:
+    start = 0
+    for end in _END.finditer(text):
+        yield text[start : end.start()]
+        start = end.end()
+    yield text[start:]
+
+
+def _is_abbreviated(sentence: str) -> bool:
+    end = sentence[-_ABBREVIATION_CHARACTERS:]
+    return end.endswith(".") and _ABBREVIATED.search(end) is not None
 
 
 def _unwrapped(text: str) -> str:
