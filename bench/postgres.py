@@ -24,15 +24,28 @@ NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 
 
 @contextmanager
-def database() -> Generator[Database]:
-    """An embedded PostgreSQL with the schema, removed afterwards. Its statements may take as long as they need."""
+def embedded() -> Generator[EmbeddedPostgres]:
+    """An embedded PostgreSQL, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="sales-bench-") as home, EmbeddedPostgres(Path(home)) as server:
-        opened = Database.open(DatabaseConfig(url=server.start(), statement_timeout=600))
-        migrate(opened.engine)
-        gc.collect()
-        gc.freeze()  # as the server does once it is up
+        yield server
+
+
+@contextmanager
+def database() -> Generator[Database]:
+    """A database with the schema. Its statements may take as long as they need."""
+    with embedded() as server, database_of(server) as opened:
         yield opened
-        opened.close()
+
+
+@contextmanager
+def database_of(server: EmbeddedPostgres) -> Generator[Database]:
+    """The database of this server, with the schema."""
+    opened = Database.open(DatabaseConfig(url=server.start(), statement_timeout=600))
+    migrate(opened.engine)
+    gc.collect()
+    gc.freeze()  # as the server does once it is up
+    yield opened
+    opened.close()
 
 
 def campaign(database: Database, *, steps: int = 1) -> UUID:

@@ -17,7 +17,7 @@ def test_each_mail_is_read_once_by_processes_that_are_killed(
 ) -> None:
     app = make_app(allow_private_hosts=True, mailbox_key_file=tmp_path / "mailbox.key")
     with dovecot() as server:
-        found = read_while_killed(app, server, database_url, mails=2_000, kills=5, seed=1)
+        found = read_while_killed(app, server, database_url, mails=2_000, kills=5, seed=1, restarts=[server.restart])
     assert found.kills >= 3
     assert (found.recorded, found.unrelated, found.pending) == (found.answers, found.others, 0)
     assert replies_of(app) == found.answers

@@ -120,6 +120,10 @@ class Dovecot:
             self._process.wait(20)
             self._process = None
 
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
     @contextmanager
     def client(self, user: str) -> Generator[Any]:
         client: Any = imapclient.IMAPClient("127.0.0.1", self.port, ssl=False)
