@@ -76,6 +76,11 @@ def test_time_grows_with_the_size_and_not_with_its_square(work: Work, before: st
     assert large < 24 * small + 0.02
 
 
+@pytest.mark.parametrize("line", [b"-" * 64 + b"x\n", (b" " * 900 + b"To: x\n") * 50])
+def test_a_line_of_marks_or_spaces_is_read_at_once(line: bytes) -> None:
+    assert _seconds(_said, line) < 0.1
+
+
 def _repeated(before: str, unit: str, size: int) -> bytes:
     return (before + unit * (size // len(unit) + 1))[:size].encode()
 

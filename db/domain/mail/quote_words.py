@@ -105,13 +105,13 @@ HEADER: Final = any_of(
     vastaanottaja|päivämäärä|aihe|kopio|odesláno|komu|předmět|kopie|发件人|发送时间|收件人|抄送|主题|日期|寄件者|收件者|主旨|差出人|送信日時|宛先
     件名|日時|送信者|importance|priority|attachments?
     """,
-    before=r"^\s*[*_>]{0,2}\s*",
+    before=r"^\s*+[*_>]{0,2}\s*+",
     after=r"\s?[*_]{0,2}\s?[:：][*_]{0,2}(?:\s|$|(?=\S))",
     flags=re.NOFLAG,
 )
 HEADER_FROM: Final = any_of(
     r"""
-    ^\s*[*_>]{0,2}\s*(?:from|von|de|da|van|od|odesílatel|от|від|från|fra|lähettäjä|发件人|寄件者|差出人|\
+    ^\s*+[*_>]{0,2}\s*+(?:from|von|de|da|van|od|odesílatel|от|від|från|fra|lähettäjä|发件人|寄件者|差出人|\
         送信者)\s?[*_]{0,2}\s?[:：]
     """,
 )
@@ -140,7 +140,7 @@ ORIGINAL: Final = any_of(
     flags=re.NOFLAG,
 )
 
-DELIMITER: Final = re.compile(r"^\s*(?:[-_,=+~#*\u1427\u2014\u2013\u2500\u2501]+\s*){1,6}$")
+DELIMITER: Final = re.compile(r"^\s*+(?:[-_,=+~#*\u1427\u2014\u2013\u2500\u2501]++\s*+){1,6}$")
 
 DEVICE: Final = any_of(
     r"""
