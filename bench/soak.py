@@ -2,8 +2,8 @@
 
 Agents and a provider's webhooks at it, a mailbox that it reads and two that it sends from, jobs and a cache, a second
 server that is killed again and again, a disk that is full at times, and a clock that runs 168 times as fast. At the end
-all is counted anew. `python -m bench.soak [MINUTES SEED]`: 60 minutes, or 3 for a look. It ends with 1 if a count is
-wrong, or if the server's memory, files, threads, connections or locks go on growing.
+all is counted anew. `python -m bench.soak [MINUTES SEED]`: 60 minutes, or 3 as in the tests. It ends with 1 if a count
+is wrong, or if the server's memory, files, threads or connections go on growing, which less than 10 minutes don't show.
 """
 
 import random
@@ -33,6 +33,8 @@ from tests.support.processes import COMMAND, environment
 from tests.support.reading import ANN, SECRET
 
 AGENTS = 3
+JUDGED_MINUTES = 10
+"""In fewer, nobody can tell growth from a start."""
 DRAIN_SECONDS = 60
 """How long what was taken may take to be recorded, once nobody asks for more."""
 _SERVE = (*COMMAND, "serve", "--transport", "streamable-http", "--send", "--port", "0")
@@ -255,7 +257,8 @@ async def run(opened: Database, home: Path, minutes: float, seed: int) -> bool:
         finally:
             server.process.terminate()
             server.process.wait()
-        return all((is_drained, check(opened, server, agents, smtp), judge(samples)))
+        is_right, is_steady = check(opened, server, agents, smtp), judge(samples)
+        return is_drained and is_right and (is_steady or minutes < JUDGED_MINUTES)
 
 
 def main(minutes: float = 60, seed: int = 1) -> int:

@@ -57,7 +57,7 @@ sys.dont_write_bytecode = False
 SCHEMA: Final = "elsewhere"
 
 
-_LONG: Final = frozenset({"test_quality.py", "test_plans.py", "test_storm.py", "test_packaging.py"})
+_LONG: Final = frozenset({"test_quality.py", "test_plans.py", "test_storm.py", "test_soak.py", "test_packaging.py"})
 
 
 @pytest.hookimpl(optionalhook=True)  # `.ci/other-pythons` installs no xdist
