@@ -15,7 +15,7 @@ from db.postgres.database import Database
 
 _NEXT: LiteralString = """
     SELECT id, contact_id FROM campaign_enrollments
-    WHERE instance_id = %s AND status IN ('enrolled', 'active') AND next_action_at <= %s
+    WHERE instance_id = %s AND status = 'active' AND next_action_at <= %s
     ORDER BY next_action_at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 _CLAIM: LiteralString = """
