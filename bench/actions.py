@@ -138,7 +138,7 @@ def main() -> None:
         report("Claims", figures, against=names[1], unit="ms")
         growth = ratio(figures, *names)
         verdict(" / ".join(names), growth, "at most 1.5", met=growth <= 1.5)
-        # What the statistics say of empty tables lasts, in the plans of prepared statements, until they are taken anew.
+        # The plans of prepared statements go by the statistics of empty tables until those are taken again.
         bare = BareProgram(opened, large, NOW + timedelta(minutes=1))
         work_off(opened, large)
         bare.work_off(DONE, BATCH)

@@ -2,7 +2,7 @@
 
 Agents and a provider's webhooks at it, a mailbox that it reads and two that it sends from, jobs and a cache, a second
 server that is killed again and again, a disk that is full at times, and a clock that runs 168 times as fast. At the end
-all is counted anew. `python -m bench.soak [MINUTES SEED]`: 60 minutes, or 3 as in the tests. It ends with 1 if a count
+all is counted again. `python -m bench.soak [MINUTES SEED]`: 60 minutes, or 3 as in the tests. It ends with 1 if a count
 is wrong, or if the server's memory, files, threads or connections go on growing, which less than 10 minutes don't show.
 """
 
@@ -188,7 +188,7 @@ def judge(samples: Sequence[Sample]) -> bool:
 
 
 def check(opened: Database, server: Server, agents: Agents, smtp: SmtpServer) -> bool:
-    """Counts all anew. Returns whether every count is right."""
+    """Counts all again. Returns whether every count is right."""
     accepted = Counter(header_id(envelope.content) for envelope in smtp.taken)
     with opened.transaction("check") as session:
         kept = dict(tuple(row) for row in session.execute(_MAILS))

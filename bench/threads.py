@@ -26,7 +26,7 @@ MESSAGES_EACH = 5
 CALLS = 4
 
 # Rows as the server keeps them, written at once: the benchmark measures reading. A message writes the row of its thread
-# anew, so threads lie in the order of their latest messages.
+# again, so threads lie in the order of their latest messages.
 _THREADS = text("""
     INSERT INTO threads (id, instance_id, enrollment_id, contact_id, mailbox_id, subject, state, last_message_at,
                          last_kind, messages)

@@ -25,7 +25,7 @@ from tests.support.databases import empty
 from tests.support.server import NOW
 from tests.support.statement_rules import Executed
 
-# A run tells of the change alone: each tries the same examples, and how long they take on this machine is no fault.
+# A run tells of the change alone: each tries the same examples, and how long they take on this machine is not a fault.
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
@@ -48,7 +48,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
 
-# Else each process that a test starts compiles the product anew.
+# Else each process that a test starts compiles the product again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

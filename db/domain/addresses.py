@@ -52,7 +52,7 @@ def bare_address(text: str) -> str:
 
 
 def domain_in_unicode(domain: str) -> str:
-    """Returns the domain with its punycode labels decoded; what is no punycode stays as it is."""
+    """Returns the domain with its punycode labels decoded; what is not punycode stays as it is."""
     if _PUNYCODE not in domain:
         return domain
     return ".".join(_decoded(label) for label in domain.split("."))

@@ -257,7 +257,7 @@ class Allowances:
         has no mailbox yet is counted as a person of `mailbox(route)`.
 
         A `reservation` that counts for the day and the hour of every limit is kept. If another day or hour has begun
-        for one of them, all are reserved anew, because a reservation has one moment.
+        for one of them, all are reserved again, because a reservation has one moment.
         """
         hold = next(iter(self.limits_for(route, reservation)), None)
         if hold is not None:
@@ -279,7 +279,7 @@ class Allowances:
         for limit in limits:
             limit.free -= 0 if _covers(reservation, limit, account) else 1
         for owner in owners:
-            self.taken[owner] += 0 if kept else 1  # 0 counts nothing more, and starts the gap anew
+            self.taken[owner] += 0 if kept else 1  # 0 counts nothing more, and starts the gap again
             if kept is None and reservation is not None and self._is_of_day(owner, reservation, account):
                 self.released[owner, quarter_of(reservation.at)] += 1
         return kept or Reservation(self.now, account)

@@ -27,12 +27,12 @@ class _Variables:
 
     def problem(self, value: object, where: str) -> str | None:
         if not isinstance(value, dict):
-            return f"{where} is no object"
+            return f"{where} is not an object"
         given = cast("dict[str, object]", value)
         if len(given) > self.most or not all(re.search(field_limits.VARIABLE_PATTERN, name) for name in given):
             return f"{where} has too many names, or one that is none"
         fit = all(isinstance(part, str | int | float) for part in given.values())
-        return None if fit else f"{where} has a value that is no text, number or flag"
+        return None if fit else f"{where} has a value that is not a text, number or flag"
 
     def violations(self, path: str) -> list[str]:
         kinds = ("object", "array", "null")

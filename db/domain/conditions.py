@@ -118,7 +118,7 @@ class _Value:
 
     def problem(self, value: object, where: str) -> str | None:
         fits = isinstance(value, bool) or (isinstance(value, str) and Text(_LINE).problem(value, where) is None)
-        return None if fits else f"{where} is no text of at most 200 characters, and neither true nor false"
+        return None if fits else f"{where} is not a text of at most 200 characters, and neither true nor false"
 
     def violations(self, path: str) -> list[str]:
         return [

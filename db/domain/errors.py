@@ -16,7 +16,7 @@ class SalesAutomationError(Exception):
     One object is raised once: each raise adds to its traceback, which would grow, and mix the calls of threads.
     """
 
-    def anew(self) -> Self:
+    def again(self) -> Self:
         """Returns a copy for another caller."""
         # Not through __init__, whose arguments are not kept.
         copy = type(self).__new__(type(self), *self.args)
@@ -104,7 +104,7 @@ class Busy(StoreUnavailable):
 
 
 class Outdated(Busy):
-    """Somebody changed a campaign after this work had read it. The same work, done anew, goes by what it is now."""
+    """Somebody changed a campaign after this work had read it. The same work, done again, goes by what it is now."""
 
     def __init__(self) -> None:
         super().__init__("Others kept changing the campaign. Nothing was done: call again.")

@@ -1,7 +1,7 @@
 """Replays the events of one enrollment, from the first to the last.
 
 An event that names no step is about what was sent before it, so a late event may change the steps of those after it.
-Then all of them are placed anew, in the order in which they happened. The result does not depend on the order in which
+Then all of them are placed again, in the order in which they happened. The result does not depend on the order in which
 they came, or in which calls.
 """
 
@@ -86,7 +86,7 @@ def replay(
     plan: Plan,
     withdrawn: Collection[UUID] = (),
 ) -> Replayed:
-    """Places all events anew, and counts them from the beginning. Entries get their steps; `actions` stay as they are.
+    """Places all events again, and counts them from the beginning. Entries get their steps; `actions` stay as they are.
 
     What `actions` know beyond the stored events (what the holder of a step reported, rows from elsewhere) is kept.
     withdrawn: those of the stored events that count no more.

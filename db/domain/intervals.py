@@ -36,7 +36,7 @@ def newcombe(first: tuple[int, int], second: tuple[int, int]) -> Interval | None
     """Returns the 95 % interval of the difference of two rates, each (numerator, denominator): first less second.
 
     The hybrid score interval, which joins the two Wilson intervals (Newcombe 1998, Statistics in Medicine 17:873,
-    method 10). None where either is no rate.
+    method 10). None where either is not a rate.
     """
     one, two = wilson(*first), wilson(*second)
     if one is None or two is None:

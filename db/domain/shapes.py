@@ -54,7 +54,7 @@ class Whole:
 
     def problem(self, value: object, where: str) -> str | None:
         fits = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
-        return None if fits else f"{where} is no whole number from {self.low} to {self.high}"
+        return None if fits else f"{where} is not a whole number from {self.low} to {self.high}"
 
     def violations(self, path: str) -> list[str]:
         return [
@@ -71,7 +71,7 @@ class List:
 
     def problem(self, value: object, where: str) -> str | None:
         if not isinstance(value, list) or len(cast("list[object]", value)) > self.most:
-            return f"{where} is no list of at most {self.most}"
+            return f"{where} is not a list of at most {self.most}"
         return first(self.item.problem(item, f"an item of {where}") for item in cast("list[object]", value))
 
     def violations(self, path: str) -> list[str]:
@@ -88,7 +88,7 @@ class Object:
 
     def problem(self, value: object, where: str) -> str | None:
         if not isinstance(value, dict):
-            return f"{where} is no object"
+            return f"{where} is not an object"
         given = cast("dict[str, object]", value)
         if given.keys() - self.fields.keys():
             return f"{where} has an unknown field"

@@ -32,7 +32,7 @@ class SentMail:
 
 
 def open_thread(sent: Sequence[SentMail]) -> Sequence[SentMail]:
-    """Returns the mails of the thread that the next follow-up belongs to: the latest that begins anew, and those after
+    """Returns the mails of the thread that the next follow-up belongs to: the latest that begins again, and those after
     it."""
     begins = max((place for place, mail in enumerate(sent) if mail.new_thread), default=0)
     return sent[begins:]

@@ -73,7 +73,7 @@ def _number(text: str) -> int:
 
 
 def claim_directory(path: Path, uid: int) -> bool:
-    """Makes this directory for uid alone, or accepts one that exists. Returns whether it belongs to uid and is no link.
+    """Makes this directory for uid alone, or accepts one that exists. Returns whether it is a directory of uid.
 
     Everyone can write to the temporary directory, so another user may have put a directory or a link at this path.
     """

@@ -260,7 +260,7 @@ class EmbeddedPostgres:
 
 
 def _listens(pid_file: PidFile) -> bool:
-    """Returns whether the postmaster answers. Its file is no proof: a killed postmaster leaves one that says it is
+    """Returns whether the postmaster answers. Its file proves nothing: a killed postmaster leaves one that says it is
     ready."""
     if sys.platform == "win32":
         family, address = socket.AF_INET, ("127.0.0.1", pid_file.port)

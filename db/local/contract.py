@@ -92,7 +92,7 @@ class JobStore(Protocol):
         ...
 
     def retry(self, job_id: str, *, now: datetime) -> Job:
-        """Makes a failed job pending again, with all its attempts anew. Its history stays. Conflict if it is not
+        """Makes a failed job pending again, with all its attempts. Its history stays. Conflict if it is not
         failed."""
         ...
 

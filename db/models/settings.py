@@ -32,7 +32,7 @@ class Settings(Mutable, Base):
     # The guardrails: shares of mails that pause a campaign or a mailbox.
     bounce_rate: Mapped[float | None]
     complaint_rate: Mapped[float | None]
-    # How long a person hears of one campaign alone after its last step, and how often in a week; 0 is no limit.
+    # How long a person hears of one campaign alone after its last step, and how often in a week; 0 is not a limit.
     days_between_campaigns: Mapped[int | None]
     touches_per_week: Mapped[int | None]
     colleagues: Mapped[str | None]

@@ -1,1 +1,1 @@
-"""Writes the generated regions of docs/ anew: `python -m docs.generate`."""
+"""Writes the generated regions of docs/ again: `python -m docs.generate`."""

@@ -15,7 +15,7 @@ from docs.generate.regions import PAGES
 _COLUMNS = 96
 _FONT_FACES = re.compile(r"@font-face\s*\{.*?\}\s*", re.DOTALL)
 _CREDIT = re.compile(r"\s*<!-- Generated with Rich.*?-->", re.DOTALL)
-# After the numbers the demo says what to do next, which is no part of what it shows.
+# After the numbers the demo says what to do next, which is not a part of what it shows.
 _END = "To use the server"
 # How a terminal is moved, but not how it is coloured.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-HJKST-Zaf-lnq-z]")

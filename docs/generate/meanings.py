@@ -77,7 +77,7 @@ ARGUMENTS: Mapping[str, str] = {
     "draft_id": "Id of a draft; list_drafts shows it.",
     "fingerprint": "That of the words that were looked at.",
     "then": "Whether the enrollment is paused, or the step is skipped.",
-    "reject_draft.reason": "What is wrong with it, for who writes it anew.",
+    "reject_draft.reason": "What is wrong with it, for who writes it again.",
     "campaign_id": "Id of a campaign; list_campaigns shows it.",
     "channel": "Of that channel alone.",
     "EventIn.channel": "That of the event type.",

@@ -1,4 +1,4 @@
-"""Writes the generated regions of docs/ anew: `python -m docs.generate.reference --write`."""
+"""Writes the generated regions of docs/ again: `python -m docs.generate.reference --write`."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ def stale() -> dict[Path, str]:
     """The pages whose regions the code no longer agrees with, as they should be."""
     texts = {name: f"\n{write()}\n" for name, write in WRITERS.items()}
     pages = {path: path.read_text("utf-8") for path in sorted(PAGES.glob("*.md"))}
-    anew = {path: written_anew(page, texts) for path, page in pages.items()}
-    return {path: page for path, page in anew.items() if page != pages[path]}
+    again = {path: written_anew(page, texts) for path, page in pages.items()}
+    return {path: page for path, page in again.items() if page != pages[path]}
 
 
 def shown() -> set[str]:

@@ -66,7 +66,7 @@ class Tool:
 @dataclass(slots=True)
 class Call:
     """What a tool works with besides its arguments: the open transaction or the local store, and the moment. Each
-    attempt begins it anew."""
+    attempt begins it again."""
 
     app: App
     tool: Tool

@@ -18,7 +18,7 @@ JOBS: Final = "jobs.db"
 _MANIFEST: Final = "manifest.json"
 _MANIFEST_BYTES: Final = 65_536
 _CHUNK: Final = 1024 * 1024
-_NO_BACKUP: Final = "This is no backup of sales-automation-mcp. Name a file that `sales-automation-mcp backup` made."
+_NO_BACKUP: Final = "This is not a backup of sales-automation-mcp. Name a file that `sales-automation-mcp backup` made."
 _DAMAGED: Final = "The backup is cut short or damaged. Nothing was restored: take another one."
 
 

@@ -22,7 +22,7 @@ _REMADE: Final = frozenset(
     {"postgres", "postgres.log", "postgres.password", "jobs.db", "cache.db", "users", "start.lock", "keeper.lock"}
     | {f"{name}.{end}" for name in ("jobs", "cache") for end in ("lock", "db-wal", "db-shm")}
 )
-"""What a home holds that is in the backup, or is made anew. The rest is named, since nobody else keeps it."""
+"""What a home holds that is in the backup, or is made again. The rest is named, since nobody else keeps it."""
 _OF_COMMANDS: Final = ("backup-", "restoring-", "unpacking-", "replaced-", "postgres.new-")
 
 backup_cli = typer.Typer(add_completion=False, rich_markup_mode="markdown")

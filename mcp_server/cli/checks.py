@@ -84,7 +84,7 @@ def run_checks(app: App) -> Iterator[Check]:
 def check_clock(app: App) -> Check:
     """Says that the time is simulated."""
     found = f"{app.settings.clock_file} tells the time, {app.clock():%Y-%m-%d %H:%M:%S}Z; mail goes to loopback alone"
-    return Check("clock", Verdict.WARNING, found, "Unset SALES_AUTOMATION_CLOCK_FILE where this is no simulation.")
+    return Check("clock", Verdict.WARNING, found, "Unset SALES_AUTOMATION_CLOCK_FILE where this is not a simulation.")
 
 
 def check_home(home: Path) -> Check:

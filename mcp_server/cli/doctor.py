@@ -64,7 +64,7 @@ def _check_names() -> "list[Check]":
     from mcp_server.cli.checks import Check, Verdict  # noqa: PLC0415  see doctor
 
     advice = "Nothing reads it. Correct its name, or unset it."
-    return [Check("settings", Verdict.WARNING, f"{name} is no setting", advice) for name in unknown_variables()]
+    return [Check("settings", Verdict.WARNING, f"{name} is not a setting", advice) for name in unknown_variables()]
 
 
 def _print(settings: list[dict[str, str]], checks: "list[Check]") -> None:

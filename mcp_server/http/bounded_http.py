@@ -46,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:  # what follows a body is a trailer, which nothing here reads
-            super().on_header(name, value.strip(b" \t"))  # that is no part of it (RFC 9110, section 5.5)
+            super().on_header(name, value.strip(b" \t"))  # that is not a part of it (RFC 9110, section 5.5)
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False

@@ -33,7 +33,7 @@ SESSION_PREFIX: Final = "dashboard "
 """The ids of callers with a session begin so; those of tokens are UUIDs."""
 
 # Besides what `read` allows, its pages show the server's health, and whoever opened one by a link, which takes the
-# command line of the machine, may approve. A session is no token: it opens nothing else.
+# command line of the machine, may approve. A session is not a token: it opens nothing else.
 _SCOPES: Final = frozenset({Scope.READ, Scope.OPS, Scope.APPROVE})
 _KEPT_SECONDS: Final = 10.0
 _MOST_USED_UP: Final = 10_000

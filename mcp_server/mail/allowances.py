@@ -26,7 +26,7 @@ class Limits:
 class Allowance:
     """What is left of the limits of an operation.
 
-    wait: seconds to wait for the next bytes. renewal: the limits that each command gets anew; None if those that were
+    wait: seconds to wait for the next bytes. renewal: the limits that each command gets again; None if those that were
     begun hold for all commands.
     """
 

@@ -252,12 +252,12 @@ _REASONS_LATER: Final[_Reasons] = (
     (TooMuchSent, "the {place} sends more than was asked for, without end. Ask who runs it."),
     (TimeoutError, "the {place} does not answer in time. Try again in a minute."),
 )
-_LOST: Final = "the {place} has ended the connection, or answers what is no answer. Try again in a minute."
+_LOST: Final = "the {place} has ended the connection, or answers what is not an answer. Try again in a minute."
 _REASONS: Final[_Reasons] = (
     (
         (smtplib.SMTPAuthenticationError, LoginError),
         (
-            "the {place} refuses the credentials. Give them anew with the command mailboxes add, or mailboxes login "
+            "the {place} refuses the credentials. Give them again with the command mailboxes add, or mailboxes login "
             "where it signs in by OAuth. Many hosts want a password made for programs."
         ),
     ),

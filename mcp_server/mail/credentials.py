@@ -99,12 +99,12 @@ class KeyRing:
         except (InvalidToken, ValueError):
             raise MailboxUnusable(
                 f"The credentials of {address} were encrypted with another key. Give this server the right one "
-                f"({_VARIABLE}), or give them anew: sales-automation-mcp mailboxes add {address}."
+                f"({_VARIABLE}), or give them again: sales-automation-mcp mailboxes add {address}."
             ) from None
         if plain["for"] != _binding(server, address):
             raise MailboxUnusable(
                 f"The credentials of {address} were given for another server or user than {server.host} has now. Give "
-                f"them anew: sales-automation-mcp mailboxes add {address}."
+                f"them again: sales-automation-mcp mailboxes add {address}."
             )
         if plain["kind"] == "password":
             return Password(plain["text"])

@@ -64,7 +64,7 @@ class FetchFailures:
         return _OneByOne(self, place, fetch, gives_another).fetch(uids)
 
     def forget(self, folder: str, uid: int) -> None:
-        """Forgets that a mail could not be fetched: it is tried anew."""
+        """Forgets that a mail could not be fetched: it is tried again."""
         for place, other in list(self._failed):
             if (place.folder, other) == (folder, uid):
                 del self._failed[place, other]

@@ -336,7 +336,7 @@ class FolderReading:
 
     def _is_there(self, mail: LeftMail) -> bool:
         """Returns whether a mail can be where it was; selects its folder then. If the folder's UIDs mean other mails
-        now, all of them are read anew."""
+        now, all of them are read again."""
         folder = next((folder for folder in self.folders if folder.name == mail.folder), None)
         if folder is None or self._open(folder) is None:
             return False

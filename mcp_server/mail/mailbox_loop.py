@@ -70,7 +70,7 @@ class MailboxLoop(ABC):
         """Cuts off what did not end in time after `stop`."""
 
     def wake(self) -> None:
-        """Ends a pause after a failure, as when the credentials are given anew."""
+        """Ends a pause after a failure, as when the credentials are given again."""
         self._wake.set()
 
     def run_once(self) -> bool:

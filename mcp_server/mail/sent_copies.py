@@ -131,7 +131,7 @@ class SentCopies:
         self._close()
 
     def _await_next_try(self) -> None:
-        """Waits after a failure. Mails that are sent meanwhile do not end it: each would sign in anew."""
+        """Waits after a failure. Mails that are sent meanwhile do not end it: each would sign in again."""
         ends = time.monotonic() + min(_LONGEST_PAUSE, _PAUSE * 2 ** min(self._failures - 1, 10))
         while not self._stopping.is_set() and (left := ends - time.monotonic()) > 0:
             self._wake.clear()
@@ -240,7 +240,7 @@ class SentCopies:
     def _is_in(self, folder: Folder, internet_message_id: str) -> bool:
         self._check()
         client = self._imap()
-        client.select_folder(folder.name, readonly=True)  # each time anew, to see what has come
+        client.select_folder(folder.name, readonly=True)  # each time again, to see what has come
         return sent_mail.is_in_selected(client, internet_message_id)
 
     def _folder(self, role: FolderRole) -> Folder | None:

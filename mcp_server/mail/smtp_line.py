@@ -1,4 +1,4 @@
-"""The one connection over which a mailbox sends: opened when it is needed, kept, and opened anew when it is gone."""
+"""The one connection over which a mailbox sends: opened when it is needed, kept, and opened again when it is gone."""
 
 import time
 from collections.abc import Callable

@@ -110,14 +110,14 @@ class App:
             self._thread.start()
 
     def database(self) -> "Database":
-        """Returns the database, once it is up. StoreUnavailable with the reason; the next call tries anew."""
+        """Returns the database, once it is up. StoreUnavailable with the reason; the next call tries again."""
         if self._database is not None:
             return self._database
         self.start()
         if not self._done.wait(self._patience):
             raise StoreUnavailable("The database is still starting. Call again in a minute.")
         if self._database is None:
-            raise self._failure.anew() if self._failure else StoreUnavailable(_STOPPING)
+            raise self._failure.again() if self._failure else StoreUnavailable(_STOPPING)
         return self._database
 
     def run(

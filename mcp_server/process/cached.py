@@ -45,7 +45,7 @@ class Cached(Generic[Value]):
         wanted = self._monotonic() - at_most
         while self._kept is None or self._kept[0] <= wanted:
             if self._failure is not None and self._monotonic() - self._failed_at < self._pause:
-                raise self._failure.anew()
+                raise self._failure.again()
             try:
                 await self._reading.wait_async(patience)
             except StoreUnavailable as error:

@@ -29,7 +29,7 @@ def time_in(path: Path) -> datetime:
 
 
 class FileClock:
-    """The time of a file, read anew at each call: the last one that could be read, while somebody writes the next.
+    """The time of a file, read again at each call: the last one that could be read, while somebody writes the next.
 
     ValueError if there is none from the start.
     """

@@ -135,7 +135,7 @@ class GroupCommit(Generic[Item, Answer]):
                     self._settle([request])
                 return
             for request in group:
-                request.error = error.anew() if isinstance(error, SalesAutomationError) else error
+                request.error = error.again() if isinstance(error, SalesAutomationError) else error
 
 
 def _hand_over(group: Sequence[_Request[Item, Answer]]) -> None:

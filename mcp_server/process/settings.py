@@ -87,7 +87,7 @@ def _address_and_port(text: str) -> tuple[str, int]:
     except ValueError:
         address = None
     if address is None or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ValueError("is no address and port; write 9.9.9.9:53, or [2620:fe::fe]:53")
+        raise ValueError("is not an address and port; write 9.9.9.9:53, or [2620:fe::fe]:53")
     return str(address), int(port)
 
 

@@ -166,7 +166,7 @@ class Messages:
 
 
 def _refusal(error: ValidationError) -> JSONRPCError | None:
-    """Returns the answer to a line that is no message; None for one that is empty."""
+    """Returns the answer to a line that is not a message; None for one that is empty."""
     first, *others = error.errors(include_url=False)
     if first["type"] != "json_invalid":
         given = next((error["input"] for error in others if error["type"] == "missing"), None)

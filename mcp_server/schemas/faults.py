@@ -22,7 +22,7 @@ _RULES: Final[Mapping[str, str]] = MappingProxyType(
         "missing": "is missing",
         "extra_forbidden": "is not known: take it out, or correct its name",
         "string_type": "must be text",
-        "string_unicode": "holds half of a surrogate pair, which is no character: take it out",
+        "string_unicode": "holds half of a surrogate pair, which is not a character: take it out",
         "int_type": WHOLE,
         "int_parsing": WHOLE,
         "int_parsing_size": WHOLE,

@@ -1,4 +1,4 @@
-"""Files of people, taken in without a model that types their rows anew."""
+"""Files of people, taken in without a model that types their rows again."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -126,5 +126,5 @@ def _tried(call: Call, campaign_id: UUID | None, records: Sequence[Record], with
 def _of_job(call: Call, job_id: str) -> ImportAnswer:
     job = call.jobs.get(job_id, now=call.now)
     if job.type is not JobType.IMPORT:
-        raise InvalidInput(f"job_id: {job_id} is no import. import_contacts gives the id of one for a large file.")
+        raise InvalidInput(f"job_id: {job_id} is not an import. import_contacts gives the id of one for a large file.")
     return ImportAnswer.of_job(job)

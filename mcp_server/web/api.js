@@ -27,7 +27,7 @@ export async function decide(name, args) {
   throw new Problem(response.status, body.message ?? "The server refused this.");
 }
 
-/** Draws the page anew where nobody is signed in any more: that shows the way in (see app.js). */
+/** Draws the page again where nobody is signed in any more: that shows the way in (see app.js). */
 export function askWhoIsThere(problem) {
   if (problem.status === 401) window.dispatchEvent(new Event("hashchange"));
 }

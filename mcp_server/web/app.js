@@ -111,7 +111,7 @@ function signIn() {
     said ? h("p", { role: "status" }, said) : "",
     h("p", {}, "Make a link where the server runs, or wherever its database can be reached, and open it in this browser:"),
     h("pre", {}, h("code", {}, `sales-automation-mcp dashboard --url ${location.origin}`)),
-    h("p", {}, "A dashboard that was opened without --url shows its link where it was started. Once used, start it anew: ", h("code", {}, "sales-automation-mcp dashboard")),
+    h("p", {}, "A dashboard that was opened without --url shows its link where it was started. Once used, start it again: ", h("code", {}, "sales-automation-mcp dashboard")),
     h("p", { class: "muted" }, "It holds once, for five minutes, and signs you in for twelve hours, to look, and to approve what goes out."))];
 }
 

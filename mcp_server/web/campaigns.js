@@ -57,7 +57,7 @@ function fillIn(row, inLanes, signal) {
   const slot = () => h("span", { class: "slot" }, "…");
   row.slots = { progress: slot(), sent: slot(), opened: slot(), replied: slot(), next: slot() };
   inLanes(() => get("metrics", { campaign_id: row.id }, signal)).then(({ totals, rates, channels, enrollment_status }) => {
-    const shown = channels?.find((one) => one.key === "email")?.rates ?? rates;  // what LinkedIn steps do is no part of it
+    const shown = channels?.find((one) => one.key === "email")?.rates ?? rates;  // what LinkedIn steps do is not a part of it
     row.slots.progress.replaceChildren(progress(enrollment_status));
     row.slots.sent.replaceChildren(count(totals.sent));
     row.slots.opened.replaceChildren(percent(shown.open_rate));

@@ -24,7 +24,7 @@ export async function show(root, { id, signal, title, announce }) {
     messages.length ? h("ol", { class: "thread", "aria-label": "Messages" }, messages.map((message) => mail(message, settle))) : empty("No message", "What was sent is shown here."));
 }
 
-/** settled: draws the thread anew once a person has said whether a mail went out; null for who may not say it. */
+/** settled: draws the thread again once a person has said whether a mail went out; null for who may not say it. */
 function mail(message, settled) {
   const isIn = message.direction === "in";
   const sender = [message.from_name, message.from].filter(Boolean);

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from db.domain.webhooks import Normalised, StoredDelivery
 
 DEFAULT_WINDOW: Final = timedelta(minutes=5)
-"""How old a signed request may be where the provider signs each try anew, and how far ahead its clock may be."""
+"""How old a signed request may be where the provider signs each try again, and how far ahead its clock may be."""
 
 Headers = Mapping[str, str]
 """Names in lower case."""

@@ -25,7 +25,7 @@ _MILLISECONDS_FROM: Final = 1e11
 
 
 class Unusable(Exception):
-    """A part of a payload that is no event, and why. The text holds no value of the payload."""
+    """A part of a payload that is not an event, and why. The text holds no value of the payload."""
 
 
 class Ignored(Exception):

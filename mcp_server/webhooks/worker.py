@@ -107,7 +107,7 @@ class Recorder:
         after: UUID | None = first_id(self._app.clock() - _JUST_NOW)
         while after is not None:
             if self._stopping.is_set() or self._wake.is_set():
-                return  # new requests go first, and the next quiet moment starts anew
+                return  # new requests go first, and the next quiet moment starts again
             work = partial(orphans.match_some, after=after, limit=_LATE_MOST)
             _, after = self._app.run("match orphans", work)
         self._match_next = now + self._look_again_seconds

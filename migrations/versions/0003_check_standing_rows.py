@@ -22,7 +22,7 @@ _CHECKS = {
 
 
 def upgrade() -> None:
-    """Spell domains anew, end the expiry of what never expires, and check the rows that stand."""
+    """Spell domains again, end the expiry of what never expires, and check the rows that stand."""
     op.execute("SET LOCAL lock_timeout = '5s'")
     _respell_domains()
     op.execute("UPDATE suppressions SET expires_at = NULL WHERE expires_at IS NOT NULL AND reason <> 'manual'")
@@ -43,7 +43,7 @@ def _respell_domains() -> None:
     ).all()
     for id_, domain in found:
         spelled = domain
-        with suppress(idna.IDNAError, UnicodeError):  # what is no domain matched nobody, and stays as it is
+        with suppress(idna.IDNAError, UnicodeError):  # what is not a domain matched nobody, and stays as it is
             spelled = idna.decode(idna.encode(domain, uts46=True)).lower()
         if spelled == domain:
             continue

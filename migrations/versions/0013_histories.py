@@ -1,4 +1,4 @@
-"""What it takes to place the events of an enrollment anew when one of them comes late: which of them named no step, by
+"""What it takes to place the events of an enrollment again when one of them comes late: which of them named no step, by
 which message they came, and where the moment of a sending is from. And when a person unsubscribed, once."""
 
 import sqlalchemy as sa

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column. It is empty everywhere, so the table is locked for a moment and not written anew."""
+    """Add the column. It is empty everywhere, so the table is locked for a moment and not written again."""
     op.add_column("campaign_enrollments", sa.Column("draft_again_at", sa.DateTime(timezone=True), nullable=True))
 
 

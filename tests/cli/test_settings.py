@@ -29,7 +29,7 @@ WRONG = {
     "pool_size": "many",
     "pool_overflow": "-1",
     "pool_timeout": "nan",
-    "statement_timeout": "0.0001",  # rounded to milliseconds that would be 0, which is no limit
+    "statement_timeout": "0.0001",  # rounded to milliseconds that would be 0, which is not a limit
     "lock_timeout": "0.0001",
     "slow_query_seconds": "-1",
     "start_attempts": "0",

@@ -33,7 +33,7 @@ def page(browser: Browser) -> Generator[Page]:
 
 @pytest.fixture
 def draw(page: Page) -> Draw:
-    """Draws a chart of groups (key -> totals), and holds that nothing in it is no number, and that it fits a phone."""
+    """Draws a chart of groups (key -> totals), and checks that it holds no NaN and fits a phone."""
 
     def drawn(chart: str, groups: dict[str, Totals], channels: dict[str, str] | None = None, **options: Any) -> Locator:
         rows = [

@@ -201,7 +201,7 @@ def test_a_silent_server_of_smtp_is_told_as_such(monkeypatch: pytest.MonkeyPatch
 def test_an_answer_that_makes_no_sense_is_told(listed: bytes) -> None:
     with (
         endless_server(b"*", greeting=HELLO, answer=imap_answers(LIST=listed)) as port,
-        pytest.raises(MailboxUnusable, match="what is no answer"),
+        pytest.raises(MailboxUnusable, match="what is not an answer"),
         imap(port) as client,
     ):
         client.list_folders()

@@ -97,7 +97,7 @@ def test_a_server_that_goes_wrong_now_and_then_loses_nothing(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (NO, "has ended the connection, or answers what is no answer"),
+        (NO, "has ended the connection, or answers what is not an answer"),
         (HANG, "does not answer in time"),
         (LITERAL, "sends more than was asked for"),
     ],

@@ -1,4 +1,4 @@
-"""Files of people that a model takes in by one call, without typing their rows anew."""
+"""Files of people that a model takes in by one call, without typing their rows again."""
 
 import threading
 import time
@@ -97,7 +97,7 @@ async def test_what_can_not_be_taken_is_refused_with_what_to_do(client: Client) 
     assert "campaign" in await refusal(client, "import_contacts", csv=PEOPLE, campaign_id=str(uuid4()))
     assert "email" in await refusal(client, "import_contacts", csv="town\nBonn\n")
     job = await call(client, "create_job", type="enrichment", parameters={})
-    assert "no import" in await refusal(client, "import_contacts", job_id=job["job"]["id"])
+    assert "not an import" in await refusal(client, "import_contacts", job_id=job["job"]["id"])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Moments and days as they come in: a moment has its zone, and a day is no moment."""
+"""Moments and days as they come in: a moment has its zone, and a day is not a moment."""
 
 from datetime import timedelta
 from typing import Any

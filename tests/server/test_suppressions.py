@@ -317,7 +317,7 @@ async def test_what_a_crash_between_the_stores_left_is_cleaned_by_the_next_call(
     text = await refusal(own, "erase_contact", contact_id=mine["contact_id"])
     assert "call erase_contact again" in text
     assert "quux" not in everything(database)
-    app._local = None  # pyright: ignore[reportPrivateUsage] - a server that has started again opens it anew
+    app._local = None  # pyright: ignore[reportPrivateUsage] - a server that has started again opens it again
     await call(own, "create_job", type="enrichment", parameters={"of": PERSON["linkedin_url"], "name": "Zoë"})
     await call(own, "cache_set", namespace="n", key="k", value=PERSON, ttl_seconds=60)
     answer = await call(own, "erase_contact", contact_id=mine["contact_id"])

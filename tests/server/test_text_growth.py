@@ -23,7 +23,7 @@ from mcp_server.schemas.faults import explain
 from mcp_server.webhooks.parsing import parse
 
 SIZE = 2_000
-# Ten times the text takes ten times the time, and a hundred times where it is read anew from each of its characters.
+# Ten times the text takes ten times the time, and a hundred times where it is read again from each of its characters.
 MOST = 30
 ROUNDS = 10
 

@@ -72,7 +72,7 @@ async def test_a_local_store_that_does_not_open_tells_clients_no_path(tmp_path: 
 def test_a_refusal_over_http_and_one_that_is_raised_anew_say_as_much() -> None:
     error = StoreUnavailable(
         "/srv/home is full.", places=[Path("/srv/home")], log=" The end of /srv/log:\nFATAL: x"
-    ).anew()
+    ).again()
     assert str(error) == "/srv/home is full. The end of /srv/log:\nFATAL: x"
     body = bytes(unavailable(error).body).decode()
     assert "home is full. The server's log says more." in body

@@ -266,7 +266,7 @@ async def test_a_job_is_taken_back_unless_it_was_there_before(client: Client) ->
 EXPLAINED = {
     "create_campaign": "a draft sends nothing, and nobody is in it",
     "connect_mailbox": "it sends nothing before a campaign names it; `mailboxes remove` takes it away",
-    "upsert_contacts": "the values of before are given anew; a file of 10,000 would be repeated whole",
+    "upsert_contacts": "the values of before are given again; a file of 10,000 would be repeated whole",
     "import_contacts": "dry_run says before what will be; it is many calls of upsert, enroll and suppress",
     "sort_reply": "its answer names the call where there is one: see tests/server/test_sorting.py",
     "replay_mail": "it tells again what happened, and nothing counts twice",

@@ -32,7 +32,7 @@ def test_an_approval_of_words_that_have_changed_is_refused_and_the_new_ones_wait
     names(database, "Ada")
     (refused,) = approve(database, draft)
     assert refused.verdict is DraftVerdict.REFUSED
-    assert "drafted anew" in (refused.reason or "")
+    assert "drafted again" in (refused.reason or "")
     (fresh,) = waiting(database)
     assert fresh.subject == "One Ada"
     assert state(database, one)["status"] == "paused"

@@ -48,7 +48,7 @@ def decide_all(database: Database) -> list[UUID]:
     report(database, due, ActionOutcome.SENT, hours=1)
     reject(database, write(database, rejected, "rejected"))
     write(database, stale, "stale")
-    approve(database, write(database, stale, "written anew"))
+    approve(database, write(database, stale, "written again"))
     approve(database, write(database, approved, "approved"))
     write(database, waiting, "waiting")
     return people
@@ -58,7 +58,7 @@ def test_what_may_still_go_out_keeps_its_words_and_the_rest_loses_them(database:
     decide_all(database)
     assert forget(database, before=EARLIER) == 0
     forget(database)
-    assert kept(database) == [None, None, None, "written anew", "approved", "waiting"]
+    assert kept(database) == [None, None, None, "written again", "approved", "waiting"]
     assert forget(database) == 0
     found = "SELECT status, subject, reason, decided_by FROM action_drafts WHERE body IS NULL AND source = 'written'"
     rows = look(database, f"{found} ORDER BY id")
@@ -77,7 +77,7 @@ def test_the_words_for_people_whose_enrollment_has_ended_go_and_can_not_go_out_a
     end(database, approved)
     end(database, waiting)
     forget(database)
-    assert kept(database) == [None, None, None, "written anew", None, None]
+    assert kept(database) == [None, None, None, "written again", None, None]
     assert (statuses(database, approved), statuses(database, waiting)) == (GONE, GONE)
 
 

@@ -64,4 +64,4 @@ def test_a_start_warns_of_mailboxes_that_send_nothing(database: Database) -> Non
         session.execute(text("DELETE FROM mailboxes WHERE address = :address"), {"address": CLEO})
         told = lint.of_mailboxes(session, campaign=campaigns.get(session, campaign_id=campaign_id))
     assert [warning.partition(" ")[0] for warning in told] == [ANN, BEN, CLEO]
-    assert ["is paused" in told[0], "The host refuses." in told[1], "no mailbox any more" in told[2]] == [True] * 3
+    assert ["is paused" in told[0], "The host refuses." in told[1], "not a mailbox any more" in told[2]] == [True] * 3

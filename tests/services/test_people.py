@@ -271,7 +271,7 @@ SENDS: dict[str, list[tuple[EventType, dict[str, Any]]]] = {
     "sent": [(EventType.SENT, {"step_number": 1})],
     "opened": [(EventType.OPENED, {"step_number": 1})],
     "no step": [(EventType.SENT, {})],
-    "placed anew": [(EventType.OPENED, {"hours": 3}), (EventType.SENT, {"hours": 1})],
+    "placed again": [(EventType.OPENED, {"hours": 3}), (EventType.SENT, {"hours": 1})],
 }
 
 
@@ -332,7 +332,7 @@ def lift(database: Database, at: datetime, **target: str) -> None:
 def test_the_later_of_a_wish_and_a_new_consent_holds(
     database: Database, campaign: UUID, hours: int, holds: bool
 ) -> None:
-    """An unsubscribe waits for its enrollment, the person consents anew, is enrolled, and it is matched."""
+    """An unsubscribe waits for its enrollment, the person consents again, is enrolled, and it is matched."""
     (elsewhere,) = enroll(database, new_scene(database, 0).campaign_id, {"linkedin_url": PER})
     record(database, event(EventType.UNSUBSCRIBED, None, campaign_id=campaign, email=PRIVATE, hours=hours))
     lift(database, NOW, email=PRIVATE)

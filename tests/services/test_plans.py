@@ -133,8 +133,8 @@ def test_what_is_done_with_many_rows_is_planned_for_the_tables_as_they_are(alone
 
 def test_no_statement_reads_its_list_anew_for_each_row_of_a_table() -> None:
     # PostgreSQL would, where it takes the table for all but empty. It never does for ANY (ARRAY(SELECT ...)).
-    anew = re.compile(r"(?<!NOT )IN\s*\(\s*SELECT\s[^()]*(\w+\()*jsonb_array_elements", re.IGNORECASE)
-    assert [name for name, statement in constants().items() if anew.search(statement)] == []
+    again = re.compile(r"(?<!NOT )IN\s*\(\s*SELECT\s[^()]*(\w+\()*jsonb_array_elements", re.IGNORECASE)
+    assert [name for name, statement in constants().items() if again.search(statement)] == []
 
 
 def test_a_list_is_read_once_also_where_a_table_had_many_rows_and_few_were_left(alone: Database) -> None:

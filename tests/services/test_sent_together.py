@@ -92,7 +92,7 @@ def state_of(outbox: Outbox, mails: dict[str, QueuedMail]) -> list[Any]:
 
 
 def test_mails_that_were_sent_together_come_to_what_each_comes_to_alone(database: Database) -> None:
-    """Also where a step was claimed anew since, where its person is paused or erased, and where it was told before."""
+    """Also where a step was claimed again since, where its person is paused or erased, and where it was told before."""
     found: list[list[Any]] = []
     for is_together in (True, False):
         outbox, mails = outbox_of(database, "example.com" if is_together else "example.org")

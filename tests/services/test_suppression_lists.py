@@ -63,7 +63,7 @@ def test_a_list_changes_a_suppression_as_one_call_does(
     answer = suppress_all(database, dict.fromkeys(TARGETS, later))
     assert (answer.added, answer.known) == (0, 3)
     listed = rows(database)
-    with database.transaction("anew") as session:
+    with database.transaction("again") as session:
         session.execute(text("DELETE FROM suppressions"))
     for target in TARGETS:
         one_by_one(database, target, earlier, "first")

@@ -36,7 +36,7 @@ def lost(outbox: Outbox, *, hours: float = 0) -> QueuedMail:
 
 
 def answered(outbox: Outbox, mail: QueuedMail) -> None:
-    """A server says that the mail is delayed, which is no event of the step."""
+    """A server says that the mail is delayed, which is not an event of the step."""
     inbox = Inbox(outbox.database, outbox.mailbox_id, outbox.campaign_id, outbox.enrollments)
     told = bounce(mail.internet_message_id, status="4.2.2").replace(b"Action: failed", b"Action: delayed")
     inbox.bring(told, hours=26)

@@ -240,7 +240,7 @@ def _answer(due: DueAction) -> bytes:
 
 
 def asked(session: Session, emails: Sequence[str], tag: str) -> None:
-    """Steps that wait for a person: drafted when they are due and before, written anew, approved, and let go."""
+    """Steps that wait for a person: drafted when they are due and before, written again, approved, and let go."""
     smtp = MailServer("smtp.example.com", 587, Security.STARTTLS)
     address = f"cleo@{tag}.example.org"
     mailboxes.connect(session, address=address, change=MailboxChange(smtp=smtp, signature="Cleo"))

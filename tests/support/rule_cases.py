@@ -83,7 +83,7 @@ _DRAFT_OF_REPLY = {"step_number": None, "thread_id": uuid(21), "replies_to": uui
 _COPIES = [f"p{number}@example.com" for number in range(field_limits.MESSAGE_CC_MAX + 1)]
 _IMAP = {"imap_host": "imap.example.com", "imap_port": 993, "imap_security": "tls"}
 _STEPS = ("email_sequences", "linkedin_sequences")
-# Of a condition that is no object, PostgreSQL looks at another rule first, unless what it holds would do.
+# Of a condition that is not an object, PostgreSQL looks at another rule first, unless what it holds would do.
 _NO_CONDITION = {"condition": '[{"fact": "opened", "else": "skip"}]'}
 FORMS = [
     *(Case(f"ck_{table}_condition_object", table, _NO_CONDITION) for table in _STEPS),

@@ -12,7 +12,7 @@ Step = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`calls` fulfil the wish; `then` looks at what has become of it, and is no part of it."""
+    """`calls` fulfil the wish; `then` looks at what has become of it, and is not a part of it."""
 
     wish: str
     calls: list[Step]

@@ -1,6 +1,6 @@
 """Each tool as a model reads it, kept in tests/golden/tools, so that a review sees what changes in it.
 
-`python -m tests.support.tool_schemas` writes the files anew.
+`python -m tests.support.tool_schemas` writes the files again.
 """
 
 import asyncio

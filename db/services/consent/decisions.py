@@ -49,7 +49,7 @@ def approve(
     session: Session, *, given: Sequence[Given], by: str, now: datetime, public_url: str | None
 ) -> list[Decided]:
     """Approves drafts in the name of `by`, each if it waits, is what the person saw, and would go out so now. Those
-    that would read otherwise are drafted anew. Whoever waited for the approval goes on. One that is given twice is
+    that would read otherwise are drafted again. Whoever waited for the approval goes on. One that is given twice is
     answered twice, with the same."""
     drafts, enrollments = _lock(session, {one.draft_id for one in given})
     open_ones = [draft for draft in drafts.values() if draft.status == DraftStatus.WAITING]
@@ -147,7 +147,7 @@ def _why_not_now(
     if now is not None and now.fingerprint == draft.fingerprint:
         return None
     changed[key] = words.steps[key]
-    return f"The text, the recipient or the mailbox has changed since it was drafted: it was drafted anew. {_LOOK}"
+    return f"The text, the recipient or the mailbox has changed since it was drafted: it was drafted again. {_LOOK}"
 
 
 def _draft_anew(session: Session, changed: Sequence[Undecided], now: datetime) -> None:

@@ -161,7 +161,7 @@ def of_mailboxes(session: Session, *, campaign: CampaignInstance) -> list[str]:
 
 def _of_mailbox(address: str, row: Mailbox | None, domain: SendingDomain) -> str | None:
     if row is None:
-        return f"{address} is no mailbox any more: connect_mailbox adds it, or name others with update_campaign."
+        return f"{address} is not a mailbox any more: connect_mailbox adds it, or name others with update_campaign."
     if row.status == MailboxStatus.ACTIVE and domain.is_held:
         return f"{address} sends nothing while its domain has no SPF, DMARC or signed mail. check_mailbox says more."
     if row.status == MailboxStatus.ACTIVE:

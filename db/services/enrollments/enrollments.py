@@ -353,7 +353,7 @@ def _tell_openings(session: Session, enrollments: Iterable[CampaignEnrollment]) 
     )
     for enrollment, due in waiting:
         opening = known[enrollment.campaign_id].sending.opening(due, enrollment.zone)
-        # For display only: it is no change, and is never written.
+        # For display only: it is not a change, and is never written.
         set_committed_value(enrollment, "next_action_at", opening or due)
 
 

@@ -81,7 +81,7 @@ def find(session: Session, *, people: Mapping[int, ContactRef], campaign_id: UUI
     at most 20 of a company. `campaign_id`: that they are to be enrolled in, which does not count."""
     unnamed = {ref.contact_id for ref in people.values() if ref.contact_id is not None and not ref.fields.email}
     found = session.execute(_EMAILS, rows_parameter(sorted(unnamed))) if unnamed else ()
-    emails: dict[UUID | None, str] = {id_: email for id_, email in found}  # noqa: C416  a row is no pair to the type checker
+    emails: dict[UUID | None, str] = {id_: email for id_, email in found}  # noqa: C416  a row is not a pair to the type checker
     rows = [
         {
             "n": row,

@@ -53,7 +53,7 @@ _PARK = text("""
 
 def park(session: Session, *, events: Sequence[NewEvent]) -> list[Outcome]:
     """Stores events of unknown enrollments until they match. One that waits already, or was recorded, is a duplicate.
-    One that has expired waits anew. One without a reference is not kept, since it can never match."""
+    One that has expired waits again. One without a reference is not kept, since it can never match."""
     if not events:
         return []
     ids = new_ids(len(events))

@@ -1,4 +1,4 @@
-"""Places the events of some enrollments anew: where an event names no step, or comes late and may move others. All
+"""Places the events of some enrollments again: where an event names no step, or comes late and may move others. All
 other enrollments take their events one by one."""
 
 from collections.abc import Collection, Iterable, Sequence
@@ -88,7 +88,7 @@ Placed: TypeAlias = tuple[int | None, EventType, bool]
 
 @dataclass(slots=True)
 class Placement:
-    """An enrollment whose events are placed anew."""
+    """An enrollment whose events are placed again."""
 
     enrollment: Enrollment
     actions: dict[int, Action]
@@ -164,8 +164,8 @@ class Placements:
 
 
 def place_anew(session: Session, batch: Batch, outcomes: list[Outcome | None]) -> Placements:
-    """Reads what is needed to place the events of some enrollments anew, and places them. Drops rows that were recorded
-    before."""
+    """Reads what is needed to place the events of some enrollments again, and places them. Drops rows that were
+    recorded before."""
     chosen = {row.enrollment.id for row in batch.rows if must_replay(row)} | _at_odds(batch.rows)
     if not chosen:
         return Placements()

@@ -3,7 +3,7 @@
 1. Lock the enrollments that the events are about, and all enrollments of a person whom an event stops.
 2. Read the actions concerned, the campaign's steps if a send may have become known, and the earlier events of
 enrollments
-   whose events are placed anew (db.services.events.placement).
+   whose events are placed again (db.services.events.placement).
 3. Insert the events, which drops those that were recorded before, if any can have been.
 4. Decide in memory what the rest means (db.domain). The locks keep other transactions from changing these rows.
 5. Write the events that step 3 left, actions, enrollments, suppressions and counters.
@@ -178,7 +178,7 @@ def _apply(batch: Batch, row: BatchRow) -> None:
     effect = row.event.effect
     if effect.milestone is None:
         return
-    assert row.step_number is not None, "an event whose step nobody named is placed anew"
+    assert row.step_number is not None, "an event whose step nobody named is placed again"
     enrollment = row.enrollment
     if effect.milestone is Milestone.UNSUBSCRIBED:
         effect = first_unsubscribe(effect, row.event.occurred_at, enrollment.unsubscribed_at)
@@ -392,6 +392,6 @@ _WRITING = f"""
               AND provider_message_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:messages AS jsonb))))),
            (SELECT updated_at FROM campaign_instances WHERE id = CAST(:campaign AS uuid)), {messages.IS_ELSEWHERE}
 """
-# On one line: psycopg parses a statement of more than 4,096 characters anew each time. This one is longer, and the
+# On one line: psycopg parses a statement of more than 4,096 characters again each time. This one is longer, and the
 # fewer it has the faster that is.
 _WRITE = text(" ".join(_WRITING.split())).columns(*named("metrics", "totals", "awaited", "changed_at", "is_elsewhere"))

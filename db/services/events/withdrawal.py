@@ -1,4 +1,4 @@
-"""Takes events back, as if they had never been told: their steps are counted anew, the suppressions that they made are
+"""Takes events back, as if they had never been told: their steps are counted again, the suppressions that they made are
 lifted, and what they ended is open again."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -91,7 +91,7 @@ def _lock(event: _Found) -> NewEvent:
 
 
 def _place(session: Session, batch: Batch, withdrawn: frozenset[UUID]) -> Placements:
-    """Places what is left of the events anew."""
+    """Places what is left of the events again."""
     rows = {row.enrollment.id: row for row in batch.rows}
     known = history.read(session, owners={row.key for row in rows.values()})
     placements = Placements()

@@ -142,7 +142,7 @@ def unknown(session: Session, *, mail: QueuedMail, said: str = "", now: datetime
 
 def failed(session: Session, *, mail: QueuedMail, error: str, now: datetime) -> None:
     """Records that the mail can't be sent at all, as one whose bytes can't be made. The enrollment is paused, as after
-    a report that the step failed. LeaseLost if the step was claimed anew."""
+    a report that the step failed. LeaseLost if the step was claimed again."""
     if mail.action_id is None:
         replies.drop(session, mail=mail, why=storable_part(error)[:MAIL_ANSWER_MAX])
         return

@@ -1,6 +1,6 @@
 """Absences: who is away gets nothing in any campaign until the day after the return, and keeps the delay of each step.
 
-An absence is no state of an enrollment. It is kept with the person, and moves what waits.
+An absence is not a state of an enrollment. It is kept with the person, and moves what waits.
 """
 
 from datetime import date, datetime

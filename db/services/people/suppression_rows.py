@@ -2,7 +2,7 @@
 
 A row is never weakened: a stronger reason stays, and a person's own wish stays as it was recorded. What a stronger one
 replaces is kept beside it, and so is what others say of an address that a mail has suppressed: the mail may be sorted
-anew, and its suppression lifted.
+again, and its suppression lifted.
 """
 
 from collections.abc import Mapping

@@ -185,7 +185,7 @@ _LOCK = text(f"""
     WHERE CASE WHEN is_mine THEN true
           ELSE pg_try_advisory_xact_lock(hashtextextended('conversation/' || contact_id, 0)) END
 """).columns(*named("id", "is_mine"))
-# Looked at anew under the lock: who had it before may have taken the conversation meanwhile.
+# Looked at again under the lock: who had it before may have taken the conversation meanwhile.
 _TAKE = text(f"""
     WITH {_ASKED}, free AS MATERIALIZED (
         SELECT a.contact_id, a.instance_id, a.id FROM asked a WHERE NOT EXISTS (SELECT FROM held h WHERE h.id = a.id)

@@ -160,7 +160,7 @@ def lock_one(session: Session, *, enrollment_id: UUID) -> Enrollment | None:
 
 # The limit only changes the planner's estimate: ten rows, not the hundred of any function, for which it would read a
 # table of ten thousand enrollments from end to end to write one. It is a subquery, so that the planner never sees its
-# value: a plan for one row looks cheaper than a generic plan, and would be made anew for every call.
+# value: a plan for one row looks cheaper than a generic plan, and would be made again for every call.
 WRITING = """
     UPDATE campaign_enrollments e
     SET status = n.status, current_step = n.current_step, next_action_at = n.next_action_at,

@@ -35,7 +35,7 @@ _END = text("""
 """).columns(*named("campaign_id", "status", "total"))
 
 # Far more than end between two claims, and far from statement_timeout. It is no `limit` for db.postgres.planning, which
-# would take each claim for a batch, and let every connection plan all its statements anew.
+# would take each claim for a batch, and let every connection plan all its statements again.
 _MOST = 20_000
 
 

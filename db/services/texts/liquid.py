@@ -22,7 +22,7 @@ class OutOfBounds(InvalidInput):
 
 
 class BrokenText(InvalidInput):
-    """The text is no template, whoever it is filled in for."""
+    """The text is not a template, whoever it is filled in for."""
 
 
 class MissingVariable(InvalidInput):
@@ -114,14 +114,14 @@ def check(text: str, where: str) -> None:
 
 def stops_without(text: str, name: str, where: str) -> bool:
     """Returns whether `text` can't be filled in for somebody who has all its variables but `name`. InvalidInput, naming
-    `where`, if it is no template."""
+    `where`, if it is not a template."""
     variables = _somebody(_parse(text, where))
     return variables.pop(name, None) is not None and _stops(text, variables, where)
 
 
 def needed(text: str, where: str, has: Callable[[tuple[str, ...]], bool]) -> set[tuple[str, ...]] | None:
     """Returns the variables, each by its path, without which `text` can't be filled in; None if it can't be for
-    anybody. `has`: whether there can be a value for a path. InvalidInput, naming `where`, if it is no template."""
+    anybody. `has`: whether there can be a value for a path. InvalidInput, naming `where`, if it is not a template."""
     template = _parse(text, where)
     paths = {path for path, _ in _variables(template)}
     lacking = {path for path in paths if not has(path)}
@@ -170,13 +170,13 @@ _END = re.compile(r"\|\s*default\b|[|%}]")
 
 def needs(text: str, where: str) -> set[tuple[str, ...]]:
     """Returns the variables that `text` has no default for, each by its path: ("attributes", "city"). InvalidInput,
-    naming `where`, if it is no template."""
+    naming `where`, if it is not a template."""
     return {path for path, has_default in uses(text, where) if not has_default}
 
 
 def uses(text: str, where: str) -> set[tuple[tuple[str, ...], bool]]:
     """Returns the variables of `text`, each by its path, with whether it has a default where it stands. InvalidInput,
-    naming `where`, if it is no template."""
+    naming `where`, if it is not a template."""
     ends = [(found.start(), len(found[0]) > 1) for found in _END.finditer(text)]
     return {(path, _has_default(ends, index)) for path, index in _variables(_parse(text, where))}
 

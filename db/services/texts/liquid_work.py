@@ -185,7 +185,7 @@ def _cost(name: str, left: object, arguments: Sequence[object], most: int) -> in
         return given * (1 + len(left) // 10)
     if name == "strip_html":  # looks for the end of a tag from each beginning
         return given * (1 + given // 1_000)
-    if name in ("remove_last", "replace_last"):  # searches backwards, for each character anew
+    if name in ("remove_last", "replace_last"):  # searches backwards, for each character again
         return given * (1 + added // 50)
     return (given + added) * _TIMES.get(name, 1)
 

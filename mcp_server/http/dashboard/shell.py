@@ -63,7 +63,7 @@ def _file(request: Request, name: str, status: int = 200) -> Response:
     file = files().get(name)
     if file is None:
         return Response("Not found", status_code=404, media_type="text/plain", headers=PAGE)
-    # Requested anew each time, and sent again only if another version runs.
+    # Requested again each time, and sent again only if another version runs.
     headers = {**PAGE, "Cache-Control": "no-cache", "ETag": file.tag}
     if status == 200 and request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=headers)

@@ -275,5 +275,5 @@ def _question(heading: str, cell: str) -> str:
     shown = f"{heading}={cell[:_LONGEST]}"
     return (
         f'column "{heading}" may say that this person must not be written to. If it does, say suppress_where '
-        f'"{shown}"; if not, say that "{heading}" is no opt-out, or take the column out'
+        f'"{shown}"; if not, say that "{heading}" is not an opt-out, or take the column out'
     )
