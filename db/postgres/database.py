@@ -9,9 +9,10 @@ from secrets import token_hex
 from typing import Self, TypeVar
 
 from psycopg import Error
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.domain.errors import OutcomeUnknown, Outdated, StoreUnavailable
 from db.postgres import failures, monitor
@@ -27,6 +28,10 @@ Answer = TypeVar("Answer")
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
+
+
+def _close(_: object, entry: ConnectionPoolEntry) -> None:
+    entry.close()
 
 
 class Database:
@@ -53,7 +58,9 @@ class Database:
         return database
 
     def close(self) -> None:
-        """Closes every connection. A later call would open new ones."""
+        """Closes every connection; one that is in use, as soon as it is given back. A later call would open one for
+        itself alone."""
+        event.listen(self.engine, "checkin", _close)
         self.engine.dispose()
 
     def stop(self, reason: str) -> None:

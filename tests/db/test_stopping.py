@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -81,3 +82,19 @@ def test_no_connection_is_held_that_was_given_back_or_lost(fresh_database: str) 
         assert len(connections.in_use) == 1
     assert not connections.in_use
     engine.dispose()
+
+
+def test_a_connection_that_is_given_back_to_a_closed_database_is_closed(database_of_items: Database) -> None:
+    used: list[Any] = []
+
+    def work(session: Session) -> None:
+        used.append(session.connection().connection.driver_connection)
+
+    def close_meanwhile(session: Session) -> None:
+        work(session)
+        database_of_items.close()
+
+    database_of_items.run("close meanwhile", close_meanwhile)
+    database_of_items.run("after it", work)
+    database_of_items.run("and read", work, read_only=True)
+    assert [connection.closed for connection in used] == [True, True, True]
